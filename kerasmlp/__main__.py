@@ -1,0 +1,5 @@
+"""`python -m kerasmlp`: the command line."""
+
+from kerasmlp.cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,239 @@
+"""A trained network wherever it is stored, behind one interface: raw features in, probabilities out."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.card import CARD_NAME, Card
+from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.files import size_bytes
+from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, MODEL_NAME, Run
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import keras
+
+BATCH_SIZE = 1024  # examples per call where the format takes any number of them
+SAVED_MODEL_NAME = "saved_model.pb"
+TFLITE_IDENTIFIER = b"TFL3"
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """A network in one of the forms in which it is kept or shipped.
+
+    Attributes:
+        path: The file or folder.
+        format: `keras`, `saved_model` or `tflite`.
+        precision: dtype of its input: `float32`, or `int8` where it computes in whole numbers throughout.
+        feature_shape: Shape of one raw example.
+        num_classes: Number of probabilities per example.
+        card: What it says of itself; None where it carries no card.
+        run_batch: Computes float32 probabilities `(batch, num_classes)` from raw features `(batch, *feature_shape)`.
+    """
+
+    path: Path
+    format: str
+    precision: str
+    feature_shape: tuple[int, ...]
+    num_classes: int
+    card: Card | None
+    run_batch: Callable[[np.ndarray], np.ndarray]
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class; its index where the artefact carries no names."""
+        return self.card.class_names if self.card else tuple(str(index) for index in range(self.num_classes))
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes on disk, of all files of a folder."""
+        return size_bytes(self.path)
+
+    def probabilities(self, features: np.ndarray) -> np.ndarray:
+        """The probability of each class for each example.
+
+        Args:
+            features: Raw features, any numeric dtype, `(examples, *feature_shape)`; trailing axes of length 1 may
+                be missing or added, as in `(examples, 28, 28, 1)` for a network of `(28, 28)`.
+
+        Returns:
+            float32 `(examples, num_classes)`, rows that add up to 1.
+
+        Raises:
+            InvalidValue: the examples have another shape.
+        """
+        shape = features.shape[1:]
+        if _without_trailing_ones(shape) != _without_trailing_ones(self.feature_shape):
+            raise InvalidValue(f"`{self.path}` takes examples of shape {self.feature_shape}; got {shape}.")
+        features = features.reshape(-1, *self.feature_shape)
+        batches = [self.run_batch(features[i : i + BATCH_SIZE]) for i in range(0, len(features), BATCH_SIZE)]
+        return np.concatenate(batches) if batches else np.zeros((0, self.num_classes), np.float32)
+
+
+def open_artefact(path: str | PathLike[str]) -> Artefact:
+    """The network at `path`.
+
+    Args:
+        path: A run directory, a `.keras` file, a SavedModel (its folder, or the folder of its numbered versions, of
+            which the newest counts), or a `.tflite` file.
+
+    Raises:
+        NotFound: there is nothing at `path`.
+        InvalidValue: what is there is no network, or a damaged one.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise NotFound(f"There is no artefact `{path}`.")
+    if path.is_dir():
+        if (path / CONFIG_NAME).is_file():
+            return _open_keras(Run.open(path).model_path)
+        version = path if (path / SAVED_MODEL_NAME).is_file() else _newest_version(path)
+        if version is not None:
+            return _open_saved_model(version)
+    elif path.suffix == ".keras":
+        return _open_keras(path)
+    elif path.suffix == ".tflite":
+        return _open_tflite(path)
+    raise InvalidValue(
+        f"`{path}` is no artefact; a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file was expected."
+    )
+
+
+def load_keras(path: Path) -> keras.Model:
+    """The Keras model in a `.keras` file.
+
+    Raises:
+        InvalidValue: the file is damaged.
+    """
+    import keras
+
+    if not zipfile.is_zipfile(path):
+        raise InvalidValue(f"`{path}` is no `.keras` file, or a damaged one.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InvalidValue(f"`{path}` cannot be loaded by Keras: {str(error).splitlines()[0]}") from error
+
+
+def wrap_model(model: keras.Model, path: Path, card: Card | None = None) -> Artefact:
+    """A Keras model in memory as an artefact: softmax over its logits."""
+    import keras
+    import tensorflow as tf
+
+    @tf.function(reduce_retracing=True)
+    def predict(features: Any) -> Any:
+        return keras.ops.softmax(model(features, training=False))
+
+    def run_batch(features: np.ndarray) -> np.ndarray:
+        return np.asarray(predict(tf.cast(features, tf.float32)))
+
+    return Artefact(path, "keras", "float32", model.input_shape[1:], model.output_shape[-1], card, run_batch)
+
+
+def _open_keras(path: Path) -> Artefact:
+    in_run = path.name == MODEL_NAME and all((path.parent / name).is_file() for name in (CONFIG_NAME, METRICS_NAME))
+    return wrap_model(load_keras(path), path, Run(path.parent).card if in_run else None)
+
+
+def _newest_version(base: Path) -> Path | None:
+    versions = [path for path in base.iterdir() if path.name.isdigit() and (path / SAVED_MODEL_NAME).is_file()]
+    return max(versions, key=lambda path: int(path.name), default=None)
+
+
+def _open_saved_model(path: Path) -> Artefact:
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+        signature = loaded.signatures["serving_default"]
+        (input_name, spec), *others = signature.structured_input_signature[1].items()
+        num_classes = signature.structured_outputs["probabilities"].shape[-1]
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        raise InvalidValue(
+            f"`{path}` cannot be loaded as a SavedModel whose `serving_default` answers `probabilities`: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if others:
+        raise InvalidValue(f"`{path}` takes {len(others) + 1} inputs; a network of one was expected.")
+
+    def run_batch(features: np.ndarray) -> np.ndarray:
+        # `loaded` is named so that its variables live as long as the signature that reads them.
+        return np.asarray(loaded.signatures["serving_default"](**{input_name: tf.cast(features, spec.dtype)})["probabilities"])
+
+    card_path = path / "assets.extra" / CARD_NAME
+    card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
+    return Artefact(path, "saved_model", spec.dtype.name, tuple(spec.shape[1:]), num_classes, card, run_batch)
+
+
+def _open_tflite(path: Path) -> Artefact:
+    from ai_edge_litert.interpreter import Interpreter
+
+    content = path.read_bytes()
+    if content[4:8] != TFLITE_IDENTIFIER:
+        raise InvalidValue(f"`{path}` is no TFLite file: it lacks the mark {TFLITE_IDENTIFIER.decode()} at byte 4.")
+    try:
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+    except (ValueError, RuntimeError) as error:
+        raise InvalidValue(f"`{path}` is a damaged TFLite file: {str(error).splitlines()[0]}") from error
+    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
+    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]["shape"]) != 2:
+        raise InvalidValue(f"`{path}` has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each.")
+    (source,), (target,) = inputs, outputs
+
+    def run_batch(features: np.ndarray) -> np.ndarray:
+        quantized = quantize(features.reshape(len(features), *source["shape"][1:]), source)
+        probabilities = np.empty((len(features), target["shape"][-1]), np.float32)
+        for row, example in enumerate(quantized):
+            interpreter.set_tensor(source["index"], example[np.newaxis])
+            interpreter.invoke()
+            probabilities[row] = dequantize(interpreter.get_tensor(target["index"]), target)[0]
+        return probabilities
+
+    card = _read_tflite_card(path)
+    feature_shape = card.feature_shape if card else tuple(int(axis) for axis in source["shape"][1:])
+    precision = np.dtype(source["dtype"]).name
+    return Artefact(path, "tflite", precision, feature_shape, int(target["shape"][-1]), card, run_batch)
+
+
+def quantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """Raw values in the dtype of a TFLite tensor: `round(value / scale) + zero_point`, within the dtype's range.
+
+    Source: the TFLite 8-bit quantization specification, real_value = (int8_value - zero_point) * scale.
+    """
+    dtype = np.dtype(tensor["dtype"])
+    if dtype.kind == "f":
+        return values.astype(dtype)
+    scale, zero_point = tensor["quantization"]
+    limits = np.iinfo(dtype)
+    return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+
+
+def dequantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
+    """The real values float32 that a TFLite tensor stands for: `(value - zero_point) * scale`."""
+    if values.dtype.kind == "f":
+        return values.astype(np.float32)
+    scale, zero_point = tensor["quantization"]
+    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+
+
+def _read_tflite_card(path: Path) -> Card | None:
+    """The card in the zip archive that TFLite files carry at their end, where there is one."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return Card.from_json(archive.read(CARD_NAME)) if CARD_NAME in archive.namelist() else None
+
+
+def _without_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    while shape and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape

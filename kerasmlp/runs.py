@@ -1,0 +1,170 @@
+"""The run directory: all that one training leaves behind, and all that any later command needs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.card import Card
+from kerasmlp.errors import InvalidValue, NotFound, OutputExists
+from kerasmlp.files import write_json
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import keras
+
+    from kerasmlp.data import Data
+
+CONFIG_NAME = "config.json"
+MODEL_NAME = "model.keras"
+HISTORY_NAME = "history.csv"
+METRICS_NAME = "metrics.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished training, read from its directory whenever it is asked.
+
+    Attributes:
+        path: The directory. It holds `config.json` (data, network and training as requested), `model.keras`,
+            `history.csv` (a row per epoch), `metrics.json`, `labels.txt` and `plots/`.
+    """
+
+    path: Path
+
+    @staticmethod
+    def open(path: str | PathLike[str]) -> Run:
+        """The finished run in the directory `path`.
+
+        Raises:
+            NotFound: there is no such directory.
+            InvalidValue: the directory holds no run, or one that did not finish.
+        """
+        run = Run(Path(path))
+        if not run.path.is_dir():
+            raise NotFound(f"There is no run directory `{path}`.")
+        for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
+            if not (run.path / name).is_file():
+                raise InvalidValue(f"`{path}` is no finished run: it has no `{name}`. `kerasmlp train` makes one.")
+        return run
+
+    @property
+    def model_path(self) -> Path:
+        """Where the trained Keras model lies."""
+        return self.path / MODEL_NAME
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """What was asked for: `data`, `model` and `training`."""
+        return self._read_json(CONFIG_NAME)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """What came out: test and validation accuracy, time per epoch and more."""
+        return self._read_json(METRICS_NAME)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        """A row per epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds`."""
+        with (self.path / HISTORY_NAME).open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    @property
+    def card(self) -> Card:
+        """What artefacts made from this run say of themselves."""
+        data, model = self.config["data"], self.config["model"]
+        return Card(
+            dataset=data["name"],
+            fingerprint=data["fingerprint"],
+            sizes=tuple(model["sizes"]),
+            feature_shape=tuple(data["feature_shape"]),
+            feature_range=None if data["feature_range"] is None else tuple(data["feature_range"]),
+            class_names=tuple(data["class_names"]),
+            test_accuracy=self.metrics["test_accuracy"],
+            versions=self.config["versions"],
+        )
+
+    def load_model(self) -> keras.Model:
+        """The trained Keras model, from raw features to logits."""
+        from kerasmlp.artefacts import load_keras
+
+        return load_keras(self.model_path)
+
+    def load_data(self) -> Data:
+        """The data that the run was trained on, split as then.
+
+        Raises:
+            InvalidValue: they came from memory, or are no longer what they were.
+        """
+        from kerasmlp.data import load_data
+
+        recorded = self.config["data"]
+        if recorded["request"] is None:
+            raise InvalidValue(
+                f"`{self.path}` was trained on arrays in memory, which it cannot load again; pass them as `data=`."
+            )
+        data = load_data(**recorded["request"])
+        if data.fingerprint != recorded["fingerprint"]:
+            raise InvalidValue(
+                f"The data of `{self.path}` have changed since: `{recorded['request']['source']}` has the fingerprint "
+                f"{data.fingerprint[:12]}, the run {recorded['fingerprint'][:12]}."
+            )
+        return data
+
+    def _read_json(self, name: str) -> dict[str, Any]:
+        try:
+            values: dict[str, Any] = json.loads((self.path / name).read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InvalidValue(f"`{self.path / name}` is damaged: {error}.") from error
+        return values
+
+
+def as_run(run: Run | str | PathLike[str]) -> Run:
+    """A run from itself or from its directory."""
+    return run if isinstance(run, Run) else Run.open(run)
+
+
+def choose_run_directory(out: str | PathLike[str] | None, name: str) -> Path:
+    """`out`, or where it is None the first free one of `runs/name`, `runs/name-2`, `runs/name-3`, ..."""
+    if out is not None:
+        return Path(out)
+    path, number = Path("runs") / name, 1
+    while path.exists():
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+def check_output_is_free(path: Path, *, overwrite: bool) -> None:
+    """Raises where a run cannot be written to `path`; touches nothing.
+
+    Raises:
+        OutputExists: `path` is a file, holds another run and `overwrite` is off, or holds what is no run.
+    """
+    if path.is_file():
+        raise OutputExists(f"`{path}` is a file; a run needs a folder.")
+    if not path.exists() or not any(path.iterdir()):
+        return
+    if not (path / CONFIG_NAME).is_file():
+        raise OutputExists(f"`{path}` holds files that are no run; choose another folder with `--out` (`out=`).")
+    if not overwrite:
+        raise OutputExists(
+            f"`{path}` holds another run; choose another folder with `--out` (`out=`), or replace it with `--overwrite` "
+            "(`overwrite=True`)."
+        )
+
+
+def create_run_directory(path: Path, config: dict[str, Any], *, overwrite: bool) -> None:
+    """Makes `path` an empty run with `config.json`; replaces an older run where `overwrite` says so."""
+    check_output_is_free(path, overwrite=overwrite)
+    if path.exists():
+        shutil.rmtree(path)
+    path.mkdir(parents=True)
+    write_json(path / CONFIG_NAME, config)
+
+
