@@ -63,7 +63,9 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
     def close(activation: str) -> None:
         nonlocal dense, scale, offset
         if dense is None:
-            raise InvalidValue(f"`{activation}` stands in front of the first dense layer, which TFLite export cannot fold.")
+            raise InvalidValue(
+                f"`{activation}` stands in front of the first dense layer, which TFLite export cannot fold."
+            )
         kernel, bias = dense
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
         scale, offset, dense = np.ones(kernel.shape[1]), np.zeros(kernel.shape[1]), None

@@ -90,7 +90,8 @@ def check_precisions(quantize: Sequence[str]) -> None:
     for precision in quantize:
         if precision not in PRECISIONS:
             raise InvalidValue(
-                f"There is no precision `{precision}`.{nearest(precision, PRECISIONS)} There are {', '.join(PRECISIONS)}."
+                f"There is no precision `{precision}`.{nearest(precision, PRECISIONS)} There are "
+                f"{', '.join(PRECISIONS)}."
             )
 
 
@@ -160,12 +161,13 @@ def quantize_int8(float_content: bytes, examples: np.ndarray) -> bytes:
 
 
 def calibration_examples(split: Split) -> np.ndarray:
-    """Up to 500 training examples, float32 `(examples, features)`, drawn evenly and always the same from all classes."""
+    """Up to 500 training examples, float32 `(examples, features)`, evenly from all classes, always the same."""
     generator = np.random.default_rng(0)
     classes = np.unique(split.labels)
     per_class = -(-CALIBRATION_EXAMPLES // len(classes))
     chosen = [generator.permutation(np.flatnonzero(split.labels == label))[:per_class] for label in classes]
-    return split.features[np.concatenate(chosen)].reshape(-1, np.prod(split.features.shape[1:])).astype(np.float32)
+    features: np.ndarray = split.features[np.concatenate(chosen)].astype(np.float32)
+    return features.reshape(len(features), -1)
 
 
 def attach(path: Path, card: Card) -> None:

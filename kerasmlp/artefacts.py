@@ -103,7 +103,8 @@ def open_artefact(path: str | PathLike[str]) -> Artefact:
     elif path.suffix == ".tflite":
         return _open_tflite(path)
     raise InvalidValue(
-        f"`{path}` is no artefact; a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file was expected."
+        f"`{path}` is no artefact; a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file was "
+        "expected."
     )
 
 
@@ -166,7 +167,9 @@ def _open_saved_model(path: Path) -> Artefact:
 
     def run_batch(features: np.ndarray) -> np.ndarray:
         # `loaded` is named so that its variables live as long as the signature that reads them.
-        return np.asarray(loaded.signatures["serving_default"](**{input_name: tf.cast(features, spec.dtype)})["probabilities"])
+        return np.asarray(
+            loaded.signatures["serving_default"](**{input_name: tf.cast(features, spec.dtype)})["probabilities"]
+        )
 
     card_path = path / "assets.extra" / CARD_NAME
     card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
@@ -186,7 +189,9 @@ def _open_tflite(path: Path) -> Artefact:
         raise InvalidValue(f"`{path}` is a damaged TFLite file: {str(error).splitlines()[0]}") from error
     inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
     if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]["shape"]) != 2:
-        raise InvalidValue(f"`{path}` has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each.")
+        raise InvalidValue(
+            f"`{path}` has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each."
+        )
     (source,), (target,) = inputs, outputs
 
     def run_batch(features: np.ndarray) -> np.ndarray:
@@ -214,7 +219,8 @@ def quantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
         return values.astype(dtype)
     scale, zero_point = tensor["quantization"]
     limits = np.iinfo(dtype)
-    return np.clip(np.round(values / scale) + zero_point, limits.min, limits.max).astype(dtype)
+    whole: np.ndarray = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
+    return whole.astype(dtype)
 
 
 def dequantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
@@ -222,7 +228,8 @@ def dequantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
     if values.dtype.kind == "f":
         return values.astype(np.float32)
     scale, zero_point = tensor["quantization"]
-    return ((values.astype(np.float32) - zero_point) * scale).astype(np.float32)
+    real: np.ndarray = (values.astype(np.float32) - zero_point) * np.float32(scale)
+    return real
 
 
 def _read_tflite_card(path: Path) -> Card | None:

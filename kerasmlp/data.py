@@ -254,8 +254,7 @@ def _check_features(name: str, key: str, values: Any) -> np.ndarray:
         raise InvalidType(f"{name}: `{key}` needs numbers; got dtype {features.dtype}.")
     if features.ndim < 2 or features.size == 0:
         raise InvalidValue(
-            f"{name}: `{key}` needs at least one example and one feature, shaped (examples, ...); "
-            f"got {features.shape}."
+            f"{name}: `{key}` needs at least one example and one feature, shaped (examples, ...); got {features.shape}."
         )
     if features.dtype == np.float64:
         features = features.astype(np.float32)

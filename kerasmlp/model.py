@@ -106,7 +106,7 @@ def build_mlp(
 
 def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     """`sizes` as a tuple of at least two positive whole numbers, or an error that says what is wrong with it."""
-    if isinstance(sizes, str) or not isinstance(sizes, Iterable):
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
         raise InvalidType(f"`sizes` needs a list of layer widths, such as `[784, 128, 10]`; got {sizes!r}.")
     received = list(sizes)
     widths = []

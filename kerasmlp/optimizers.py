@@ -16,7 +16,9 @@ OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adam
 def check_optimizer(name: str, learning_rate: float) -> None:
     """Raises `InvalidValue` for an unknown name, and for a learning rate that is not positive and finite."""
     if name not in OPTIMIZERS:
-        raise InvalidValue(f"There is no optimizer `{name}`.{nearest(name, OPTIMIZERS)} Known: {', '.join(OPTIMIZERS)}.")
+        raise InvalidValue(
+            f"There is no optimizer `{name}`.{nearest(name, OPTIMIZERS)} Known: {', '.join(OPTIMIZERS)}."
+        )
     if not 0 < learning_rate < math.inf:
         raise InvalidValue(f"`learning_rate` needs to be positive and finite, such as 0.001; got {learning_rate}.")
 

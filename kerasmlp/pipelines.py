@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def make_pipeline(split: Split, batch_size: int, *, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
     """Batches of features and labels, ready for `model.fit` and `model.evaluate`.
 
-    The arrays are held in memory once, as they are; what is shuffled are the indices, over the whole split, and a batch is
-    gathered in one op. Features keep their dtype: uint8 is widened by the model, not on the way to it.
+    The arrays are held in memory once, as they are; what is shuffled are the indices, over the whole split, and a
+    batch is gathered in one op. Features keep their dtype: uint8 is widened by the model, not on the way to it.
 
     Args:
         split: The examples.
@@ -50,6 +50,4 @@ def make_pipeline(split: Split, batch_size: int, *, shuffle: bool = False, seed:
 def check_batch_size(batch_size: int, num_examples: int) -> None:
     """Raises `InvalidValue` where a batch would be empty or larger than all examples."""
     if not 1 <= batch_size <= num_examples:
-        raise InvalidValue(
-            f"`batch_size` lies between 1 and the number of examples, {num_examples}; got {batch_size}."
-        )
+        raise InvalidValue(f"`batch_size` lies between 1 and the number of examples, {num_examples}; got {batch_size}.")

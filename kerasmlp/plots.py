@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.ticker import MaxNLocator
 
 from kerasmlp.files import appearing
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from matplotlib.axes import Axes
@@ -38,7 +40,7 @@ def plot_history(history: Sequence[dict[str, float]], path: Path, *, title: str)
         axes.axvline(best["epoch"], color=MUTED, linewidth=0.8, linestyle=":")
         axes.plot(best["epoch"], best["val_" + quantity], "o", color=VALIDATION_COLOR, markersize=8, fillstyle="none")
         axes.set(xlabel="epoch", ylabel=label)
-        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
@@ -73,6 +75,41 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     _label_classes(axes, class_names, np.diag(shares))
     accuracy = np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{title}: {accuracy:.2%} of {counts.sum():,} examples right", fontsize=11)
+    _save(figure, path)
+
+
+def plot_search(trials: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Writes a PNG of a search: validation accuracy against learning rate by batch size, and the best so far.
+
+    Args:
+        trials: `learning_rate`, `batch_size` and `val_accuracy` (None for a failed trial) of each, in order.
+        path: Where to write the picture.
+        title: What was searched on.
+    """
+    completed = [trial for trial in trials if trial["val_accuracy"] is not None]
+    figure = _figure(9.0, 3.8)
+    scatter, progress = figure.subplots(1, 2, sharey=True)
+    batch_sizes = sorted({trial["batch_size"] for trial in completed})
+    for index, batch_size in enumerate(batch_sizes):
+        points = [trial for trial in completed if trial["batch_size"] == batch_size]
+        color = colormaps["viridis"](index / max(len(batch_sizes) - 1, 1) * 0.9)
+        rates, heights = [t["learning_rate"] for t in points], [t["val_accuracy"] for t in points]
+        scatter.scatter(rates, heights, color=color, label=str(batch_size), edgecolors="white")
+    scatter.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy")
+    scatter.legend(title="batch size", frameon=False)
+    scores = np.array([-np.inf if t["val_accuracy"] is None else t["val_accuracy"] for t in trials])
+    best = np.maximum.accumulate(scores)
+    numbers = np.arange(1, len(trials) + 1)
+    progress.plot(numbers, scores, "o", color=MUTED, markersize=4, label="trial")
+    shown = np.isfinite(best)
+    progress.step(numbers[shown], best[shown], where="post", color=VALIDATION_COLOR, label="best so far")
+    progress.set(xlabel="trial")
+    progress.xaxis.set_major_locator(MaxNLocator(integer=True))
+    progress.legend(frameon=False)
+    for axes in (scatter, progress):
+        axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(f"{title}: best of {len(completed)} trials, validation accuracy {best[-1]:.2%}")
     _save(figure, path)
 
 

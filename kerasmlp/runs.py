@@ -154,8 +154,8 @@ def check_output_is_free(path: Path, *, overwrite: bool) -> None:
         raise OutputExists(f"`{path}` holds files that are no run; choose another folder with `--out` (`out=`).")
     if not overwrite:
         raise OutputExists(
-            f"`{path}` holds another run; choose another folder with `--out` (`out=`), or replace it with `--overwrite` "
-            "(`overwrite=True`)."
+            f"`{path}` holds another run; choose another folder with `--out` (`out=`), or replace it with "
+            "`--overwrite` (`overwrite=True`)."
         )
 
 
@@ -166,5 +166,3 @@ def create_run_directory(path: Path, config: dict[str, Any], *, overwrite: bool)
         shutil.rmtree(path)
     path.mkdir(parents=True)
     write_json(path / CONFIG_NAME, config)
-
-

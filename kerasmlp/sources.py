@@ -100,7 +100,9 @@ def _read_tfds(name: str, data_dir: str | PathLike[str] | None) -> Examples:
     features = builder.info.features
     keys = builder.info.supervised_keys
     if keys is None or not isinstance(features[keys[0]], tfds.features.Image | tfds.features.Tensor):
-        raise InvalidValue(f"TensorFlow Datasets' `{name}` has no images or arrays with a label; sets such as `mnist` do.")
+        raise InvalidValue(
+            f"TensorFlow Datasets' `{name}` has no images or arrays with a label; sets such as `mnist` do."
+        )
     if not isinstance(features[keys[1]], tfds.features.ClassLabel):
         raise InvalidValue(f"TensorFlow Datasets' `{name}` is not for classification; sets such as `mnist` are.")
     if None in features[keys[0]].shape:
@@ -134,7 +136,9 @@ def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None
         return builder
     host = _unreachable_host(builder.url_infos)
     if host:
-        raise NotFound(f"TensorFlow Datasets' `{name}` is not prepared in {where}, and no network reaches {host}. {mend}")
+        raise NotFound(
+            f"TensorFlow Datasets' `{name}` is not prepared in {where}, and no network reaches {host}. {mend}"
+        )
     try:
         builder.download_and_prepare()
     except Exception as error:

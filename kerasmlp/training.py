@@ -19,10 +19,10 @@ from kerasmlp.model import check_sizes_fit
 from kerasmlp.optimizers import check_optimizer, make_optimizer
 from kerasmlp.pipelines import check_batch_size, make_pipeline
 from kerasmlp.plots import plot_confusion, plot_history
-from kerasmlp.runs import HISTORY_NAME, METRICS_NAME, Run, choose_run_directory, create_run_directory
+from kerasmlp.runs import CONFIG_NAME, HISTORY_NAME, METRICS_NAME, Run, choose_run_directory, create_run_directory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from kerasmlp.data import Data
@@ -68,8 +68,9 @@ def train(
         ArithmeticError: the loss is no longer a finite number.
     """
     check_training(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer)
-    sizes = model_sizes(model, data)
-    path = choose_run_directory(out, data.name)
+    model_sizes(model, data)
+    run = Run(choose_run_directory(out, data.name))
+    create_run_directory(run.path, {"data": data_config(data), "versions": package_versions()}, overwrite=overwrite)
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -77,36 +78,63 @@ def train(
         "optimizer": optimizer,
         "seed": seed,
     }
+    return train_run(run, model, data, settings=settings, callbacks=callbacks)
+
+
+def train_run(
+    run: Run,
+    model: keras.Model,
+    data: Data,
+    *,
+    settings: dict[str, Any],
+    callbacks: Sequence[keras.callbacks.Callback] = (),
+    **config: Any,
+) -> Run:
+    """`train` in a run directory that exists, with settings that have been checked.
+
+    Args:
+        run: The directory.
+        model: The model to train.
+        data: The examples.
+        settings: `epochs`, `batch_size`, `learning_rate`, `optimizer` and `seed`.
+        callbacks: Further Keras callbacks.
+        **config: Further parts of `config.json`.
+    """
+    sizes, parameters = model_sizes(model, data), model.count_params()
     config = {
-        "data": {
-            "name": data.name,
-            "request": data.request,
-            "fingerprint": data.fingerprint,
-            "feature_shape": data.feature_shape,
-            "feature_range": data.feature_range,
-            "class_names": data.class_names,
-        },
-        "model": {"sizes": sizes, "parameters": model.count_params()},
+        "data": data_config(data),
+        "model": {"sizes": sizes, "parameters": parameters},
         "training": settings,
+        **config,
         "versions": package_versions(),
     }
-    create_run_directory(path, config, overwrite=overwrite)
-    run = Run(path)
-
-    write_text(path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
+    write_json(run.path / CONFIG_NAME, config)
+    write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
     keeper = BestModelKeeper(run)
-    compile_model(model, optimizer, learning_rate)
+    compile_model(model, settings["optimizer"], settings["learning_rate"])
     model.fit(
-        make_pipeline(data.train, batch_size, shuffle=True, seed=seed),
+        make_pipeline(data.train, settings["batch_size"], shuffle=True, seed=settings["seed"]),
         validation_data=make_pipeline(data.validation, min(1024, len(data.validation))),
-        epochs=epochs,
+        epochs=settings["epochs"],
         shuffle=False,  # the pipeline shuffles
         verbose=0,
         callbacks=[StopAtNonFiniteLoss(), keeper, *callbacks],
     )
     model.load_weights(run.model_path)
-    _conclude(run, data, keeper, settings=settings, sizes=sizes, parameters=model.count_params())
+    _conclude(run, data, keeper, settings=settings, sizes=sizes, parameters=parameters)
     return run
+
+
+def data_config(data: Data) -> dict[str, Any]:
+    """What `config.json` says of the data."""
+    return {
+        "name": data.name,
+        "request": data.request,
+        "fingerprint": data.fingerprint,
+        "feature_shape": data.feature_shape,
+        "feature_range": data.feature_range,
+        "class_names": data.class_names,
+    }
 
 
 def compile_model(model: keras.Model, optimizer: str, learning_rate: float) -> None:
@@ -177,7 +205,7 @@ class BestModelKeeper(keras.callbacks.Callback):
         writer.writeheader()
         writer.writerows(self.history)
         write_text(self.run.path / HISTORY_NAME, text.getvalue())
-        if self.best is None or _rank(row) > _rank(self.best):
+        if self.best is None or rank(row) > rank(self.best):
             self.best = row
             with appearing(self.run.model_path) as temporary:
                 self.model.save(temporary)
@@ -197,14 +225,15 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
             )
 
 
-def _rank(row: dict[str, float]) -> tuple[float, float]:
+def rank(row: Mapping[str, float]) -> tuple[float, float]:
+    """The order of epochs: a higher validation accuracy is better, and at equal ones a lower validation loss."""
     return (row["val_accuracy"], -row["val_loss"])
 
 
 def _conclude(
     run: Run, data: Data, keeper: BestModelKeeper, *, settings: dict[str, Any], sizes: list[int], parameters: int
 ) -> None:
-    """Tests the model as it lies on disk, draws the plots, and writes `metrics.json`, which makes the run a finished one."""
+    """Tests the model as it lies on disk and draws the plots; `metrics.json`, last, makes the run a finished one."""
     assert keeper.best is not None  # there was at least one epoch
     tested = evaluate(run.model_path, data)
     seconds = [row["seconds"] for row in keeper.history]
@@ -227,4 +256,3 @@ def _conclude(
     plot_history(keeper.history, run.path / "plots" / "training.png", title=title)
     plot_confusion(tested.confusion, data.class_names, run.path / "plots" / "confusion.png", title=f"{title}, test")
     write_json(run.path / METRICS_NAME, metrics)
-

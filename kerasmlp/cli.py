@@ -1,0 +1,222 @@
+"""The command line: what can be asked. What a command does is in `kerasmlp.commands`, loaded only then."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from kerasmlp import __version__
+from kerasmlp.errors import RequestError
+
+EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_INTERRUPTED = 1, 2, 130
+
+DATA_HELP = (
+    "`digits` (1,797 real 8x8 scans, always at hand), the path of an `.npz` with x_train, y_train, x_test and y_test, "
+    "or the name of a TensorFlow Datasets set such as `mnist`"
+)
+ARTEFACT_HELP = "a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence instead of a page of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        """Ends with exit status 2."""
+        sentence = message[0].upper() + message[1:].rstrip(".")
+        sys.stderr.write(f"{self.prog}: {sentence}. `{self.prog} --help` shows what can be asked.\n")
+        sys.exit(EXIT_WRONG_REQUEST)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command; returns its exit status: 0, 1 when the work failed, 2 when the request was wrong."""
+    args = build_parser().parse_args(argv)
+    # Progress and messages go to stderr under `quiet`, which also takes what libraries print.
+    from kerasmlp.terminal import quiet_libraries
+
+    with contextlib.nullcontext() if args.verbose else quiet_libraries():
+        status, result, show = _run(args)
+    if status == 0 and args.json:
+        print(json.dumps(result))
+    elif status == 0:
+        show()
+    return status
+
+
+def _run(args: argparse.Namespace) -> tuple[int, dict[str, Any], Callable[[], None]]:
+    try:
+        from kerasmlp import commands
+
+        result, show = getattr(commands, args.command)(args)
+    except RequestError as error:
+        status, message = EXIT_WRONG_REQUEST, str(error)
+    except KeyboardInterrupt:
+        status, message = EXIT_INTERRUPTED, "Interrupted."
+    except Exception as error:
+        if args.verbose:
+            raise
+        status, message = EXIT_FAILED, f"{str(error) or type(error).__name__} (`--verbose` shows where.)"
+    else:
+        return 0, result, show
+    sys.stderr.write(f"kerasmlp {args.command}: {message}\n")
+    return status, {}, lambda: None
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    parser = Parser(
+        prog="kerasmlp",
+        description="Multi-layer perceptrons on Keras: trained, tuned, exported, and every artefact checked.",
+        epilog="Start with `kerasmlp quickstart`. `kerasmlp COMMAND --help` explains a command.",
+    )
+    parser.add_argument("--version", action="version", version=f"kerasmlp {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND", parser_class=Parser)
+
+    def add(name: str, summary: str, example: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(
+            name,
+            help=summary,
+            description=f"{summary[0].upper()}{summary[1:]}.",
+            epilog=f"Example:\n  {example}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        common = command.add_argument_group("output")
+        common.add_argument("--json", action="store_true", help="print one JSON object instead of a table")
+        common.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages, and tracebacks")
+        return command
+
+    command = add("quickstart", "search, train, export and verify on real scans of digits", "kerasmlp quickstart")
+    _add_out(command, "runs/quickstart")
+
+    command = add("train", "train a network", "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10")
+    _add_data(command)
+    _add_network(command)
+    training = command.add_argument_group("training")
+    training.add_argument("--epochs", type=int, default=10, help="passes over the training examples (10)")
+    training.add_argument("--batch-size", type=int, default=32, help="examples per step (32)")
+    training.add_argument("--learning-rate", type=float, default=1e-3, help="the optimizer's rate (0.001)")
+    _add_optimizer(training)
+    _add_out(command, "the first free one of runs/NAME, runs/NAME-2, ...")
+
+    command = add(
+        "tune",
+        "search learning rate and batch size with Keras Tuner, then train on the best pair",
+        "kerasmlp tune digits --hidden 128,64 --trials 24 --epochs 5",
+    )
+    _add_data(command)
+    _add_network(command)
+    search = command.add_argument_group("search")
+    search.add_argument("--trials", type=int, default=12, help="pairs to try (12)")
+    search.add_argument("--epochs", type=int, default=5, help="passes over the training examples per trial (5)")
+    search.add_argument("--final-epochs", type=int, default=20, help="passes in the final training (20)")
+    search.add_argument("--oracle", default="random", help="random or bayesian (random)")
+    search.add_argument(
+        "--learning-rate", type=_numbers, default=(1e-4, 1e-2), metavar="LOW,HIGH", help="bounds (0.0001,0.01)"
+    )
+    search.add_argument(
+        "--batch-size", type=_whole_numbers, default=(16, 32, 64, 128), metavar="N,N,...", help="choices (16,32,64,128)"
+    )
+    _add_optimizer(search)
+    _add_out(command, "the first free one of runs/NAME-search, runs/NAME-search-2, ...")
+
+    command = add(
+        "export",
+        "write a run as SavedModel and TFLite, each checked against the Keras model on the whole test set",
+        "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8",
+    )
+    command.add_argument("run", metavar="RUN", help="a run directory")
+    command.add_argument("--saved-model", metavar="DIR", help="folder of numbered versions for TF Serving")
+    command.add_argument("--tflite", metavar="DIR", help="folder for TFLite files")
+    command.add_argument(
+        "--quantize", type=_words, metavar="P,P,...", help="precisions of the TFLite files: float32, int8 (both)"
+    )
+    command.add_argument("--overwrite", action="store_true", help="replace TFLite files that lie there")
+    _add_seed(command)
+
+    command = add(
+        "evaluate", "run an artefact over the test examples", "kerasmlp evaluate mobile/digits_int8.tflite digits"
+    )
+    command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    _add_data(command)
+
+    command = add(
+        "predict", "classify images, or the rows of CSV and npz files", "kerasmlp predict runs/digits seven.png"
+    )
+    command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    command.add_argument("files", metavar="FILE", nargs="+", help="PNG, CSV or npz")
+    command.add_argument(
+        "--invert",
+        action="store_true",
+        help="exchange bright and dark: digits and MNIST are bright on dark, ink is not",
+    )
+    _add_seed(command)
+
+    command = add("info", "say what an artefact is", "kerasmlp info mobile/digits_int8.tflite")
+    command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    _add_seed(command)
+    return parser
+
+
+def _add_data(command: argparse.ArgumentParser) -> None:
+    command.add_argument("data", metavar="DATA", help=DATA_HELP)
+    group = command.add_argument_group("data")
+    group.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps prepared sets")
+    group.add_argument(
+        "--validation-share", type=float, default=0.1, metavar="S", help="share of training set aside, by class (0.1)"
+    )
+    _add_seed(command)
+
+
+def _add_network(command: argparse.ArgumentParser) -> None:
+    group = command.add_argument_group("network")
+    widths = group.add_mutually_exclusive_group()
+    widths.add_argument("--sizes", type=_whole_numbers, metavar="N,N,...", help="all widths, such as 784,128,64,10")
+    widths.add_argument(
+        "--hidden", type=_whole_numbers, metavar="N,...", help="hidden widths; the data give the others (128,64)"
+    )
+    group.add_argument("--activation", default="relu", help="any of Keras's (relu)")
+    group.add_argument("--no-bias", action="store_true", help="dense layers without bias")
+    group.add_argument("--dropout", type=float, default=0.0, help="share of hidden units dropped in training (0)")
+    group.add_argument("--batch-normalization", action="store_true", help="normalise before each hidden activation")
+    group.add_argument("--l2", type=float, default=0.0, help="weight of the penalty on squared weights (0)")
+    group.add_argument("--kernel-initializer", metavar="NAME", help="any of Keras's (he_normal or glorot_uniform)")
+
+
+def _add_optimizer(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--optimizer", default="adam", help="sgd, momentum, nesterov, adagrad, rmsprop, adam or adamw (adam)"
+    )
+
+
+def _add_out(command: argparse.ArgumentParser, default: str) -> None:
+    command.add_argument("--out", metavar="RUN", help=f"the run directory ({default})")
+    command.add_argument("--overwrite", action="store_true", help="replace a run that lies there")
+    if not any(action.dest == "seed" for action in command._actions):
+        _add_seed(command)
+
+
+def _add_seed(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--seed", type=int, default=0, help="seed of all that is drawn at random (0)")
+
+
+def _whole_numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"whole numbers with commas between them were expected; got `{text}`"
+        ) from None
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"numbers with commas between them were expected; got `{text}`") from None
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())

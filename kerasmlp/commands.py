@@ -1,0 +1,326 @@
+"""What each command does: the Python API, called with what was typed, and its results as JSON and as a table.
+
+A command returns its result, which `--json` prints, and a function that shows the same to a person.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.data import Data, load_data
+from kerasmlp.errors import InvalidValue
+from kerasmlp.terminal import format_bytes, make_table, messages_console, results_console
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from kerasmlp.export import ArtefactReport
+    from kerasmlp.runs import Run
+
+Outcome = tuple[dict[str, Any], Callable[[], None]]
+
+DEFAULT_HIDDEN = (128, 64)
+QUICKSTART: dict[str, Any] = {"sizes": (64, 128, 64, 10), "trials": 6, "epochs": 5, "final_epochs": 40, "dropout": 0.2}
+NUM_SHOWN = 3  # classes shown per prediction
+
+
+def train(args: Namespace) -> Outcome:
+    """`kerasmlp train`."""
+    import kerasmlp
+    from kerasmlp.progress import EpochProgress
+
+    data = _load(args)
+    sizes = _sizes(args, data)
+    model = kerasmlp.build_mlp(sizes, seed=args.seed, preprocessing=data.preprocessing(), **_model_options(args, data))
+    run = kerasmlp.train(
+        model,
+        data,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        optimizer=args.optimizer,
+        seed=args.seed,
+        out=args.out,
+        overwrite=args.overwrite,
+        callbacks=[EpochProgress(messages_console())],
+    )
+    return _run_outcome(run)
+
+
+def tune(args: Namespace) -> Outcome:
+    """`kerasmlp tune`."""
+    from kerasmlp.tuning import Space
+
+    if len(args.learning_rate) != 2:
+        raise InvalidValue(
+            f"`--learning-rate` needs a lower and a higher bound, such as 0.0001,0.01; got {args.learning_rate}."
+        )
+    data = _load(args)
+    options = _model_options(args, data)
+    options.pop("input_shape")
+    run = _search(
+        data,
+        sizes=_sizes(args, data),
+        trials=args.trials,
+        epochs=args.epochs,
+        space=Space(args.learning_rate, args.batch_size),
+        oracle=args.oracle,
+        final_epochs=args.final_epochs,
+        optimizer=args.optimizer,
+        seed=args.seed,
+        out=args.out,
+        overwrite=args.overwrite,
+        **options,
+    )
+    return _run_outcome(run)
+
+
+def quickstart(args: Namespace) -> Outcome:
+    """`kerasmlp quickstart`."""
+    from kerasmlp.runs import choose_run_directory
+
+    messages = messages_console()
+    messages.print("1/3  Searching learning rate and batch size on 1,797 real scans of handwritten digits")
+    data = load_data("digits", seed=args.seed)
+    out = choose_run_directory(args.out, "quickstart")
+    run = _search(data, seed=args.seed, out=out, overwrite=args.overwrite, **QUICKSTART)
+    messages.print("3/3  Exporting, each artefact run over the whole test set beside the Keras model")
+    reports = _export(run, run.path / "export" / "saved_model", run.path / "export" / "tflite", data=data)
+    result = {"run": str(run.path), **run.metrics, "artefacts": [report.to_dict() for report in reports]}
+
+    def show() -> None:
+        console = results_console()
+        _show_run(run)
+        console.print()
+        _show_reports(run, reports)
+        int8 = reports[-1].path
+        console.print(
+            f"\nPictures:  {run.path / 'plots'}\n"
+            "Try next:\n"
+            f"  kerasmlp evaluate {int8} digits\n"
+            f"  kerasmlp info {run.path}\n"
+            "  kerasmlp train mnist --hidden 128,64\n"
+            "  kerasmlp tune digits --trials 24 --oracle bayesian",
+            soft_wrap=True,
+        )
+
+    return result, show
+
+
+def export(args: Namespace) -> Outcome:
+    """`kerasmlp export`."""
+    from kerasmlp.export.tflite import PRECISIONS
+    from kerasmlp.runs import Run
+
+    run = Run.open(args.run)
+    saved_model, tflite = args.saved_model, args.tflite
+    if args.quantize is not None and saved_model is not None and tflite is None:
+        raise InvalidValue("`--quantize` is for TFLite files; name their folder with `--tflite`.")
+    if saved_model is None and tflite is None:
+        saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
+    quantize = PRECISIONS if args.quantize is None else args.quantize
+    reports = _export(run, saved_model, tflite, quantize=quantize, overwrite=args.overwrite)
+    result = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
+    return result, lambda: _show_reports(run, reports)
+
+
+def evaluate(args: Namespace) -> Outcome:
+    """`kerasmlp evaluate`."""
+    import kerasmlp
+
+    artefact = kerasmlp.open_artefact(args.artefact)
+    data = _load(args)
+    evaluation = kerasmlp.evaluate(artefact, data)
+    result = {
+        "artefact": args.artefact,
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "dataset": data.name,
+        "examples": evaluation.examples,
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss,
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+    def show() -> None:
+        recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+        rows = [
+            ("format", f"{artefact.format}, {artefact.precision}"),
+            ("examples", f"{evaluation.examples:,} ({data.name}, test)"),
+            ("accuracy", f"{evaluation.accuracy:.2%}"),
+            ("loss", f"{evaluation.loss:.4f}"),
+            ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+        ]
+        results_console().print(make_table((args.artefact, ""), rows))
+
+    return result, show
+
+
+def predict(args: Namespace) -> Outcome:
+    """`kerasmlp predict`."""
+    import kerasmlp
+    from kerasmlp.inputs import read_inputs
+
+    artefact = kerasmlp.open_artefact(args.artefact)
+    feature_range = artefact.card.feature_range if artefact.card else None
+    inputs = [
+        (name, read_inputs(Path(name), artefact.feature_shape, feature_range, invert=args.invert))
+        for name in args.files
+    ]
+    predictions = []
+    for name, features in inputs:
+        for row, probabilities in enumerate(artefact.probabilities(features), start=1):
+            by_class = {label: float(p) for label, p in zip(artefact.class_names, probabilities, strict=True)}
+            answer = artefact.class_names[probabilities.argmax()]
+            predictions.append({"file": name, "row": row, "class": answer, "probabilities": by_class})
+
+    def show() -> None:
+        rows = []
+        for prediction in predictions:
+            ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:NUM_SHOWN]
+            name = f"{prediction['file']}" + (f", row {prediction['row']}" if len(predictions) > len(inputs) else "")
+            rows.append((name, str(prediction["class"]), "  ".join(f"{label} {p:.1%}" for label, p in ranked)))
+        results_console().print(make_table(("input", "class", "most probable"), rows))
+
+    return {"artefact": args.artefact, "predictions": predictions}, show
+
+
+def info(args: Namespace) -> Outcome:
+    """`kerasmlp info`."""
+    from dataclasses import asdict
+
+    import kerasmlp
+    from kerasmlp.runs import METRICS_NAME, Run
+
+    artefact = kerasmlp.open_artefact(args.artefact)
+    run = Run(Path(args.artefact))
+    result = {
+        "artefact": args.artefact,
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "size_bytes": artefact.size_bytes,
+        "feature_shape": list(artefact.feature_shape),
+        "num_classes": artefact.num_classes,
+        "card": asdict(artefact.card) if artefact.card else None,
+        "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
+    }
+
+    def show() -> None:
+        rows = [
+            ("format", f"{artefact.format}, {artefact.precision}, {format_bytes(artefact.size_bytes)}"),
+            ("takes", f"raw examples of shape {artefact.feature_shape}"),
+            ("answers", f"{artefact.num_classes} probabilities: {', '.join(artefact.class_names)}"),
+        ]
+        if artefact.card:
+            card = artefact.card
+            rows.append(("sizes", " - ".join(map(str, card.sizes))))
+            if card.feature_range:
+                rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
+            rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
+            if card.test_accuracy is not None:
+                rows.append(("test accuracy", f"{card.test_accuracy:.2%} (the Keras model's)"))
+            rows.append(("made with", ", ".join(f"{name} {version}" for name, version in card.versions.items())))
+        results_console().print(make_table((args.artefact, ""), [(name, value) for name, value in rows]))
+
+    return result, show
+
+
+def _load(args: Namespace) -> Data:
+    return load_data(args.data, data_dir=args.data_dir, validation_share=args.validation_share, seed=args.seed)
+
+
+def _sizes(args: Namespace, data: Data) -> tuple[int, ...]:
+    from kerasmlp.model import check_sizes, check_sizes_fit
+
+    sizes = args.sizes or (data.num_features, *(args.hidden or DEFAULT_HIDDEN), data.num_classes)
+    checked = check_sizes(sizes)
+    check_sizes_fit(checked, data.feature_shape, data.num_classes)
+    return checked
+
+
+def _model_options(args: Namespace, data: Data) -> dict[str, Any]:
+    return {
+        "input_shape": data.feature_shape,
+        "activation": args.activation,
+        "use_bias": not args.no_bias,
+        "dropout": args.dropout,
+        "batch_normalization": args.batch_normalization,
+        "l2": args.l2,
+        "kernel_initializer": args.kernel_initializer,
+    }
+
+
+def _search(data: Data, *, trials: int, **options: Any) -> Run:
+    from kerasmlp.progress import EpochProgress, TrialProgress
+    from kerasmlp.tuning import search
+
+    messages = messages_console()
+    progress = TrialProgress(messages, trials)
+    try:
+        return search(data, trials=trials, on_trial=progress, callbacks=[EpochProgress(messages)], **options)
+    finally:
+        progress.stop()
+
+
+def _export(
+    run: Run, saved_model: str | Path | None, tflite: str | Path | None, *, data: Data | None = None, **options: Any
+) -> list[ArtefactReport]:
+    from kerasmlp.export import export_saved_model, export_tflite
+    from kerasmlp.export.saved_model import check_base
+
+    if saved_model is not None:
+        check_base(Path(saved_model))
+    # TFLite first: what can be wrong with its request is found before anything is written.
+    data = run.load_data() if data is None else data
+    reports = [] if tflite is None else export_tflite(run, tflite, data=data, **options)
+    if saved_model is not None:
+        reports.insert(0, export_saved_model(run, saved_model, data=data))
+    return reports
+
+
+def _run_outcome(run: Run) -> Outcome:
+    def show() -> None:
+        _show_run(run)
+        results_console().print(f"\nRun:       {run.path}\nExport it: kerasmlp export {run.path}", soft_wrap=True)
+
+    return {"run": str(run.path), **run.metrics}, show
+
+
+def _show_run(run: Run) -> None:
+    metrics = run.metrics
+    rows = [
+        ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
+        ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        (
+            "settings",
+            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
+        ),
+        (
+            "validation accuracy",
+            f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
+        ),
+        ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
+        ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
+    ]
+    results_console().print(make_table(("trained", ""), rows))
+
+
+def _show_reports(run: Run, reports: list[ArtefactReport]) -> None:
+    keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
+    rows = [(*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "")]
+    rows += [
+        (
+            report.path,
+            report.format,
+            report.precision,
+            format_bytes(report.size_bytes),
+            f"{report.accuracy:.2%}",
+            f"{report.agreement:.2%}",
+            f"{report.max_abs_diff:.1e}",
+        )
+        for report in reports
+    ]
+    columns = ("artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference")
+    results_console().print(make_table(columns, rows))

@@ -1,0 +1,1 @@
+"""Tests of kerasmlp: a file per module."""
