@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,12 +21,12 @@ class FoldedLayer:
     Attributes:
         kernel: float32 `(inputs, units)`.
         bias: float32 `(units,)`.
-        activation: Name of a Keras activation; `linear` for none.
+        activation: The activation as a function of tensors; Keras's `linear` for none.
     """
 
     kernel: np.ndarray
     bias: np.ndarray
-    activation: str
+    activation: Callable[[Any], Any]
 
 
 def fold(model: keras.Model) -> list[FoldedLayer]:
@@ -49,7 +50,7 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
         >>> import keras
         >>> from kerasmlp import build_mlp
         >>> model = build_mlp([4, 3, 2], preprocessing=keras.layers.Rescaling(1 / 255), batch_normalization=True)
-        >>> [(layer.kernel.shape, layer.activation) for layer in fold(model)]
+        >>> [(layer.kernel.shape, layer.activation.__name__) for layer in fold(model)]
         [((4, 3), 'relu'), ((3, 2), 'linear')]
     """
     from keras import activations, layers
@@ -60,11 +61,11 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
     scale, offset = np.ones(num_features), np.zeros(num_features)
     dense: tuple[np.ndarray, np.ndarray] | None = None
 
-    def close(activation: str) -> None:
+    def close(activation: Callable[[Any], Any]) -> None:
         nonlocal dense, scale, offset
         if dense is None:
             raise InvalidValue(
-                f"`{activation}` stands in front of the first dense layer, which TFLite export cannot fold."
+                f"`{activation.__name__}` stands in front of the first dense layer, which TFLite export cannot fold."
             )
         kernel, bias = dense
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
@@ -75,14 +76,14 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
             continue
         if isinstance(layer, layers.Dense):
             if dense is not None:
-                close("linear")
+                close(activations.linear)
             weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
             kernel, bias = weights[0], weights[1] if layer.use_bias else np.zeros(layer.units)
             dense = (scale[:, np.newaxis] * kernel, bias + offset @ kernel)
             if layer.activation is not activations.linear:
-                close(layer.activation.__name__)
+                close(layer.activation)
         elif isinstance(layer, layers.Activation):
-            close(layer.activation.__name__)
+            close(layer.activation)
         elif (affine := _affine(layer)) is not None:
             factor, shift = affine
             if dense is not None:
@@ -95,7 +96,7 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
                 "that TFLite export writes; models of `build_mlp` have no such layer."
             )
     if dense is not None:
-        close("linear")
+        close(activations.linear)
     if not folded:
         raise InvalidValue("The model has no dense layer to export.")
     return folded

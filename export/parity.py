@@ -130,10 +130,12 @@ def _check(report: ArtefactReport) -> None:
         if report.agreement < INT8_AGREEMENT:
             raise ParityError(
                 f"{name} agrees with the Keras model on {report.agreement:.2%} of {report.examples} test examples; at "
-                f"least {INT8_AGREEMENT:.0%} was expected."
+                f"least {INT8_AGREEMENT:.0%} was expected. It is not published. Networks that are hardly trained have "
+                "many near-ties, which 8 bits decide otherwise: train longer, or leave int8 out of `--quantize`."
             )
     elif report.agreement < 1 or report.max_abs_diff > FLOAT_TOLERANCE:
         raise ParityError(
             f"{name} agrees with the Keras model on {report.agreement:.2%} of {report.examples} test examples, with "
-            f"probabilities up to {report.max_abs_diff:.1e} apart; all of them and {FLOAT_TOLERANCE:.0e} were expected."
+            f"probabilities up to {report.max_abs_diff:.1e} apart; all of them and {FLOAT_TOLERANCE:.0e} were "
+            "expected. It is not published."
         )

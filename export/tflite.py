@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
+import warnings
 import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from kerasmlp.artefacts import open_artefact
 from kerasmlp.card import CARD_NAME, LABELS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists, nearest
 from kerasmlp.export.folding import FoldedLayer, fold
-from kerasmlp.export.parity import ArtefactReport, Reference
+from kerasmlp.export.parity import ArtefactReport, ParityError, Reference
 from kerasmlp.files import appearing
 from kerasmlp.model import input_name
 from kerasmlp.runs import Run, as_run
@@ -60,27 +61,45 @@ def export_tflite(
     Raises:
         InvalidValue: an unknown precision, or a layer or activation that TFLite cannot hold.
         OutputExists: a file lies there already, or `directory` is a file.
-        ParityError: a file differs from the Keras model by more than its precision explains; it is not published.
+        ParityError: a file differs from the Keras model by more than its precision explains. It is not published; the
+            files that passed are.
     """
     run, directory = as_run(run), Path(directory)
-    check_precisions(quantize)
-    paths = {precision: directory / f"{run.card.dataset}_{precision}.tflite" for precision in quantize}
-    check_outputs(directory, list(paths.values()), overwrite=overwrite)
+    paths = plan_files(run, directory, quantize=quantize, overwrite=overwrite)
     data = run.load_data() if data is None else data
     reference = Reference(run, data)
     card = run.card
     float_content = convert(fold(run.load_model()), input_name(card.feature_shape))
-    reports = []
+    reports, withheld = [], []
     for precision, path in paths.items():
         content = float_content
         if precision == "int8":
             content = quantize_int8(float_content, calibration_examples(data.train))
         _check_types(content, precision)
-        with appearing(path) as temporary:
-            temporary.write_bytes(content)
-            attach(temporary, card)
-            reports.append(reference.compare(open_artefact(temporary), published_as=path))
+        try:
+            with appearing(path) as temporary:
+                temporary.write_bytes(content)
+                attach(temporary, card)
+                reports.append(reference.compare(open_artefact(temporary), published_as=path))
+        except ParityError as error:
+            withheld.append(error)
+    if withheld:
+        raise withheld[0]
     return reports
+
+
+def plan_files(run: Run, directory: Path, *, quantize: Sequence[str], overwrite: bool) -> dict[str, Path]:
+    """The file of each precision in `directory`; raises what `export_tflite` raises for wrong requests."""
+    check_precisions(quantize)
+    paths = {precision: directory / f"{run.card.dataset}_{precision}.tflite" for precision in quantize}
+    if directory.is_file():
+        raise OutputExists(f"`{directory}` is a file; TFLite files need a folder.")
+    for path in paths.values():
+        if path.exists() and not overwrite:
+            raise OutputExists(
+                f"`{path}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
+            )
+    return paths
 
 
 def check_precisions(quantize: Sequence[str]) -> None:
@@ -92,17 +111,6 @@ def check_precisions(quantize: Sequence[str]) -> None:
             raise InvalidValue(
                 f"There is no precision `{precision}`.{nearest(precision, PRECISIONS)} There are "
                 f"{', '.join(PRECISIONS)}."
-            )
-
-
-def check_outputs(directory: Path, paths: Sequence[Path], *, overwrite: bool) -> None:
-    """Raises `OutputExists` where a TFLite file would replace another, or its folder is a file."""
-    if directory.is_file():
-        raise OutputExists(f"`{directory}` is a file; TFLite files need a folder.")
-    for path in paths:
-        if path.exists() and not overwrite:
-            raise OutputExists(
-                f"`{path}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
             )
 
 
@@ -118,7 +126,6 @@ def convert(layers: Sequence[FoldedLayer], name: str) -> bytes:
     Raises:
         InvalidValue: an activation has no TFLite operation.
     """
-    import keras
     import tensorflow as tf
 
     spec = tf.TensorSpec((1, len(layers[0].kernel)), tf.float32, name=name)
@@ -127,7 +134,7 @@ def convert(layers: Sequence[FoldedLayer], name: str) -> bytes:
     def serve(features: Any) -> dict[str, Any]:
         x = features
         for layer in layers:
-            x = keras.activations.get(layer.activation)(tf.linalg.matmul(x, layer.kernel) + layer.bias)
+            x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
         return {"probabilities": tf.nn.softmax(x)}
 
     module = tf.Module()
@@ -139,7 +146,7 @@ def convert(layers: Sequence[FoldedLayer], name: str) -> bytes:
         try:
             return bytes(converter.convert())
         except Exception as error:  # the converter has an exception class of its own, in a private module
-            used = sorted({layer.activation for layer in layers[:-1]})
+            used = sorted({layer.activation.__name__ for layer in layers[:-1]})
             raise InvalidValue(f"TFLite has no operations for the activations {', '.join(used)}: {error}") from error
 
 
@@ -154,7 +161,8 @@ def quantize_int8(float_content: bytes, examples: np.ndarray) -> bytes:
 
     quantizer = Quantizer(float_content, recipe.static_wi8_ai8())
     name = _interpreter(float_content).get_signature_list()[SIGNATURE]["inputs"][0]
-    with contextlib.redirect_stderr(io.StringIO()):  # its progress bar, for a second's work
+    # Its progress bar, for a second's work, and a warning of the memory that looking at all tensors takes.
+    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
         ranges = quantizer.calibrate({SIGNATURE: [{name: example[np.newaxis]} for example in examples]})
         result = quantizer.quantize(ranges, enable_progress_report=False)
     return bytes(result.quantized_model)

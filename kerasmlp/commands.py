@@ -79,12 +79,13 @@ def tune(args: Namespace) -> Outcome:
 
 def quickstart(args: Namespace) -> Outcome:
     """`kerasmlp quickstart`."""
-    from kerasmlp.runs import choose_run_directory
+    from kerasmlp.runs import check_output_is_free, choose_run_directory
 
+    out = choose_run_directory(args.out, "quickstart")
+    check_output_is_free(out, overwrite=args.overwrite)
     messages = messages_console()
     messages.print("1/3  Searching learning rate and batch size on 1,797 real scans of handwritten digits")
     data = load_data("digits", seed=args.seed)
-    out = choose_run_directory(args.out, "quickstart")
     run = _search(data, seed=args.seed, out=out, overwrite=args.overwrite, **QUICKSTART)
     messages.print("3/3  Exporting, each artefact run over the whole test set beside the Keras model")
     reports = _export(run, run.path / "export" / "saved_model", run.path / "export" / "tflite", data=data)
@@ -269,14 +270,20 @@ def _export(
 ) -> list[ArtefactReport]:
     from kerasmlp.export import export_saved_model, export_tflite
     from kerasmlp.export.saved_model import check_base
+    from kerasmlp.export.tflite import PRECISIONS, plan_files
 
+    # All that can be wrong with the request is found before anything is written.
     if saved_model is not None:
         check_base(Path(saved_model))
-    # TFLite first: what can be wrong with its request is found before anything is written.
+    options = {"quantize": PRECISIONS, "overwrite": False, **options}
+    if tflite is not None:
+        plan_files(run, Path(tflite), **options)
     data = run.load_data() if data is None else data
-    reports = [] if tflite is None else export_tflite(run, tflite, data=data, **options)
+    reports = []
     if saved_model is not None:
-        reports.insert(0, export_saved_model(run, saved_model, data=data))
+        reports.append(export_saved_model(run, saved_model, data=data))
+    if tflite is not None:
+        reports += export_tflite(run, tflite, data=data, **options)
     return reports
 
 

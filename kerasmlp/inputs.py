@@ -118,8 +118,9 @@ def _read_csv(path: Path) -> np.ndarray:
 
 def _read_npz(path: Path) -> np.ndarray:
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            names = getattr(archive, "files", [])
+        with path.open("rb") as file:  # opened here, for NumPy leaves a damaged archive open
+            archive = np.load(file, allow_pickle=False)
+            names = getattr(archive, "files", [])  # a bare array has none
             if "x_test" not in names and len(names) != 1:
                 raise InvalidValue(
                     f"`{path}` needs an array `x_test`, or just one; it has {', '.join(names) or 'none'}."

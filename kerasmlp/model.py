@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 # Its authors derive it for ReLU; the smooth rectifiers have the same gain to within a few per cent.
 RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "gelu", "silu", "swish", "softplus", "mish", "relu6"})
 
-# What `keras.activations` and `keras.initializers` list beside activations and initialisers, and `glu`, which halves
-# the width of its layer.
-NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "stft"})
+# What `keras.activations` and `keras.initializers` list beside activations and initialisers; `glu`, which halves the
+# width of its layer; and `threshold`, which has no defaults.
+NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "threshold", "stft"})
 
 
 def build_mlp(

@@ -69,8 +69,10 @@ def _read_npz(path: Path) -> Examples:
     if path.stat().st_size == 0:
         raise InvalidValue(f"`{path}` is empty; an `.npz` file was expected.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not hasattr(archive, "files"):
+        # Opened here, for NumPy leaves a damaged archive open.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
                 raise InvalidValue(f"`{path}` holds one bare array; an `.npz` file was expected.")
             missing = [key for key in NPZ_ARRAYS if key not in archive.files]
             if missing:

@@ -1,0 +1,214 @@
+"""Exports: folding, SavedModel, TFLite, and the check that holds back what differs."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kerasmlp import build_mlp, open_artefact
+from kerasmlp.card import Card
+from kerasmlp.data import Data
+from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export import ParityError, export_saved_model, export_tflite, verify
+from kerasmlp.export.folding import FoldedLayer, fold
+from kerasmlp.export.tflite import calibration_examples, convert
+from kerasmlp.runs import Run
+
+
+def _forward(layers: list[FoldedLayer], features: np.ndarray) -> np.ndarray:
+    x = features.reshape(len(features), -1)
+    for layer in layers:
+        x = np.asarray(layer.activation(x @ layer.kernel + layer.bias))
+    return x
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_bias": False, "activation": "tanh"},
+        {"batch_normalization": True, "dropout": 0.5},
+        {"preprocessing": keras.layers.Rescaling(1 / 8, offset=-1.0)},
+        {
+            "preprocessing": keras.layers.Normalization(
+                axis=1, mean=[1.0, 2, 3, 4, 5, 6], variance=[4.0, 1, 9, 1, 4, 2]
+            ),
+            "batch_normalization": True,
+            "activation": "gelu",
+        },
+    ],
+)
+def test_a_folded_network_computes_what_its_model_computes(options: dict[str, Any]) -> None:
+    model = build_mlp([6, 16, 8, 3], seed=0, **options)
+    generator = np.random.default_rng(0)
+    # Every weight moved from its initial zero or one, statistics of batch normalisation (which stay positive) included.
+    model.set_weights([np.abs(weight + generator.normal(0, 0.3, weight.shape)) for weight in model.get_weights()])
+    features = generator.normal(0, 3, (50, 6)).astype(np.float32)
+    layers = fold(model)
+    assert [layer.kernel.shape for layer in layers] == [(6, 16), (16, 8), (8, 3)]
+    expected = np.asarray(model(features, training=False))
+    # Two float32 evaluations of sums of 16 terms.
+    np.testing.assert_allclose(_forward(layers, features), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_layers_that_no_dense_layer_can_take_in_are_refused() -> None:
+    inputs = keras.Input((6,))
+    normalised = keras.layers.LayerNormalization(name="layer_norm")(keras.layers.Dense(4)(inputs))
+    with pytest.raises(InvalidValue, match="`layer_norm` .LayerNormalization. cannot become part"):
+        fold(keras.Model(inputs, normalised))
+    with pytest.raises(InvalidValue, match="in front of the first dense layer"):
+        fold(keras.Sequential([keras.Input((6,)), keras.layers.Activation("relu"), keras.layers.Dense(2)]))
+    with pytest.raises(InvalidValue, match="no dense layer to export"):
+        fold(keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5)]))
+
+
+def test_a_saved_model_loads_in_plain_tensorflow_and_answers_by_name(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    import tensorflow as tf
+
+    report = export_saved_model(digits_run, tmp_path / "digits")
+    assert report.path == str(tmp_path / "digits" / "1")
+    assert (report.agreement, report.accuracy) == (1.0, digits_run.metrics["test_accuracy"])
+    loaded = tf.saved_model.load(report.path)
+    signature = loaded.signatures["serving_default"]
+    assert list(signature.structured_input_signature[1]) == ["image"]
+    answer = signature(image=tf.constant(digits.test.features[:5], tf.float32))
+    assert answer.keys() == {"probabilities", "class_id"}
+    expected = open_artefact(digits_run.path).probabilities(digits.test.features[:5])
+    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)  # float32
+    np.testing.assert_array_equal(answer["class_id"], expected.argmax(axis=1))
+    extra = tmp_path / "digits" / "1" / "assets.extra"
+    assert (extra / "labels.txt").read_text().split() == list(digits.class_names)
+    assert Card.from_json((extra / "card.json").read_text()) == digits_run.card
+
+
+def test_versions_are_numbered_and_older_ones_stay(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    base = tmp_path / "digits"
+    for expected in ("1", "2"):
+        assert Path(export_saved_model(digits_run, base, data=digits).path).name == expected
+    (base / "9").mkdir()
+    assert Path(export_saved_model(digits_run, base, data=digits).path).name == "10"
+    assert sorted(path.name for path in base.iterdir()) == ["1", "10", "2", "9"]
+    assert open_artefact(base).path == base / "10"
+
+
+def test_tflite_files_hold_dense_layers_and_a_softmax_only(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    reports = export_tflite(digits_run, tmp_path, data=digits)
+    assert [report.precision for report in reports] == ["float32", "int8"]
+    for report in reports:
+        interpreter = Interpreter(model_path=report.path, experimental_delegates=[])
+        operations = [operation["op_name"] for operation in interpreter._get_ops_details()]
+        assert [name for name in operations if name != "DELEGATE"] == ["FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"]
+        assert interpreter.get_signature_list() == {
+            "serving_default": {"inputs": ["image"], "outputs": ["probabilities"]}
+        }
+        for tensor in (*interpreter.get_input_details(), *interpreter.get_output_details()):
+            assert np.dtype(tensor["dtype"]).name == report.precision
+    assert reports[0].agreement == 1
+    assert reports[0].max_abs_diff <= 1e-5
+    assert reports[1].agreement >= 0.99
+    assert reports[1].size_bytes < reports[0].size_bytes
+
+
+def test_labels_and_card_can_be_unzipped_from_a_tflite_file(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    (report,) = export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
+    with zipfile.ZipFile(report.path) as archive:
+        assert archive.read("labels.txt").decode().split() == list(digits.class_names)
+    assert open_artefact(report.path).card == digits_run.card
+    if shutil.which("unzip"):
+        shown = subprocess.run(["unzip", "-p", report.path, "labels.txt"], capture_output=True, check=True)
+        assert shown.stdout.decode().split() == list(digits.class_names)
+
+
+def test_calibration_draws_evenly_from_all_classes_of_training(digits: Data) -> None:
+    examples = calibration_examples(digits.train)
+    assert examples.shape == (500, 64)
+    rows = {
+        features.tobytes(): label for features, label in zip(digits.train.features, digits.train.labels, strict=True)
+    }
+    labels = [rows[example.astype(np.uint8).tobytes()] for example in examples]
+    assert np.bincount(labels).tolist() == [50] * 10
+
+
+def test_an_artefact_that_differs_is_not_published(
+    digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(model: keras.Model) -> list[FoldedLayer]:
+        layers = fold(model)
+        return [FoldedLayer(layers[0].kernel * 1.05, layers[0].bias, layers[0].activation), *layers[1:]]
+
+    monkeypatch.setattr("kerasmlp.export.tflite.fold", spoilt)
+    with pytest.raises(ParityError, match="all of them and 1e-05 were"):
+        export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
+    monkeypatch.setattr(
+        "kerasmlp.export.tflite.fold",
+        lambda model: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
+    )
+    with pytest.raises(ParityError, match="at least 99% was expected"):
+        export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_reports_each_artefact_and_notices_another_network(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    reports = export_tflite(digits_run, tmp_path, data=digits)
+    assert verify(digits_run.path, [report.path for report in reports]) == reports
+    from kerasmlp import train
+
+    model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
+    other = train(model, digits, epochs=1, out=tmp_path / "other")
+    with pytest.raises(ParityError, match="agrees with the Keras model on"):
+        verify(other, [reports[0].path], data=digits)
+
+
+def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="no precision `int9`. Did you mean `int8`"):
+        export_tflite(digits_run, tmp_path / "out", quantize=["int9"])
+    with pytest.raises(InvalidValue, match="at least one precision"):
+        export_tflite(digits_run, tmp_path / "out", quantize=[])
+    assert not list(tmp_path.iterdir())
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    with pytest.raises(OutputExists, match="is a file; TFLite"):
+        export_tflite(digits_run, occupied)
+    with pytest.raises(OutputExists, match="is a file; a SavedModel"):
+        export_saved_model(digits_run, occupied)
+    (tmp_path / "digits_int8.tflite").write_text("mine")
+    with pytest.raises(OutputExists, match="digits_int8.tflite` exists"):
+        export_tflite(digits_run, tmp_path, data=digits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_int8.tflite", "file"]
+    assert len(export_tflite(digits_run, tmp_path, data=digits, overwrite=True)) == 2
+
+
+def test_an_activation_without_a_tflite_operation_is_named() -> None:
+    import tensorflow as tf
+
+    def incomplete_gamma(x: Any) -> Any:
+        return tf.math.igammac(tf.abs(x), 1.0)
+
+    layers = [FoldedLayer(np.ones((2, 2), np.float32), np.ones(2, np.float32), incomplete_gamma)] * 2
+    with pytest.raises(InvalidValue, match="no operations for the activations incomplete_gamma"):
+        convert(layers, "features")
+
+
+@pytest.mark.parametrize("activation", ["elu", "leaky_relu", "gelu", "silu", "tanh", "softplus", "selu", "mish"])
+def test_any_activation_of_keras_computes_the_same_in_tflite(activation: str) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = build_mlp([5, 7, 3], activation=activation, seed=0)
+    interpreter = Interpreter(model_content=convert(fold(model), "features"))
+    run = interpreter.get_signature_runner()
+    for example in np.random.default_rng(0).normal(0, 2, (20, 1, 5)).astype(np.float32):
+        expected = keras.ops.softmax(model(example))
+        np.testing.assert_allclose(run(features=example)["probabilities"], expected, atol=1e-6)  # float32

@@ -1,0 +1,59 @@
+"""What is installed, what is public, and what an import costs."""
+
+from __future__ import annotations
+
+import importlib
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_the_wheel_holds_the_package_and_no_module_beside_it(tmp_path: Path) -> None:
+    sources = tmp_path / "source"
+    # git's view of the tree: neither build folders nor caches.
+    subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(sources)], check=True)
+    command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(sources)]
+    built = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr + built.stdout
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {name for name in archive.namelist() if ".dist-info/" not in name}
+    expected = {"kerasmlp/py.typed"}
+    for package in ("kerasmlp", "tuning", "export"):
+        folder = "kerasmlp" if package == "kerasmlp" else f"kerasmlp/{package}"
+        expected |= {f"{folder}/{path.name}" for path in (sources / package).glob("*.py")}
+    assert names == expected
+
+
+def test_source_and_import_paths_agree() -> None:
+    for package in ("tuning", "export"):
+        link = ROOT / "kerasmlp" / package
+        assert link.is_symlink()
+        assert link.resolve() == ROOT / package
+
+
+@pytest.mark.parametrize("name", ["kerasmlp", "kerasmlp.tuning", "kerasmlp.export"])
+def test_every_public_name_exists_and_is_documented(name: str) -> None:
+    module = importlib.import_module(name)
+    assert module.__all__ == sorted(module.__all__)
+    for public in module.__all__:
+        assert getattr(module, public).__doc__, public
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = module.nonsense
+
+
+def test_importing_the_package_and_asking_for_help_do_not_load_tensorflow() -> None:
+    code = (
+        "import sys, kerasmlp, kerasmlp.tuning, kerasmlp.export\n"
+        "from kerasmlp.cli import build_parser\n"
+        "build_parser().format_help()\n"
+        "heavy = {'tensorflow', 'keras', 'keras_tuner', 'sklearn', 'numpy', 'matplotlib', 'ai_edge_litert'}\n"
+        "sys.exit(f'loaded {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

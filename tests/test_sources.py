@@ -1,0 +1,123 @@
+"""Sources: what is read from them, and what is said of those that cannot be read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from kerasmlp import load_data
+from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.sources import NPZ_ARRAYS
+
+
+def _write_npz(path: Path, **changes: Any) -> Path:
+    generator = np.random.default_rng(0)
+    arrays: dict[str, Any] = {
+        "x_train": generator.integers(0, 256, (30, 4, 5), np.uint8),
+        "y_train": np.arange(30) % 3,
+        "x_test": generator.integers(0, 256, (9, 4, 5), np.uint8),
+        "y_test": np.arange(9) % 3,
+    }
+    arrays.update(changes)
+    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
+    return path
+
+
+def test_an_npz_in_keras_layout_is_read_as_stored(tmp_path: Path) -> None:
+    data = load_data(_write_npz(tmp_path / "tiny.npz"), validation_share=0.2)
+    assert (data.name, data.feature_shape, data.train.features.dtype.name) == ("tiny", (4, 5), "uint8")
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 6, 9)
+    assert data.feature_range == (0, 255)
+    assert data.request is not None
+    assert load_data(**data.request).fingerprint == data.fingerprint
+
+
+def test_mnist_as_npz_is_the_real_one(mnist_path: Path) -> None:
+    data = load_data(mnist_path)
+    assert (data.feature_shape, len(data.train) + len(data.validation), len(data.test)) == ((28, 28), 60_000, 10_000)
+
+
+def test_mnist_from_tensorflow_datasets_equals_the_npz(mnist_path: Path, tfds_dir: Path) -> None:
+    prepared, stored = load_data("mnist", data_dir=tfds_dir), load_data(mnist_path)
+    assert prepared.feature_shape == (28, 28, 1)
+    assert (prepared.class_names, prepared.feature_range) == (stored.class_names, stored.feature_range)
+    # The same 10,000 images in an order of its own: equal sums per class leave no room for a wrong label.
+    for label in range(10):
+        sums = [data.test.features[data.test.labels == label].sum(dtype=np.int64) for data in (prepared, stored)]
+        assert sums[0] == sums[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"y_test": None}, "needs the arrays x_train, y_train, x_test, y_test; it has x_train, y_train, x_test"),
+        ({"y_train": np.arange(29) % 3}, "need the same number of examples; got 30 and 29"),
+        ({"x_train": np.full((30, 4, 5), np.nan)}, "finite numbers; got nan"),
+        ({"x_train": np.zeros((30, 4, 5), object)}, "cannot be read as an `.npz` file"),
+    ],
+)
+def test_an_npz_with_other_arrays_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        load_data(_write_npz(tmp_path / "tiny.npz", **changes))
+
+
+def test_files_that_are_no_npz_are_refused_by_name(tmp_path: Path) -> None:
+    whole = _write_npz(tmp_path / "tiny.npz")
+    truncated = tmp_path / "truncated.npz"
+    truncated.write_bytes(whole.read_bytes()[:-200])
+    with pytest.raises(InvalidValue, match=r"truncated\.npz.*may be truncated"):
+        load_data(truncated)
+    empty = tmp_path / "empty.npz"
+    empty.touch()
+    with pytest.raises(InvalidValue, match=r"empty\.npz` is empty"):
+        load_data(empty)
+    bare = tmp_path / "bare.npz"
+    with bare.open("wb") as file:
+        np.save(file, np.zeros(3))
+    with pytest.raises(InvalidValue, match="one bare array"):
+        load_data(bare)
+    with pytest.raises(NotFound, match=r"no file .*Did you mean `tiny\.npz`"):
+        load_data(tmp_path / "tinny.npz")
+    with pytest.raises(InvalidValue, match="is a folder"):
+        load_data(tmp_path)
+    text = tmp_path / "notes.txt"
+    text.write_text("hello")
+    with pytest.raises(InvalidValue, match=r"notes\.txt` is no `.npz` file"):
+        load_data(text)
+
+
+def test_unknown_names_are_answered_with_the_nearest_one() -> None:
+    with pytest.raises(InvalidValue, match="no data source `mnits`. Did you mean `mnist`.*Known are `digits`"):
+        load_data("mnits")
+    with pytest.raises(InvalidValue, match="Did you mean `digits`"):
+        load_data("digit")
+
+
+def test_a_data_set_that_is_neither_prepared_nor_reachable_says_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*address: Any) -> None:
+        raise OSError("no network")
+
+    monkeypatch.setattr("socket.getaddrinfo", no_network)
+    with pytest.raises(NotFound, match="not prepared in .*no network reaches .*`--data-dir`"):
+        load_data("mnist", data_dir=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_data_dir_belongs_to_tensorflow_datasets_names(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="goes with TensorFlow Datasets names; `digits` needs none"):
+        load_data("digits", data_dir=tmp_path)
+    with pytest.raises(InvalidValue, match="is a path"):
+        load_data(_write_npz(tmp_path / "tiny.npz"), data_dir=tmp_path)
+    with pytest.raises(NotFound, match="no folder"):
+        load_data("mnist", data_dir=tmp_path / "absent")
+
+
+def test_sets_that_are_not_for_classification_of_images_are_refused(tmp_path: Path, tfds_dir: Path) -> None:
+    assert len(NPZ_ARRAYS) == 4
+    with pytest.raises(InvalidValue, match="does not accept the name `mnist:9.9.9`"):
+        load_data("mnist:9.9.9", data_dir=tfds_dir)
