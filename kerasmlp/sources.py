@@ -28,7 +28,7 @@ KNOWN_SOURCES = (
 def read_source(source: str, *, data_dir: str | PathLike[str] | None = None) -> Examples:
     """All examples of the source that `source` names; see `kerasmlp.load_data`."""
     path = Path(source)
-    if source != "digits" and (path.suffix or len(path.parts) > 1 or path.exists()):
+    if source != "digits" and _is_path(path):
         if data_dir is not None:
             raise InvalidValue(f"`data_dir` goes with TensorFlow Datasets names; `{source}` is a path.")
         return _read_npz(path)
@@ -37,6 +37,11 @@ def read_source(source: str, *, data_dir: str | PathLike[str] | None = None) -> 
             raise InvalidValue("`data_dir` goes with TensorFlow Datasets names; `digits` needs none.")
         return _read_digits()
     return _read_tfds(source, data_dir)
+
+
+def _is_path(path: Path) -> bool:
+    """Whether a source means a file: names of TensorFlow Datasets have slashes and dots too (`mnist:3.0.1`)."""
+    return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
 
 
 def _read_digits() -> Examples:
@@ -100,14 +105,8 @@ def _read_tfds(name: str, data_dir: str | PathLike[str] | None) -> Examples:
 
     builder = _prepared_builder(tfds, name, data_dir)
     features = builder.info.features
-    keys = builder.info.supervised_keys
-    if keys is None or not isinstance(features[keys[0]], tfds.features.Image | tfds.features.Tensor):
-        raise InvalidValue(
-            f"TensorFlow Datasets' `{name}` has no images or arrays with a label; sets such as `mnist` do."
-        )
-    if not isinstance(features[keys[1]], tfds.features.ClassLabel):
-        raise InvalidValue(f"TensorFlow Datasets' `{name}` is not for classification; sets such as `mnist` are.")
-    if None in features[keys[0]].shape:
+    image, label = _image_and_label(tfds, name, features)
+    if None in features[image].shape:
         raise InvalidValue(f"TensorFlow Datasets' `{name}` has images of different sizes; one size was expected.")
     absent = [split for split in ("train", "test") if split not in builder.info.splits]
     if absent:
@@ -115,12 +114,27 @@ def _read_tfds(name: str, data_dir: str | PathLike[str] | None) -> Examples:
 
     arrays: list[Any] = []
     for split in ("train", "test"):
-        examples = tfds.as_numpy(builder.as_dataset(split=split, as_supervised=True, batch_size=-1))
-        arrays += examples
-    names = features[keys[1]].names
+        examples = tfds.as_numpy(builder.as_dataset(split=split, batch_size=-1))
+        arrays += (examples[image], examples[label])
+    names = features[label].names
     present = np.unique(arrays[1])
     request = {"source": name, "data_dir": None if data_dir is None else str(Path(data_dir).resolve())}
-    return Examples(base, *arrays, class_names=tuple(names[label] for label in present), request=request)
+    return Examples(base, *arrays, class_names=tuple(names[index] for index in present), request=request)
+
+
+def _image_and_label(tfds: Any, name: str, features: Any) -> tuple[str, str]:
+    """The keys of the one image and the one class label of a data set.
+
+    Looked for by type: of a set that is read without its code, TensorFlow Datasets does not know which they are.
+    """
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    if len(images) != 1 or len(labels) != 1:
+        raise InvalidValue(
+            f"TensorFlow Datasets' `{name}` has {len(images)} images and {len(labels)} class labels per example; "
+            "one of each was expected, as in `mnist`."
+        )
+    return images[0], labels[0]
 
 
 def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None) -> Any:

@@ -10,7 +10,6 @@ import pytest
 
 from kerasmlp import load_data
 from kerasmlp.errors import InvalidValue, NotFound
-from kerasmlp.sources import NPZ_ARRAYS
 
 
 def _write_npz(path: Path, **changes: Any) -> Path:
@@ -117,7 +116,16 @@ def test_a_data_dir_belongs_to_tensorflow_datasets_names(tmp_path: Path) -> None
         load_data("mnist", data_dir=tmp_path / "absent")
 
 
-def test_sets_that_are_not_for_classification_of_images_are_refused(tmp_path: Path, tfds_dir: Path) -> None:
-    assert len(NPZ_ARRAYS) == 4
-    with pytest.raises(InvalidValue, match="does not accept the name `mnist:9.9.9`"):
+def test_an_unknown_version_of_a_data_set_is_refused(tfds_dir: Path) -> None:
+    assert load_data("mnist:3.0.1", data_dir=tfds_dir).name == "mnist"
+    with pytest.raises(InvalidValue, match=r"does not accept the name `mnist:9\.9\.9`"):
         load_data("mnist:9.9.9", data_dir=tfds_dir)
+
+
+def test_data_sets_without_labelled_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import tensorflow_datasets as tfds
+
+    builder = tfds.builder("titanic", data_dir=tmp_path, try_gcs=False)
+    monkeypatch.setattr("kerasmlp.sources._prepared_builder", lambda *arguments: builder)
+    with pytest.raises(InvalidValue, match="`titanic` has 0 images and . class labels"):
+        load_data("titanic", data_dir=tmp_path)
