@@ -98,6 +98,13 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument("--epochs", type=int, default=10, help="passes over the training examples (10)")
     training.add_argument("--batch-size", type=int, default=32, help="examples per step (32)")
     training.add_argument("--learning-rate", type=float, default=1e-3, help="the optimizer's rate (0.001)")
+    training.add_argument(
+        "--schedule", default="constant", help="of the rate: constant, or cosine down to 0 (constant)"
+    )
+    training.add_argument(
+        "--early-stopping", type=int, metavar="N", help="end after N epochs without a better validation accuracy"
+    )
+    training.add_argument("--require-xla", action="store_true", help="fail where XLA cannot compile the network")
     _add_optimizer(training)
     _add_out(command, "the first free one of runs/NAME, runs/NAME-2, ...")
 

@@ -29,7 +29,7 @@ NUM_SHOWN = 3  # classes shown per prediction
 def train(args: Namespace) -> Outcome:
     """`kerasmlp train`."""
     import kerasmlp
-    from kerasmlp.progress import EpochProgress
+    from kerasmlp.engine.progress import ProgressDisplay
 
     data = _load(args)
     sizes = _sizes(args, data)
@@ -44,7 +44,11 @@ def train(args: Namespace) -> Outcome:
         seed=args.seed,
         out=args.out,
         overwrite=args.overwrite,
-        callbacks=[EpochProgress(messages_console())],
+        early_stopping=args.early_stopping,
+        schedule=args.schedule,
+        require_xla=args.require_xla,
+        callbacks=[ProgressDisplay(len(data.train))],
+        warn=messages_console().print,
     )
     return _run_outcome(run)
 
@@ -254,13 +258,14 @@ def _model_options(args: Namespace, data: Data) -> dict[str, Any]:
 
 
 def _search(data: Data, *, trials: int, **options: Any) -> Run:
-    from kerasmlp.progress import EpochProgress, TrialProgress
+    from kerasmlp.engine.progress import ProgressDisplay
     from kerasmlp.tuning import search
+    from kerasmlp.tuning.progress import TrialProgress
 
     messages = messages_console()
     progress = TrialProgress(messages, trials)
     try:
-        return search(data, trials=trials, on_trial=progress, callbacks=[EpochProgress(messages)], **options)
+        return search(data, trials=trials, on_trial=progress, callbacks=[ProgressDisplay(len(data.train))], **options)
     finally:
         progress.stop()
 

@@ -23,13 +23,15 @@ def check_optimizer(name: str, learning_rate: float) -> None:
         raise InvalidValue(f"`learning_rate` needs to be positive and finite, such as 0.001; got {learning_rate}.")
 
 
-def make_optimizer(name: str, learning_rate: float) -> keras.Optimizer:
+def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None = None) -> keras.Optimizer:
     """A new Keras optimiser.
 
     Args:
         name: `sgd`, `momentum` (SGD with momentum 0.9), `nesterov` (the same with Nesterov's look-ahead), `adagrad`,
             `rmsprop`, `adam` or `adamw` (weight decay 0.004, Keras's default).
         learning_rate: Positive and finite.
+        cosine_steps: Steps over which the rate falls to zero along half a cosine (Loshchilov & Hutter 2017,
+            arXiv:1608.03983). None: it stays as it is.
 
     Raises:
         InvalidValue: the name is unknown or the rate out of range.
@@ -41,13 +43,14 @@ def make_optimizer(name: str, learning_rate: float) -> keras.Optimizer:
     check_optimizer(name, learning_rate)
     from keras import optimizers
 
+    rate = learning_rate if cosine_steps is None else optimizers.schedules.CosineDecay(learning_rate, cosine_steps)
     if name in ("sgd", "momentum", "nesterov"):
         momentum = 0.0 if name == "sgd" else 0.9
-        return optimizers.SGD(learning_rate, momentum=momentum, nesterov=name == "nesterov")
+        return optimizers.SGD(rate, momentum=momentum, nesterov=name == "nesterov")
     classes = {
         "adagrad": optimizers.Adagrad,
         "rmsprop": optimizers.RMSprop,
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,
     }
-    return classes[name](learning_rate)
+    return classes[name](rate)

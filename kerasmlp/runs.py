@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +27,7 @@ CONFIG_NAME = "config.json"
 MODEL_NAME = "model.keras"
 HISTORY_NAME = "history.csv"
 METRICS_NAME = "metrics.json"
+LONGEST_SHOWN = 40  # characters of a setting that a message names
 
 
 @dataclass(frozen=True)
@@ -129,19 +133,57 @@ def as_run(run: Run | str | PathLike[str]) -> Run:
     return run if isinstance(run, Run) else Run.open(run)
 
 
-def choose_run_directory(out: str | PathLike[str] | None, name: str) -> Path:
-    """`out`, or where it is None the first free one of `runs/name`, `runs/name-2`, `runs/name-3`, ..."""
+@contextmanager
+def open_run_directory(
+    out: str | PathLike[str] | None, name: str, config: dict[str, Any], *, overwrite: bool
+) -> Iterator[Run]:
+    """A run directory that holds `config.json` and is this process's alone while the block runs.
+
+    Where an unfinished run of the same `config` lies there, it is left as it is, to go on with. Package versions do not
+    count.
+
+    Args:
+        out: The directory. Default: the first of `runs/name`, `runs/name-2`, ... that is free or holds such a run.
+        name: See `out`.
+        config: What was asked for.
+        overwrite: Whether another run may be replaced.
+
+    Raises:
+        OutputExists: `out` is a file, holds another run and `overwrite` is off, holds what is no run, or is being
+            written to by another process; nothing has been touched.
+    """
+    config = json.loads(json.dumps(config))  # as it will be read again, lists for tuples
+    path = choose_run_directory(out, name, config)
+    resumes = _difference(path, config) == []
+    if not resumes:
+        check_output_is_free(path, config, overwrite=overwrite)
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        if not resumes:
+            for entry in path.iterdir():
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            write_json(path / CONFIG_NAME, config)
+        yield Run(path)
+
+
+def choose_run_directory(out: str | PathLike[str] | None, name: str, config: dict[str, Any] | None = None) -> Path:
+    """`out`, or by default the first of `runs/name`, `runs/name-2`, ... that is free or `config`'s, unfinished."""
     if out is not None:
         return Path(out)
     path, number = Path("runs") / name, 1
-    while path.exists():
+    while path.exists() and (config is None or _difference(path, config) != []):
         number += 1
         path = Path("runs") / f"{name}-{number}"
     return path
 
 
-def check_output_is_free(path: Path, *, overwrite: bool) -> None:
-    """Raises where a run cannot be written to `path`; touches nothing.
+def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, overwrite: bool) -> None:
+    """Raises where a new run cannot be written to `path`; touches nothing.
+
+    Args:
+        path: The directory.
+        config: What was asked for, to name what an unfinished run there has otherwise.
+        overwrite: Whether another run may be replaced.
 
     Raises:
         OutputExists: `path` is a file, holds another run and `overwrite` is off, or holds what is no run.
@@ -152,17 +194,59 @@ def check_output_is_free(path: Path, *, overwrite: bool) -> None:
         return
     if not (path / CONFIG_NAME).is_file():
         raise OutputExists(f"`{path}` holds files that are no run; choose another folder with `--out` (`out=`).")
-    if not overwrite:
+    if overwrite:
+        return
+    difference = None if config is None else _difference(path, config)
+    what = "another run" if not difference else f"an unfinished run of other settings ({', '.join(difference)})"
+    raise OutputExists(
+        f"`{path}` holds {what}; choose another folder with `--out` (`out=`), or replace it with `--overwrite` "
+        "(`overwrite=True`)."
+    )
+
+
+def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
+    """What an unfinished run at `path` was asked for otherwise than in `config`; None where there is no such run."""
+    if not (path / CONFIG_NAME).is_file() or (path / METRICS_NAME).is_file():
+        return None
+    # A search adds its final training to what it was asked for; a training is not part of a search.
+    sections = (config.keys() | {"search"}) - {"versions"}
+    there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})
+    here = _flatten({name: part for name, part in config.items() if name in sections})
+    names = sorted(there.keys() | here.keys())
+    return [
+        f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} here"
+        for name in names
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    parts = (_flatten(value, f"{prefix}.{name}" if prefix else name) for name, value in config.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Holds the directory for this process; the operating system lets go of it however the process ends."""
+    import fcntl
+
+    directory = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(directory)
         raise OutputExists(
-            f"`{path}` holds another run; choose another folder with `--out` (`out=`), or replace it with "
-            "`--overwrite` (`overwrite=True`)."
-        )
-
-
-def create_run_directory(path: Path, config: dict[str, Any], *, overwrite: bool) -> None:
-    """Makes `path` an empty run with `config.json`; replaces an older run where `overwrite` says so."""
-    check_output_is_free(path, overwrite=overwrite)
-    if path.exists():
-        shutil.rmtree(path)
-    path.mkdir(parents=True)
-    write_json(path / CONFIG_NAME, config)
+            f"`{path}` is being written to by another process; wait for it, or choose another folder with `--out` "
+            "(`out=`)."
+        ) from None
+    try:
+        yield
+    finally:
+        os.close(directory)

@@ -1,31 +1,39 @@
-"""`train`: fits a model to data and leaves a run directory."""
+"""`train`: fits a model to data with the compiled engine, and leaves a run directory."""
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import math
 import statistics
-import time
+import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
 from kerasmlp.card import LABELS_NAME, package_versions
-from kerasmlp.errors import InvalidValue
+from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES, block_dataset
+from kerasmlp.engine.finite import StopOnNonFiniteLoss
+from kerasmlp.engine.steps import prepare, worth_compiling
+from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.evaluation import evaluate
 from kerasmlp.files import appearing, write_json, write_text
 from kerasmlp.model import check_sizes_fit
 from kerasmlp.optimizers import check_optimizer, make_optimizer
-from kerasmlp.pipelines import check_batch_size, make_pipeline
+from kerasmlp.pipelines import check_batch_size
 from kerasmlp.plots import plot_confusion, plot_history
-from kerasmlp.runs import CONFIG_NAME, HISTORY_NAME, METRICS_NAME, Run, choose_run_directory, create_run_directory
+from kerasmlp.recording import RunRecorder
+from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, open_run_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from kerasmlp.data import Data
+
+SCHEDULES = ("constant", "cosine")
+DEFAULT_LEARNING_RATE = 1e-3
 
 
 def train(
@@ -34,29 +42,53 @@ def train(
     *,
     epochs: int = 10,
     batch_size: int = 32,
-    learning_rate: float = 1e-3,
-    optimizer: str = "adam",
+    learning_rate: float | None = None,
+    optimizer: str | keras.Optimizer = "adam",
+    schedule: str = "constant",
+    loss: keras.losses.Loss | None = None,
+    metrics: Sequence[keras.metrics.Metric] = (),
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: np.ndarray | None = None,
+    early_stopping: int | None = None,
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    require_xla: bool = False,
+    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES,
+    warn: Callable[[str], None] | None = None,
 ) -> Run:
     """Trains `model` on `data.train` and keeps the weights of the epoch with the best validation accuracy.
 
-    Compiles the model, fits it, loads the best weights back into it, tests it once on `data.test`, and writes all
-    that a later command needs to the run directory.
+    Compiles the model, fits it in blocks of batches compiled by XLA, loads the best weights back into it, tests it
+    once on `data.test`, and writes all that a later command needs to the run directory.
+
+    A training that was killed goes on from its last finished epoch when it is asked for again with the same model,
+    data and settings, and ends with the weights that it would have had. Callbacks see one call of their batch methods
+    per block. Callbacks of the same kinds must be given again; counts that they keep as plain attributes go on.
 
     Args:
         model: What `build_mlp` returns: `(batch, *data.feature_shape)` -> logits `(batch, data.num_classes)`.
         data: The examples.
         epochs: Passes over the training examples, at least 1.
         batch_size: Examples per step, from 1 to the number of training examples.
-        learning_rate: The optimiser's rate, positive.
-        optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`.
+        learning_rate: The optimiser's rate, positive. Default 0.001; an optimiser object brings its own.
+        optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`, or a Keras optimiser, with clipping, weight decay or a
+            schedule as you like. One with `use_ema` ends with its averaged weights instead of the best epoch's.
+        schedule: `constant`, or `cosine`: from the rate down to zero along half a cosine over all steps.
+        loss: A Keras loss of class indices `(batch,)` and logits. Default: cross-entropy.
+        metrics: Further Keras metrics, logged beside `accuracy`.
+        class_weight: Factor of the loss for each class index.
+        sample_weight: Factor of the loss for each training example, float `(len(data.train),)`, at least 0.
+        early_stopping: End after so many epochs without a better validation accuracy, at least 1. None: never.
         seed: Seed of the order of the examples. The seed of the initial weights and of dropout is `build_mlp`'s.
-        out: The run directory. Default: the first free one of `runs/NAME`, `runs/NAME-2`, ...
+        out: The run directory. Default: the first of `runs/NAME`, `runs/NAME-2`, ... that is free, or that holds this
+            same training unfinished.
         overwrite: Whether a run that lies there may be replaced.
         callbacks: Further Keras callbacks.
+        require_xla: Whether to fail where XLA cannot compile the model; otherwise it trains without, more slowly.
+        max_block_bytes: Bound on the bytes of a block of examples; up to three exist at a time.
+        warn: Takes the sentence that says that XLA cannot compile the model. Default: `warnings.warn`.
 
     Returns:
         The run, whose directory then holds `config.json`, `model.keras`, `history.csv`, `metrics.json`, `labels.txt`
@@ -65,64 +97,191 @@ def train(
     Raises:
         InvalidValue: a value is out of range, or the model does not fit the data; nothing has been written.
         OutputExists: the directory holds another run, or files that are no run; nothing has been written.
-        ArithmeticError: the loss is no longer a finite number.
+        LossNotFinite: the loss is no longer a finite number; the best model so far is kept.
+        XlaUnsupported: XLA cannot compile the model and `require_xla` is set.
     """
-    check_training(data, epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, optimizer=optimizer)
-    model_sizes(model, data)
-    run = Run(choose_run_directory(out, data.name))
-    create_run_directory(run.path, {"data": data_config(data), "versions": package_versions()}, overwrite=overwrite)
+    check_training(data, epochs=epochs, batch_size=batch_size, schedule=schedule, early_stopping=early_stopping)
+    if isinstance(optimizer, str):
+        learning_rate = DEFAULT_LEARNING_RATE if learning_rate is None else learning_rate
+        check_optimizer(optimizer, learning_rate)
+    elif learning_rate is not None or schedule != "constant":
+        raise InvalidValue("An optimizer object brings its own learning rate and schedule; leave these options out.")
+    else:
+        learning_rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
+    if sample_weight is not None:
+        sample_weight = _check_sample_weight(sample_weight, len(data.train))
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
         "learning_rate": learning_rate,
-        "optimizer": optimizer,
+        "optimizer": optimizer if isinstance(optimizer, str) else keras.optimizers.serialize(optimizer),
+        "schedule": schedule,
+        "early_stopping": early_stopping,
         "seed": seed,
     }
-    return train_run(run, model, data, settings=settings, callbacks=callbacks)
+    weighting = {
+        "class_weight": None if class_weight is None else {str(k): float(v) for k, v in sorted(class_weight.items())},
+        "sample_weight": None if sample_weight is None else hashlib.sha256(sample_weight.tobytes()).hexdigest(),
+        "loss": None if loss is None else keras.losses.serialize(loss),
+    }
+    config = training_config(model, data, settings, **weighting)
+    with open_run_directory(out, data.name, config, overwrite=overwrite) as run:
+        return train_run(
+            run,
+            model,
+            data,
+            config,
+            optimizer=None if isinstance(optimizer, str) else optimizer,
+            loss=loss,
+            metrics=metrics,
+            class_weight=class_weight,
+            sample_weight=sample_weight,
+            callbacks=callbacks,
+            require_xla=require_xla,
+            max_block_bytes=max_block_bytes,
+            warn=warn,
+        )
 
 
 def train_run(
     run: Run,
     model: keras.Model,
     data: Data,
+    config: dict[str, Any],
     *,
-    settings: dict[str, Any],
+    optimizer: keras.Optimizer | None = None,
+    loss: keras.losses.Loss | None = None,
+    metrics: Sequence[keras.metrics.Metric] = (),
+    class_weight: Mapping[int, float] | None = None,
+    sample_weight: np.ndarray | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
-    **config: Any,
+    require_xla: bool = False,
+    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES,
+    warn: Callable[[str], None] | None = None,
 ) -> Run:
-    """`train` in a run directory that exists, with settings that have been checked.
+    """`train` in a run directory that exists, with settings that have been checked; goes on where a state lies there.
 
     Args:
         run: The directory.
         model: The model to train.
         data: The examples.
-        settings: `epochs`, `batch_size`, `learning_rate`, `optimizer` and `seed`.
-        callbacks: Further Keras callbacks.
-        **config: Further parts of `config.json`.
+        config: What `training_config` returns, perhaps with further parts; written to `config.json`.
+        optimizer: The optimiser. Default: the one that the settings name.
+        loss: See `train`, as are all that follow.
+        metrics: See `train`.
+        class_weight: See `train`.
+        sample_weight: See `train`.
+        callbacks: See `train`.
+        require_xla: See `train`.
+        max_block_bytes: See `train`.
+        warn: See `train`.
     """
-    sizes, parameters = model_sizes(model, data), model.count_params()
-    config = {
-        "data": data_config(data),
-        "model": {"sizes": sizes, "parameters": parameters},
-        "training": settings,
-        **config,
-        "versions": package_versions(),
-    }
+    settings = config["training"]
     write_json(run.path / CONFIG_NAME, config)
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
-    keeper = BestModelKeeper(run)
-    compile_model(model, settings["optimizer"], settings["learning_rate"])
-    model.fit(
-        make_pipeline(data.train, settings["batch_size"], shuffle=True, seed=settings["seed"]),
-        validation_data=make_pipeline(data.validation, min(1024, len(data.validation))),
-        epochs=settings["epochs"],
-        shuffle=False,  # the pipeline shuffles
-        verbose=0,
-        callbacks=[StopAtNonFiniteLoss(), keeper, *callbacks],
+    if optimizer is None:
+        steps = settings["epochs"] * math.ceil(len(data.train) / settings["batch_size"])
+        optimizer = make_optimizer(
+            settings["optimizer"],
+            settings["learning_rate"],
+            cosine_steps=steps if settings["schedule"] == "cosine" else None,
+        )
+    compile_model(model, optimizer, loss=loss, metrics=metrics)
+    prepare(
+        model,
+        batch_size=settings["batch_size"],
+        eval_batch_size=min(1024, len(data.validation)),
+        xla=require_xla or worth_compiling(settings["epochs"] * len(data.train) // settings["batch_size"]),
+        require_xla=require_xla,
+        warn=warn or warnings.warn,
     )
+    others = [StopOnNonFiniteLoss(), *callbacks]
+    if settings["early_stopping"] is not None:
+        others.append(keras.callbacks.EarlyStopping("val_accuracy", mode="max", patience=settings["early_stopping"]))
+    recorder = RunRecorder(run, others)
+    finished = recorder.resume(model)
+    if finished < settings["epochs"]:
+        model.fit(
+            block_dataset(
+                data.train.features,
+                data.train.labels,
+                sample_weight,
+                batch_size=settings["batch_size"],
+                seed=settings["seed"],
+                first_epoch=finished,
+                max_block_bytes=max_block_bytes,
+            ),
+            validation_data=validation_blocks(data),
+            epochs=settings["epochs"],
+            initial_epoch=finished,
+            class_weight=None if class_weight is None else dict(class_weight),
+            shuffle=False,  # the blocks are shuffled
+            verbose=0,
+            callbacks=[*others, recorder],
+        )
+    if optimizer.use_ema:
+        optimizer.finalize_variable_values(model.trainable_variables)
+        with appearing(run.model_path) as temporary:
+            model.save(temporary)
     model.load_weights(run.model_path)
-    _conclude(run, data, keeper, settings=settings, sizes=sizes, parameters=parameters)
+    _conclude(run, data, recorder, config)
+    recorder.finish()
     return run
+
+
+def compile_model(
+    model: keras.Model,
+    optimizer: keras.Optimizer,
+    *,
+    loss: keras.losses.Loss | None = None,
+    metrics: Sequence[keras.metrics.Metric] = (),
+) -> None:
+    """Compiles a model that ends in logits, for whole-number labels."""
+    model.compile(
+        optimizer=optimizer,
+        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *metrics],
+    )
+
+
+def validation_blocks(data: Data) -> Any:
+    """The validation examples, in order, as blocks for a prepared model."""
+    batch_size = min(1024, len(data.validation))
+    return block_dataset(data.validation.features, data.validation.labels, batch_size=batch_size, shuffle=False)
+
+
+def check_training(
+    data: Data, *, epochs: int, batch_size: int, schedule: str = "constant", early_stopping: int | None = None
+) -> None:
+    """Raises `InvalidValue` for settings with which no training can start."""
+    if epochs < 1:
+        raise InvalidValue(f"`epochs` needs to be at least 1; got {epochs}.")
+    if early_stopping is not None and early_stopping < 1:
+        raise InvalidValue(f"`early_stopping` needs to be at least 1 epoch; got {early_stopping}.")
+    if schedule not in SCHEDULES:
+        raise InvalidValue(
+            f"There is no schedule `{schedule}`.{nearest(schedule, SCHEDULES)} There are {', '.join(SCHEDULES)}."
+        )
+    check_batch_size(batch_size, len(data.train))
+
+
+def training_config(model: keras.Model, data: Data, settings: dict[str, Any], **parts: Any) -> dict[str, Any]:
+    """What `config.json` says of a training; two trainings with the same one end with the same weights.
+
+    Raises:
+        InvalidValue: the model does not fit the data, or does not end in logits.
+    """
+    return {
+        "data": data_config(data),
+        "model": {
+            "sizes": model_sizes(model, data),
+            "parameters": model.count_params(),
+            "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
+        },
+        "training": settings,
+        **parts,
+        "versions": package_versions(),
+    }
 
 
 def data_config(data: Data) -> dict[str, Any]:
@@ -135,23 +294,6 @@ def data_config(data: Data) -> dict[str, Any]:
         "feature_range": data.feature_range,
         "class_names": data.class_names,
     }
-
-
-def compile_model(model: keras.Model, optimizer: str, learning_rate: float) -> None:
-    """Compiles a model that ends in logits, for whole-number labels."""
-    model.compile(
-        optimizer=make_optimizer(optimizer, learning_rate),
-        loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy")],
-    )
-
-
-def check_training(data: Data, *, epochs: int, batch_size: int, learning_rate: float, optimizer: str) -> None:
-    """Raises `InvalidValue` for settings with which no training can start."""
-    if epochs < 1:
-        raise InvalidValue(f"`epochs` needs to be at least 1; got {epochs}.")
-    check_batch_size(batch_size, len(data.train))
-    check_optimizer(optimizer, learning_rate)
 
 
 def model_sizes(model: keras.Model, data: Data) -> list[int]:
@@ -178,74 +320,32 @@ def model_sizes(model: keras.Model, data: Data) -> list[int]:
     return sizes
 
 
-class BestModelKeeper(keras.callbacks.Callback):
-    """Writes `history.csv` after every epoch, and `model.keras` after every epoch that beats all before it.
-
-    Better means a higher validation accuracy, or the same one at a lower validation loss.
-    """
-
-    def __init__(self, run: Run) -> None:
-        """Prepares to write to the directory of `run`."""
-        super().__init__()
-        self.run = run
-        self.history: list[dict[str, float]] = []
-        self.best: dict[str, float] | None = None
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the epoch's clock."""
-        self.start = time.perf_counter()
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Records the epoch, and the model where it is the best so far."""
-        seconds = time.perf_counter() - self.start
-        row = {"epoch": epoch + 1, **(logs or {}), "seconds": round(seconds, 4)}
-        self.history.append(row)
-        text = io.StringIO()
-        writer = csv.DictWriter(text, fieldnames=list(self.history[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(self.history)
-        write_text(self.run.path / HISTORY_NAME, text.getvalue())
-        if self.best is None or rank(row) > rank(self.best):
-            self.best = row
-            with appearing(self.run.model_path) as temporary:
-                self.model.save(temporary)
+def _check_sample_weight(weights: Any, num_examples: int) -> np.ndarray:
+    checked = np.asarray(weights, np.float32)
+    if checked.shape != (num_examples,) or not np.isfinite(checked).all() or (checked < 0).any():
+        raise InvalidValue(
+            f"`sample_weight` needs a finite number of at least 0 for each of {num_examples} training examples; got "
+            f"shape {checked.shape}."
+        )
+    return checked
 
 
-class StopAtNonFiniteLoss(keras.callbacks.Callback):
-    """Ends training with a sentence when the loss is NaN or infinite."""
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Looks at the epoch's loss."""
-        loss = (logs or {}).get("loss", 0.0)
-        if not math.isfinite(loss):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise ArithmeticError(
-                f"The loss became {loss} in epoch {epoch + 1} at learning rate {rate:g}; a lower rate, such as "
-                f"{rate / 10:g}, may do. The best model of earlier epochs, if any, is kept."
-            )
-
-
-def rank(row: Mapping[str, float]) -> tuple[float, float]:
-    """The order of epochs: a higher validation accuracy is better, and at equal ones a lower validation loss."""
-    return (row["val_accuracy"], -row["val_loss"])
-
-
-def _conclude(
-    run: Run, data: Data, keeper: BestModelKeeper, *, settings: dict[str, Any], sizes: list[int], parameters: int
-) -> None:
+def _conclude(run: Run, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:
     """Tests the model as it lies on disk and draws the plots; `metrics.json`, last, makes the run a finished one."""
-    assert keeper.best is not None  # there was at least one epoch
-    tested = evaluate(run.model_path, data)
-    seconds = [row["seconds"] for row in keeper.history]
+    tested, validated = evaluate(run.model_path, data), evaluate(run.model_path, data, split="validation")
+    seconds = [row["seconds"] for row in recorder.history]
+    sizes, settings = config["model"]["sizes"], dict(config["training"])
+    if not isinstance(settings["optimizer"], str):
+        settings["optimizer"] = settings["optimizer"]["class_name"]
     metrics = {
         "test_accuracy": tested.accuracy,
         "test_loss": tested.loss,
-        "val_accuracy": keeper.best["val_accuracy"],
-        "val_loss": keeper.best["val_loss"],
-        "best_epoch": keeper.best["epoch"],
-        "parameters": parameters,
+        "val_accuracy": validated.accuracy,
+        "val_loss": validated.loss,
+        "best_epoch": int(recorder.best["epoch"]),
+        "parameters": config["model"]["parameters"],
         **settings,
-        "epochs": len(keeper.history),
+        "epochs": len(recorder.history),
         "seconds_per_epoch": statistics.median(seconds[1:] or seconds),
         "train_examples": len(data.train),
         "test_examples": tested.examples,
@@ -253,6 +353,6 @@ def _conclude(
         "sizes": sizes,
     }
     title = f"{data.name}, {' - '.join(map(str, sizes))}"
-    plot_history(keeper.history, run.path / "plots" / "training.png", title=title)
+    plot_history(recorder.history, run.path / "plots" / "training.png", title=title)
     plot_confusion(tested.confusion, data.class_names, run.path / "plots" / "confusion.png", title=f"{title}, test")
     write_json(run.path / METRICS_NAME, metrics)

@@ -70,6 +70,7 @@ def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pyt
     assert "test accuracy" in out
     assert "kerasmlp export runs/digits" in out
     assert [line.split("  ")[0] for line in err.splitlines()] == [f"epoch {epoch}/9" for epoch in range(1, 10)]
+    assert "examples/s" in err
     assert main(["export", "runs/digits"]) == 0
     assert "runs/digits/export/tflite/digits_int8.tflite" in capfd.readouterr().out
     assert main(["evaluate", "runs/digits", "digits"]) == 0
@@ -152,7 +153,7 @@ def test_a_wrong_request_is_answered_with_a_sentence_and_writes_nothing(
 
 def test_work_that_fails_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--optimizer", "sgd", "--learning-rate", "1e30"]) == 1
-    assert "kerasmlp train: The loss became" in capfd.readouterr().err
+    assert "kerasmlp train: the loss is" in capfd.readouterr().err
 
 
 def test_an_interruption_ends_with_its_own_status(

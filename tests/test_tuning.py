@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import keras_tuner
 import pytest
 
 from kerasmlp.data import Data
@@ -60,14 +61,14 @@ def test_failed_trials_are_recorded_and_never_the_best(digits: Data, tmp_path: P
     )
     failed = [record for record in seen if record.error]
     assert 0 < len(failed) < 6
-    assert "The loss became" in str(failed[0].error)
+    assert "loss is" in str(failed[0].error)
     assert all(record.val_accuracy is None for record in failed)
     assert run.metrics["learning_rate"] in {record.learning_rate for record in seen if not record.error}
 
 
 def test_a_search_in_which_every_trial_fails_fails_and_says_why(digits: Data, tmp_path: Path) -> None:
     space = Space((1e30, 1e38), (64,))
-    with pytest.raises(RuntimeError, match="All 3 trials failed; the first said: The loss became"):
+    with pytest.raises(RuntimeError, match="All 3 trials failed; the first said: the .*loss is"):
         search(digits, **{**SHORT, "space": space}, optimizer="sgd", out=tmp_path / "search")
 
 
@@ -103,3 +104,40 @@ def test_searches_that_cannot_start_are_refused_before_anything_is_written(
 def test_a_search_does_not_replace_a_run_unasked(digits: Data, digits_run: Any) -> None:
     with pytest.raises(OutputExists, match="holds another run"):
         search(digits, **SHORT, out=digits_run.path)
+
+
+def test_a_search_that_was_stopped_goes_on_and_runs_no_finished_trial_again(digits: Data, tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+
+    def stop_after_two(record: TrialRecord) -> None:
+        seen.append(record)
+        if len(seen) == 2:
+            raise keras_tuner.errors.FatalError("stopped")
+
+    options = {**SHORT, "trials": 4, "seed": 2}
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search(digits, **options, out=tmp_path / "stopped", on_trial=stop_after_two)
+    run = search(digits, **options, out=tmp_path / "stopped", on_trial=seen.append)
+    assert [record.number for record in seen][-1] == 4
+    assert len(seen) <= 5, "at most the trial that was stopped is run again"
+    whole = search(digits, **options, out=tmp_path / "whole")
+    rows = [json.loads((each.path / "search" / "trials.json").read_text()) for each in (run, whole)]
+    assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
+    assert run.metrics["test_loss"] == whole.metrics["test_loss"]
+
+
+def test_a_trial_has_the_same_result_alone_and_after_others(digits: Data, tmp_path: Path) -> None:
+    seen: list[TrialRecord] = []
+    search(digits, **{**SHORT, "trials": 4, "epochs": 2}, seed=1, out=tmp_path / "many", on_trial=seen.append)
+    last = seen[-1]
+    alone: list[TrialRecord] = []
+    rate = last.learning_rate
+    only = Space((rate, rate * (1 + 1e-12)), (last.batch_size,))
+    search(
+        digits,
+        **{**SHORT, "trials": 1, "epochs": 2, "space": only},
+        seed=1,
+        out=tmp_path / "one",
+        on_trial=alone.append,
+    )
+    assert alone[0].val_loss == last.val_loss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, fields
 from pathlib import Path
@@ -15,8 +16,8 @@ from kerasmlp.files import write_json, write_text
 from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.optimizers import check_optimizer
 from kerasmlp.plots import plot_search
-from kerasmlp.runs import Run, choose_run_directory, create_run_directory
-from kerasmlp.training import data_config, train_run
+from kerasmlp.runs import Run, open_run_directory
+from kerasmlp.training import data_config, train_run, training_config
 from kerasmlp.tuning.space import Space
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def search(
 ) -> Run:
     """Searches learning rate and batch size, then trains anew on the best pair.
 
+    A search that was killed goes on where it was when it is asked for again: finished trials are not run again.
+
     Trials are compared on `data.validation`; `data.test` is used once, by the final training.
 
     Args:
@@ -84,39 +87,35 @@ def search(
     check_search(data, widths, trials=trials, epochs=epochs, final_epochs=final_epochs, oracle=oracle)
     space.check(len(data.train))
     check_optimizer(optimizer, space.learning_rate[0])
-    build_mlp(widths, input_shape=data.feature_shape, **model_options)  # raises here rather than in every trial
-
-    run = Run(choose_run_directory(out, f"{data.name}-{SEARCH_NAME}"))
+    model_options = {"input_shape": data.feature_shape, **model_options}
+    build_mlp(widths, **model_options)  # raises here rather than in every trial
     settings = {
+        "sizes": widths,
+        "model_options": model_options,
         "trials": trials,
         "epochs": epochs,
         "space": asdict(space),
         "oracle": oracle,
+        "final_epochs": final_epochs,
         "optimizer": optimizer,
         "seed": seed,
     }
     config = {"data": data_config(data), "search": settings, "versions": package_versions()}
-    create_run_directory(run.path, config, overwrite=overwrite)
-
-    model_options = {"input_shape": data.feature_shape, **model_options}
-    records = _run_trials(run, data, widths, settings, space, model_options, on_trial)
-    best = best_trial(records)
-    plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=data.name)
-    model = build_mlp(widths, seed=seed, preprocessing=data.preprocessing(), **model_options)
-    return train_run(
-        run,
-        model,
-        data,
-        settings={
+    with open_run_directory(out, f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
+        records = _run_trials(run, data, widths, settings, space, model_options, on_trial)
+        best = best_trial(records)
+        plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=data.name)
+        model = build_mlp(widths, seed=seed, preprocessing=data.preprocessing(), **model_options)
+        final = {
             "epochs": final_epochs,
             "batch_size": best.batch_size,
             "learning_rate": best.learning_rate,
             "optimizer": optimizer,
+            "schedule": "constant",
+            "early_stopping": None,
             "seed": seed,
-        },
-        callbacks=callbacks,
-        search=settings,
-    )
+        }
+        return train_run(run, model, data, training_config(model, data, final, search=settings), callbacks=callbacks)
 
 
 def check_search(
@@ -155,8 +154,10 @@ def _run_trials(
 ) -> list[TrialRecord]:
     from kerasmlp.tuning.trials import TrialTuner
 
+    folder = run.path / SEARCH_NAME
+
     def record(trial: TrialRecord) -> None:
-        write_trials(run.path / SEARCH_NAME, tuner.records)
+        write_trials(folder, tuner.records)
         on_trial(trial)
 
     tuner = TrialTuner(
@@ -168,7 +169,8 @@ def _run_trials(
         model_options=model_options,
         optimizer=settings["optimizer"],
         on_trial=record,
-        directory=str(run.path / SEARCH_NAME),
+        records=read_trials(folder),
+        directory=str(folder),
         project_name="keras_tuner",
     )
     tuner.search(verbose=0)
@@ -185,7 +187,7 @@ def _make_oracle(settings: dict[str, Any], space: Space) -> keras_tuner.Oracle:
     return classes[settings["oracle"]](
         objective=keras_tuner.Objective("val_accuracy", "max"),
         max_trials=settings["trials"],
-        seed=settings["seed"],
+        seed=settings["seed"] + 1,  # Keras Tuner takes 0 for no seed
         hyperparameters=space.hyperparameters(),
         allow_new_entries=False,
         tune_new_entries=False,
@@ -205,3 +207,11 @@ def write_trials(folder: Path, records: Sequence[TrialRecord]) -> None:
     writer.writerows(rows)
     write_text(folder / "trials.csv", text.getvalue())
     write_json(folder / "trials.json", rows)
+
+
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """The records that `write_trials` wrote, or none where it wrote none."""
+    from kerasmlp.tuning.trials import TrialRecord
+
+    path = folder / "trials.json"
+    return [TrialRecord(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
 
+from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.finite import StopOnNonFiniteLoss
+from kerasmlp.engine.state import reset
+from kerasmlp.engine.steps import prepare, worth_compiling
 from kerasmlp.model import build_mlp
-from kerasmlp.pipelines import make_pipeline
-from kerasmlp.training import StopAtNonFiniteLoss, compile_model, rank
+from kerasmlp.optimizers import make_optimizer
+from kerasmlp.recording import rank
+from kerasmlp.training import DEFAULT_LEARNING_RATE, compile_model, validation_blocks
 
 if TYPE_CHECKING:
     from kerasmlp.data import Data
+
+TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of usual size
 
 
 @dataclass(frozen=True)
@@ -44,10 +51,14 @@ class TrialRecord:
 
 
 class TrialTuner(keras_tuner.Tuner):
-    """Keras Tuner's search loop around trials that train on this package's pipelines.
+    """Keras Tuner's search loop around trials that train in this package's compiled blocks.
 
-    A trial's network starts from the same seeded weights and sees the examples in the same seeded order as any other,
-    whichever trials ran before it.
+    Trials with one batch size share a model, an optimiser and the code that XLA compiled for them. Each starts from the
+    same seeded weights and sees the examples in the same seeded order, so that a trial's result is the same whichever
+    trials ran before it.
+
+    Attributes:
+        records: The trials so far, by number.
     """
 
     def __init__(
@@ -61,6 +72,7 @@ class TrialTuner(keras_tuner.Tuner):
         model_options: dict[str, Any],
         optimizer: str,
         on_trial: Callable[[TrialRecord], None],
+        records: Sequence[TrialRecord] = (),
         **options: Any,
     ) -> None:
         """Prepares trials of networks of `sizes`; `options` are `keras_tuner.Tuner`'s."""
@@ -72,13 +84,19 @@ class TrialTuner(keras_tuner.Tuner):
         self.model_options = model_options
         self.model_optimizer = optimizer
         self.on_trial = on_trial
-        self.records: list[TrialRecord] = []
+        self._records = {record.number: record for record in records}
+        self._prepared: dict[int, keras.Model] = {}
+
+    @property
+    def records(self) -> list[TrialRecord]:
+        """The trials that have ended, by number."""
+        return [self._records[number] for number in sorted(self._records)]
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> dict[str, float]:
         """Trains the trial's network; returns the metrics of its best epoch."""
         values = trial.hyperparameters.values
         rate, batch_size = float(values["learning_rate"]), int(values["batch_size"])
-        record = TrialRecord(len(self.records) + 1, rate, batch_size, None, None, None, 0.0, None)
+        record = TrialRecord(int(trial.trial_id) + 1, rate, batch_size, None, None, None, 0.0, None)
         start = time.perf_counter()
         try:
             best = self._fit(rate, batch_size)
@@ -89,24 +107,42 @@ class TrialTuner(keras_tuner.Tuner):
             raise keras_tuner.errors.FailedTrialError(str(error)) from error
         finally:
             record = replace(record, seconds=round(time.perf_counter() - start, 3))
-            self.records.append(record)
+            self._records[record.number] = record
             self.on_trial(record)
         return {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
 
     def _fit(self, learning_rate: float, batch_size: int) -> dict[str, Any]:
-        keras.backend.clear_session()  # or the graphs of all trials stay in memory
-        model = build_mlp(self.sizes, seed=self.seed, preprocessing=self.data.preprocessing(), **self.model_options)
-        compile_model(model, self.model_optimizer, learning_rate)
+        model = self._fresh_model(batch_size)
+        model.optimizer.learning_rate = learning_rate
         history = model.fit(
-            make_pipeline(self.data.train, batch_size, shuffle=True, seed=self.seed),
-            validation_data=make_pipeline(self.data.validation, min(1024, len(self.data.validation))),
+            block_dataset(self.data.train.features, self.data.train.labels, batch_size=batch_size, seed=self.seed),
+            validation_data=validation_blocks(self.data),
             epochs=self.epochs,
-            shuffle=False,  # the pipeline shuffles
+            shuffle=False,  # the blocks are shuffled
             verbose=0,
-            callbacks=[StopAtNonFiniteLoss()],
+            callbacks=[StopOnNonFiniteLoss()],
         ).history
         rows = [
             {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": epoch}
             for epoch, (accuracy, loss) in enumerate(zip(history["val_accuracy"], history["val_loss"], strict=True), 1)
         ]
         return max(rows, key=rank)
+
+    def _fresh_model(self, batch_size: int) -> keras.Model:
+        """A model with its first day's weights and optimiser, compiled once per batch size."""
+        fresh = build_mlp(self.sizes, seed=self.seed, preprocessing=self.data.preprocessing(), **self.model_options)
+        if batch_size in self._prepared:
+            reset(self._prepared[batch_size], fresh)
+        else:
+            compile_model(fresh, make_optimizer(self.model_optimizer, DEFAULT_LEARNING_RATE))
+            # Trials of one batch size share a compile, so that it is won back sooner; counted are the steps of a single
+            # trial all the same, or its result would depend on how many others there are.
+            steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
+            prepare(
+                fresh,
+                batch_size=batch_size,
+                eval_batch_size=min(1024, len(self.data.validation)),
+                xla=worth_compiling(steps),
+            )
+            self._prepared[batch_size] = fresh
+        return self._prepared[batch_size]

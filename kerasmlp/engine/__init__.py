@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kerasmlp.engine.state import save_state as save_state
     from kerasmlp.engine.steps import XlaUnsupported as XlaUnsupported
     from kerasmlp.engine.steps import prepare as prepare
+    from kerasmlp.engine.steps import worth_compiling as worth_compiling
 
 _HOME = {
     "DEFAULT_MAX_BLOCK_BYTES": "blocks",
@@ -45,6 +46,7 @@ _HOME = {
     "save_state": "state",
     "XlaUnsupported": "steps",
     "prepare": "steps",
+    "worth_compiling": "steps",
 }
 
 __all__ = list(_HOME)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +21,9 @@ _XLA_ERRORS = (
 )
 
 
+_STEPS_WORTH_COMPILING = 3000
+
+
 class XlaUnsupported(RuntimeError):
     """XLA cannot compile the model, and the caller asked for nothing less."""
 
@@ -28,6 +33,7 @@ def prepare(
     *,
     batch_size: int,
     eval_batch_size: int = 1024,
+    xla: bool = True,
     require_xla: bool = False,
     warn: Callable[[str], None] | None = None,
 ) -> keras.Model:
@@ -48,6 +54,8 @@ def prepare(
         batch_size: Examples per step of the optimizer, at least 1.
         eval_batch_size: Examples per step of evaluation, at least 1. Keras weighs metrics by examples, so it changes
             results only where a loss or a metric is no mean over examples.
+        xla: Whether XLA compiles the loop. It takes a second or more, which trainings of less than some thousand steps
+            do not win back; see `worth_compiling`.
         require_xla: Whether to fail where XLA cannot compile the model. Otherwise training goes on without XLA.
         warn: Takes the sentence that says that XLA cannot compile the model. Default: `warnings.warn`.
 
@@ -87,13 +95,22 @@ def prepare(
         model,
         model.train_step,
         batch_size,
-        xla=True,
+        xla=xla,
         require_xla=require_xla,
         warn=warn or _warn,
     )
     # Not compiled: batches of evaluation are large, so that there is little to gain and half a second to lose.
     model.test_function = BlockFunction(model, model.test_step, eval_batch_size, xla=False)
     return model
+
+
+def worth_compiling(num_steps: int) -> bool:
+    """Whether XLA's compile time is won back in so many steps.
+
+    Measured for 64-128-64-10 and 784-128-64-10 at batch 32 on two cores: a step in TensorFlow's own loop takes 0.3 to
+    0.6 ms longer than in XLA's, whose compile takes 1 to 2 s.
+    """
+    return num_steps >= _STEPS_WORTH_COMPILING
 
 
 class BlockFunction:
@@ -173,7 +190,8 @@ class BlockFunction:
             batches = _map(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                new_logs = self._step(_map(lambda t: _of_any_size(t[index]), batches))
+                with _fast_dropout() if self.uses_xla else contextlib.nullcontext():
+                    new_logs = self._step(_map(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
             start = {} if self._own_logs is None else _map(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
@@ -208,6 +226,21 @@ class BlockFunction:
             self.uses_xla = False
             self._loop = self._make_loop()
             return self._loop(block, tf.constant(num_steps))
+
+
+@contextlib.contextmanager
+def _fast_dropout() -> Iterator[None]:
+    """Traces dropout with the Threefry generator while it lasts.
+
+    TensorFlow's choice for XLA on a CPU draws 6,144 numbers in 1.2 ms, several times what the rest of a step takes;
+    Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms. Keras has no option for it.
+    """
+    original = tf.nn.experimental.stateless_dropout
+    tf.nn.experimental.stateless_dropout = functools.partial(original, rng_alg="threefry")
+    try:
+        yield
+    finally:
+        tf.nn.experimental.stateless_dropout = original
 
 
 def _as_block(data: Any) -> Any:
