@@ -15,6 +15,7 @@ import os
 import statistics
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -137,6 +138,9 @@ def compare(
                 f"`frameworks` needs some of {', '.join(_TRAINERS)}, installed; got {framework!r}, and installed are "
                 f"{', '.join(installed_frameworks())}."
             )
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if value < 1:  # Keras and PyTorch would return without a word
+            raise InvalidValue(f"`{name}` needs to be at least 1; got {value}.")
     sizes = [split.x_train.shape[1], *hidden, int(max(split.y_train.max(), split.y_val.max())) + 1]
     start = NumpyMLP(sizes, activation=activation, loss=loss, lesson=lesson, seed=seed)
     rate = Optimizer(optimizer, learning_rate).learning_rate
@@ -308,23 +312,25 @@ def _train_torch(
     accuracies, seconds = [], []
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    for _ in range(epochs):
-        started = time.perf_counter()
-        for first in range(0, len(x), batch_size):
-            logits, labels = model(x[first : first + batch_size]), y[first : first + batch_size]
-            if start.loss == "mse":
-                targets = functional.one_hot(labels, start.sizes[-1]).to(logits.dtype)
-                loss = functional.mse_loss(functional.softmax(logits, dim=1), targets)
-            else:
-                loss = functional.cross_entropy(logits, labels)
-            steps.zero_grad()
-            loss.backward()
-            steps.step()
-        seconds.append(time.perf_counter() - started)
-        with torch.no_grad():
-            predicted = model(x_val).argmax(dim=1).numpy()
-        accuracies.append(float(np.mean(predicted == split.y_val)))
-    torch.set_num_threads(num_threads)
+    try:
+        for _ in range(epochs):
+            started = time.perf_counter()
+            for first in range(0, len(x), batch_size):
+                logits, labels = model(x[first : first + batch_size]), y[first : first + batch_size]
+                if start.loss == "mse":
+                    targets = functional.one_hot(labels, start.sizes[-1]).to(logits.dtype)
+                    loss = functional.mse_loss(functional.softmax(logits, dim=1), targets)
+                else:
+                    loss = functional.cross_entropy(logits, labels)
+                steps.zero_grad()
+                loss.backward()
+                steps.step()
+            seconds.append(time.perf_counter() - started)
+            with torch.no_grad():
+                predicted = model(x_val).argmax(dim=1).numpy()
+            accuracies.append(float(np.mean(predicted == split.y_val)))
+    finally:
+        torch.set_num_threads(num_threads)
     return accuracies, seconds
 
 
@@ -382,9 +388,9 @@ def _read_npz(path: Path) -> tuple[Array, NDArray[Any]]:
         raise NotFound(f"`--data` needs an .npz file such as Keras's mnist.npz; there is none at `{path}`.")
     names = ("x_train", "x_test", "y_train", "y_test")
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             x_train, x_test, y_train, y_test = (arrays[name] for name in names)
-    except (KeyError, ValueError, AttributeError, TypeError) as error:
+    except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
         raise InvalidValue(f"`--data` needs an .npz file with {', '.join(names)}; `{path}`: {error}.") from error
     if x_train.dtype != np.uint8:
         raise InvalidValue(f"`--data` needs images in uint8, 0 to 255; `{path}` has {x_train.dtype}.")

@@ -93,10 +93,13 @@ def test_files_of_another_kind_are_refused(tmp_path: Path) -> None:
         load_split(tmp_path / "absent.npz")
     with pytest.raises(InvalidValue, match=r"`--data` needs an \.npz file with x_train, .*y_test"):
         load_split(write_npz(tmp_path / "incomplete.npz", y_test=None))
+    cut = tmp_path / "cut.npz"
+    cut.write_bytes(write_npz(tmp_path / "whole.npz").read_bytes()[:100])
     text = tmp_path / "text.npz"
     text.write_text("no archive")
-    with pytest.raises(InvalidValue, match=r"`--data` needs an \.npz file with x_train"):
-        load_split(text)
+    for path in (cut, text):
+        with pytest.raises(InvalidValue, match=r"`--data` needs an \.npz file with x_train"):
+            load_split(path)
     with pytest.raises(InvalidValue, match=r"`--data` needs images in uint8, 0 to 255; .* has float32"):
         load_split(write_npz(tmp_path / "scaled.npz", x_train=np.zeros((30, 2, 2), np.float32)))
 
@@ -145,7 +148,8 @@ def test_a_missing_torch_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest
         (("--optimizer", "adan"), "`optimizer` needs one of sgd"),
         (("--lesson", "--loss", "cross_entropy"), "The notebook's arithmetic is that of"),
         (("--hidden", "12;3"), "`--hidden` needs widths such as `128,64`; got '12;3'"),
-        (("--epochs", "0"), "`epochs` needs to be at least 1; got 0"),
+        (("--epochs", "0", "--frameworks", "keras"), "`epochs` needs to be at least 1; got 0"),
+        (("--batch-size", "0", "--frameworks", "keras"), "`batch_size` needs to be at least 1; got 0"),
         (("--data", "absent.npz"), "there is none at `absent.npz`"),
     ],
 )
