@@ -164,6 +164,32 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("info", "say what an artefact is", "kerasmlp info mobile/digits_int8.tflite")
     command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
     _add_seed(command)
+
+    command = add(
+        "lesson",
+        "train the network written out in NumPy beside Keras and PyTorch: same data, start and batches",
+        "kerasmlp lesson mnist.npz --lesson",
+    )
+    command.add_argument("data", metavar="DATA", nargs="?", default="digits", help=f"{DATA_HELP} (digits)")
+    command.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps prepared sets")
+    command.add_argument(
+        "--hidden", type=_whole_numbers, default=(128, 64), metavar="N,...", help="hidden widths (128,64)"
+    )
+    command.add_argument("--activation", default="relu", help="any that `kerasmlp.numpy_mlp` has (relu)")
+    command.add_argument("--loss", help="cross_entropy or mse (cross_entropy; with --lesson, mse)")
+    command.add_argument(
+        "--optimizer", help="sgd, momentum, nesterov, adagrad, rmsprop or adam (adam; with --lesson, sgd)"
+    )
+    command.add_argument("--learning-rate", type=float, help="(Keras's for the optimizer; with --lesson, 0.07)")
+    command.add_argument("--epochs", type=int, default=4, help="passes over the training part (4)")
+    command.add_argument("--batch-size", type=int, default=32, help="examples per step (32)")
+    command.add_argument(
+        "--lesson", action="store_true", help="let NumPy compute as the notebook did, its faults included"
+    )
+    command.add_argument(
+        "--frameworks", type=_words, metavar="F,F,...", help="some of numpy, keras, torch (all that are installed)"
+    )
+    _add_seed(command, default=2)
     return parser
 
 
@@ -205,8 +231,8 @@ def _add_out(command: argparse.ArgumentParser, default: str) -> None:
         _add_seed(command)
 
 
-def _add_seed(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--seed", type=int, default=0, help="seed of all that is drawn at random (0)")
+def _add_seed(command: argparse.ArgumentParser, default: int = 0) -> None:
+    command.add_argument("--seed", type=int, default=default, help=f"seed of all that is drawn at random ({default})")
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

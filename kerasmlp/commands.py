@@ -232,6 +232,63 @@ def info(args: Namespace) -> Outcome:
     return result, show
 
 
+def lesson(args: Namespace) -> Outcome:
+    """`kerasmlp lesson`."""
+    from dataclasses import asdict
+
+    from kerasmlp.side_by_side import LESSON_ACCURACIES, LESSON_RATE, compare, installed_frameworks, load_split
+
+    loss = args.loss or ("mse" if args.lesson else "cross_entropy")
+    optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
+    rate = LESSON_RATE if args.lesson and args.learning_rate is None else args.learning_rate
+    split = load_split(args.data, data_dir=args.data_dir)
+    rows = compare(
+        split,
+        hidden=args.hidden,
+        activation=args.activation,
+        loss=loss,
+        optimizer=optimizer,
+        learning_rate=rate,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        lesson=args.lesson,
+        seed=args.seed,
+        frameworks=args.frameworks,
+    )
+    result = {
+        "data": args.data,
+        "loss": loss,
+        "optimizer": optimizer,
+        "lesson": args.lesson,
+        "train_examples": len(split.x_train),
+        "val_examples": len(split.x_val),
+        "rows": [{**asdict(row), "seconds_per_epoch": row.seconds_per_epoch} for row in rows],
+    }
+
+    def show() -> None:
+        console = results_console()
+        epochs = [f"epoch {epoch}" for epoch in range(1, args.epochs + 1)]
+        shown = [
+            (
+                f"{row.framework} {row.version}",
+                *(f"{accuracy:.2%}" for accuracy in row.val_accuracy),
+                f"{row.seconds_per_epoch:.3f}",
+            )
+            for row in rows
+        ]
+        title = f"{args.data}, validation accuracy ({optimizer}, {loss})"
+        console.print(title, make_table(("", *epochs, "s per epoch"), shown), sep="\n")
+        if args.lesson:
+            recorded = ", ".join(f"{accuracy:.2%}" for accuracy in LESSON_ACCURACIES)
+            console.print(
+                f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded}."
+            )
+        if args.frameworks is None and "torch" not in installed_frameworks():
+            console.print("PyTorch is not installed, so its row is missing: `pip install torch`.")
+
+    return result, show
+
+
 def _load(args: Namespace) -> Data:
     return load_data(args.data, data_dir=args.data_dir, validation_share=args.validation_share, seed=args.seed)
 

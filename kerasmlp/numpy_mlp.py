@@ -11,9 +11,8 @@ forward and backward pass are a loop over layers each. Rows are examples, so tha
     p = softmax(z_L)                     (n, s_L), one probability per class; z_L are the logits
 
 Kernels have Keras's layout, (inputs, outputs). Losses and optimizers have Keras's scale, formulas and defaults, so
-that several hundred steps agree with `keras.optimizers`. Run as a module, it trains beside Keras and PyTorch:
-
-    python -m kerasmlp.numpy_mlp [--data mnist.npz] [--lesson]
+that several hundred steps agree with `keras.optimizers`. `python -m kerasmlp.numpy_mlp [mnist.npz] [--lesson]`
+trains it beside Keras and PyTorch.
 """
 
 import math
@@ -393,6 +392,8 @@ def _choose(option: str, name: str, known: Mapping[str, Any]) -> Any:
 
 
 if __name__ == "__main__":
-    from kerasmlp.side_by_side import main
+    import sys
 
-    raise SystemExit(main())
+    from kerasmlp.cli import main
+
+    raise SystemExit(main(["lesson", *sys.argv[1:]]))

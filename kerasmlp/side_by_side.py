@@ -6,30 +6,26 @@ Adam, AdaGrad and RMSProp add their epsilon at another place, so its figures par
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib.metadata
 import importlib.util
-import json
-import os
 import statistics
-import sys
 import time
-import zipfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from kerasmlp.conversion import to_keras, to_torch
-from kerasmlp.errors import InvalidValue, NotFound, RequestError
-from kerasmlp.numpy_mlp import ACTIVATIONS, OPTIMIZERS, Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.errors import InvalidValue
+from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.optimizers import make_optimizer
+from kerasmlp.sources import read_source
 
 if TYPE_CHECKING:
-    import keras
+    from os import PathLike
+
     import torch
 
 LESSON_RATE = 0.07  # the notebook's
@@ -64,31 +60,32 @@ class Row:
         return statistics.median(self.seconds[1:] or self.seconds)
 
 
-def load_split(path: str | Path | None = None) -> Split:
-    """The digits of scikit-learn, or an `.npz` file in Keras's layout, as the notebook splits its data.
+def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLike[str] | None = None) -> Split:
+    """A source's examples as the notebook splits them, features scaled to [0, 1] and flattened.
 
     That is: all examples pooled, training part first, then 85 to 15 by `train_test_split(..., random_state=42)`.
 
     Args:
-        path: A file with `x_train`, `y_train`, `x_test`, `y_test`; images uint8, 0 to 255. None for the digits.
+        source: What `kerasmlp.load_data` takes; its features need a range, as pixels have.
+        data_dir: See `kerasmlp.load_data`.
 
     Raises:
-        NotFound: there is no such file.
-        InvalidValue: the file is of another kind.
+        NotFound: there is no such file or prepared data set.
+        InvalidValue: the source is of another kind, damaged, or its features have no range.
 
     Example:
         >>> load_split().x_train.shape
         (1527, 64)
     """
-    from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    if path is None:
-        x, y = load_digits(return_X_y=True)
-        x = x / 16
-    else:
-        x, y = _read_npz(Path(path))
-    x = np.asarray(x, dtype=np.float32)
+    examples = read_source(str(source), data_dir=data_dir)
+    if examples.feature_range is None:
+        raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
+    low, high = examples.feature_range
+    x = np.concatenate([examples.features, examples.test_features]).astype(np.float32)
+    x = (x.reshape(len(x), -1) - np.float32(low)) / np.float32(high - low)
+    y = np.concatenate([examples.labels, examples.test_labels]).astype(np.int64)
     x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=0.15, random_state=42)
     return Split(x_train, y_train, x_val, y_val)
 
@@ -157,95 +154,6 @@ def installed_frameworks() -> list[str]:
     return [name for name in _TRAINERS if importlib.util.find_spec(name)]
 
 
-def print_table(rows: Sequence[Row]) -> None:
-    """Writes the rows to stdout as a table."""
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table()
-    table.add_column("framework")
-    for epoch in range(len(rows[0].val_accuracy)):
-        table.add_column(f"epoch {epoch + 1}", justify="right")
-    table.add_column("s/epoch", justify="right")
-    for row in rows:
-        accuracies = [f"{100 * accuracy:.2f} %" for accuracy in row.val_accuracy]
-        table.add_row(f"{row.framework} {row.version}", *accuracies, f"{row.seconds_per_epoch:.3f}")
-    Console().print(table)
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds the options of the comparison to `parser`."""
-    parser.add_argument("--data", metavar="FILE.npz", help="data in Keras's layout, such as MNIST (default: digits)")
-    parser.add_argument("--hidden", default="128,64", help="widths of the hidden layers (default: %(default)s)")
-    parser.add_argument("--activation", default="relu", help=f"one of {', '.join(ACTIVATIONS)} (default: %(default)s)")
-    parser.add_argument("--loss", help="cross_entropy or mse (default: cross_entropy; with --lesson, mse)")
-    parser.add_argument("--optimizer", help=f"one of {', '.join(OPTIMIZERS)} (default: adam; with --lesson, sgd)")
-    parser.add_argument(
-        "--learning-rate", type=float, help=f"default: Keras's for the optimizer; with --lesson, {LESSON_RATE}"
-    )
-    parser.add_argument("--epochs", type=int, default=4, help="passes over the training part (default: %(default)s)")
-    parser.add_argument("--batch-size", type=int, default=32, help="examples per step (default: %(default)s)")
-    parser.add_argument("--lesson", action="store_true", help="NumPy computes as the notebook does, faults included")
-    parser.add_argument("--frameworks", help="some of numpy,keras,torch (default: all that are installed)")
-    parser.add_argument("--seed", type=int, default=SEED, help="of the first parameters (default: %(default)s)")
-    parser.add_argument("--json", action="store_true", help="one JSON object on stdout instead of the table")
-
-
-def run(args: argparse.Namespace) -> int:
-    """Does what the parsed options of `add_arguments` ask for, and prints it; returns the exit status 0.
-
-    Raises:
-        RequestError: an option cannot be met as it was given.
-    """
-    loss = args.loss or ("mse" if args.lesson else "cross_entropy")
-    optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
-    rate = args.learning_rate if args.learning_rate is not None or not args.lesson else LESSON_RATE
-    split = load_split(args.data)
-    rows = compare(
-        split,
-        hidden=_widths(args.hidden),
-        activation=args.activation,
-        loss=loss,
-        optimizer=optimizer,
-        learning_rate=rate,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        lesson=args.lesson,
-        seed=args.seed,
-        frameworks=args.frameworks.split(",") if args.frameworks else None,
-    )
-    if args.json:
-        shown = [{**asdict(row), "seconds_per_epoch": row.seconds_per_epoch} for row in rows]
-        settings = {"data": args.data or "digits", "loss": loss, "optimizer": optimizer, "lesson": args.lesson}
-        examples = {"train_examples": len(split.x_train), "val_examples": len(split.x_val)}
-        print(json.dumps({**settings, **examples, "rows": shown}, indent=2))
-        return 0
-    name = Path(args.data).name if args.data else "digits"
-    print(f"{name}, validation accuracy ({optimizer}, {loss})")
-    print_table(rows)
-    if args.lesson:
-        recorded = ", ".join(f"{100 * accuracy:.2f}" for accuracy in LESSON_ACCURACIES)
-        print(f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded} %.")
-    if args.frameworks is None and "torch" not in installed_frameworks():
-        print("PyTorch is not installed, so its row is missing: pip install torch.", file=sys.stderr)
-    return 0
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line of `python -m kerasmlp.numpy_mlp`; returns the exit status, 2 for a wrong request."""
-    parser = argparse.ArgumentParser(
-        prog="python -m kerasmlp.numpy_mlp", description="Train the same network in NumPy, Keras and PyTorch."
-    )
-    add_arguments(parser)
-    args = parser.parse_args(arguments)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow's start-up messages
-    try:
-        return run(args)
-    except RequestError as error:
-        print(error, file=sys.stderr)
-        return 2
-
-
 History = tuple[list[float], list[float]]  # accuracies and seconds
 
 
@@ -295,7 +203,7 @@ def _train_keras(
     else:
         trained, y = model, np.asarray(split.y_train)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    trained.compile(keras_optimizer(optimizer, learning_rate), loss)
+    trained.compile(make_optimizer(optimizer, learning_rate), loss)
     trained.fit(split.x_train, y, epochs=epochs, batch_size=batch_size, shuffle=False, verbose=0, callbacks=[Watch()])
     return accuracies, seconds
 
@@ -334,21 +242,6 @@ def _train_torch(
     return accuracies, seconds
 
 
-def keras_optimizer(name: str, learning_rate: float) -> keras.optimizers.Optimizer:
-    """Keras's optimizer for one of `OPTIMIZERS`."""
-    from keras import optimizers
-
-    makers: dict[str, Callable[[], Any]] = {
-        "sgd": lambda: optimizers.SGD(learning_rate),
-        "momentum": lambda: optimizers.SGD(learning_rate, momentum=0.9),
-        "nesterov": lambda: optimizers.SGD(learning_rate, momentum=0.9, nesterov=True),
-        "adagrad": lambda: optimizers.Adagrad(learning_rate),
-        "rmsprop": lambda: optimizers.RMSprop(learning_rate),
-        "adam": lambda: optimizers.Adam(learning_rate),
-    }
-    return makers[name]()
-
-
 def torch_optimizer(name: str, learning_rate: float, parameters: list[Any]) -> torch.optim.Optimizer:
     """PyTorch's optimizer that is nearest to one of `OPTIMIZERS`; the same but for rounding for the first three.
 
@@ -373,26 +266,3 @@ _TRAINERS: dict[str, Callable[[NumpyMLP, Split, str, float, int, int], History]]
     "keras": _train_keras,
     "torch": _train_torch,
 }
-
-
-def _widths(text: str) -> list[int]:
-    try:
-        return [int(width) for width in text.split(",") if text]
-    except ValueError:
-        raise InvalidValue(f"`--hidden` needs widths such as `128,64`; got {text!r}.") from None
-
-
-def _read_npz(path: Path) -> tuple[Array, NDArray[Any]]:
-    """All examples of a file in Keras's layout: features in [0, 1], (examples, features), and labels."""
-    if not path.is_file():
-        raise NotFound(f"`--data` needs an .npz file such as Keras's mnist.npz; there is none at `{path}`.")
-    names = ("x_train", "x_test", "y_train", "y_test")
-    try:
-        with path.open("rb") as file, np.load(file) as arrays:
-            x_train, x_test, y_train, y_test = (arrays[name] for name in names)
-    except (KeyError, ValueError, AttributeError, TypeError, zipfile.BadZipFile) as error:
-        raise InvalidValue(f"`--data` needs an .npz file with {', '.join(names)}; `{path}`: {error}.") from error
-    if x_train.dtype != np.uint8:
-        raise InvalidValue(f"`--data` needs images in uint8, 0 to 255; `{path}` has {x_train.dtype}.")
-    x = np.concatenate([x_train, x_test])
-    return x.reshape(len(x), -1).astype(np.float32) / 255, np.concatenate([y_train, y_test]).astype(np.int64)

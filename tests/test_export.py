@@ -212,3 +212,25 @@ def test_any_activation_of_keras_computes_the_same_in_tflite(activation: str) ->
     for example in np.random.default_rng(0).normal(0, 2, (20, 1, 5)).astype(np.float32):
         expected = keras.ops.softmax(model(example))
         np.testing.assert_allclose(run(features=example)["probabilities"], expected, atol=1e-6)  # float32
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "tflite"])
+def test_float_artefacts_compute_what_the_network_written_out_in_numpy_computes(
+    digits: Data, tmp_path: Path, kind: str
+) -> None:
+    from kerasmlp import train
+    from kerasmlp.conversion import numpy_logits
+    from kerasmlp.numpy_mlp import softmax
+
+    model = build_mlp(
+        [64, 24, 16, 10], input_shape=(8, 8), activation="tanh", preprocessing=digits.preprocessing(), seed=0
+    )
+    run = train(model, digits, epochs=2, out=tmp_path / "run")
+    if kind == "saved_model":
+        path = export_saved_model(run, tmp_path / "served", data=digits).path
+    else:
+        path = export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits)[0].path
+    features = digits.test.features
+    expected = softmax(numpy_logits(run.load_model(), features))
+    # The oracle computes in float64; float32 logits are right to about 1e-6.
+    np.testing.assert_allclose(open_artefact(path).probabilities(features), expected, atol=1e-5)

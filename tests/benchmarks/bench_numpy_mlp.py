@@ -86,7 +86,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     args = parser.parse_args()
 
-    split = load_split(args.data)
+    split = load_split(args.data or "digits")
     sizes = [split.x_train.shape[1], 128, 64, 10]
     starts = {dtype: NumpyMLP(sizes, loss="mse", lesson=True, seed=2, dtype=dtype) for dtype in ("float64", "float32")}
     seconds: dict[str, list[float]] = {"loop": [], "float64": [], "float32": []}
