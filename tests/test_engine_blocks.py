@@ -20,7 +20,7 @@ from kerasmlp.engine.blocks import (
     steps_per_block,
     stream_blocks,
 )
-from kerasmlp.engine.steps import prepare
+from kerasmlp.engine.preparing import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.engine_oracle import (
     BATCH_SIZE,

@@ -23,21 +23,28 @@ if TYPE_CHECKING:
     from kerasmlp.engine.blocks import block_dataset as block_dataset
     from kerasmlp.engine.blocks import epoch_order as epoch_order
     from kerasmlp.engine.blocks import stream_blocks as stream_blocks
+    from kerasmlp.engine.distributed import WorkerLost as WorkerLost
+    from kerasmlp.engine.distributed import is_chief as is_chief
+    from kerasmlp.engine.distributed import make_strategy as make_strategy
+    from kerasmlp.engine.distributed import naming_lost_workers as naming_lost_workers
     from kerasmlp.engine.finite import LossNotFinite as LossNotFinite
     from kerasmlp.engine.finite import StopOnNonFiniteLoss as StopOnNonFiniteLoss
+    from kerasmlp.engine.preparing import prepare as prepare
     from kerasmlp.engine.progress import ProgressDisplay as ProgressDisplay
     from kerasmlp.engine.state import reset as reset
     from kerasmlp.engine.state import restore_state as restore_state
     from kerasmlp.engine.state import save_state as save_state
     from kerasmlp.engine.steps import XlaUnsupported as XlaUnsupported
-    from kerasmlp.engine.steps import prepare as prepare
-    from kerasmlp.engine.steps import worth_compiling as worth_compiling
 
 _HOME = {
     "DEFAULT_MAX_BLOCK_BYTES": "blocks",
     "block_dataset": "blocks",
     "epoch_order": "blocks",
     "stream_blocks": "blocks",
+    "WorkerLost": "distributed",
+    "is_chief": "distributed",
+    "make_strategy": "distributed",
+    "naming_lost_workers": "distributed",
     "LossNotFinite": "finite",
     "StopOnNonFiniteLoss": "finite",
     "ProgressDisplay": "progress",
@@ -45,8 +52,7 @@ _HOME = {
     "restore_state": "state",
     "save_state": "state",
     "XlaUnsupported": "steps",
-    "prepare": "steps",
-    "worth_compiling": "steps",
+    "prepare": "preparing",
 }
 
 __all__ = list(_HOME)

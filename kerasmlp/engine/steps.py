@@ -1,4 +1,4 @@
-"""`prepare`: gives a compiled model the functions with which `fit` and `evaluate` run whole blocks of batches."""
+"""`BlockFunction`: runs a Keras step on each batch of a block, in one loop that XLA compiles once."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ from typing import Any
 
 import keras
 import tensorflow as tf
-
-from kerasmlp.errors import InvalidType, InvalidValue
 
 # What TensorFlow raises where XLA has no kernel for an operation, or needs a shape that is known only at run time.
 _XLA_ERRORS = (
@@ -26,91 +24,6 @@ _STEPS_WORTH_COMPILING = 3000
 
 class XlaUnsupported(RuntimeError):
     """XLA cannot compile the model, and the caller asked for nothing less."""
-
-
-def prepare(
-    model: keras.Model,
-    *,
-    batch_size: int,
-    eval_batch_size: int = 1024,
-    xla: bool = True,
-    require_xla: bool = False,
-    warn: Callable[[str], None] | None = None,
-) -> keras.Model:
-    """The same model, made ready so that `fit` and `evaluate` run blocks of batches in compiled loops.
-
-    Call it after each `model.compile(...)`, then `model.fit(block_dataset(...), shuffle=False)` as ever: the weights
-    are those of stock `fit` on the same batches within float tolerance. Callbacks work as always; those that act on
-    batches are called once per block, with the metrics so far. `train_on_batch` and `test_on_batch` take their argument
-    for a block. (`shuffle=False` only stills a warning that Keras does not shuffle datasets; the blocks do.)
-
-    A block's full batches run in one loop, whose length is a run-time value and so costs no compile of its own; XLA
-    compiles it once, for the largest block, and shorter ones are padded to it with examples that the loop never
-    reaches. A last, smaller batch runs as a step of its own, in a graph that is not compiled and takes any size: its
-    loss is the mean over its own examples, and its batch normalisation sees no other.
-
-    Args:
-        model: A model that has been compiled, without `run_eagerly` and with `steps_per_execution=1`.
-        batch_size: Examples per step of the optimizer, at least 1.
-        eval_batch_size: Examples per step of evaluation, at least 1. Keras weighs metrics by examples, so it changes
-            results only where a loss or a metric is no mean over examples.
-        xla: Whether XLA compiles the loop. It takes a second or more, which trainings of less than some thousand steps
-            do not win back; see `worth_compiling`.
-        require_xla: Whether to fail where XLA cannot compile the model. Otherwise training goes on without XLA.
-        warn: Takes the sentence that says that XLA cannot compile the model. Default: `warnings.warn`.
-
-    Returns:
-        `model` itself, with `train_function` and `test_function` set.
-
-    Raises:
-        InvalidType: `model` is not a `keras.Model`.
-        InvalidValue: the model is not compiled, or not as above, or a number is outside its range.
-        XlaUnsupported: later, from `fit`, where XLA cannot compile the model and `require_xla` is True.
-
-    Example:
-        >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-        >>> model.compile("sgd", "mse")
-        >>> prepare(model, batch_size=2) is model
-        True
-    """
-    if not isinstance(model, keras.Model):
-        raise InvalidType(f"`model` needs a `keras.Model`; got {type(model).__name__}.")
-    if not model.compiled:
-        raise InvalidValue("`model` needs an optimizer and a loss: call `model.compile(...)` first.")
-    if model.run_eagerly:
-        raise InvalidValue("a model that runs eagerly has no graph to compile; compile it with `run_eagerly=False`.")
-    if model.steps_per_execution != 1:
-        raise InvalidValue(
-            f"a block is many steps already: compile with `steps_per_execution=1`; got {model.steps_per_execution}."
-        )
-    for option, value in (
-        ("batch_size", batch_size),
-        ("eval_batch_size", eval_batch_size),
-    ):
-        if value < 1:
-            raise InvalidValue(f"`{option}` is a whole number of at least 1; got {value}.")
-    if model.optimizer is not None and model.built:
-        model.optimizer.build(model.trainable_variables)
-    model.train_function = BlockFunction(
-        model,
-        model.train_step,
-        batch_size,
-        xla=xla,
-        require_xla=require_xla,
-        warn=warn or _warn,
-    )
-    # Not compiled: batches of evaluation are large, so that there is little to gain and half a second to lose.
-    model.test_function = BlockFunction(model, model.test_step, eval_batch_size, xla=False)
-    return model
-
-
-def worth_compiling(num_steps: int) -> bool:
-    """Whether XLA's compile time is won back in so many steps.
-
-    Measured for 64-128-64-10 and 784-128-64-10 at batch 32 on two cores: a step in TensorFlow's own loop takes 0.3 to
-    0.6 ms longer than in XLA's, whose compile takes 1 to 2 s.
-    """
-    return num_steps >= _STEPS_WORTH_COMPILING
 
 
 class BlockFunction:
@@ -159,15 +72,21 @@ class BlockFunction:
                 self._loop = self._make_loop()
             logs = self._run_loop(block, num_steps, num_examples)
         if rest:
-            logs = self._smaller_step(block)(_map(lambda t: t[num_examples - rest :], block))
+            logs = self._smaller_step(block)(map_tensors(lambda t: t[num_examples - rest :], block))
         return logs
 
     def _smaller_step(self, block: Any) -> Any:
         """One step for batches of any size, not compiled."""
         if self._smaller is None:
-            spec = _map(lambda t: tf.TensorSpec((None, *t.shape[1:]), t.dtype), block)
-            self._smaller = tf.function(self._step, autograph=False).get_concrete_function(spec)
+            spec = map_tensors(lambda t: tf.TensorSpec((None, *t.shape[1:]), t.dtype), block)
+            self._smaller = self._make_smaller_step(spec)
         return self._smaller
+
+    def _make_smaller_step(self, spec: Any) -> Any:
+        return tf.function(self._step, autograph=False).get_concrete_function(spec)
+
+    def _run_step(self, batch: Any) -> Any:
+        return self._step(batch)
 
     def _build(self, block: Any) -> Any:
         """Creates the variables of metrics and losses, which may not come into being inside a loop.
@@ -187,14 +106,13 @@ class BlockFunction:
 
     def _make_loop(self) -> Any:
         def loop(block: Any, num_steps: tf.Tensor) -> Any:
-            batches = _map(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
+            batches = map_tensors(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                with _fast_dropout() if self.uses_xla else contextlib.nullcontext():
-                    new_logs = self._step(_map(lambda t: _of_any_size(t[index]), batches))
+                new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
-            start = {} if self._own_logs is None else _map(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
+            start = {} if self._own_logs is None else map_tensors(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
             # One iteration at a time: each needs the weights of the one before.
             _, logs = tf.while_loop(
                 lambda i, _: i < num_steps,
@@ -211,9 +129,9 @@ class BlockFunction:
         self._capacity = max(self._capacity, num_steps)
         size = self._capacity * self._batch_size
         if num_examples > size:
-            block = _map(lambda t: t[:size], block)
+            block = map_tensors(lambda t: t[:size], block)
         elif num_examples < size:
-            block = _map(lambda t: _padded(t, size - num_examples), block)
+            block = map_tensors(lambda t: _padded(t, size - num_examples), block)
         if not (self.uses_xla and first_time):
             return self._loop(block, tf.constant(num_steps))
         try:
@@ -245,13 +163,14 @@ def _fast_dropout() -> Iterator[None]:
 
 def _as_block(data: Any) -> Any:
     """`data` as tensors and without trailing Nones: `train_on_batch` hands over arrays and Nones."""
-    return _map(
+    return map_tensors(
         tf.convert_to_tensor,
         keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data)),
     )
 
 
-def _map(function: Callable[[Any], Any], structure: Any) -> Any:
+def map_tensors(function: Callable[[Any], Any], structure: Any) -> Any:
+    """`structure` with `function` of each of its tensors; a None stays."""
     return tf.nest.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
 
 
@@ -265,7 +184,3 @@ def _of_any_size(batch: tf.Tensor) -> tf.Tensor:
 
 def _padded(tensor: tf.Tensor, num_rows: int) -> tf.Tensor:
     return tf.concat([tensor, tf.zeros((num_rows, *tensor.shape[1:]), tensor.dtype)], axis=0)
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)
