@@ -36,13 +36,7 @@ def network(optimizer: Any = "sgd", *, jit_compile: bool = False, **options: Any
     options = {"seed": 0, "preprocessing": keras.layers.Rescaling(1 / 255)} | options
     model = build_mlp([12, 8, 4], **options)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    model.compile(
-        optimizer,
-        loss,
-        metrics=["accuracy"],
-        weighted_metrics=[],
-        jit_compile=jit_compile,
-    )
+    model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
     return model
 
 
@@ -56,11 +50,7 @@ def engine_fit(model: keras.Model, arrays: Arrays, *, shuffle: bool = False, **o
     """The engine's `fit` on the arrays, in their order or in the drawn ones."""
     first_epoch = options.get("initial_epoch", 0)
     blocks = block_dataset(
-        *arrays,
-        batch_size=BATCH_SIZE,
-        shuffle=shuffle,
-        max_block_bytes=BLOCK_BYTES,
-        first_epoch=first_epoch,
+        *arrays, batch_size=BATCH_SIZE, shuffle=shuffle, max_block_bytes=BLOCK_BYTES, first_epoch=first_epoch
     )
     prepare(model, batch_size=BATCH_SIZE, require_xla=True)
     return model.fit(blocks, shuffle=False, verbose=0, **options)
@@ -70,11 +60,7 @@ def assert_same_weights(model: keras.Model, oracle: keras.Model, *, tolerance: f
     """Holds all weights, statistics included, to within `tolerance`, absolute and relative."""
     for received, expected in zip(model.weights, oracle.weights, strict=True):
         np.testing.assert_allclose(
-            received.numpy(),
-            expected.numpy(),
-            rtol=tolerance,
-            atol=tolerance,
-            err_msg=received.path,
+            received.numpy(), expected.numpy(), rtol=tolerance, atol=tolerance, err_msg=received.path
         )
 
 

@@ -14,22 +14,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasmlp.engine.blocks import (
-    block_dataset,
-    epoch_order,
-    steps_per_block,
-    stream_blocks,
-)
+from kerasmlp.engine.blocks import block_dataset, epoch_order, steps_per_block, stream_blocks
 from kerasmlp.engine.preparing import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
-from tests.engine_oracle import (
-    BATCH_SIZE,
-    BLOCK_BYTES,
-    assert_same_weights,
-    engine_fit,
-    network,
-    problem,
-)
+from tests.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_same_weights, engine_fit, network, problem
 
 
 def epoch_of(blocks: tf.data.Dataset) -> list[int]:
@@ -86,27 +74,13 @@ def test_fit_spends_one_order_per_epoch() -> None:
 
 
 def test_unshuffled_blocks_keep_the_arrays_order_and_dtypes() -> None:
-    features, labels = (
-        np.arange(60, dtype=np.uint8).reshape(20, 3),
-        np.arange(20, dtype=np.int32),
-    )
+    features, labels = (np.arange(60, dtype=np.uint8).reshape(20, 3), np.arange(20, dtype=np.int32))
     weights = np.linspace(0, 1, 20)
-    blocks = block_dataset(
-        features,
-        labels,
-        weights,
-        batch_size=3,
-        shuffle=False,
-        max_block_bytes=2 * 3 * 11,
-    )
+    blocks = block_dataset(features, labels, weights, batch_size=3, shuffle=False, max_block_bytes=2 * 3 * 11)
     elements = list(blocks)
     np.testing.assert_array_equal(np.concatenate([x for x, _, _ in elements]), features)
     np.testing.assert_array_equal(np.concatenate([w for _, _, w in elements]), weights.astype(np.float32))
-    assert [spec.dtype for spec in blocks.element_spec] == [
-        tf.uint8,
-        tf.int32,
-        tf.float32,
-    ]
+    assert [spec.dtype for spec in blocks.element_spec] == [tf.uint8, tf.int32, tf.float32]
     assert [len(x) for x, _, _ in elements] == [6, 6, 6, 2]
 
 
@@ -119,12 +93,7 @@ def test_features_alone_and_structures_of_features_make_blocks() -> None:
     assert block["right"].dtype == tf.float32
 
 
-@given(
-    st.integers(1, 600),
-    st.integers(1, 100_000),
-    st.integers(1, 2_000_000),
-    st.integers(1, 2**28),
-)
+@given(st.integers(1, 600), st.integers(1, 100_000), st.integers(1, 2_000_000), st.integers(1, 2**28))
 def test_a_block_keeps_the_bound_and_blocks_share_an_epoch_evenly(
     batch_size: int, bytes_per_example: int, num_examples: int, max_block_bytes: int
 ) -> None:
@@ -206,10 +175,7 @@ def test_streams_say_what_they_need() -> None:
     with pytest.raises(InvalidType, match=r"needs a `tf.data.Dataset`; got list"):
         stream_blocks([1, 2], batch_size=1)
     unknown = tf.data.Dataset.from_generator(lambda: iter([]), output_signature=tf.TensorSpec((None,), tf.uint8))
-    with pytest.raises(
-        InvalidValue,
-        match=r"need a known shape, such as `tf.ensure_shape` gives; got \(None,\)",
-    ):
+    with pytest.raises(InvalidValue, match=r"need a known shape, such as `tf.ensure_shape` gives; got \(None,\)"):
         stream_blocks(unknown, batch_size=1)
     ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1], [2, 3]]))
     with pytest.raises(InvalidType, match="blocks need dense tensors"):

@@ -25,22 +25,14 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_a_loss_that_explodes_stops_with_a_sentence_and_keeps_the_best_checkpoint(
-    tmp_path: Path,
-) -> None:
+def test_a_loss_that_explodes_stops_with_a_sentence_and_keeps_the_best_checkpoint(tmp_path: Path) -> None:
     model = network(keras.optimizers.SGD(0.1))
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else 1e30)
     with pytest.raises(
-        LossNotFinite,
-        match=r"the loss is (nan|inf) in epoch 3, at learning rate 1e\+30: try a smaller",
+        LossNotFinite, match=r"the loss is (nan|inf) in epoch 3, at learning rate 1e\+30: try a smaller"
     ):
-        engine_fit(
-            model,
-            problem(),
-            epochs=5,
-            callbacks=[schedule, StopOnNonFiniteLoss(), best],
-        )
+        engine_fit(model, problem(), epochs=5, callbacks=[schedule, StopOnNonFiniteLoss(), best])
     kept = keras.models.load_model(tmp_path / "best.keras")
     assert all(np.isfinite(weight).all() for weight in kept.get_weights())
 
@@ -51,11 +43,7 @@ def test_a_validation_loss_that_is_no_number_stops_too() -> None:
     broken[0] = np.nan
     with pytest.raises(LossNotFinite, match="the validation loss is nan in epoch 1"):
         engine_fit(
-            network(),
-            (features, labels),
-            validation_data=(broken, labels),
-            callbacks=[StopOnNonFiniteLoss()],
-            epochs=2,
+            network(), (features, labels), validation_data=(broken, labels), callbacks=[StopOnNonFiniteLoss()], epochs=2
         )
 
 
@@ -78,12 +66,7 @@ def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
 def test_a_terminal_gets_a_live_line_that_is_gone_at_the_end() -> None:
     stream = Terminal()
     clock = iter(np.arange(0.0, 100.0, 0.5)).__next__
-    engine_fit(
-        network(),
-        problem(),
-        epochs=2,
-        callbacks=[ProgressDisplay(330, stream=stream, clock=clock)],
-    )
+    engine_fit(network(), problem(), epochs=2, callbacks=[ProgressDisplay(330, stream=stream, clock=clock)])
     written = stream.getvalue()
     assert "epoch 1/2 (25%)" in written  # the first of four blocks
     assert "\x1b[2K" in written  # erased
@@ -104,7 +87,4 @@ def test_time_left_leaves_out_the_first_epoch_which_compiles() -> None:
     for epoch in range(2):
         display.on_epoch_begin(epoch)
         display.on_epoch_end(epoch, {"loss": 1.0})
-    assert [line.split("left ")[1] for line in stream.getvalue().splitlines()] == [
-        "0:11:00",
-        "0:00:10",
-    ]
+    assert [line.split("left ")[1] for line in stream.getvalue().splitlines()] == ["0:11:00", "0:00:10"]

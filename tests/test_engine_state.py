@@ -16,14 +16,7 @@ import pytest
 from kerasmlp.engine import block_dataset, reset, restore_state, save_state
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.model import build_mlp
-from tests.engine_oracle import (
-    BATCH_SIZE,
-    BLOCK_BYTES,
-    assert_equal_bits,
-    engine_fit,
-    network,
-    problem,
-)
+from tests.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_equal_bits, engine_fit, network, problem
 
 # Everything that has a state of its own: dropout's seeds, batch normalisation's statistics, the schedule's step count,
 # the optimizer's moments and averages.
@@ -47,38 +40,14 @@ def saving(path: Path | str, model: keras.Model) -> keras.callbacks.Callback:
 
 def stateful_network() -> keras.Model:
     rate = keras.optimizers.schedules.CosineDecay(0.01, decay_steps=126)
-    return network(
-        keras.optimizers.AdamW(rate, use_ema=True),
-        dropout=0.2,
-        batch_normalization=True,
-    )
+    return network(keras.optimizers.AdamW(rate, use_ema=True), dropout=0.2, batch_normalization=True)
 
 
-def test_three_epochs_a_new_process_and_three_more_end_with_the_bits_of_six(
-    tmp_path: Path,
-) -> None:
+def test_three_epochs_a_new_process_and_three_more_end_with_the_bits_of_six(tmp_path: Path) -> None:
     whole, half, resumed = stateful_network(), stateful_network(), stateful_network()
-    engine_fit(
-        whole,
-        problem(),
-        shuffle=True,
-        epochs=6,
-        callbacks=[saving(tmp_path / "whole", whole)],
-    )
-    engine_fit(
-        half,
-        problem(),
-        shuffle=True,
-        epochs=3,
-        callbacks=[saving(tmp_path / "half", half)],
-    )
-    command = [
-        sys.executable,
-        "-c",
-        RESUMING,
-        str(tmp_path / "half"),
-        str(tmp_path / "resumed"),
-    ]
+    engine_fit(whole, problem(), shuffle=True, epochs=6, callbacks=[saving(tmp_path / "whole", whole)])
+    engine_fit(half, problem(), shuffle=True, epochs=3, callbacks=[saving(tmp_path / "half", half)])
+    command = [sys.executable, "-c", RESUMING, str(tmp_path / "half"), str(tmp_path / "resumed")]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1], timeout=120)
     assert restore_state(tmp_path / "whole", whole) == {"epoch": 6}
     assert restore_state(tmp_path / "resumed", resumed) == {"epoch": 6}
@@ -124,10 +93,7 @@ def test_restoring_says_what_does_not_fit(tmp_path: Path) -> None:
     other = build_mlp([12, 9, 4])
     other.compile("sgd")
     before = other.get_weights()
-    with pytest.raises(
-        InvalidValue,
-        match=rf"`model/0` \(`dense_1/kernel`\) has shape \({kernel.shape[0]}, 8\)",
-    ):
+    with pytest.raises(InvalidValue, match=rf"`model/0` \(`dense_1/kernel`\) has shape \({kernel.shape[0]}, 8\)"):
         restore_state(tmp_path / "state", other)
     for left, right in zip(other.get_weights(), before, strict=True):
         np.testing.assert_array_equal(left, right)

@@ -66,13 +66,7 @@ def test_dropping_the_last_batch_would_be_seen() -> None:
 
 def test_batch_statistics_penalties_clipping_and_averages_are_those_of_stock_fit() -> None:
     def optimizer() -> keras.optimizers.Optimizer:
-        return keras.optimizers.SGD(
-            0.05,
-            clipnorm=0.5,
-            use_ema=True,
-            ema_momentum=0.9,
-            ema_overwrite_frequency=7,
-        )
+        return keras.optimizers.SGD(0.05, clipnorm=0.5, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=7)
 
     options: dict[str, Any] = {"batch_normalization": True, "l2": 1e-3}
     stock, model = network(optimizer(), **options), network(optimizer(), **options)
@@ -96,10 +90,7 @@ def test_weights_of_examples_weigh_as_in_stock_fit(how: str) -> None:
     arrays = problem()
     options: dict[str, Any] = {"epochs": 2}
     if how == "sample weights":
-        arrays = (
-            *arrays,
-            np.random.default_rng(1).uniform(0, 2, NUM_EXAMPLES).astype(np.float32),
-        )
+        arrays = (*arrays, np.random.default_rng(1).uniform(0, 2, NUM_EXAMPLES).astype(np.float32))
     else:
         options["class_weight"] = {0: 0.5, 1: 3.0, 2: 1.0, 3: 0.1}
     stock, model, unweighted = network(), network(), network()
@@ -115,10 +106,7 @@ def test_weights_of_examples_weigh_as_in_stock_fit(how: str) -> None:
 def test_mixed_precision_trains_like_stock_fit(policy: str) -> None:
     keras.config.set_dtype_policy(policy)
     try:
-        stock, model = (
-            network(keras.optimizers.SGD(0.05)),
-            network(keras.optimizers.SGD(0.05)),
-        )
+        stock, model = (network(keras.optimizers.SGD(0.05)), network(keras.optimizers.SGD(0.05)))
     finally:
         keras.config.set_dtype_policy("float32")
     expected = stock_fit(stock, problem(), epochs=3).history["loss"]
@@ -138,23 +126,13 @@ def test_several_inputs_and_outputs_train_like_stock_fit() -> None:
             "value": keras.layers.Dense(1, kernel_initializer=initializer, name="value")(hidden),
         }
         model = keras.Model({"left": left, "right": right}, outputs)
-        model.compile(
-            "sgd",
-            {"class": "sparse_categorical_crossentropy", "value": "mse"},
-            metrics={"value": ["mae"]},
-        )
+        model.compile("sgd", {"class": "sparse_categorical_crossentropy", "value": "mse"}, metrics={"value": ["mae"]})
         return model
 
     features, labels = problem()
     rng = np.random.default_rng(2)
-    inputs = {
-        "left": features / np.float32(255),
-        "right": rng.normal(size=(NUM_EXAMPLES, 3)).astype(np.float32),
-    }
-    targets = {
-        "class": labels,
-        "value": rng.normal(size=(NUM_EXAMPLES, 1)).astype(np.float32),
-    }
+    inputs = {"left": features / np.float32(255), "right": rng.normal(size=(NUM_EXAMPLES, 3)).astype(np.float32)}
+    targets = {"class": labels, "value": rng.normal(size=(NUM_EXAMPLES, 1)).astype(np.float32)}
     stock, model = two_headed(), two_headed()
     expected = stock_fit(stock, (inputs, targets), epochs=2).history
     received = engine_fit(model, (inputs, targets), epochs=2).history
@@ -187,19 +165,9 @@ def test_partial_blocks_and_batches_reuse_the_one_compile() -> None:
     engine_fit(model, problem(), epochs=2)
     assert model.train_function.compiles == 1
     features, labels = problem()
-    for num_examples in (
-        320,
-        100,
-        48,
-        7,
-    ):  # two blocks and two full batches, a full batch less, no full batch
+    for num_examples in (320, 100, 48, 7):  # two blocks and two full batches, a full batch less, no full batch
         model.fit(
-            block_dataset(
-                features[:num_examples],
-                labels[:num_examples],
-                batch_size=16,
-                max_block_bytes=BLOCK_BYTES,
-            ),
+            block_dataset(features[:num_examples], labels[:num_examples], batch_size=16, max_block_bytes=BLOCK_BYTES),
             shuffle=False,
             verbose=0,
         )
@@ -220,9 +188,7 @@ def test_the_same_seeds_give_the_same_bits() -> None:
     assert_equal_bits(first, second)
 
 
-def test_callbacks_of_keras_work_and_those_on_batches_are_called_once_a_block(
-    tmp_path: Path,
-) -> None:
+def test_callbacks_of_keras_work_and_those_on_batches_are_called_once_a_block(tmp_path: Path) -> None:
     class Counting(keras.callbacks.Callback):
         def __init__(self) -> None:
             super().__init__()
@@ -295,10 +261,7 @@ def uncompilable() -> keras.Model:
 
     class Python(keras.layers.Layer):
         def call(self, x: Any) -> Any:
-            return tf.ensure_shape(
-                tf.numpy_function(lambda a: a / np.float32(255), [x], tf.float32),
-                x.shape,
-            )
+            return tf.ensure_shape(tf.numpy_function(lambda a: a / np.float32(255), [x], tf.float32), x.shape)
 
     return network(preprocessing=Python())
 

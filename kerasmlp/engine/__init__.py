@@ -17,9 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kerasmlp.engine.blocks import (
-        DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES,
-    )
+    from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES
     from kerasmlp.engine.blocks import block_dataset as block_dataset
     from kerasmlp.engine.blocks import epoch_order as epoch_order
     from kerasmlp.engine.blocks import stream_blocks as stream_blocks

@@ -75,16 +75,10 @@ def block_dataset(
     if labels is None and sample_weights is not None:
         raise InvalidType("`sample_weights` weigh the loss of labels; got weights without `labels`.")
     with tf.device("CPU:0"):
-        arrays = tf.nest.map_structure(
-            _as_stored,
-            keras.utils.pack_x_y_sample_weight(features, labels, sample_weights),
-        )
+        arrays = tf.nest.map_structure(_as_stored, keras.utils.pack_x_y_sample_weight(features, labels, sample_weights))
     num_examples = _num_examples(arrays)
     size = batch_size * steps_per_block(
-        batch_size,
-        _bytes_per_example(tf.nest.map_structure(lambda t: t[0], arrays)),
-        num_examples,
-        max_block_bytes,
+        batch_size, _bytes_per_example(tf.nest.map_structure(lambda t: t[0], arrays)), num_examples, max_block_bytes
     )
     if shuffle:
         indices = _shuffled_indices(num_examples, size, seed, first_epoch)
@@ -97,11 +91,7 @@ def block_dataset(
 
 
 def stream_blocks(
-    dataset: tf.data.Dataset,
-    *,
-    batch_size: int,
-    batched: bool = False,
-    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES,
+    dataset: tf.data.Dataset, *, batch_size: int, batched: bool = False, max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
 ) -> tf.data.Dataset:
     """A dataset of blocks from a stream of any length, in constant memory: at most three blocks at a time.
 
@@ -156,10 +146,7 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 
 
 def steps_per_block(
-    batch_size: int,
-    bytes_per_example: int,
-    num_examples: int | None,
-    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES,
+    batch_size: int, bytes_per_example: int, num_examples: int | None, max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
 ) -> int:
     """How many batches make a block: 8,192 examples or a sixteenth of an epoch, whichever is more, within the bound.
 

@@ -68,10 +68,7 @@ def prepare(
         raise InvalidValue(
             f"a block is many steps already: compile with `steps_per_execution=1`; got {model.steps_per_execution}."
         )
-    for option, value in (
-        ("batch_size", batch_size),
-        ("eval_batch_size", eval_batch_size),
-    ):
+    for option, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
         if value < 1:
             raise InvalidValue(f"`{option}` is a whole number of at least 1; got {value}.")
     strategy = take_strategy(model, batch_size)
@@ -87,12 +84,7 @@ def prepare(
     if model.optimizer is not None and model.built:
         model.optimizer.build(model.trainable_variables)
     model.train_function = BlockFunction(
-        model,
-        model.train_step,
-        batch_size,
-        xla=True,
-        require_xla=require_xla,
-        warn=warn or _warn,
+        model, model.train_step, batch_size, xla=True, require_xla=require_xla, warn=warn or _warn
     )
     # Not compiled: batches of evaluation are large, so that there is little to gain and half a second to lose.
     model.test_function = BlockFunction(model, model.test_step, eval_batch_size, xla=False)

@@ -18,11 +18,7 @@ from kerasmlp.errors import InvalidValue, NotFound
 _INFO = "info.json"
 
 
-def save_state(
-    path: str | os.PathLike[str],
-    model: keras.Model,
-    info: Mapping[str, Any] | None = None,
-) -> None:
+def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[str, Any] | None = None) -> None:
     """Writes weights, seed generators and optimizer variables to `path`, in one step: the old file or the new one.
 
     Weights include the statistics of batch normalisation and the states of the seed generators of dropout; optimizer

@@ -12,11 +12,7 @@ import keras
 import tensorflow as tf
 
 # What TensorFlow raises where XLA has no kernel for an operation, or needs a shape that is known only at run time.
-_XLA_ERRORS = (
-    tf.errors.InvalidArgumentError,
-    tf.errors.UnimplementedError,
-    tf.errors.NotFoundError,
-)
+_XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 
 
 _STEPS_WORTH_COMPILING = 3000
@@ -94,10 +90,7 @@ class BlockFunction:
         Returns specs of the logs that the loop has to carry: those of a custom step that are not its model's metrics.
         Metrics give their result once, after the loop, rather than in each step.
         """
-        if getattr(self._step, "__func__", None) in (
-            keras.Model.train_step,
-            keras.Model.test_step,
-        ):
+        if getattr(self._step, "__func__", None) in (keras.Model.train_step, keras.Model.test_step):
             # Keras's own way, which needs no trace of the whole step: half a second less before the first step.
             self._model._symbolic_build(data_batch=block)
             return None
@@ -114,12 +107,7 @@ class BlockFunction:
 
             start = {} if self._own_logs is None else map_tensors(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
             # One iteration at a time: each needs the weights of the one before.
-            _, logs = tf.while_loop(
-                lambda i, _: i < num_steps,
-                body,
-                (tf.constant(0), start),
-                parallel_iterations=1,
-            )
+            _, logs = tf.while_loop(lambda i, _: i < num_steps, body, (tf.constant(0), start), parallel_iterations=1)
             return self._model.get_metrics_result() if self._own_logs is None else logs
 
         return tf.function(loop, autograph=False, jit_compile=self.uses_xla or None)
@@ -164,8 +152,7 @@ def _fast_dropout() -> Iterator[None]:
 def _as_block(data: Any) -> Any:
     """`data` as tensors and without trailing Nones: `train_on_batch` hands over arrays and Nones."""
     return map_tensors(
-        tf.convert_to_tensor,
-        keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data)),
+        tf.convert_to_tensor, keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data))
     )
 
 

@@ -29,10 +29,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
             continue
         rows = panel["rows"][::-1]
         medians = [row["median_s"] for row in rows]
-        spread = [
-            [row["median_s"] - row["least_s"] for row in rows],
-            [row["most_s"] - row["median_s"] for row in rows],
-        ]
+        spread = [[row["median_s"] - row["least_s"] for row in rows], [row["most_s"] - row["median_s"] for row in rows]]
         colors = ["tab:orange" if row["peer"] == "kerasmlp engine" else "tab:gray" for row in rows]
         axis.barh([row["peer"] for row in rows], medians, xerr=spread, color=colors)
         axis.set(xlabel=f"seconds per epoch, {','.join(map(str, panel['sizes']))}, batch {panel['batch_size']}")
