@@ -104,6 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     training.add_argument(
         "--early-stopping", type=int, metavar="N", help="end after N epochs without a better validation accuracy"
     )
+    training.add_argument(
+        "--strategy", metavar="NAME", help="mirrored: all devices here; multiworker: the machines that TF_CONFIG names"
+    )
     training.add_argument("--require-xla", action="store_true", help="fail where XLA cannot compile the network")
     _add_optimizer(training)
     _add_out(command, "the first free one of runs/NAME, runs/NAME-2, ...")

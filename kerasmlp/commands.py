@@ -28,12 +28,16 @@ NUM_SHOWN = 3  # classes shown per prediction
 
 def train(args: Namespace) -> Outcome:
     """`kerasmlp train`."""
-    import kerasmlp
-    from kerasmlp.engine.progress import ProgressDisplay
+    import contextlib
 
+    import kerasmlp
+    from kerasmlp.engine import ProgressDisplay, is_chief, make_strategy
+
+    strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = _load(args)
-    sizes = _sizes(args, data)
-    model = kerasmlp.build_mlp(sizes, seed=args.seed, preprocessing=data.preprocessing(), **_model_options(args, data))
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        options = _model_options(args, data)
+        model = kerasmlp.build_mlp(_sizes(args, data), seed=args.seed, preprocessing=data.preprocessing(), **options)
     run = kerasmlp.train(
         model,
         data,
@@ -41,15 +45,17 @@ def train(args: Namespace) -> Outcome:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
+        early_stopping=args.early_stopping,
+        schedule=args.schedule,
         seed=args.seed,
         out=args.out,
         overwrite=args.overwrite,
-        early_stopping=args.early_stopping,
-        schedule=args.schedule,
         require_xla=args.require_xla,
-        callbacks=[ProgressDisplay(len(data.train))],
+        callbacks=[ProgressDisplay(len(data.train))] if is_chief() else [],
         warn=messages_console().print,
     )
+    if not is_chief():
+        return {"run": args.out}, lambda: results_console().print(f"Done; the chief has written {args.out}.")
     return _run_outcome(run)
 
 

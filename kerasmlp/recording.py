@@ -14,14 +14,13 @@ import numpy as np
 
 from kerasmlp.engine.state import restore_state, save_state
 from kerasmlp.files import appearing, write_text
-from kerasmlp.runs import HISTORY_NAME
+from kerasmlp.runs import HISTORY_NAME, STATE_NAME
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kerasmlp.runs import Run
 
-STATE_NAME = "state.npz"
 _KERAS_OWN = frozenset({"params", "_params", "_model"})  # attributes that `fit` sets on every callback
 
 

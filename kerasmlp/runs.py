@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ CONFIG_NAME = "config.json"
 MODEL_NAME = "model.keras"
 HISTORY_NAME = "history.csv"
 METRICS_NAME = "metrics.json"
+STATE_NAME = "state.npz"
 LONGEST_SHOWN = 40  # characters of a setting that a message names
 
 
@@ -164,6 +166,22 @@ def open_run_directory(
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
             write_json(path / CONFIG_NAME, config)
         yield Run(path)
+
+
+@contextmanager
+def follow_run(path: str | PathLike[str] | None, config: dict[str, Any]) -> Iterator[Run]:
+    """A run of a worker that is not the chief: a temporary directory, with the state to go on from, if there is one.
+
+    Args:
+        path: The chief's directory, in a folder that the workers share.
+        config: What was asked for.
+    """
+    config = json.loads(json.dumps(config))
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(path or ".") / STATE_NAME
+        if state.is_file() and _difference(state.parent, config) == []:
+            shutil.copy(state, folder)
+        yield Run(Path(folder))
 
 
 def choose_run_directory(out: str | PathLike[str] | None, name: str, config: dict[str, Any] | None = None) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import math
 import statistics
@@ -14,8 +15,9 @@ import numpy as np
 
 from kerasmlp.card import LABELS_NAME, package_versions
 from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES, block_dataset
+from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
-from kerasmlp.engine.steps import prepare, worth_compiling
+from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.evaluation import evaluate
 from kerasmlp.files import appearing, write_json, write_text
@@ -24,7 +26,7 @@ from kerasmlp.optimizers import check_optimizer, make_optimizer
 from kerasmlp.pipelines import check_batch_size
 from kerasmlp.plots import plot_confusion, plot_history
 from kerasmlp.recording import RunRecorder
-from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, open_run_directory
+from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, follow_run, open_run_directory
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,6 +69,9 @@ def train(
     data and settings, and ends with the weights that it would have had. Callbacks see one call of their batch methods
     per block. Callbacks of the same kinds must be given again; counts that they keep as plain attributes go on.
 
+    A model that was built in the scope of `kerasmlp.engine.make_strategy` trains on all its devices or machines. Each
+    worker makes the same call with one `out` in a folder that all of them share; the chief alone writes there.
+
     Args:
         model: What `build_mlp` returns: `(batch, *data.feature_shape)` -> logits `(batch, data.num_classes)`.
         data: The examples.
@@ -99,6 +104,7 @@ def train(
         OutputExists: the directory holds another run, or files that are no run; nothing has been written.
         LossNotFinite: the loss is no longer a finite number; the best model so far is kept.
         XlaUnsupported: XLA cannot compile the model and `require_xla` is set.
+        WorkerLost: another worker ended; the run goes on from its last finished epoch when all are started again.
     """
     check_training(data, epochs=epochs, batch_size=batch_size, schedule=schedule, early_stopping=early_stopping)
     if isinstance(optimizer, str):
@@ -125,7 +131,14 @@ def train(
         "loss": None if loss is None else keras.losses.serialize(loss),
     }
     config = training_config(model, data, settings, **weighting)
-    with open_run_directory(out, data.name, config, overwrite=overwrite) as run:
+    if not is_chief() and out is None:
+        raise InvalidValue(
+            "Training on several workers needs one `--out` (`out=`) for all of them, in a folder they share."
+        )
+    directory = (
+        open_run_directory(out, data.name, config, overwrite=overwrite) if is_chief() else follow_run(out, config)
+    )
+    with directory as run, naming_lost_workers():
         return train_run(
             run,
             model,
@@ -177,16 +190,19 @@ def train_run(
         warn: See `train`.
     """
     settings = config["training"]
+    strategy = model._distribute_strategy
     write_json(run.path / CONFIG_NAME, config)
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
     if optimizer is None:
         steps = settings["epochs"] * math.ceil(len(data.train) / settings["batch_size"])
-        optimizer = make_optimizer(
-            settings["optimizer"],
-            settings["learning_rate"],
-            cosine_steps=steps if settings["schedule"] == "cosine" else None,
-        )
-    compile_model(model, optimizer, loss=loss, metrics=metrics)
+        with _scope(strategy):
+            optimizer = make_optimizer(
+                settings["optimizer"],
+                settings["learning_rate"],
+                cosine_steps=steps if settings["schedule"] == "cosine" else None,
+            )
+    with _scope(strategy):
+        compile_model(model, optimizer, loss=loss, metrics=metrics)
     prepare(
         model,
         batch_size=settings["batch_size"],
@@ -227,6 +243,10 @@ def train_run(
     _conclude(run, data, recorder, config)
     recorder.finish()
     return run
+
+
+def _scope(strategy: Any) -> Any:
+    return contextlib.nullcontext() if strategy is None else strategy.scope()
 
 
 def compile_model(

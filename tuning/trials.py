@@ -12,8 +12,8 @@ import keras_tuner
 
 from kerasmlp.engine.blocks import block_dataset
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
+from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.engine.state import reset
-from kerasmlp.engine.steps import prepare, worth_compiling
 from kerasmlp.model import build_mlp
 from kerasmlp.optimizers import make_optimizer
 from kerasmlp.recording import rank

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kerasmlp.engine.finite import LossNotFinite as LossNotFinite
     from kerasmlp.engine.finite import StopOnNonFiniteLoss as StopOnNonFiniteLoss
     from kerasmlp.engine.preparing import prepare as prepare
+    from kerasmlp.engine.preparing import worth_compiling as worth_compiling
     from kerasmlp.engine.progress import ProgressDisplay as ProgressDisplay
     from kerasmlp.engine.state import reset as reset
     from kerasmlp.engine.state import restore_state as restore_state
@@ -51,6 +52,7 @@ _HOME = {
     "save_state": "state",
     "XlaUnsupported": "steps",
     "prepare": "preparing",
+    "worth_compiling": "preparing",
 }
 
 __all__ = list(_HOME)

@@ -15,9 +15,6 @@ import tensorflow as tf
 _XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 
 
-_STEPS_WORTH_COMPILING = 3000
-
-
 class XlaUnsupported(RuntimeError):
     """XLA cannot compile the model, and the caller asked for nothing less."""
 
@@ -102,7 +99,8 @@ class BlockFunction:
             batches = map_tensors(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
+                with _fast_dropout() if self.uses_xla else contextlib.nullcontext():
+                    new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
             start = {} if self._own_logs is None else map_tensors(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
