@@ -122,6 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
     search.add_argument("--trials", type=int, default=12, help="pairs to try (12)")
     search.add_argument("--epochs", type=int, default=5, help="passes over the training examples per trial (5)")
     search.add_argument("--final-epochs", type=int, default=20, help="passes in the final training (20)")
+    search.add_argument("--final-schedule", default="cosine", help="its rate: cosine, down to 0, or constant (cosine)")
     search.add_argument("--oracle", default="random", help="random or bayesian (random)")
     search.add_argument(
         "--learning-rate", type=_numbers, default=(1e-4, 1e-2), metavar="LOW,HIGH", help="bounds (0.0001,0.01)"

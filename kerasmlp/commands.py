@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 Outcome = tuple[dict[str, Any], Callable[[], None]]
 
 DEFAULT_HIDDEN = (128, 64)
-QUICKSTART: dict[str, Any] = {"sizes": (64, 128, 64, 10), "trials": 6, "epochs": 5, "final_epochs": 40, "dropout": 0.2}
+QUICKSTART: dict[str, Any] = {
+    "sizes": (64, 256, 128, 10),
+    "trials": 6,
+    "epochs": 5,
+    "final_epochs": 30,
+    "dropout": 0.3,
+    "batch_normalization": True,
+}
 NUM_SHOWN = 3  # classes shown per prediction
 
 
@@ -78,6 +85,7 @@ def tune(args: Namespace) -> Outcome:
         space=Space(args.learning_rate, args.batch_size),
         oracle=args.oracle,
         final_epochs=args.final_epochs,
+        final_schedule=args.final_schedule,
         optimizer=args.optimizer,
         seed=args.seed,
         out=args.out,

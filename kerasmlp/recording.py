@@ -42,7 +42,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.run = run
         self.others = others
         self.history: list[dict[str, float]] = []
-        self._kept: list[dict[str, Any]] = [{} for _ in others]
+        self._kept: dict[str, dict[str, Any]] = {}
 
     @property
     def state_path(self) -> Path:
@@ -73,8 +73,8 @@ class RunRecorder(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Gives the other callbacks, who have just begun anew, the counts that they had before."""
-        for callback, kept in zip(self.others, self._kept, strict=True):
-            vars(callback).update(kept)
+        for name, callback in _named(self.others):
+            vars(callback).update(self._kept.get(name, {}))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Starts the epoch's clock."""
@@ -95,7 +95,7 @@ class RunRecorder(keras.callbacks.Callback):
             self.model,
             {
                 "history": self.history,
-                "callbacks": [_state(callback) for callback in self.others],
+                "callbacks": {name: _state(callback) for name, callback in _named(self.others)},
                 "stopped": bool(self.model.stop_training),
                 "epochs": self.params["epochs"],
             },
@@ -105,6 +105,12 @@ class RunRecorder(keras.callbacks.Callback):
 def rank(row: Mapping[str, float]) -> tuple[float, float]:
     """The order of epochs: a higher validation accuracy is better, and at equal ones a lower validation loss."""
     return (row["val_accuracy"], -row["val_loss"])
+
+
+def _named(callbacks: Sequence[keras.callbacks.Callback]) -> list[tuple[str, keras.callbacks.Callback]]:
+    """Callbacks by kind and place among their kind: a display may be there in one process and not in another."""
+    kinds = [type(callback).__name__ for callback in callbacks]
+    return [(f"{kind}/{kinds[:i].count(kind)}", callbacks[i]) for i, kind in enumerate(kinds)]
 
 
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:

@@ -67,7 +67,7 @@ def train(
 
     A training that was killed goes on from its last finished epoch when it is asked for again with the same model,
     data and settings, and ends with the weights that it would have had. Callbacks see one call of their batch methods
-    per block. Callbacks of the same kinds must be given again; counts that they keep as plain attributes go on.
+    per block. Callbacks must be given again; counts that they keep as plain attributes go on.
 
     A model that was built in the scope of `kerasmlp.engine.make_strategy` trains on all its devices or machines. Each
     worker makes the same call with one `out` in a folder that all of them share; the chief alone writes there.
@@ -278,11 +278,16 @@ def check_training(
         raise InvalidValue(f"`epochs` needs to be at least 1; got {epochs}.")
     if early_stopping is not None and early_stopping < 1:
         raise InvalidValue(f"`early_stopping` needs to be at least 1 epoch; got {early_stopping}.")
-    if schedule not in SCHEDULES:
-        raise InvalidValue(
-            f"There is no schedule `{schedule}`.{nearest(schedule, SCHEDULES)} There are {', '.join(SCHEDULES)}."
-        )
+    check_schedule(schedule)
     check_batch_size(batch_size, len(data.train))
+
+
+def check_schedule(name: str) -> None:
+    """Raises `InvalidValue` for an unknown schedule of the learning rate."""
+    if name not in SCHEDULES:
+        raise InvalidValue(
+            f"There is no schedule `{name}`.{nearest(name, SCHEDULES)} There are {', '.join(SCHEDULES)}."
+        )
 
 
 def training_config(model: keras.Model, data: Data, settings: dict[str, Any], **parts: Any) -> dict[str, Any]:

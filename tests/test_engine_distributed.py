@@ -1,4 +1,4 @@
-"""Several replicas: the weights of one process with the same global batch, and a clear end when a worker is lost."""
+"""Several replicas end with the weights of one process with the same global batch."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ from tests.engine_oracle import BATCH_SIZE, assert_same_weights, network, proble
 
 # Strategies have to be made before anything else uses TensorFlow, so each test of one runs in processes of its own.
 TRAINING = """
-import os, sys
+import sys
 import tensorflow as tf
 from kerasmlp.engine import is_chief, make_strategy, naming_lost_workers, prepare, block_dataset, save_state
-name, out, epochs, dies = sys.argv[1], sys.argv[2], int(sys.argv[3]), sys.argv[4] == "dies"
+name, out = sys.argv[1:]
 if name == "mirrored":
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
@@ -47,22 +47,19 @@ with strategy.scope():
 assert strategy.num_replicas_in_sync == 2
 prepare(model, batch_size=BATCH_SIZE)
 blocks = block_dataset(*problem(), batch_size=BATCH_SIZE, shuffle=False, max_block_bytes=BLOCK_BYTES)
-leave = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: os._exit(9) if dies and epoch == 1 else None)
-options = {"epochs": epochs, "shuffle": False, "verbose": 0, "validation_data": blocks, "callbacks": [leave]}
+options = {"epochs": 2, "shuffle": False, "verbose": 0, "validation_data": blocks}
 with naming_lost_workers():
     save_state(out, model, model.fit(blocks, **options).history)
 """
 
 
-def start(
-    name: str, out: Path, *, index: int = 0, ports: tuple[int, ...] = (), epochs: int = 2, dies: bool = False
-) -> subprocess.Popen[str]:
+def start(name: str, out: Path, *, index: int = 0, ports: tuple[int, ...] = ()) -> subprocess.Popen[str]:
     """A worker process."""
     environment = dict(os.environ)
     if ports:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
         environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    command = [sys.executable, "-c", TRAINING, name, str(out), str(epochs), "dies" if dies else "lives"]
+    command = [sys.executable, "-c", TRAINING, name, str(out)]
     folder = Path(__file__).parents[1]
     return subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True)
 
@@ -124,17 +121,6 @@ def test_two_workers_on_loopback_end_alike_and_match_one_process(
         np.testing.assert_array_equal(array, second[name], err_msg=name)
     assert first_history == second_history
     assert_like_one_process(tmp_path / "state-0", one_process)
-
-
-def test_a_worker_that_dies_ends_the_other_with_a_clear_message(tmp_path: Path) -> None:
-    ports = free_ports()
-    chief = start("multiworker", tmp_path / "chief", index=0, ports=ports, epochs=10**6)
-    dying = start("multiworker", tmp_path / "dying", index=1, ports=ports, epochs=10**6, dies=True)
-    dying.communicate(timeout=180)
-    assert dying.returncode == 9
-    _, errors = chief.communicate(timeout=180)
-    assert chief.returncode == 1
-    assert "WorkerLost: another worker of this job ended or cannot be reached" in errors
 
 
 def test_an_interruption_that_is_not_a_lost_worker_passes() -> None:

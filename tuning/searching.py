@@ -17,7 +17,7 @@ from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.optimizers import check_optimizer
 from kerasmlp.plots import plot_search
 from kerasmlp.runs import Run, open_run_directory
-from kerasmlp.training import data_config, train_run, training_config
+from kerasmlp.training import check_schedule, data_config, train_run, training_config
 from kerasmlp.tuning.space import Space
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def search(
     space: Space | None = None,
     oracle: str = "random",
     final_epochs: int = 20,
+    final_schedule: str = "cosine",
     optimizer: str = "adam",
     seed: int = 0,
     out: str | PathLike[str] | None = None,
@@ -65,6 +66,7 @@ def search(
         space: What to choose from. Default: rates from 1e-4 to 1e-2 and batch sizes of 16, 32, 64 and 128.
         oracle: `random`, or `bayesian`, which models the score over the space with a Gaussian process.
         final_epochs: Passes in the final training.
+        final_schedule: `cosine`, from the best rate down to zero in the final training, or `constant`.
         optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`.
         seed: Seed of the oracle's choices, the initial weights and the order of the examples.
         out: The run directory. Default: the first free one of `runs/NAME-search`, `runs/NAME-search-2`, ...
@@ -85,6 +87,7 @@ def search(
     widths = check_sizes(sizes)
     space = space or Space()
     check_search(data, widths, trials=trials, epochs=epochs, final_epochs=final_epochs, oracle=oracle)
+    check_schedule(final_schedule)
     space.check(len(data.train))
     check_optimizer(optimizer, space.learning_rate[0])
     model_options = {"input_shape": data.feature_shape, **model_options}
@@ -97,6 +100,7 @@ def search(
         "space": asdict(space),
         "oracle": oracle,
         "final_epochs": final_epochs,
+        "final_schedule": final_schedule,
         "optimizer": optimizer,
         "seed": seed,
     }
@@ -111,7 +115,7 @@ def search(
             "batch_size": best.batch_size,
             "learning_rate": best.learning_rate,
             "optimizer": optimizer,
-            "schedule": "constant",
+            "schedule": final_schedule,
             "early_stopping": None,
             "seed": seed,
         }
