@@ -38,12 +38,11 @@ def test_a_search_leaves_a_run_trained_on_the_best_trial(digits: Data, tmp_path:
         assert [float(row["val_accuracy"]) for row in csv.DictReader(file)] == [row["val_accuracy"] for row in rows]
 
 
-@pytest.mark.parametrize("oracle", ["random", "bayesian"])
-def test_the_same_seed_gives_the_same_trials(digits: Data, tmp_path: Path, oracle: str) -> None:
+def test_the_same_seed_gives_the_same_trials(digits: Data, tmp_path: Path) -> None:
     outcomes = []
     for name in ("a", "b"):
         seen: list[TrialRecord] = []
-        search(digits, **SHORT, oracle=oracle, seed=4, out=tmp_path / name, on_trial=seen.append)
+        search(digits, **SHORT, oracle="bayesian", seed=4, out=tmp_path / name, on_trial=seen.append)
         outcomes.append([(r.learning_rate, r.batch_size, r.val_accuracy, r.val_loss) for r in seen])
     assert outcomes[0] == outcomes[1]
 

@@ -99,7 +99,7 @@ class BlockFunction:
             batches = map_tensors(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                with _fast_dropout() if self.uses_xla else contextlib.nullcontext():
+                with fast_dropout() if self.uses_xla else contextlib.nullcontext():
                     new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
@@ -133,7 +133,7 @@ class BlockFunction:
 
 
 @contextlib.contextmanager
-def _fast_dropout() -> Iterator[None]:
+def fast_dropout() -> Iterator[None]:
     """Traces dropout with the Threefry generator while it lasts.
 
     TensorFlow's choice for XLA on a CPU draws 6,144 numbers in 1.2 ms, several times what the rest of a step takes;
