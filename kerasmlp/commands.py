@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data import Data, load_data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.terminal import format_bytes, make_table, messages_console, results_console
+from kerasmlp.tables import show_info, show_lesson, show_reports, show_run
+from kerasmlp.terminal import make_table, messages_console, results_console
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -111,9 +112,9 @@ def quickstart(args: Namespace) -> Outcome:
 
     def show() -> None:
         console = results_console()
-        _show_run(run)
+        show_run(run)
         console.print()
-        _show_reports(run, reports)
+        show_reports(run, reports)
         int8 = reports[-1].path
         console.print(
             f"\nPictures:  {run.path / 'plots'}\n"
@@ -142,7 +143,7 @@ def export(args: Namespace) -> Outcome:
     quantize = PRECISIONS if args.quantize is None else args.quantize
     reports = _export(run, saved_model, tflite, quantize=quantize, overwrite=args.overwrite)
     result = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
-    return result, lambda: _show_reports(run, reports)
+    return result, lambda: show_reports(run, reports)
 
 
 def evaluate(args: Namespace) -> Outcome:
@@ -226,31 +227,14 @@ def info(args: Namespace) -> Outcome:
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
     }
 
-    def show() -> None:
-        rows = [
-            ("format", f"{artefact.format}, {artefact.precision}, {format_bytes(artefact.size_bytes)}"),
-            ("takes", f"raw examples of shape {artefact.feature_shape}"),
-            ("answers", f"{artefact.num_classes} probabilities: {', '.join(artefact.class_names)}"),
-        ]
-        if artefact.card:
-            card = artefact.card
-            rows.append(("sizes", " - ".join(map(str, card.sizes))))
-            if card.feature_range:
-                rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
-            rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
-            if card.test_accuracy is not None:
-                rows.append(("test accuracy", f"{card.test_accuracy:.2%} (the Keras model's)"))
-            rows.append(("made with", ", ".join(f"{name} {version}" for name, version in card.versions.items())))
-        results_console().print(make_table((args.artefact, ""), [(name, value) for name, value in rows]))
-
-    return result, show
+    return result, lambda: show_info(args.artefact, artefact)
 
 
 def lesson(args: Namespace) -> Outcome:
     """`kerasmlp lesson`."""
     from dataclasses import asdict
 
-    from kerasmlp.side_by_side import LESSON_ACCURACIES, LESSON_RATE, compare, installed_frameworks, load_split
+    from kerasmlp.side_by_side import LESSON_RATE, compare, installed_frameworks, load_split
 
     loss = args.loss or ("mse" if args.lesson else "cross_entropy")
     optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
@@ -278,29 +262,8 @@ def lesson(args: Namespace) -> Outcome:
         "val_examples": len(split.x_val),
         "rows": [{**asdict(row), "seconds_per_epoch": row.seconds_per_epoch} for row in rows],
     }
-
-    def show() -> None:
-        console = results_console()
-        epochs = [f"epoch {epoch}" for epoch in range(1, args.epochs + 1)]
-        shown = [
-            (
-                f"{row.framework} {row.version}",
-                *(f"{accuracy:.2%}" for accuracy in row.val_accuracy),
-                f"{row.seconds_per_epoch:.3f}",
-            )
-            for row in rows
-        ]
-        title = f"{args.data}, validation accuracy ({optimizer}, {loss})"
-        console.print(title, make_table(("", *epochs, "s per epoch"), shown), sep="\n")
-        if args.lesson:
-            recorded = ", ".join(f"{accuracy:.2%}" for accuracy in LESSON_ACCURACIES)
-            console.print(
-                f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded}."
-            )
-        if args.frameworks is None and "torch" not in installed_frameworks():
-            console.print("PyTorch is not installed, so its row is missing: `pip install torch`.")
-
-    return result, show
+    hint = args.frameworks is None and "torch" not in installed_frameworks()
+    return result, lambda: show_lesson(result, rows, hint_at_torch=hint)
 
 
 def _load(args: Namespace) -> Data:
@@ -365,45 +328,7 @@ def _export(
 
 def _run_outcome(run: Run) -> Outcome:
     def show() -> None:
-        _show_run(run)
+        show_run(run)
         results_console().print(f"\nRun:       {run.path}\nExport it: kerasmlp export {run.path}", soft_wrap=True)
 
     return {"run": str(run.path), **run.metrics}, show
-
-
-def _show_run(run: Run) -> None:
-    metrics = run.metrics
-    rows = [
-        ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
-        ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
-        (
-            "settings",
-            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
-        ),
-        (
-            "validation accuracy",
-            f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
-        ),
-        ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
-        ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
-    ]
-    results_console().print(make_table(("trained", ""), rows))
-
-
-def _show_reports(run: Run, reports: list[ArtefactReport]) -> None:
-    keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
-    rows = [(*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "")]
-    rows += [
-        (
-            report.path,
-            report.format,
-            report.precision,
-            format_bytes(report.size_bytes),
-            f"{report.accuracy:.2%}",
-            f"{report.agreement:.2%}",
-            f"{report.max_abs_diff:.1e}",
-        )
-        for report in reports
-    ]
-    columns = ("artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference")
-    results_console().print(make_table(columns, rows))

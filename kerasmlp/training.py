@@ -13,29 +13,25 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from kerasmlp.card import LABELS_NAME, package_versions
+from kerasmlp.card import LABELS_NAME
 from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES, block_dataset
 from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing import prepare, worth_compiling
-from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import evaluate
 from kerasmlp.files import appearing, write_json, write_text
-from kerasmlp.model import check_sizes_fit
 from kerasmlp.optimizers import check_optimizer, make_optimizer
-from kerasmlp.pipelines import check_batch_size
 from kerasmlp.plots import plot_confusion, plot_history
 from kerasmlp.recording import RunRecorder
 from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, follow_run, open_run_directory
+from kerasmlp.settings import DEFAULT_LEARNING_RATE, check_sample_weight, check_training, training_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from os import PathLike
 
     from kerasmlp.data import Data
-
-SCHEDULES = ("constant", "cosine")
-DEFAULT_LEARNING_RATE = 1e-3
 
 
 def train(
@@ -115,7 +111,7 @@ def train(
     else:
         learning_rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     if sample_weight is not None:
-        sample_weight = _check_sample_weight(sample_weight, len(data.train))
+        sample_weight = check_sample_weight(sample_weight, len(data.train))
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,
@@ -268,91 +264,6 @@ def validation_blocks(data: Data) -> Any:
     """The validation examples, in order, as blocks for a prepared model."""
     batch_size = min(1024, len(data.validation))
     return block_dataset(data.validation.features, data.validation.labels, batch_size=batch_size, shuffle=False)
-
-
-def check_training(
-    data: Data, *, epochs: int, batch_size: int, schedule: str = "constant", early_stopping: int | None = None
-) -> None:
-    """Raises `InvalidValue` for settings with which no training can start."""
-    if epochs < 1:
-        raise InvalidValue(f"`epochs` needs to be at least 1; got {epochs}.")
-    if early_stopping is not None and early_stopping < 1:
-        raise InvalidValue(f"`early_stopping` needs to be at least 1 epoch; got {early_stopping}.")
-    check_schedule(schedule)
-    check_batch_size(batch_size, len(data.train))
-
-
-def check_schedule(name: str) -> None:
-    """Raises `InvalidValue` for an unknown schedule of the learning rate."""
-    if name not in SCHEDULES:
-        raise InvalidValue(
-            f"There is no schedule `{name}`.{nearest(name, SCHEDULES)} There are {', '.join(SCHEDULES)}."
-        )
-
-
-def training_config(model: keras.Model, data: Data, settings: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    """What `config.json` says of a training; two trainings with the same one end with the same weights.
-
-    Raises:
-        InvalidValue: the model does not fit the data, or does not end in logits.
-    """
-    return {
-        "data": data_config(data),
-        "model": {
-            "sizes": model_sizes(model, data),
-            "parameters": model.count_params(),
-            "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
-        },
-        "training": settings,
-        **parts,
-        "versions": package_versions(),
-    }
-
-
-def data_config(data: Data) -> dict[str, Any]:
-    """What `config.json` says of the data."""
-    return {
-        "name": data.name,
-        "request": data.request,
-        "fingerprint": data.fingerprint,
-        "feature_shape": data.feature_shape,
-        "feature_range": data.feature_range,
-        "class_names": data.class_names,
-    }
-
-
-def model_sizes(model: keras.Model, data: Data) -> list[int]:
-    """The layer sizes of a model, from input to output.
-
-    Raises:
-        InvalidValue: the model does not fit the data, or does not end in logits.
-    """
-    units = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    input_shape, output_shape = model.input_shape[1:], model.output_shape[1:]
-    sizes = [math.prod(input_shape), *(units or output_shape)]
-    check_sizes_fit([sizes[0], output_shape[-1]], data.feature_shape, data.num_classes)
-    if tuple(input_shape) != data.feature_shape:
-        raise InvalidValue(
-            f"The model takes examples of shape {tuple(input_shape)}, the data have {data.feature_shape}: pass "
-            "`input_shape=data.feature_shape` to `build_mlp`."
-        )
-    last = model.layers[-1]
-    if getattr(last, "activation", keras.activations.linear) is not keras.activations.linear:
-        raise InvalidValue(
-            f"The model needs to end in logits, as `build_mlp`'s do; its last layer `{last.name}` applies "
-            f"{last.activation.__name__}."
-        )
-    return sizes
-
-
-def _check_sample_weight(weights: Any, num_examples: int) -> np.ndarray:
-    checked = np.asarray(weights, np.float32)
-    if checked.shape != (num_examples,) or not np.isfinite(checked).all() or (checked < 0).any():
-        raise InvalidValue(
-            f"`sample_weight` needs a finite number of at least 0 for each of {num_examples} training examples; got "
-            f"shape {checked.shape}."
-        )
-    return checked
 
 
 def _conclude(run: Run, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:

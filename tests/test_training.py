@@ -18,7 +18,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, train
+from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, train
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
 
@@ -182,8 +182,6 @@ def test_folders_that_are_no_finished_run_are_refused(tmp_path: Path) -> None:
 
 
 def test_mnist_reaches_its_accuracy_with_default_settings(mnist_path: Path, tmp_path: Path) -> None:
-    from kerasmlp import load_data
-
     data = load_data(mnist_path)
     model = build_mlp([784, 128, 64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
     run = train(model, data, out=tmp_path / "run")
@@ -193,34 +191,35 @@ def test_mnist_reaches_its_accuracy_with_default_settings(mnist_path: Path, tmp_
 
 KILLED = """
 import os, signal, sys
+from pathlib import Path
 import keras
-import kerasmlp
+from tests.test_training import train_to_be_killed
 
 class Kill(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch, logs=None):
         if epoch == int(sys.argv[2]):
             os.kill(os.getpid(), signal.SIGKILL)
 
-data = kerasmlp.load_data("digits")
-model = kerasmlp.build_mlp([64, 16, 10], input_shape=(8, 8), preprocessing=data.preprocessing(), dropout=0.2,
-                           batch_normalization=True, seed=3)
-kerasmlp.train(model, data, epochs=5, schedule="cosine", seed=3, out=sys.argv[1], callbacks=[Kill()])
+train_to_be_killed(Path(sys.argv[1]), Kill())
 """
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
-    def start(name: str, kill_in_epoch: int) -> int:
-        command = [sys.executable, "-c", KILLED, str(tmp_path / name), str(kill_in_epoch)]
-        return subprocess.run(command, capture_output=True, check=False).returncode
+def train_to_be_killed(out: Path, *callbacks: keras.callbacks.Callback) -> Run:
+    """A training with all that a resumed one has to take up: order, dropout, statistics, schedule."""
+    data = load_data("digits")
+    model = _model(data, dropout=0.2, batch_normalization=True, seed=3)
+    return train(model, data, epochs=5, schedule="cosine", seed=3, out=out, callbacks=callbacks)
 
-    assert start("whole", 99) == 0
-    assert start("killed", 0) == -signal.SIGKILL
-    assert start("killed", 3) == -signal.SIGKILL
+
+def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+    for epoch in (0, 3):
+        command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(epoch)]
+        ended = subprocess.run(command, cwd=Path(__file__).parents[1], capture_output=True, text=True, check=False)
+        assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert len(Run(tmp_path / "killed").history) == 3
     with pytest.raises(InvalidValue, match="no finished run"):
         Run.open(tmp_path / "killed")
-    assert start("killed", 99) == 0
-    whole, killed = Run.open(tmp_path / "whole"), Run.open(tmp_path / "killed")
+    killed, whole = train_to_be_killed(tmp_path / "killed"), train_to_be_killed(tmp_path / "whole")
     for first, second in zip(*(run.load_model().get_weights() for run in (whole, killed)), strict=True):
         np.testing.assert_array_equal(first, second)
     for first, second in zip(whole.history, killed.history, strict=True):

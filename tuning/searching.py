@@ -17,7 +17,8 @@ from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.optimizers import check_optimizer
 from kerasmlp.plots import plot_search
 from kerasmlp.runs import Run, open_run_directory
-from kerasmlp.training import check_schedule, data_config, train_run, training_config
+from kerasmlp.settings import check_schedule, data_config, training_config
+from kerasmlp.training import train_run
 from kerasmlp.tuning.space import Space
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from kerasmlp.engine.state import reset
 from kerasmlp.model import build_mlp
 from kerasmlp.optimizers import make_optimizer
 from kerasmlp.recording import rank
-from kerasmlp.training import DEFAULT_LEARNING_RATE, compile_model, validation_blocks
+from kerasmlp.settings import DEFAULT_LEARNING_RATE
+from kerasmlp.training import compile_model, validation_blocks
 
 if TYPE_CHECKING:
     from kerasmlp.data import Data

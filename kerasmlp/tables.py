@@ -1,0 +1,97 @@
+"""The tables that commands print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.terminal import format_bytes, make_table, results_console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kerasmlp.artefacts import Artefact
+    from kerasmlp.export import ArtefactReport
+    from kerasmlp.runs import Run
+    from kerasmlp.side_by_side import Row
+
+
+def show_run(run: Run) -> None:
+    """Prints what was trained and how well it does."""
+    metrics = run.metrics
+    rows = [
+        ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
+        ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        (
+            "settings",
+            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
+        ),
+        (
+            "validation accuracy",
+            f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
+        ),
+        ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
+        ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
+    ]
+    results_console().print(make_table(("trained", ""), rows))
+
+
+def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
+    """Prints a row per artefact, beside the Keras model that it came from."""
+    keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
+    rows = [(*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "")]
+    rows += [
+        (
+            report.path,
+            report.format,
+            report.precision,
+            format_bytes(report.size_bytes),
+            f"{report.accuracy:.2%}",
+            f"{report.agreement:.2%}",
+            f"{report.max_abs_diff:.1e}",
+        )
+        for report in reports
+    ]
+    columns = ("artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference")
+    results_console().print(make_table(columns, rows))
+
+
+def show_info(name: str, artefact: Artefact) -> None:
+    """Prints what an artefact takes, answers, and comes from."""
+    rows = [
+        ("format", f"{artefact.format}, {artefact.precision}, {format_bytes(artefact.size_bytes)}"),
+        ("takes", f"raw examples of shape {artefact.feature_shape}"),
+        ("answers", f"{artefact.num_classes} probabilities: {', '.join(artefact.class_names)}"),
+    ]
+    if artefact.card:
+        card = artefact.card
+        rows.append(("sizes", " - ".join(map(str, card.sizes))))
+        if card.feature_range:
+            rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
+        rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
+        if card.test_accuracy is not None:
+            rows.append(("test accuracy", f"{card.test_accuracy:.2%} (the Keras model's)"))
+        rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
+    results_console().print(make_table((name, ""), rows))
+
+
+def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch: bool) -> None:
+    """Prints a row per framework: validation accuracy after each epoch, and seconds."""
+    from kerasmlp.side_by_side import LESSON_ACCURACIES
+
+    console = results_console()
+    epochs = [f"epoch {epoch}" for epoch in range(1, len(rows[0].val_accuracy) + 1)]
+    shown = [
+        (
+            f"{row.framework} {row.version}",
+            *(f"{accuracy:.2%}" for accuracy in row.val_accuracy),
+            f"{row.seconds_per_epoch:.3f}",
+        )
+        for row in rows
+    ]
+    title = f"{result['data']}, validation accuracy ({result['optimizer']}, {result['loss']})"
+    console.print(title, make_table(("", *epochs, "s per epoch"), shown), sep="\n")
+    if result["lesson"]:
+        recorded = ", ".join(f"{accuracy:.2%}" for accuracy in LESSON_ACCURACIES)
+        console.print(f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded}.")
+    if hint_at_torch:
+        console.print("PyTorch is not installed, so its row is missing: `pip install torch`.")
