@@ -39,9 +39,9 @@ ENGINE = "kerasmlp engine"
 MAIN_SIZES = (784, 128, 64, 10)
 WIDE_SIZES = (784, 512, 512, 10)
 
-# After sixteen epochs of Adam on MNIST each peer is at 0.975 to 0.985, by seed and batch; one that trained wrongly is
-# not.
-LEAST_ACCURACY = 0.97
+# After sixteen epochs of Adam on MNIST each peer is at 0.970 to 0.983, by seed and batch, and moves by half a percent
+# between epochs; one that trained wrongly is below.
+LEAST_ACCURACY = 0.965
 LEAST_ROUNDS_FOR_ACCURACY = 5
 
 

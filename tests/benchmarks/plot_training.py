@@ -25,6 +25,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
         if isinstance(panel, str):
             rows = [row for row in scaling if row["grows"] == panel]
             axis.loglog([row["value"] for row in rows], [row["median_s"] for row in rows], "o-", color="tab:blue")
+            values = [row["value"] for row in rows]
+            axis.set_xticks(values, [f"{value:,}" for value in values])
+            axis.minorticks_off()
             axis.set(xlabel=panel, ylabel="seconds per epoch")
             continue
         rows = panel["rows"][::-1]
