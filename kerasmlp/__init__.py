@@ -1,6 +1,7 @@
 """Multi-layer perceptrons on Keras and TensorFlow: built from a list of sizes, trained, tuned, exported and checked.
 
-Importing this package does not import TensorFlow; the first use of what needs it does.
+Importing this package does not import TensorFlow; the first use of what needs it does. It sets the C library's
+allocator (`kerasmlp.allocator`), which has to be done before TensorFlow starts.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import importlib
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
+
+from kerasmlp.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from kerasmlp.artefacts import Artefact, open_artefact
@@ -22,6 +25,8 @@ try:
     __version__ = version("kerasmlp")
 except PackageNotFoundError:  # a checkout that is not installed
     __version__ = "0+unknown"
+
+keep_freed_memory()
 
 _MODULES = {
     "Artefact": "kerasmlp.artefacts",

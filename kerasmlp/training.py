@@ -88,7 +88,7 @@ def train(
         overwrite: Whether a run that lies there may be replaced.
         callbacks: Further Keras callbacks.
         require_xla: Whether to fail where XLA cannot compile the model; otherwise it trains without, more slowly.
-        max_block_bytes: Bound on the bytes of a block of examples; up to three exist at a time.
+        max_block_bytes: Bound on the bytes of a block of examples; two exist at a time.
         warn: Takes the sentence that says that XLA cannot compile the model. Default: `warnings.warn`.
 
     Returns:

@@ -15,8 +15,8 @@ from kerasmlp.errors import InvalidType, InvalidValue
 DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
 
 # A block costs about 3 ms outside the compiled loop: one crossing from Python, one call of the callbacks. At 8,192
-# examples that is below a tenth of the smallest networks' training time, and sixteen blocks an epoch are enough for the
-# next block to be gathered while this one trains, and for a progress display.
+# examples that is below a tenth of the smallest networks' training time, and sixteen blocks an epoch are enough for a
+# progress display.
 _MIN_EXAMPLES = 8192
 _BLOCKS_PER_EPOCH = 16
 
@@ -45,7 +45,7 @@ def block_dataset(
     own epochs: the first time that it is read is epoch `first_epoch`. A resumed run passes the epoch to go on from, the
     one that it also passes to `fit(initial_epoch=...)`. A dataset that is read by hand has spent that epoch.
 
-    Memory: the arrays once, and at most three blocks (in training, waiting, being gathered).
+    Memory: the arrays once, and at most two blocks (in training, being gathered).
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays.
@@ -87,7 +87,7 @@ def block_dataset(
         starts = tf.data.Dataset.range(0, num_examples, size)
         blocks = starts.map(lambda i: tf.nest.map_structure(lambda t: t[i : i + size], arrays))
     blocks = blocks.apply(tf.data.experimental.assert_cardinality(math.ceil(num_examples / size)))
-    return _in_one_thread(blocks.prefetch(1))
+    return _in_one_thread(blocks)
 
 
 def stream_blocks(
@@ -173,10 +173,10 @@ def steps_per_block(
 
 
 def _in_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`dataset`, gathered by one thread of its own, without tf.data's tuning.
+    """`dataset`, gathered by one thread of its own while the training waits, without tf.data's tuning.
 
-    A gather takes a tenth of the time that a block trains for, so more threads only take cores from the training:
-    tf.data's own choice made epochs up to half as long again, and some of them several times as long.
+    A gather takes a tenth of the time that a block trains for. Gathering ahead, in however few threads, takes longer
+    than it saves: XLA shares each step among all cores, and a step waits for the core that is away gathering.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
