@@ -113,23 +113,38 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = add(
         "tune",
-        "search learning rate and batch size with Keras Tuner, then train on the best pair",
-        "kerasmlp tune digits --hidden 128,64 --trials 24 --epochs 5",
+        "search hyper-parameters with Keras Tuner, then train on the best",
+        "kerasmlp tune digits --hidden 128,64 --trials 24 --workers 2 --vary dropout=0:0.5 --vary activation=relu,gelu",
     )
     _add_data(command)
     _add_network(command)
     search = command.add_argument_group("search")
-    search.add_argument("--trials", type=int, default=12, help="pairs to try (12)")
+    search.add_argument(
+        "--learning-rate",
+        metavar="CHOICES",
+        help="LOW:HIGH, LOW:HIGH:COUNT for so many in it, or R,R,... (0.0001:0.01)",
+    )
+    search.add_argument("--batch-size", metavar="CHOICES", help="N,N,... (16,32,64,128)")
+    search.add_argument(
+        "--vary",
+        action="append",
+        default=[],
+        metavar="NAME=CHOICES",
+        help="also search hidden=128x64,256 (whole networks) or depth=1:3 and units=32:256 (every hidden width), "
+        "activation=relu,gelu, dropout=0:0.5, batch_normalization=true,false, l2=1e-6:1e-3, optimizer=adam,sgd",
+    )
+    search.add_argument("--space", metavar="FILE", help="the same in a .toml or .yaml file: a line NAME = CHOICES each")
+    search.add_argument("--oracle", default="random", help="random, bayesian, hyperband or grid (random)")
+    search.add_argument("--trials", type=int, help="trials (12; all of a grid; hyperband finds its own number)")
     search.add_argument("--epochs", type=int, default=5, help="passes over the training examples per trial (5)")
+    search.add_argument(
+        "--no-early-stopping", action="store_true", help="let trials without hope go on: see the README"
+    )
+    search.add_argument("--workers", type=int, help="processes here, which share its cores (1; for a chief 0)")
+    search.add_argument("--role", choices=("chief", "worker"), help="for a search over several machines")
+    search.add_argument("--address", metavar="HOST:PORT", help="where the chief listens, for both roles")
     search.add_argument("--final-epochs", type=int, default=20, help="passes in the final training (20)")
     search.add_argument("--final-schedule", default="cosine", help="its rate: cosine, down to 0, or constant (cosine)")
-    search.add_argument("--oracle", default="random", help="random or bayesian (random)")
-    search.add_argument(
-        "--learning-rate", type=_numbers, default=(1e-4, 1e-2), metavar="LOW,HIGH", help="bounds (0.0001,0.01)"
-    )
-    search.add_argument(
-        "--batch-size", type=_whole_numbers, default=(16, 32, 64, 128), metavar="N,N,...", help="choices (16,32,64,128)"
-    )
     _add_optimizer(search)
     _add_out(command, "the first free one of runs/NAME-search, runs/NAME-search-2, ...")
 
@@ -246,13 +261,6 @@ def _whole_numbers(text: str) -> tuple[int, ...]:
         raise argparse.ArgumentTypeError(
             f"whole numbers with commas between them were expected; got `{text}`"
         ) from None
-
-
-def _numbers(text: str) -> tuple[float, ...]:
-    try:
-        return tuple(float(part) for part in text.split(","))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"numbers with commas between them were expected; got `{text}`") from None
 
 
 def _words(text: str) -> tuple[str, ...]:

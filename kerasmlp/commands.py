@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
+    from kerasmlp.tuning import Space
 
 Outcome = tuple[dict[str, Any], Callable[[], None]]
 
@@ -69,29 +70,41 @@ def train(args: Namespace) -> Outcome:
 
 def tune(args: Namespace) -> Outcome:
     """`kerasmlp tune`."""
-    from kerasmlp.tuning import Space
-
-    if len(args.learning_rate) != 2:
+    if (args.role is None) != (args.address is None):
         raise InvalidValue(
-            f"`--learning-rate` needs a lower and a higher bound, such as 0.0001,0.01; got {args.learning_rate}."
+            "A search over several machines needs both `--role` and `--address`, such as `--role chief --address "
+            f"192.168.0.10:7000`; got `--role {args.role}` and `--address {args.address}`."
         )
+    space = _space(args)
     data = _load(args)
     options = _model_options(args, data)
     options.pop("input_shape")
+    common = {
+        "sizes": _sizes(args, data),
+        "epochs": args.epochs,
+        "optimizer": args.optimizer,
+        "seed": args.seed,
+        **options,
+    }
+    if args.role == "worker":
+        from kerasmlp.tuning import join_search
+
+        messages_console().print(f"Running trials for the chief at {args.address}")
+        join_search(args.address, data, **common)
+        return {"address": args.address}, lambda: results_console().print("Done; the chief has the results.")
     run = _search(
         data,
-        sizes=_sizes(args, data),
-        trials=args.trials,
-        epochs=args.epochs,
-        space=Space(args.learning_rate, args.batch_size),
+        space=space,
         oracle=args.oracle,
+        trials=args.trials,
+        early_stopping=not args.no_early_stopping,
+        workers=(1 if args.role is None else 0) if args.workers is None else args.workers,
+        address=args.address,
         final_epochs=args.final_epochs,
         final_schedule=args.final_schedule,
-        optimizer=args.optimizer,
-        seed=args.seed,
         out=args.out,
         overwrite=args.overwrite,
-        **options,
+        **common,
     )
     return _run_outcome(run)
 
@@ -291,17 +304,42 @@ def _model_options(args: Namespace, data: Data) -> dict[str, Any]:
     }
 
 
-def _search(data: Data, *, trials: int, **options: Any) -> Run:
-    from kerasmlp.engine.progress import ProgressDisplay
-    from kerasmlp.tuning import search
-    from kerasmlp.tuning.progress import TrialProgress
+def _space(args: Namespace) -> Space:
+    from kerasmlp.tuning.space import Space, parse_choices, read_space
 
+    choices = {} if args.space is None else read_space(args.space)
+    for name, text in (("learning_rate", args.learning_rate), ("batch_size", args.batch_size)):
+        if text is not None:
+            choices[name] = parse_choices(name, text)
+    for assignment in args.vary:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise InvalidValue(f"`--vary` needs NAME=CHOICES, such as `dropout=0:0.5`; got `{assignment}`.")
+        name = name.strip().replace("-", "_")
+        choices[name] = parse_choices(name, text)
+    return Space(**choices)
+
+
+def _search(data: Data, **options: Any) -> Run:
+    from kerasmlp.engine.progress import ProgressDisplay
+    from kerasmlp.tuning import Space, search
+    from kerasmlp.tuning.oracles import check_oracle, count_trials
+    from kerasmlp.tuning.progress import SearchDisplay
+
+    space, oracle, trials = options.get("space") or Space(), options.get("oracle", "random"), options.get("trials")
+    check_oracle(oracle, space, trials)
     messages = messages_console()
-    progress = TrialProgress(messages, trials)
+    display = SearchDisplay(messages, count_trials(oracle, space, trials))
     try:
-        return search(data, trials=trials, on_trial=progress, callbacks=[ProgressDisplay(len(data.train))], **options)
+        return search(
+            data,
+            listener=display,
+            callbacks=[ProgressDisplay(len(data.train))],
+            warn=messages.print,
+            **options,
+        )
     finally:
-        progress.stop()
+        display.stop()
 
 
 def _export(

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 MOST_COUNTS = 30  # classes up to which every cell of a confusion matrix is written out
+LEAST_SPAN = 0.01  # of accuracies that the picture of a search shows
+STRIP_STEP = 0.08  # height of a row below them, as a share of their span
 
 
 def plot_history(history: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
@@ -78,39 +80,143 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     _save(figure, path)
 
 
-def plot_search(trials: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
     """Writes a PNG of a search: validation accuracy against learning rate by batch size, and the best so far.
 
+    The axis of the accuracies spans where the good trials are. Below it, in a strip of their own, stand the trials that
+    were far worse and those that failed.
+
     Args:
-        trials: `learning_rate`, `batch_size` and `val_accuracy` (None for a failed trial) of each, in order.
+        records: The trials as `asdict` gives them, at least one: `number`, `values` with `learning_rate` and
+            `batch_size`, `status` and `val_accuracy` (None for a failed trial) of each.
         path: Where to write the picture.
         title: What was searched on.
     """
-    completed = [trial for trial in trials if trial["val_accuracy"] is not None]
-    figure = _figure(9.0, 3.8)
+    records = sorted(records, key=lambda record: record["number"])
+    figure = _figure(10.0, 4.6)
     scatter, progress = figure.subplots(1, 2, sharey=True)
-    batch_sizes = sorted({trial["batch_size"] for trial in completed})
-    for index, batch_size in enumerate(batch_sizes):
-        points = [trial for trial in completed if trial["batch_size"] == batch_size]
-        color = colormaps["viridis"](index / max(len(batch_sizes) - 1, 1) * 0.9)
-        rates, heights = [t["learning_rate"] for t in points], [t["val_accuracy"] for t in points]
-        scatter.scatter(rates, heights, color=color, label=str(batch_size), edgecolors="white")
-    scatter.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy")
-    scatter.legend(title="batch size", frameon=False)
-    scores = np.array([-np.inf if t["val_accuracy"] is None else t["val_accuracy"] for t in trials])
-    best = np.maximum.accumulate(scores)
-    numbers = np.arange(1, len(trials) + 1)
-    progress.plot(numbers, scores, "o", color=MUTED, markersize=4, label="trial")
-    shown = np.isfinite(best)
-    progress.step(numbers[shown], best[shown], where="post", color=VALIDATION_COLOR, label="best so far")
-    progress.set(xlabel="trial")
-    progress.xaxis.set_major_locator(MaxNLocator(integer=True))
-    progress.legend(frameon=False)
+    scores = [record["val_accuracy"] for record in records if record["val_accuracy"] is not None]
+    low, high = _robust_range(scores)
+    heights = _heights(records, low, high)
+    batch_sizes = sorted({record["values"]["batch_size"] for record in records})
+    positions = [index / max(len(batch_sizes) - 1, 1) for index in range(len(batch_sizes))]
+    colors = {size: colormaps["viridis"](0.88 * x) for size, x in zip(batch_sizes, positions, strict=True)}
+    for record, height in zip(records, heights, strict=True):
+        color = colors[record["values"]["batch_size"]]
+        rate, style = record["values"]["learning_rate"], _marker(record, low)
+        scatter.plot(rate, height, color=color, **{"markersize": 7, "alpha": 0.9, **style})
+        progress.plot(record["number"], height, color=MUTED, **{"markersize": 4.5, "alpha": 0.55, **style})
+    best = _best_so_far(records)
+    if best:
+        # From the first score that there is to the last trial.
+        numbers = [record["number"] for record in best] + [records[-1]["number"]]
+        curve = [record["val_accuracy"] for record in best] + [best[-1]["val_accuracy"]]
+        progress.step(numbers, curve, where="post", color=VALIDATION_COLOR, linewidth=2)
+        for axes, x in ((scatter, best[-1]["values"]["learning_rate"]), (progress, best[-1]["number"])):
+            axes.plot(x, curve[-1], "o", markersize=14, color=VALIDATION_COLOR, markeredgewidth=2, fillstyle="none")
+    _label_search(scatter, progress, records, low, high)
+    _add_search_legends(figure, records, colors, low)
+    outcome = f"none of {len(records)} trials was completed"
+    if best:
+        values = best[-1]["values"]
+        outcome = (
+            f"trial {best[-1]['number']} of {len(records)} is the best, validation accuracy {curve[-1]:.2%}, with "
+            f"learning rate {values['learning_rate']:.1e} and batch size {values['batch_size']}"
+        )
+    figure.suptitle(f"{title}: {outcome}", fontsize=11)
+    _save(figure, path)
+
+
+def _robust_range(scores: Sequence[float]) -> tuple[float, float]:
+    """The lowest and highest accuracy to show: from the best down to 2.5 times as far as the median is from it."""
+    if not scores:
+        return 0.0, 1.0
+    best = max(scores)
+    low = max(min(scores), best - 2.5 * (best - float(np.median(scores))))
+    # A point at least, or the noise of a search in which all trials are equal would fill the picture.
+    return min(low, best - LEAST_SPAN), best
+
+
+def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> list[float]:
+    """Where each trial stands: at its accuracy, or in the strip below the axis."""
+    step = STRIP_STEP * (high - low)
+    heights = []
+    for record in records:
+        score = record["val_accuracy"]
+        heights.append(low - 2 * step if score is None else score if score >= low else low - step)
+    return heights
+
+
+def _marker(record: Mapping[str, Any], low: float) -> dict[str, Any]:
+    if record["val_accuracy"] is None:
+        return {"marker": "x", "markeredgewidth": 1.6, "linestyle": "none"}
+    shape = "v" if record["val_accuracy"] < low else "o"
+    if record["status"] == "stopped":
+        return {"marker": shape, "fillstyle": "none", "markeredgewidth": 1.4, "linestyle": "none"}
+    return {"marker": shape, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
+
+
+def _best_so_far(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The completed trials that were better than all before them."""
+    steps: list[Mapping[str, Any]] = []
+    for record in records:
+        if record["status"] == "completed" and (not steps or _rank(record) > _rank(steps[-1])):
+            steps.append(record)
+    return steps
+
+
+def _rank(record: Mapping[str, Any]) -> tuple[float, float]:
+    return record["val_accuracy"], -(record["val_loss"] or 0.0)
+
+
+def _label_search(scatter: Axes, progress: Axes, records: Sequence[Mapping[str, Any]], low: float, high: float) -> None:
+    span, step = high - low, STRIP_STEP * (high - low)
+    has_failed = any(record["val_accuracy"] is None for record in records)
+    has_clipped = any(record["val_accuracy"] is not None and record["val_accuracy"] < low for record in records)
+    bottom = low - (2.7 * step if has_failed else 1.7 * step if has_clipped else 0.06 * span)
+    scatter.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy", ylim=(bottom, high + 0.1 * span))
+    first, last = records[0]["number"], records[-1]["number"]
+    margin = 0.5 + 0.02 * (last - first)
+    progress.set(xlabel="trial", xlim=(first - margin, last + margin))
+    progress.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    # Ticks only where there can be accuracies, with the digits that tell them apart.
+    spread = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
+    decimals = max(0, -int(np.floor(np.log10(spread[1] - spread[0]) + 1e-9)) - 2)
+    ticks = [tick for tick in spread if low - 0.02 * span <= tick <= min(high + 0.1 * span, 1.0)]
+    scatter.set_yticks(ticks, [f"{tick:.{decimals}%}" for tick in ticks])
+    progress.tick_params(axis="y", length=0)
     for axes in (scatter, progress):
         axes.grid(color="#e6e6e6", linewidth=0.6)
+        axes.set_axisbelow(True)
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(f"{title}: best of {len(completed)} trials, validation accuracy {best[-1]:.2%}")
-    _save(figure, path)
+        if has_failed or has_clipped:
+            axes.axhspan(bottom, low - 0.5 * step, color="#f4f4f4", linewidth=0, zorder=0)
+    scatter.figure.align_xlabels([scatter, progress])
+
+
+def _add_search_legends(
+    figure: Figure, records: Sequence[Mapping[str, Any]], colors: Mapping[int, Any], low: float
+) -> None:
+    from matplotlib.lines import Line2D
+
+    def handle(label: str, **style: Any) -> Line2D:
+        return Line2D([], [], label=label, **{"linestyle": "none", "color": MUTED, **style})
+
+    sizes = [handle("batch size")]
+    sizes += [handle(str(size), marker="o", markersize=7, color=color) for size, color in colors.items()]
+    scores = [record["val_accuracy"] for record in records]
+    kinds = []
+    if any(record["status"] == "completed" for record in records):
+        kinds += [handle("best so far", linestyle="-", linewidth=2, color=VALIDATION_COLOR)]
+    if any(record["status"] == "stopped" for record in records):
+        kinds += [handle("stopped early", marker="o", fillstyle="none")]
+    if any(score is not None and score < low for score in scores):
+        kinds += [handle(f"below {low:.1%}", marker="v")]
+    if None in scores:
+        kinds += [handle("failed", marker="x", markeredgewidth=1.6)]
+    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "handlelength": 1.4, "handletextpad": 0.4}
+    figure.legend(handles=sizes, loc="outside lower left", ncols=9, columnspacing=1.0, **style)
+    figure.legend(handles=kinds, loc="outside lower right", ncols=4, columnspacing=1.4, **style)
 
 
 def _label_classes(axes: Axes, class_names: Sequence[str], recalls: np.ndarray) -> None:

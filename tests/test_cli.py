@@ -83,7 +83,7 @@ def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pyt
 
 
 def test_tune_takes_a_space_and_trains_on_the_best(capfd: pytest.CaptureFixture[str]) -> None:
-    argv = "tune digits --hidden 16 --trials 2 --epochs 1 --final-epochs 2 --learning-rate 0.001,0.01 --batch-size 64"
+    argv = "tune digits --hidden 16 --trials 2 --epochs 1 --final-epochs 2 --learning-rate 0.001:0.01 --batch-size 64"
     result = _json(capfd, *argv.split())
     assert result["batch_size"] == 64
     assert 0.001 <= result["learning_rate"] <= 0.01
@@ -115,7 +115,12 @@ WRONG = [
     ("train digits --activation rellu", "Did you mean `relu`"),
     ("train digits --out {run}", "holds another run"),
     ("tune digits --out {run}", "holds another run"),
-    ("tune digits --learning-rate 0.1", "a lower and a higher bound"),
+    ("tune digits --learning-rate 0.1:0.01", "a lower and a higher bound"),
+    ("tune digits --vary drop=0:1", "Did you mean `dropout`"),
+    ("tune digits --vary dropout", "NAME=CHOICES"),
+    ("tune digits --space none.toml", "no file `none.toml`"),
+    ("tune digits --role chief", "both `--role` and `--address`"),
+    ("tune digits --workers 99", "`workers` lies between 1 and"),
     ("tune digits --batch-size 0", "`batch_size`"),
     ("tune digits --oracle oracle", "There is no oracle `oracle`"),
     ("export absent", "no run directory `absent`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -12,67 +13,151 @@ import pytest
 
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.tuning import Space, TrialRecord, search
-from kerasmlp.tuning.searching import best_trial
+from kerasmlp.tuning import Range, Space, TrialRecord, search
+from kerasmlp.tuning.records import best_trial
+from kerasmlp.tuning.searching import Silent
 
-SPACE = Space(learning_rate=(1e-3, 1e-2), batch_sizes=(64, 128))
+SPACE = Space(learning_rate=Range(1e-3, 1e-2), batch_size=(64, 128))
 SHORT: dict[str, Any] = {"sizes": [64, 16, 10], "trials": 3, "epochs": 1, "final_epochs": 2, "space": SPACE}
 
 
+class Watcher(Silent):
+    """Keeps what a search tells."""
+
+    def __init__(self) -> None:
+        """Nothing has happened."""
+        self.ended: list[TrialRecord] = []
+        self.resumed: list[TrialRecord] = []
+        self.curves: dict[int, list[float]] = {}
+
+    def resume(self, records: Any) -> None:
+        """Keeps the records."""
+        self.resumed = list(records)
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """Keeps the accuracy."""
+        self.curves.setdefault(number, []).append(val_accuracy)
+
+    def end(self, record: TrialRecord) -> None:
+        """Keeps the record."""
+        self.ended.append(record)
+
+
+def results(records: list[TrialRecord]) -> list[tuple[Any, ...]]:
+    """What does not depend on time."""
+    return [(r.number, r.values, r.status, r.val_accuracy, r.val_loss, r.best_epoch, r.epochs) for r in records]
+
+
+def read_trials(folder: Path) -> list[TrialRecord]:
+    """The records that a search wrote."""
+    return [TrialRecord(**row) for row in json.loads((folder / "search" / "trials.json").read_text())]
+
+
 def test_a_search_leaves_a_run_trained_on_the_best_trial(digits: Data, tmp_path: Path) -> None:
-    seen: list[TrialRecord] = []
-    run = search(digits, **SHORT, out=tmp_path / "search", on_trial=seen.append)
-    rows = json.loads((run.path / "search" / "trials.json").read_text())
-    assert [row["number"] for row in rows] == [record.number for record in seen] == [1, 2, 3]
-    for row in rows:
-        assert 1e-3 <= row["learning_rate"] <= 1e-2
-        assert row["batch_size"] in (64, 128)
-        assert row["error"] is None
-    best = max(rows, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    watcher = Watcher()
+    run = search(digits, **SHORT, out=tmp_path / "search", listener=watcher)
+    records = read_trials(run.path)
+    assert records == watcher.ended
+    assert [record.number for record in records] == [1, 2, 3]
+    for record in records:
+        assert 1e-3 <= record.values["learning_rate"] <= 1e-2
+        assert record.values["batch_size"] in (64, 128)
+        assert record.status == "completed"
+        assert watcher.curves[record.number] == [record.val_accuracy]
+    best = best_trial(records)
     metrics = run.metrics
-    assert (metrics["learning_rate"], metrics["batch_size"]) == (best["learning_rate"], best["batch_size"])
+    assert {name: metrics[name] for name in ("learning_rate", "batch_size")} == best.values
     assert metrics["epochs"] == 2
     assert run.config["search"]["trials"] == 3
     assert (run.path / "plots" / "search.png").stat().st_size > 1000
     with (run.path / "search" / "trials.csv").open() as file:
-        assert [float(row["val_accuracy"]) for row in csv.DictReader(file)] == [row["val_accuracy"] for row in rows]
+        rows = list(csv.DictReader(file))
+    assert [float(row["val_accuracy"]) for row in rows] == [record.val_accuracy for record in records]
+    assert [int(row["batch_size"]) for row in rows] == [record.values["batch_size"] for record in records]
+    assert list((run.path / "search" / "tensorboard").rglob("events.out.tfevents.*"))
 
 
-def test_the_same_seed_gives_the_same_trials(digits: Data, tmp_path: Path) -> None:
+@pytest.mark.parametrize("oracle", ["random", "bayesian", "hyperband", "grid"])
+def test_the_best_trial_gives_the_same_score_again_and_the_same_seed_the_same_trials(
+    digits: Data, tmp_path: Path, oracle: str
+) -> None:
+    options = {**SHORT, "trials": None, "epochs": 4, "seed": 4, "oracle": oracle, "dropout": 0.2}
+    if oracle == "grid":
+        options["space"] = Space(learning_rate=(1e-3, 1e-2), batch_size=(64, 128), depth=Range(1, 2))
     outcomes = []
     for name in ("a", "b"):
-        seen: list[TrialRecord] = []
-        search(digits, **SHORT, oracle="bayesian", seed=4, out=tmp_path / name, on_trial=seen.append)
-        outcomes.append([(r.learning_rate, r.batch_size, r.val_accuracy, r.val_loss) for r in seen])
+        run = search(digits, **options, out=tmp_path / name, warn=pytest.fail)
+        outcomes.append(results(read_trials(run.path)))
+        best = json.loads((run.path / "search" / "best.json").read_text())
+        assert best["trained_again"] == {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
+        assert not (run.path / "search" / "states").exists()
     assert outcomes[0] == outcomes[1]
+    assert len(outcomes[0]) == {"random": 12, "bayesian": 12, "hyperband": 10, "grid": 8}[oracle]
+
+
+def test_a_search_may_vary_the_network_and_the_optimizer(digits: Data, tmp_path: Path) -> None:
+    space = Space(
+        batch_size=(64,),
+        hidden=((16,), (24, 16)),
+        activation=("relu", "tanh"),
+        dropout=Range(0, 0.5),
+        batch_normalization=(True, False),
+        l2=Range(1e-6, 1e-3),
+        optimizer=("adam", "nesterov"),
+    )
+    run = search(digits, **{**SHORT, "space": space, "trials": 6}, out=tmp_path / "search")
+    records = read_trials(run.path)
+    for name in ("hidden", "activation", "batch_normalization", "optimizer"):
+        assert len({record.values[name] for record in records}) == 2, name
+    best = best_trial(records).values
+    assert run.metrics["sizes"] == [64, *map(int, best["hidden"].split("x")), 10]
+    assert run.metrics["optimizer"] == best["optimizer"]
 
 
 def test_failed_trials_are_recorded_and_never_the_best(digits: Data, tmp_path: Path) -> None:
-    seen: list[TrialRecord] = []
+    watcher = Watcher()
     # Rates up to 1e38 with plain gradient descent: most overflow, some train.
     run = search(
         digits,
-        **{**SHORT, "space": Space((1e-2, 1e38), (64,)), "trials": 6},
+        **{**SHORT, "space": Space(Range(1e-2, 1e38), (64,)), "trials": 6},
         optimizer="sgd",
-        seed=0,
         out=tmp_path / "search",
-        on_trial=seen.append,
+        listener=watcher,
     )
-    failed = [record for record in seen if record.error]
+    failed = [record for record in watcher.ended if record.status == "failed"]
     assert 0 < len(failed) < 6
     assert "loss is" in str(failed[0].error)
     assert all(record.val_accuracy is None for record in failed)
-    assert run.metrics["learning_rate"] in {record.learning_rate for record in seen if not record.error}
+    assert run.metrics["learning_rate"] in {r.values["learning_rate"] for r in watcher.ended if not r.error}
 
 
 def test_a_search_in_which_every_trial_fails_fails_and_says_why(digits: Data, tmp_path: Path) -> None:
-    space = Space((1e30, 1e38), (64,))
+    space = Space(Range(1e30, 1e38), (64,))
     with pytest.raises(RuntimeError, match="All 3 trials failed; the first said: the .*loss is"):
         search(digits, **{**SHORT, "space": space}, optimizer="sgd", out=tmp_path / "search")
 
 
+def test_trials_without_hope_are_stopped_and_what_they_gave_is_what_they_would_have_given(
+    digits: Data, tmp_path: Path
+) -> None:
+    # Good rates first, as a grid gives them: the hopeless ones come when there is something to compare them with.
+    space = Space(learning_rate=(1e-2, 9e-3, 8e-3, 7e-3, 6e-3, 1e-6, 2e-6), batch_size=(64,))
+    options = {**SHORT, "space": space, "trials": None, "oracle": "grid", "epochs": 4}
+    with_stops, whole = Watcher(), Watcher()
+    run = search(digits, **options, out=tmp_path / "stops", listener=with_stops)
+    search(digits, **options, out=tmp_path / "whole", early_stopping=False, listener=whole)
+    stopped = [record for record in with_stops.ended if record.status == "stopped"]
+    assert {f"{record.values['learning_rate']:.0e}" for record in stopped} >= {"1e-06", "2e-06"}
+    for record in stopped:
+        assert record.epochs < 4
+        assert with_stops.curves[record.number] == whole.curves[record.number][: record.epochs]
+    assert run.metrics["learning_rate"] not in {record.values["learning_rate"] for record in stopped}
+    assert all(record.status == "completed" for record in whole.ended)
+
+
 def test_equal_accuracies_are_decided_by_the_loss() -> None:
-    records = [TrialRecord(n, 0.1, 32, 0.9, loss, 1, 1.0, None) for n, loss in enumerate((0.5, 0.3, 0.4))]
+    one = TrialRecord(0, {}, "completed", 0.9, 0.5, 1, 1, 1.0, None)
+    records = [dataclasses.replace(one, number=n, val_loss=loss) for n, loss in enumerate((0.5, 0.3, 0.4))]
     assert best_trial(records).number == 1
 
 
@@ -84,12 +169,19 @@ def test_equal_accuracies_are_decided_by_the_loss() -> None:
         ({"epochs": 0}, "`epochs` needs to be at least 1"),
         ({"final_epochs": 0}, "`final_epochs` needs to be at least 1"),
         ({"oracle": "bayes"}, "no oracle `bayes`. Did you mean `bayesian`"),
+        ({"oracle": "hyperband"}, "leave out `--trials`"),
+        ({"oracle": "grid"}, "A grid needs values, and `learning_rate` is a range; `0.001:0.01:5`"),
+        ({"oracle": "grid", "space": Space((1e-3, 1e-2), (32, 64))}, "4 combinations, more than 3: .*`--trials 4`"),
         ({"optimizer": "adan"}, "no optimizer `adan`"),
         ({"activation": "rellu"}, "Did you mean `relu`"),
-        ({"space": Space((1e-2, 1e-3))}, "a lower and a higher bound.*got 0.01,0.001"),
-        ({"space": Space((0.0, 1e-3))}, "both positive"),
-        ({"space": Space(batch_sizes=())}, "at least one batch size"),
-        ({"space": Space(batch_sizes=(4096,))}, "1295; got 4096"),
+        ({"space": Space(activation=("relu", "rellu"))}, "Did you mean `relu`"),
+        ({"space": Space(optimizer=("adan",))}, "no optimizer `adan`"),
+        ({"space": Space(dropout=(0.5, 1.0))}, "`dropout` is a share"),
+        ({"space": Space(learning_rate=(-1.0,))}, "positive and finite"),
+        ({"space": Space(batch_size=(4096,))}, "1295; got 4096"),
+        ({"workers": 0}, "`workers` lies between 1 and"),
+        ({"workers": 1000}, "`workers` lies between 1 and .*; got 1000"),
+        ({"address": "nowhere"}, "a host and a port.*got `nowhere`"),
     ],
 )
 def test_searches_that_cannot_start_are_refused_before_anything_is_written(
@@ -105,38 +197,60 @@ def test_a_search_does_not_replace_a_run_unasked(digits: Data, digits_run: Any) 
         search(digits, **SHORT, out=digits_run.path)
 
 
-def test_a_search_that_was_stopped_goes_on_and_runs_no_finished_trial_again(digits: Data, tmp_path: Path) -> None:
-    seen: list[TrialRecord] = []
+class StopInTheSecond(Watcher):
+    """Stops the search when its second trial ends."""
 
-    def stop_in_the_second(record: TrialRecord) -> None:
-        seen.append(record)
-        if len(seen) == 2:
+    def end(self, record: TrialRecord) -> None:
+        """Keeps the record, and stops."""
+        super().end(record)
+        if len(self.ended) == 2:
             raise keras_tuner.errors.FatalError("stopped")
 
-    options = {**SHORT, "seed": 2}
+
+@pytest.mark.parametrize("oracle", ["random", "grid", "hyperband"])
+def test_a_search_that_was_stopped_goes_on_and_runs_no_finished_trial_again(
+    digits: Data, tmp_path: Path, oracle: str
+) -> None:
+    options = {**SHORT, "seed": 2, "oracle": oracle}
+    if oracle == "grid":
+        options["space"] = Space(learning_rate=(1e-3, 2e-3, 1e-2), batch_size=(64,))
+    if oracle == "hyperband":
+        options |= {"trials": None, "epochs": 4}
     with pytest.raises(keras_tuner.errors.FatalError):
-        search(digits, **options, out=tmp_path / "stopped", on_trial=stop_in_the_second)
-    run = search(digits, **options, out=tmp_path / "stopped", on_trial=seen.append)
-    assert [record.number for record in seen][-1] == 3
-    assert len(seen) <= 4, "at most the trial that was stopped is run again"
+        search(digits, **options, out=tmp_path / "stopped", listener=StopInTheSecond())
+    watcher = Watcher()
+    run = search(digits, **options, out=tmp_path / "stopped", listener=watcher)
+    assert [record.number for record in watcher.resumed] == [1, 2]
+    assert 1 not in watcher.curves
+    assert 2 not in watcher.curves
     whole = search(digits, **options, out=tmp_path / "whole")
-    rows = [json.loads((each.path / "search" / "trials.json").read_text()) for each in (run, whole)]
-    assert [{**row, "seconds": 0} for row in rows[0]] == [{**row, "seconds": 0} for row in rows[1]]
+    assert results(read_trials(run.path)) == results(read_trials(whole.path))
     assert run.metrics["test_loss"] == whole.metrics["test_loss"]
 
 
+def test_an_unfinished_search_of_another_space_is_refused_with_what_differs(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search(digits, **SHORT, out=tmp_path / "search", listener=StopInTheSecond())
+    with pytest.raises(OutputExists, match=r"search.space.batch_size: \[64, 128\] there, \[32\] here"):
+        search(digits, **{**SHORT, "space": Space(SPACE.learning_rate, (32,))}, out=tmp_path / "search")
+    with pytest.raises(OutputExists, match="search.seed: 0 there, 5 here"):
+        search(digits, **SHORT, seed=5, out=tmp_path / "search")
+
+
+def test_a_damaged_search_is_refused_with_the_name_of_the_file(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search(digits, **SHORT, out=tmp_path / "search", listener=StopInTheSecond())
+    path = next((tmp_path / "search").rglob("trial.json"))
+    path.write_text(path.read_text()[:50])
+    with pytest.raises(InvalidValue, match=r"is damaged \(`.*trial.json`.*delete that folder"):
+        search(digits, **SHORT, out=tmp_path / "search")
+
+
 def test_a_trial_has_the_same_result_alone_and_after_others(digits: Data, tmp_path: Path) -> None:
-    seen: list[TrialRecord] = []
-    search(digits, **{**SHORT, "trials": 4, "epochs": 2}, seed=1, out=tmp_path / "many", on_trial=seen.append)
-    last = seen[-1]
-    alone: list[TrialRecord] = []
-    rate = last.learning_rate
-    only = Space((rate, rate * (1 + 1e-12)), (last.batch_size,))
-    search(
-        digits,
-        **{**SHORT, "trials": 1, "epochs": 2, "space": only},
-        seed=1,
-        out=tmp_path / "one",
-        on_trial=alone.append,
-    )
-    assert alone[0].val_loss == last.val_loss
+    many, alone = Watcher(), Watcher()
+    search(digits, **{**SHORT, "trials": 4, "epochs": 2}, seed=1, out=tmp_path / "many", listener=many)
+    last = many.ended[-1]
+    only = Space(learning_rate=(last.values["learning_rate"],), batch_size=(last.values["batch_size"],))
+    options = {**SHORT, "trials": None, "epochs": 2, "space": only, "oracle": "grid"}
+    search(digits, **options, seed=1, out=tmp_path / "one", listener=alone)
+    assert results(alone.ended)[0][1:] == results([last])[0][1:]

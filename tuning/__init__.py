@@ -6,17 +6,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kerasmlp.tuning.searching import search
-    from kerasmlp.tuning.space import Space
-    from kerasmlp.tuning.trials import TrialRecord
+    from kerasmlp.tuning.hypermodel import MLPHyperModel
+    from kerasmlp.tuning.records import TrialRecord
+    from kerasmlp.tuning.searching import join_search, search
+    from kerasmlp.tuning.space import Range, Space
 
 _MODULES = {
+    "MLPHyperModel": "kerasmlp.tuning.hypermodel",
+    "Range": "kerasmlp.tuning.space",
     "Space": "kerasmlp.tuning.space",
-    "TrialRecord": "kerasmlp.tuning.trials",
+    "TrialRecord": "kerasmlp.tuning.records",
+    "join_search": "kerasmlp.tuning.searching",
     "search": "kerasmlp.tuning.searching",
 }
 
-__all__ = ["Space", "TrialRecord", "search"]
+__all__ = ["MLPHyperModel", "Range", "Space", "TrialRecord", "join_search", "search"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,54 +1,267 @@
-"""`TrialProgress`: how far a search is, on stderr: a bar on a terminal, a line per trial elsewhere."""
+"""`SearchDisplay`: how far a search is, on stderr: a live table on a terminal, a line per trial elsewhere."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import textwrap
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from rich.console import Console
 
-    from kerasmlp.tuning.trials import TrialRecord
+    from kerasmlp.tuning.records import TrialRecord
+
+_REDRAWS_PER_S = 5
+_LATEST = 5  # finished trials that the table shows
+_SHORT = 100  # characters of an error after the first one
+_RATES = ("learning_rate", "l2")  # values whose size is what matters
 
 
-class TrialProgress:
-    """Counts the trials of a search, with the best so far; pass it as `on_trial`."""
+@dataclass
+class _Running:
+    values: Mapping[str, Any]
+    worker: str
+    progress: str = ""
+    val_accuracy: float | None = None
 
-    def __init__(self, console: Console, total: int) -> None:
-        """Prepares a display of `total` trials on `console`; a bar appears at once."""
-        self.console, self.total = console, total
-        self.done, self.best, self.failures = 0, 0.0, 0
-        columns = (
-            TextColumn("trial"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TextColumn("{task.description}"),
-            TimeRemainingColumn(),
-        )
-        self.bar = Progress(*columns, console=console) if console.is_terminal else None
-        if self.bar:
-            self.task = self.bar.add_task("", total=total)
-            self.bar.start()
 
-    def __call__(self, record: TrialRecord) -> None:
-        """Counts a trial; the first failure is shown at once, in full."""
-        self.done += 1
-        if record.error is not None:
-            self.failures += 1
-            if self.failures == 1:
-                self.console.print(f"Trial {record.number} failed: {record.error}")
-        self.best = max(self.best, record.val_accuracy or 0.0)
-        score = "failed" if record.val_accuracy is None else f"validation {record.val_accuracy:.2%}"
-        note = f"rate {record.learning_rate:.2e}  batch {record.batch_size}  {score}  best {self.best:.2%}"
-        if self.bar:
-            self.bar.update(self.task, advance=1, description=note)
-        else:
-            self.console.print(f"trial {self.done}/{self.total}  {note}")
-        if self.done == self.total:
-            self.stop()
+class SearchDisplay:
+    """Shows the trials of a search as they run and end; any of its methods may be called from any thread.
+
+    On a terminal, a table that is redrawn five times a second: how many trials are done, the best one, those that run
+    and the latest that have ended. Elsewhere, in a log file or a pipe, each trial writes one line when it ends. The
+    error of the first trial that fails is shown in full.
+
+    Args:
+        console: Where to write.
+        total: Number of trials; None where it is not known, and then no time left is shown.
+        clock: Seconds that only grow; tests pass their own.
+
+    Example:
+        >>> import sys
+        >>> from rich.console import Console
+        >>> from kerasmlp.tuning.records import TrialRecord
+        >>> display = SearchDisplay(Console(file=sys.stdout), 2, clock=iter([0.0, 0.0, 41.0]).__next__)
+        >>> values = {"learning_rate": 0.0021, "batch_size": 64}
+        >>> display.begin(1, values, "worker 0")
+        >>> display.end(TrialRecord(1, values, "completed", 0.9731, 0.1, 2, 5, 41.0, None))
+        trial 1/2  learning rate 2.1e-03  batch size 64  validation 97.31%  best 97.31%  left 0:00:41
+    """
+
+    def __init__(self, console: Console, total: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """See the class; nothing is drawn before the first trial."""
+        self._console, self._total, self._clock = console, total, clock
+        self._is_live = console.is_terminal and not console.is_dumb_terminal
+        self._began = clock()
+        self._has_begun = self._is_stopped = False
+        self._resumed = self._ended = self._failed = self._given_up = 0
+        self._best: TrialRecord | None = None
+        self._running: dict[int, _Running] = {}
+        self._latest: deque[TrialRecord] = deque(maxlen=_LATEST)
+        self._names: dict[str, None] = {}  # of hyper-parameters, in the order in which they were first seen
+        self._live: Live | None = None
+        # Two locks, as rich draws from a thread that holds a lock of its own while it asks for the table: whoever
+        # holds the lock of the state never writes.
+        self._state, self._output = threading.RLock(), threading.Lock()
+
+    def resume(self, records: Sequence[TrialRecord]) -> None:
+        """Counts trials that ended before this process began; they tell nothing of the time that is left."""
+        with self._state:
+            for record in records:
+                self._count(record)
+            self._resumed += len(records)
+            best = "" if self._best is None else f"  {self._best_so_far()}"
+            line = f"{self._done_of_total()} trials were done before{best}"
+        self._show([] if self._is_live else [line])
+
+    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
+        """A trial begins on a worker."""
+        with self._state:
+            if not self._has_begun:
+                self._has_begun, self._began = True, self._clock()
+            self._names.update(dict.fromkeys(values))
+            self._running[number] = _Running(values, worker)
+        self._show([])
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """A trial has finished an epoch, counted from 1, of `epochs`."""
+        with self._state:
+            running = self._running.get(number)
+            if running is not None:  # or it was taken from its worker, which was only slow
+                running.progress, running.val_accuracy = f"{epoch}/{epochs}", val_accuracy
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+        with self._state:
+            self._running.pop(record.number, None)
+            self._count(record)
+            self._ended += 1
+            is_first_failure = record.error is not None and self._failed == 1
+            if not self._is_live:
+                lines = [self._line(record, in_full=is_first_failure)]
+            else:
+                lines = [f"Trial {record.number} failed: {record.error}"] if is_first_failure else []
+        self._show(lines)
+
+    def requeued(self, number: int, reason: str) -> None:
+        """A trial was taken from a worker that is gone, and waits for another."""
+        with self._state:
+            self._running.pop(number, None)
+        self._show([f"Trial {number} waits for another worker: {reason}"])
 
     def stop(self) -> None:
-        """Leaves the display as it is."""
-        if self.bar:
-            self.bar.stop()
+        """Leaves the display as it is; calling this again does nothing."""
+        with self._output:
+            self._is_stopped = True
+            live, self._live = self._live, None
+            if live is not None:
+                live.stop()
+
+    def _count(self, record: TrialRecord) -> None:
+        self._names.update(dict.fromkeys(record.values))
+        self._latest.appendleft(record)
+        self._failed += record.status == "failed"
+        self._given_up += record.status == "stopped"
+        if record.status == "completed" and (self._best is None or _rank(record) > _rank(self._best)):
+            self._best = record
+
+    def _show(self, lines: Sequence[str]) -> None:
+        with self._output:
+            if self._is_live and self._live is None and not self._is_stopped:
+                self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=_REDRAWS_PER_S)
+                self._live.start()
+            for line in lines:
+                # As text: brackets in an error are no markup, and a log's line is one line however long.
+                self._console.print(Text(line), soft_wrap=True)
+
+    # --- what is said; all of these are called with the lock of the state held --------------------------------------
+
+    def _line(self, record: TrialRecord, *, in_full: bool) -> str:
+        number = f"trial {record.number}" + ("" if self._total is None else f"/{self._total}")
+        parts = [number, describe_values(record.values)]
+        if record.val_accuracy is not None:
+            parts.append(f"validation {record.val_accuracy:.2%}")
+        if record.status == "stopped":
+            parts.append(f"stopped early after epoch {record.epochs}")
+        if self._best is not None:
+            parts.append(self._best_so_far())
+        left_s = self._left_s(self._clock())
+        if left_s is not None:
+            parts.append(f"left {_duration(left_s)}")
+        if record.error is not None:
+            # Last, as nobody knows how long it is.
+            parts.append(f"failed: {record.error if in_full else _shortened(record.error)}")
+        return "  ".join(parts)
+
+    def _best_so_far(self) -> str:
+        return "" if self._best is None else f"best {self._best.val_accuracy or 0.0:.2%}"
+
+    def _done_of_total(self) -> str:
+        done = self._resumed + self._ended
+        return str(done) if self._total is None else f"{done}/{self._total}"
+
+    def _left_s(self, now: float) -> float | None:
+        if self._total is None or self._ended == 0:
+            return None
+        remaining = max(0, self._total - self._resumed - self._ended)
+        return (now - self._began) / self._ended * remaining
+
+    def _table(self) -> Group:
+        """The picture for a terminal; rich asks for it whenever it draws."""
+        with self._state:
+            parts: list[Any] = [self._summary()]
+            if self._best is not None:
+                best = Text.assemble(("best  ", "dim"), f"trial {self._best.number}  ")
+                best.append(f"{self._best.val_accuracy or 0.0:.2%}", style="bold green")
+                parts.append(best.append(f"  {describe_values(self._best.values)}"))
+            parts += [Text(), self._trials()]
+            return Group(*parts)
+
+    def _summary(self) -> Table:
+        now = self._clock()
+        done = self._resumed + self._ended
+        cells: list[Any] = [Text(f"{self._done_of_total()} trials", style="bold")]
+        if self._total is not None:
+            cells.insert(0, ProgressBar(total=self._total, completed=min(done, self._total), width=24))
+        if self._failed:
+            cells.append(Text(f"{self._failed} failed", style="red"))
+        if self._given_up:
+            cells.append(Text(f"{self._given_up} stopped early", style="yellow"))
+        cells.append(Text(f"{_duration(now - self._began)} elapsed"))
+        left_s = self._left_s(now)
+        if left_s is not None:
+            cells.append(Text(f"{_duration(left_s)} left"))
+        summary = Table.grid(padding=(0, 2, 0, 0))
+        for cell in cells:
+            summary.add_column(no_wrap=isinstance(cell, Text))  # so that the bar is what gives way
+        summary.add_row(*cells)
+        return summary
+
+    def _trials(self) -> Table:
+        rows: list[tuple[list[str], str]] = []
+        for number, running in sorted(self._running.items()):
+            cells = [str(number), running.worker, running.progress, _percent(running.val_accuracy)]
+            rows.append((cells + self._value_cells(running.values), ""))
+        if self._running and self._latest:
+            rows.append(([], ""))
+        for record in self._latest:
+            is_best = self._best is not None and record.number == self._best.number
+            status = "stopped early" if record.status == "stopped" else record.status
+            cells = [str(record.number), status, str(record.epochs), _percent(record.val_accuracy)]
+            rows.append((cells + self._value_cells(record.values), "green" if is_best else "dim"))
+        table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0))
+        names = ["trial", "", "epoch", "accuracy", *(name.replace("_", " ") for name in self._names)]
+        for index, name in enumerate(names):
+            # On a narrow terminal headers take several lines before a value is cut.
+            words = [*name.split(), *(cells[index] for cells, _ in rows if cells)]
+            table.add_column(name, justify="left" if index == 1 else "right", min_width=max(map(len, words), default=0))
+        for cells, style in rows:
+            table.add_row(*map(Text, cells), style=style)
+        return table
+
+    def _value_cells(self, values: Mapping[str, Any]) -> list[str]:
+        return [_value(name, values[name]) if name in values else "" for name in self._names]
+
+
+def describe_values(values: Mapping[str, Any]) -> str:
+    """A trial's values for people.
+
+    Example:
+        >>> describe_values({"learning_rate": 0.0021, "batch_size": 64, "hidden": "128x64", "dropout": 0.25})
+        'learning rate 2.1e-03  batch size 64  hidden 128x64  dropout 0.25'
+    """
+    return "  ".join(f"{name.replace('_', ' ')} {_value(name, value)}" for name, value in values.items())
+
+
+def _value(name: str, value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.1e}" if name in _RATES else f"{value:.3g}"
+    return str(value)
+
+
+def _rank(record: TrialRecord) -> tuple[float, float]:
+    return (record.val_accuracy or 0.0, -(record.val_loss or 0.0))
+
+
+def _percent(share: float | None) -> str:
+    return "" if share is None else f"{share:.2%}"
+
+
+def _shortened(error: str) -> str:
+    return textwrap.shorten(error, _SHORT, placeholder=" ...")
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"

@@ -1,222 +1,343 @@
-"""`search`: trials, then a final training on the best one's settings."""
+"""`search`: trials, the best one trained again, then a final training on its settings."""
 
 from __future__ import annotations
 
-import csv
-import io
+import hashlib
 import json
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, fields
+import shutil
+import time
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kerasmlp.card import package_versions
-from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.files import write_json, write_text
+from kerasmlp.errors import InvalidValue
+from kerasmlp.files import write_json
 from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
-from kerasmlp.optimizers import check_optimizer
 from kerasmlp.plots import plot_search
 from kerasmlp.runs import Run, open_run_directory
 from kerasmlp.settings import check_schedule, data_config, training_config
-from kerasmlp.training import train_run
-from kerasmlp.tuning.space import Space
+from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
+from kerasmlp.tuning.space import Network, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from os import PathLike
 
     import keras
-    import keras_tuner
 
     from kerasmlp.data import Data
-    from kerasmlp.tuning.trials import TrialRecord
+    from kerasmlp.tuning.oracles import Listener, _SearchOracle
 
-ORACLES = ("random", "bayesian")
 SEARCH_NAME = "search"
+_WRITE_EVERY_S = 2.0
+
+
+class Silent:
+    """A listener that does nothing."""
+
+    def resume(self, records: Sequence[TrialRecord]) -> None:
+        """Nothing."""
+
+    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
+        """Nothing."""
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """Nothing."""
+
+    def end(self, record: TrialRecord) -> None:
+        """Nothing."""
+
+    def requeued(self, number: int, reason: str) -> None:
+        """Nothing."""
+
+    def stop(self) -> None:
+        """Nothing."""
 
 
 def search(
     data: Data,
     *,
     sizes: Iterable[int],
-    trials: int = 12,
+    trials: int | None = None,
     epochs: int = 5,
     space: Space | None = None,
     oracle: str = "random",
+    early_stopping: bool = True,
+    workers: int = 1,
+    address: str | None = None,
     final_epochs: int = 20,
     final_schedule: str = "cosine",
     optimizer: str = "adam",
     seed: int = 0,
     out: str | PathLike[str] | None = None,
     overwrite: bool = False,
-    on_trial: Callable[[TrialRecord], None] = lambda record: None,
+    listener: Listener | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
+    warn: Callable[[str], None] = warnings.warn,
     **model_options: Any,
 ) -> Run:
-    """Searches learning rate and batch size, then trains anew on the best pair.
-
-    A search that was killed goes on where it was when it is asked for again: finished trials are not run again.
+    """Searches hyper-parameters, then trains anew on the best trial's.
 
     Trials are compared on `data.validation`; `data.test` is used once, by the final training.
 
+    A search that was killed goes on where it was when it is asked for again: finished trials are not run again. What a
+    trial gives depends on its values and on `seed` alone, not on the worker that ran it or on what ran before it.
+
     Args:
         data: The examples.
-        sizes: Layer widths from input to output; see `build_mlp`.
-        trials: Number of pairs to try, at least 1.
-        epochs: Passes over the training examples in each trial.
+        sizes: Layer widths from input to output; see `build_mlp`. The space may replace the hidden ones.
+        trials: Number of trials, at least 1. Default: 12, or all of a grid; Hyperband finds its own.
+        epochs: Passes over the training examples in each trial; for Hyperband, in its longest ones.
         space: What to choose from. Default: rates from 1e-4 to 1e-2 and batch sizes of 16, 32, 64 and 128.
-        oracle: `random`, or `bayesian`, which models the score over the space with a Gaussian process.
+        oracle: `random`; `bayesian`, which models the score over the space with a Gaussian process; `hyperband`, many
+            short trials of which the best go on; or `grid`, every combination.
+        early_stopping: Whether a trial ends early that, after an epoch, has a lower best validation accuracy than the
+            median of the finished trials had then. Hyperband has its own way.
+        workers: Processes that run trials here and share its cores, from 1 to their number. One runs in this process.
+        address: Where workers on other machines join (`join_search`), such as `192.168.0.10:7000`; then `workers` may
+            be 0. The connection is not encrypted, and whoever reaches the port can take part: use a network that you
+            trust.
         final_epochs: Passes in the final training.
         final_schedule: `cosine`, from the best rate down to zero in the final training, or `constant`.
         optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`.
         seed: Seed of the oracle's choices, the initial weights and the order of the examples.
         out: The run directory. Default: the first free one of `runs/NAME-search`, `runs/NAME-search-2`, ...
         overwrite: Whether a run that lies there may be replaced.
-        on_trial: Called with the record of each trial when it ends, failed ones included.
+        listener: Hears of each trial as it begins, after each epoch, and when it ends.
         callbacks: Further Keras callbacks of the final training.
+        warn: Takes a sentence where the best trial, trained again, gives another score.
         **model_options: Options of `build_mlp`, such as `activation` or `dropout`, the same for all trials.
 
     Returns:
-        The run of the final training. Its `search/` holds `trials.csv`, `trials.json` and Keras Tuner's own files,
-        its `plots/` a picture of the trials.
+        The run of the final training. Its `search/` holds `trials.csv`, `trials.json`, `best.json`,
+        Keras Tuner's own files, and `tensorboard/` for TensorBoard's HParams; its `plots/` a picture of the trials.
 
     Raises:
-        InvalidValue: a value is out of range, or does not fit the data; nothing has been written.
+        InvalidValue: a value is out of range or does not fit the data, nothing has been written; or a search that lies
+            there is damaged, or the address cannot be listened on.
         OutputExists: the directory holds another run, or files that are no run; nothing has been written.
         RuntimeError: every trial failed.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> run = search(kerasmlp.load_data("digits"), sizes=[64, 32, 10], trials=2, epochs=2, final_epochs=2,
+        ...              out=tempfile.mkdtemp())
+        >>> sorted(path.name for path in (run.path / "search").glob("*.json"))
+        ['best.json', 'trials.json']
     """
+    # These load Keras Tuner.
+    from kerasmlp.tuning.oracles import check_oracle, make_oracle
+    from kerasmlp.tuning.workers import check_workers
+
     widths = check_sizes(sizes)
     space = space or Space()
-    check_search(data, widths, trials=trials, epochs=epochs, final_epochs=final_epochs, oracle=oracle)
+    check_search(data, widths, epochs=epochs, final_epochs=final_epochs)
     check_schedule(final_schedule)
-    space.check(len(data.train))
-    check_optimizer(optimizer, space.learning_rate[0])
-    model_options = {"input_shape": data.feature_shape, **model_options}
-    build_mlp(widths, **model_options)  # raises here rather than in every trial
+    check_oracle(oracle, space, trials)
+    check_workers(workers, address)
+    network = Network(widths, model_options, optimizer)
+    build_mlp(widths, input_shape=data.feature_shape, **model_options)  # raises here rather than in every trial
+    space.check(data, network)
     settings = {
         "sizes": widths,
         "model_options": model_options,
         "trials": trials,
         "epochs": epochs,
-        "space": asdict(space),
+        "space": space.to_config(),
         "oracle": oracle,
+        "early_stopping": early_stopping,
         "final_epochs": final_epochs,
         "final_schedule": final_schedule,
         "optimizer": optimizer,
         "seed": seed,
     }
+    request = _request(data, network, epochs=epochs, seed=seed)
     config = {"data": data_config(data), "search": settings, "versions": package_versions()}
     with open_run_directory(out, f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
-        records = _run_trials(run, data, widths, settings, space, model_options, on_trial)
-        best = best_trial(records)
-        plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=data.name)
-        model = build_mlp(widths, seed=seed, preprocessing=data.preprocessing(), **model_options)
-        final = {
-            "epochs": final_epochs,
-            "batch_size": best.batch_size,
-            "learning_rate": best.learning_rate,
-            "optimizer": optimizer,
-            "schedule": final_schedule,
-            "early_stopping": None,
-            "seed": seed,
-        }
-        return train_run(run, model, data, training_config(model, data, final, search=settings), callbacks=callbacks)
+        folder = run.path / SEARCH_NAME
+        watcher = _Recorder(folder, listener or Silent())
+        chooser = make_oracle(
+            oracle,
+            space,
+            trials=trials,
+            epochs=epochs,
+            early_stopping=early_stopping,
+            seed=seed,
+            digest=request["digest"],
+            listener=watcher,
+        )
+        chooser.open(folder / "keras_tuner")
+        watcher.watch(chooser)
+        best = _run_trials(
+            chooser,
+            data,
+            network,
+            {**request, "states": str(folder / "states") if oracle == "hyperband" else None},
+            folder,
+            workers=workers,
+            address=address,
+            warn=warn,
+        )
+        records = chooser.records()
+        watcher.stop()
+        watcher.write()
+        _show(run, records, title=data.name)
+        shutil.rmtree(folder / "states", ignore_errors=True)
+        return _train_best(run, data, network, best, settings, callbacks)
 
 
-def check_search(
-    data: Data, sizes: tuple[int, ...], *, trials: int, epochs: int, final_epochs: int, oracle: str
-) -> None:
+def check_search(data: Data, sizes: tuple[int, ...], *, epochs: int, final_epochs: int) -> None:
     """Raises `InvalidValue` for settings with which no search can start."""
     check_sizes_fit(sizes, data.feature_shape, data.num_classes)
-    for name, value in (("trials", trials), ("epochs", epochs), ("final_epochs", final_epochs)):
+    for name, value in (("epochs", epochs), ("final_epochs", final_epochs)):
         if value < 1:
             raise InvalidValue(f"`{name}` needs to be at least 1; got {value}.")
-    if oracle not in ORACLES:
-        raise InvalidValue(f"There is no oracle `{oracle}`.{nearest(oracle, ORACLES)} There are {', '.join(ORACLES)}.")
 
 
-def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
-    """The completed trial with the highest validation accuracy, at equal ones with the lowest validation loss.
+def join_search(
+    address: str,
+    data: Data,
+    *,
+    sizes: Iterable[int],
+    epochs: int = 5,
+    optimizer: str = "adam",
+    seed: int = 0,
+    **model_options: Any,
+) -> None:
+    """Runs trials for the search whose chief listens at `address`, until it ends.
+
+    Args:
+        address: The chief's host and port, as in its `search(address=...)`.
+        data: The same data, split alike.
+        sizes: As in the chief's `search`, and so are all that follow.
+        epochs: See `sizes`.
+        optimizer: See `sizes`.
+        seed: See `sizes`.
+        **model_options: See `sizes`.
 
     Raises:
-        RuntimeError: every trial failed.
+        InvalidValue: the chief runs another search.
+        ConnectionError: nobody listens there for half a minute, or the chief is gone.
     """
-    records = list(records)
-    completed = [record for record in records if record.val_accuracy is not None and record.val_loss is not None]
-    if not completed:
-        raise RuntimeError(f"All {len(records)} trials failed; the first said: {records[0].error}")
-    return max(completed, key=lambda record: (record.val_accuracy, -(record.val_loss or 0.0)))
+    from kerasmlp.tuning.workers import join
+
+    widths = check_sizes(sizes)
+    check_search(data, widths, epochs=epochs, final_epochs=1)
+    join(address, data, _request(data, Network(widths, model_options, optimizer), epochs=epochs, seed=seed))
+
+
+def _request(data: Data, network: Network, *, epochs: int, seed: int) -> dict[str, Any]:
+    """What a worker is told; its digest tells searches apart whose trials would not compare."""
+    from kerasmlp.tuning.workers import worker_request
+
+    request = worker_request(network, epochs=epochs, seed=seed, states=None)
+    digest = hashlib.sha256(json.dumps([data.fingerprint, request]).encode())
+    for part in (data.train, data.validation):
+        digest.update(np.ascontiguousarray(part.labels).data)
+    return {**request, "digest": digest.hexdigest()}
+
+
+class _Recorder:
+    """Writes the trials' records as they end, and hands on what happens."""
+
+    def __init__(self, folder: Path, listener: Listener) -> None:
+        self._folder, self._written_at = folder, 0.0
+        self._oracle: _SearchOracle | None = None
+        self.resume, self.begin, self.epoch = listener.resume, listener.begin, listener.epoch
+        self.requeued, self.stop, self._end = listener.requeued, listener.stop, listener.end
+
+    def watch(self, oracle: _SearchOracle) -> None:
+        """Takes the records from `oracle`, and tells of those that it has already."""
+        self._oracle = oracle
+        if oracle.records():
+            self.resume(oracle.records())
+
+    def end(self, record: TrialRecord) -> None:
+        """Writes and hands on."""
+        # Not each time: Keras Tuner's files hold the same, and a search may have thousands.
+        if time.monotonic() - self._written_at > _WRITE_EVERY_S:
+            self.write()
+        self._end(record)
+
+    def write(self) -> None:
+        """Writes all records."""
+        if self._oracle is not None:
+            write_trials(self._folder, self._oracle.records())
+        self._written_at = time.monotonic()
 
 
 def _run_trials(
+    oracle: _SearchOracle,
+    data: Data,
+    network: Network,
+    request: dict[str, Any],
+    folder: Path,
+    *,
+    workers: int,
+    address: str | None,
+    warn: Callable[[str], None],
+) -> TrialRecord:
+    """Runs all trials; returns the best, which has been trained again and gave the same score, or `warn` was told."""
+    from kerasmlp.tuning.trials import TrialTrainer, TrialTuner
+    from kerasmlp.tuning.workers import run_with_workers
+
+    path = folder / "best.json"
+    if path.is_file():
+        known = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
+        oracle.again = (known["val_accuracy"], known["val_loss"])
+    if workers == 1 and address is None:
+        states = None if request["states"] is None else Path(request["states"])
+        trainer = TrialTrainer(data, network, epochs=request["epochs"], seed=request["seed"])
+        TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=states).search(verbose=0)
+    else:
+        run_with_workers(oracle, data, request, workers=workers, address=address)
+    best = best_trial(oracle.records())
+    if oracle.again != (best.val_accuracy, best.val_loss):
+        warn(
+            f"Trial {best.number} gave a validation accuracy of {best.val_accuracy} and a loss of {best.val_loss}, but "
+            f"{oracle.again} when it was trained again: the machines that trained it compute differently."
+        )
+    accuracy, loss = oracle.again or (None, None)
+    again = {"val_accuracy": accuracy, "val_loss": loss}
+    write_json(path, {**asdict(best), "seed": request["seed"], "trained_again": again})
+    return best
+
+
+def _show(run: Run, records: Sequence[TrialRecord], *, title: str) -> None:
+    from kerasmlp.tuning.hparams import write_hparams
+
+    plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=title)
+    write_hparams(run.path / SEARCH_NAME / "tensorboard", records)
+
+
+def _train_best(
     run: Run,
     data: Data,
-    sizes: tuple[int, ...],
+    network: Network,
+    best: TrialRecord,
     settings: dict[str, Any],
-    space: Space,
-    model_options: dict[str, Any],
-    on_trial: Callable[[TrialRecord], None],
-) -> list[TrialRecord]:
-    from kerasmlp.tuning.trials import TrialTuner
+    callbacks: Sequence[keras.callbacks.Callback],
+) -> Run:
+    from kerasmlp.training import train_run
 
-    folder = run.path / SEARCH_NAME
-
-    def record(trial: TrialRecord) -> None:
-        write_trials(folder, tuner.records)
-        on_trial(trial)
-
-    tuner = TrialTuner(
-        _make_oracle(settings, space),
-        data,
-        sizes=sizes,
-        epochs=settings["epochs"],
+    chosen = network.with_values(best.values)
+    model = build_mlp(
+        chosen.sizes,
         seed=settings["seed"],
-        model_options=model_options,
-        optimizer=settings["optimizer"],
-        on_trial=record,
-        records=read_trials(folder),
-        directory=str(folder),
-        project_name="keras_tuner",
+        preprocessing=data.preprocessing(),
+        **{"input_shape": data.feature_shape, **chosen.options},
     )
-    tuner.search(verbose=0)
-    return tuner.records
-
-
-def _make_oracle(settings: dict[str, Any], space: Space) -> keras_tuner.Oracle:
-    import keras_tuner
-
-    classes = {
-        "random": keras_tuner.oracles.RandomSearchOracle,
-        "bayesian": keras_tuner.oracles.BayesianOptimizationOracle,
+    final = {
+        "epochs": settings["final_epochs"],
+        "batch_size": best.values["batch_size"],
+        "learning_rate": best.values["learning_rate"],
+        "optimizer": chosen.optimizer,
+        "schedule": settings["final_schedule"],
+        "early_stopping": None,
+        "seed": settings["seed"],
     }
-    return classes[settings["oracle"]](
-        objective=keras_tuner.Objective("val_accuracy", "max"),
-        max_trials=settings["trials"],
-        seed=settings["seed"] + 1,  # Keras Tuner takes 0 for no seed
-        hyperparameters=space.hyperparameters(),
-        allow_new_entries=False,
-        tune_new_entries=False,
-        # One failed rate says little of the next: the search ends early only when every trial fails.
-        max_consecutive_failed_trials=settings["trials"] + 1,
-    )
-
-
-def write_trials(folder: Path, records: Sequence[TrialRecord]) -> None:
-    """Writes `trials.csv` and `trials.json`, a row per trial."""
-    from kerasmlp.tuning.trials import TrialRecord
-
-    rows = [asdict(record) for record in records]
-    text = io.StringIO()
-    writer = csv.DictWriter(text, fieldnames=[field.name for field in fields(TrialRecord)], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "trials.csv", text.getvalue())
-    write_json(folder / "trials.json", rows)
-
-
-def read_trials(folder: Path) -> list[TrialRecord]:
-    """The records that `write_trials` wrote, or none where it wrote none."""
-    from kerasmlp.tuning.trials import TrialRecord
-
-    path = folder / "trials.json"
-    return [TrialRecord(**row) for row in json.loads(path.read_text(encoding="utf-8"))] if path.is_file() else []
+    return train_run(run, model, data, training_config(model, data, final, search=settings), callbacks=callbacks)

@@ -1,149 +1,187 @@
-"""One trial: a new network trained with the settings that Keras Tuner's oracle chose."""
+"""Trials: networks trained with the values that an oracle chose, one compile for all that share their architecture."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
+import tensorflow as tf
 
 from kerasmlp.engine.blocks import block_dataset
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing import prepare, worth_compiling
-from kerasmlp.engine.state import reset
+from kerasmlp.engine.state import reset, restore_state, save_state
 from kerasmlp.model import build_mlp
 from kerasmlp.optimizers import make_optimizer
-from kerasmlp.recording import rank
 from kerasmlp.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training import compile_model, validation_blocks
 
 if TYPE_CHECKING:
     from kerasmlp.data import Data
+    from kerasmlp.tuning.space import Network
 
 TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of usual size
+MOST_PREPARED = 8  # compiled networks that are kept for further trials
+MOST_STATES = 8  # states on disk of Hyperband's trials: of the best, which are the ones to go on
+_IDLE_S = 0.05  # between two questions to an oracle that waits for other workers
 
 
-@dataclass(frozen=True)
-class TrialRecord:
-    """What a trial tried and how it ended.
+class TrialTrainer:
+    """Trains networks, each from its first day, so that a result does not depend on what was trained before.
 
-    Attributes:
-        number: Trials are counted from 1, in the order in which they began.
-        learning_rate: The optimiser's rate.
-        batch_size: Examples per step.
-        val_accuracy: Best validation accuracy of its epochs; None for a failed trial.
-        val_loss: Validation loss of that epoch.
-        best_epoch: That epoch, counted from 1.
-        seconds: Wall time of the trial.
-        error: Why it failed; None for a completed trial.
+    Networks of one architecture, optimizer and batch size share a model and the code that XLA compiled for it.
     """
 
-    number: int
-    learning_rate: float
-    batch_size: int
-    val_accuracy: float | None
-    val_loss: float | None
-    best_epoch: int | None
-    seconds: float
-    error: str | None
+    def __init__(self, data: Data, network: Network, *, epochs: int, seed: int) -> None:
+        """Prepares to train on `data`; `epochs` is that of a usual trial, by which is judged whether XLA pays."""
+        self.data = data
+        self.network = network
+        self.epochs = epochs
+        self.seed = seed
+        self._train = (tf.constant(data.train.features), tf.constant(data.train.labels))
+        self._validation = validation_blocks(data)
+        self._prepared: OrderedDict[tuple[Any, ...], keras.Model] = OrderedDict()
+
+    def train(
+        self,
+        values: Mapping[str, Any],
+        *,
+        epochs: int,
+        state: Path | None = None,
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> keras.Model:
+        """The network of `values`, trained up to epoch `epochs`.
+
+        Args:
+            values: The value of each hyper-parameter, `learning_rate` and `batch_size` among them.
+            epochs: Passes over the training examples.
+            state: What `save_state` wrote of a shorter training with the same values, to go on from.
+            callbacks: Keras callbacks.
+
+        Raises:
+            LossNotFinite: the loss is no longer a finite number.
+        """
+        batch_size = int(values["batch_size"])
+        model = self._fresh_model(self.network.with_values(values), batch_size)
+        model.optimizer.learning_rate = float(values["learning_rate"])
+        first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
+        model.fit(
+            block_dataset(*self._train, batch_size=batch_size, seed=self.seed, first_epoch=first_epoch),
+            validation_data=self._validation,
+            epochs=epochs,
+            initial_epoch=first_epoch,
+            shuffle=False,  # the blocks are shuffled
+            verbose=0,
+            callbacks=[StopOnNonFiniteLoss(), *callbacks],
+        )
+        return model
+
+    def _fresh_model(self, network: Network, batch_size: int) -> keras.Model:
+        """A model with its first day's weights and optimizer, compiled once per architecture and batch size."""
+        options = {"preprocessing": self.data.preprocessing(), "input_shape": self.data.feature_shape}
+        fresh = build_mlp(network.sizes, seed=self.seed, **{**options, **network.options})
+        key = (network.sizes, tuple(sorted(network.options.items())), network.optimizer, batch_size)
+        if key in self._prepared:
+            self._prepared.move_to_end(key)
+            reset(self._prepared[key], fresh)
+            return self._prepared[key]
+        compile_model(fresh, make_optimizer(network.optimizer, DEFAULT_LEARNING_RATE))
+        # Trials of one batch size share a compile, so that it is won back sooner; counted are the steps of a single
+        # trial all the same, or its result would depend on how many others there are.
+        steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
+        prepare(
+            fresh,
+            batch_size=batch_size,
+            eval_batch_size=min(1024, len(self.data.validation)),
+            xla=worth_compiling(steps),
+        )
+        self._prepared[key] = fresh
+        if len(self._prepared) > MOST_PREPARED:
+            self._prepared.popitem(last=False)
+        return fresh
 
 
 class TrialTuner(keras_tuner.Tuner):
-    """Keras Tuner's search loop around trials that train in this package's compiled blocks.
-
-    Trials with one batch size share a model, an optimiser and the code that XLA compiled for them. Each starts from the
-    same seeded weights and sees the examples in the same seeded order, so that a trial's result is the same whichever
-    trials ran before it.
-
-    Attributes:
-        records: The trials so far, by number.
-    """
+    """Keras Tuner's search loop around a `TrialTrainer`; it asks the oracle, in this process or over gRPC."""
 
     def __init__(
-        self,
-        oracle: keras_tuner.Oracle,
-        data: Data,
-        *,
-        sizes: tuple[int, ...],
-        epochs: int,
-        seed: int,
-        model_options: dict[str, Any],
-        optimizer: str,
-        on_trial: Callable[[TrialRecord], None],
-        records: Sequence[TrialRecord] = (),
-        **options: Any,
+        self, oracle: keras_tuner.Oracle, trainer: TrialTrainer, *, folder: Path, states: Path | None = None
     ) -> None:
-        """Prepares trials of networks of `sizes`; `options` are `keras_tuner.Tuner`'s."""
-        super().__init__(oracle, **options)
-        self.data = data
-        self.sizes = sizes
-        self.epochs = epochs
-        self.seed = seed
-        self.model_options = model_options
-        self.model_optimizer = optimizer
-        self.on_trial = on_trial
-        self._records = {record.number: record for record in records}
-        self._prepared: dict[int, keras.Model] = {}
+        """Prepares to run an oracle's trials; `states` is where Hyperband's shorter trainings are kept."""
+        self.trainer = trainer
+        self.states = states
+        self._asked_at = 0.0
+        super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
 
-    @property
-    def records(self) -> list[TrialRecord]:
-        """The trials that have ended, by number."""
-        return [self._records[number] for number in sorted(self._records)]
+    def pre_create_trial(self) -> None:
+        """Waits a little before the oracle is asked again in vain: Keras Tuner asks without a pause."""
+        if time.monotonic() - self._asked_at < _IDLE_S:
+            time.sleep(_IDLE_S)
+        self._asked_at = time.monotonic()
 
-    def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> dict[str, float]:
-        """Trains the trial's network; returns the metrics of its best epoch."""
+    def save(self) -> None:
+        """Writes nothing: what a search goes on from is the oracle's."""
+
+    def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
+        """Trains the trial's network and tells the oracle each epoch's validation accuracy and loss."""
         values = trial.hyperparameters.values
-        rate, batch_size = float(values["learning_rate"]), int(values["batch_size"])
-        record = TrialRecord(int(trial.trial_id) + 1, rate, batch_size, None, None, None, 0.0, None)
-        start = time.perf_counter()
+        state = None
+        if self.states is not None and "tuner/trial_id" in values:
+            # Without it, as after a crash, the trial trains from its first epoch and comes to the same result.
+            state = next(iter(self.states.glob(f"*-{values['tuner/trial_id']}.npz")), None)
+        epochs = int(values.get("tuner/epochs", self.trainer.epochs))
+        report = EpochReport(lambda epoch, metrics: self.oracle.update_trial(trial.trial_id, metrics, step=epoch))
+        keeper = _StateKeeper(self.states, trial.trial_id, epochs) if self.states is not None else None
+        self.trainer.train(values, epochs=epochs, state=state, callbacks=[report, *([keeper] if keeper else [])])
+
+    def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
+        # Keras Tuner's own would take an exception for a mistake of the search's and try again, and keeps the error
+        # where other processes do not see it.
         try:
-            best = self._fit(rate, batch_size)
-            record = replace(record, **best)
+            self.run_trial(trial, *fit_args, **fit_kwargs)
+            trial.status = "COMPLETED"
+        except keras_tuner.errors.FatalError:
+            raise
         except Exception as error:
-            record = replace(record, error=str(error))
-            # Any other exception would count as a mistake of the search's, which Keras Tuner tries again in vain.
-            raise keras_tuner.errors.FailedTrialError(str(error)) from error
-        finally:
-            record = replace(record, seconds=round(time.perf_counter() - start, 3))
-            self._records[record.number] = record
-            self.on_trial(record)
-        return {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
+            trial.status = "FAILED"
+            text = " ".join(str(error).split()) or type(error).__name__
+            trial.message = trial.hyperparameters.values["error"] = text
 
-    def _fit(self, learning_rate: float, batch_size: int) -> dict[str, Any]:
-        model = self._fresh_model(batch_size)
-        model.optimizer.learning_rate = learning_rate
-        history = model.fit(
-            block_dataset(self.data.train.features, self.data.train.labels, batch_size=batch_size, seed=self.seed),
-            validation_data=validation_blocks(self.data),
-            epochs=self.epochs,
-            shuffle=False,  # the blocks are shuffled
-            verbose=0,
-            callbacks=[StopOnNonFiniteLoss()],
-        ).history
-        rows = [
-            {"val_accuracy": accuracy, "val_loss": loss, "best_epoch": epoch}
-            for epoch, (accuracy, loss) in enumerate(zip(history["val_accuracy"], history["val_loss"], strict=True), 1)
-        ]
-        return max(rows, key=rank)
 
-    def _fresh_model(self, batch_size: int) -> keras.Model:
-        """A model with its first day's weights and optimiser, compiled once per batch size."""
-        fresh = build_mlp(self.sizes, seed=self.seed, preprocessing=self.data.preprocessing(), **self.model_options)
-        if batch_size in self._prepared:
-            reset(self._prepared[batch_size], fresh)
-        else:
-            compile_model(fresh, make_optimizer(self.model_optimizer, DEFAULT_LEARNING_RATE))
-            # Trials of one batch size share a compile, so that it is won back sooner; counted are the steps of a single
-            # trial all the same, or its result would depend on how many others there are.
-            steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
-            prepare(
-                fresh,
-                batch_size=batch_size,
-                eval_batch_size=min(1024, len(self.data.validation)),
-                xla=worth_compiling(steps),
-            )
-            self._prepared[batch_size] = fresh
-        return self._prepared[batch_size]
+class EpochReport(keras.callbacks.Callback):
+    """Hands each epoch's validation metrics to `tell`, and ends the training when the answer's status is `STOPPED`."""
+
+    def __init__(self, tell: Callable[[int, dict[str, float]], Any]) -> None:
+        """See the class; `tell` takes the epoch, from 0, and the metrics."""
+        super().__init__()
+        self._tell = tell
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Reports the epoch."""
+        metrics = {name: float((logs or {})[name]) for name in ("val_accuracy", "val_loss")}
+        answer = self._tell(epoch, metrics)
+        if answer is not None and answer.status == "STOPPED":
+            self.model.stop_training = True
+
+
+class _StateKeeper(keras.callbacks.Callback):
+    """Keeps the state of a trial's last epoch, and of all trials' states the best few."""
+
+    def __init__(self, folder: Path, trial_id: str, epochs: int) -> None:
+        super().__init__()
+        self._folder, self._trial_id, self._epochs = folder, trial_id, epochs
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Writes the state when the epoch is the last."""
+        if epoch + 1 < self._epochs:
+            return
+        accuracy = float((logs or {})["val_accuracy"])
+        self._folder.mkdir(exist_ok=True)
+        save_state(self._folder / f"{accuracy:.6f}-{self._trial_id}.npz", self.model, {"epochs": self._epochs})
+        for path in sorted(self._folder.glob("*.npz"), reverse=True)[MOST_STATES:]:
+            path.unlink(missing_ok=True)
