@@ -148,17 +148,18 @@ def test_the_table_shows_the_best_trial_those_that_run_and_those_that_ended() ->
     rows = [" ".join(line.split()) for line in lines]
     assert rows[1] == "best trial 1 96.00% learning rate 2.1e-03 batch size 64 hidden 128x64"
     assert rows[3:] == [
-        "trial epoch accuracy learning rate batch size hidden",
+        "learning batch",
+        "trial epoch accuracy rate size hidden",
         "3 worker 1 2/5 87.65% 1.0e-01 64",
         "",
-        "2 stopped early 3 91.00% 2.1e-03 64",
+        "2 stopped 3 91.00% 2.1e-03 64",
         "1 completed 5 96.00% 2.1e-03 64 128x64",
     ]
 
 
 def test_no_value_is_cut_on_a_narrow_terminal() -> None:
     display, _, _ = terminal()
-    values = {"dropout": 0.25, "hidden": "256x128", "batch_normalization": True}
+    values: dict[str, Any] = {"dropout": 0.25, "hidden": "256x128", "batch_normalization": True}
     display.end(completed(1, 0.96, **values))
     display.end(failed(2, **values))
     display.end(stopped(3, 0.91, **values))
@@ -166,7 +167,7 @@ def test_no_value_is_cut_on_a_narrow_terminal() -> None:
     Console(file=stream, width=80).print(display._table())
     display.stop()
     assert "…" not in stream.getvalue()
-    assert "3 stopped early 3 91.00% 2.1e-03 64 0.25 256x128 True" in " ".join(stream.getvalue().split())
+    assert "3 stopped 3 91.00% 2.1e-03 64 0.25 256x128 True" in " ".join(stream.getvalue().split())
 
 
 def test_equal_accuracies_are_decided_by_the_loss_and_a_stopped_trial_is_never_the_best() -> None:
@@ -226,7 +227,7 @@ def test_many_threads_may_tell_of_their_trials_at_once(monkeypatch: pytest.Monke
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(timeout=60)
+            thread.join(timeout=20)
         assert not any(thread.is_alive() for thread in threads), "no two wait for each other"
         shown = picture(display)
         display.stop()

@@ -217,15 +217,13 @@ class SearchDisplay:
             rows.append(([], ""))
         for record in self._latest:
             is_best = self._best is not None and record.number == self._best.number
-            status = "stopped early" if record.status == "stopped" else record.status
-            cells = [str(record.number), status, str(record.epochs), _percent(record.val_accuracy)]
+            cells = [str(record.number), record.status, str(record.epochs), _percent(record.val_accuracy)]
             rows.append((cells + self._value_cells(record.values), "green" if is_best else "dim"))
-        table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0))
-        names = ["trial", "", "epoch", "accuracy", *(name.replace("_", " ") for name in self._names)]
-        for index, name in enumerate(names):
-            # On a narrow terminal headers take several lines before a value is cut.
-            words = [*name.split(), *(cells[index] for cells, _ in rows if cells)]
-            table.add_column(name, justify="left" if index == 1 else "right", min_width=max(map(len, words), default=0))
+        table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0), pad_edge=False)
+        # A word to a line: five hyper-parameters fit into 80 columns.
+        names = [name.replace("normalization", "norm").replace("_", "\n") for name in self._names]
+        for index, name in enumerate(["trial", "", "epoch", "accuracy", *names]):
+            table.add_column(name, justify="left" if index == 1 else "right", no_wrap=True)
         for cells, style in rows:
             table.add_row(*map(Text, cells), style=style)
         return table
