@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 from kerasmlp import __version__
 from kerasmlp.errors import RequestError
 
+LARGEST_SEED = 2**31 - 1000  # layers and the search add to it, and Keras takes 32 bits
 EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_INTERRUPTED = 1, 2, 130
 
 DATA_HELP = (
@@ -251,7 +252,13 @@ def _add_out(command: argparse.ArgumentParser, default: str) -> None:
 
 
 def _add_seed(command: argparse.ArgumentParser, default: int = 0) -> None:
-    command.add_argument("--seed", type=int, default=default, help=f"seed of all that is drawn at random ({default})")
+    command.add_argument("--seed", type=_seed, default=default, help=f"seed of all that is drawn at random ({default})")
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise argparse.ArgumentTypeError(f"a whole number from 0 to {LARGEST_SEED} was expected; got `{text}`")
+    return int(text)
 
 
 def _whole_numbers(text: str) -> tuple[int, ...]:

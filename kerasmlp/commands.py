@@ -111,15 +111,18 @@ def tune(args: Namespace) -> Outcome:
 
 def quickstart(args: Namespace) -> Outcome:
     """`kerasmlp quickstart`."""
-    from kerasmlp.runs import check_output_is_free, choose_run_directory
+    from kerasmlp.runs import METRICS_NAME, check_output_is_free
 
-    out = choose_run_directory(args.out, "quickstart")
-    check_output_is_free(out, overwrite=args.overwrite)
+    # An unfinished one may be this same search, to go on with.
+    if args.out is not None and (Path(args.out) / METRICS_NAME).is_file():
+        check_output_is_free(Path(args.out), overwrite=args.overwrite)
     messages = messages_console()
-    messages.print("1/3  Searching learning rate and batch size on 1,797 real scans of handwritten digits")
+    messages.print(
+        "1/2  Searching learning rate and batch size, then training, on 1,797 real scans of handwritten digits"
+    )
     data = load_data("digits", seed=args.seed)
-    run = _search(data, seed=args.seed, out=out, overwrite=args.overwrite, **QUICKSTART)
-    messages.print("3/3  Exporting, each artefact run over the whole test set beside the Keras model")
+    run = _search(data, seed=args.seed, out=args.out, name="quickstart", overwrite=args.overwrite, **QUICKSTART)
+    messages.print("2/2  Exporting, each artefact run over the whole test set beside the Keras model")
     reports = _export(run, run.path / "export" / "saved_model", run.path / "export" / "tflite", data=data)
     result = {"run": str(run.path), **run.metrics, "artefacts": [report.to_dict() for report in reports]}
 

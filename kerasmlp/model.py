@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "gelu", "silu", "swish", "softplus", "mish", "relu6"})
 
 # What `keras.activations` and `keras.initializers` list beside activations and initialisers; `glu`, which halves the
-# width of its layer; and `threshold`, which has no defaults.
-NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "threshold", "stft"})
+# width of its layer; `threshold`, which has no defaults; and `constant`, from which no layer can learn.
+NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "threshold", "stft", "constant"})
 
 
 def build_mlp(

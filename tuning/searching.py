@@ -74,6 +74,7 @@ def search(
     optimizer: str = "adam",
     seed: int = 0,
     out: str | PathLike[str] | None = None,
+    name: str | None = None,
     overwrite: bool = False,
     listener: Listener | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -105,7 +106,9 @@ def search(
         final_schedule: `cosine`, from the best rate down to zero in the final training, or `constant`.
         optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`.
         seed: Seed of the oracle's choices, the initial weights and the order of the examples.
-        out: The run directory. Default: the first free one of `runs/NAME-search`, `runs/NAME-search-2`, ...
+        out: The run directory. Default: the first of `runs/NAME-search`, `runs/NAME-search-2`, ... that is free, or
+            that holds this same search unfinished.
+        name: What stands for `NAME-search` there.
         overwrite: Whether a run that lies there may be replaced.
         listener: Hears of each trial as it begins, after each epoch, and when it ends.
         callbacks: Further Keras callbacks of the final training.
@@ -157,7 +160,7 @@ def search(
     }
     request = _request(data, network, epochs=epochs, seed=seed)
     config = {"data": data_config(data), "search": settings, "versions": package_versions()}
-    with open_run_directory(out, f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
+    with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
         folder = run.path / SEARCH_NAME
         watcher = _Recorder(folder, listener or Silent())
         chooser = make_oracle(
