@@ -86,7 +86,7 @@ def search(
     Trials are compared on `data.validation`; `data.test` is used once, by the final training.
 
     A search that was killed goes on where it was when it is asked for again: finished trials are not run again. What a
-    trial gives depends on its values and on `seed` alone, not on the worker that ran it or on what ran before it.
+    trial gives depends on its values, on `seed` and on the number of threads, not on what ran before it.
 
     Args:
         data: The examples.
