@@ -106,10 +106,26 @@ def test_a_block_keeps_the_bound_and_blocks_share_an_epoch_evenly(
     assert num_blocks * steps - steps_per_epoch < -(-steps_per_epoch // steps)
 
 
-def test_mnist_makes_eight_blocks_of_235_batches() -> None:
-    assert steps_per_block(32, 784 + 4, 60_000) == 235
-    assert steps_per_block(512, 784 + 4, 60_000) == 15
+def test_mnist_makes_two_blocks() -> None:
+    assert steps_per_block(32, 784 + 4, 60_000) == 938
+    assert steps_per_block(512, 784 + 4, 60_000) == 59
     assert steps_per_block(32, 784 + 4, None) == 512
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_datasets_built_upon_the_blocks_yield_the_same_as_pythons_iteration(shuffle: bool) -> None:
+    def blocks(**options: Any) -> tf.data.Dataset:
+        return block_dataset(
+            *problem(), batch_size=BATCH_SIZE, shuffle=shuffle, seed=3, max_block_bytes=BLOCK_BYTES, **options
+        )
+
+    iterated = blocks()
+    for epoch in range(2):
+        upon = blocks(first_epoch=epoch).map(lambda x, y: (x, y))
+        assert upon.cardinality() == iterated.cardinality() > 2
+        for received, expected in zip(upon, iterated, strict=True):
+            np.testing.assert_array_equal(received[0], expected[0])
+            np.testing.assert_array_equal(received[1], expected[1])
 
 
 @pytest.mark.parametrize("batched", [False, True])

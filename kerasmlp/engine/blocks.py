@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -14,10 +16,11 @@ from kerasmlp.errors import InvalidType, InvalidValue
 
 DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
 
-# A block costs about 3 ms outside the compiled loop: one crossing from Python, one call of the callbacks. At 8,192
-# examples that is below a tenth of the smallest networks' training time, and sixteen blocks an epoch are enough for a
-# progress display.
-_MIN_EXAMPLES = 8192
+# A block costs 2 to 3 ms outside the compiled loop: one crossing from Python, one call of the callbacks. At 32,768
+# examples that is some percent of a small network's training time, and sixteen blocks an epoch are enough for a
+# progress display. A stream's blocks wait ahead of the training, so that they are smaller.
+_MIN_EXAMPLES = 32_768
+_STREAM_EXAMPLES = 16_384
 _BLOCKS_PER_EPOCH = 16
 
 
@@ -81,13 +84,8 @@ def block_dataset(
         batch_size, _bytes_per_example(tf.nest.map_structure(lambda t: t[0], arrays)), num_examples, max_block_bytes
     )
     if shuffle:
-        indices = _shuffled_indices(num_examples, size, seed, first_epoch)
-        blocks = indices.map(lambda i: tf.nest.map_structure(lambda t: tf.gather(t, i), arrays))
-    else:
-        starts = tf.data.Dataset.range(0, num_examples, size)
-        blocks = starts.map(lambda i: tf.nest.map_structure(lambda t: t[i : i + size], arrays))
-    blocks = blocks.apply(tf.data.experimental.assert_cardinality(math.ceil(num_examples / size)))
-    return _in_one_thread(blocks)
+        return _ArrayBlocks(arrays, _shuffled_selections(num_examples, size, seed, first_epoch), tf.gather)
+    return _ArrayBlocks(arrays, _selections_in_order(num_examples, size), lambda t, s: t[s[0] : s[1]])
 
 
 def stream_blocks(
@@ -148,7 +146,7 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 def steps_per_block(
     batch_size: int, bytes_per_example: int, num_examples: int | None, max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
 ) -> int:
-    """How many batches make a block: 8,192 examples or a sixteenth of an epoch, whichever is more, within the bound.
+    """How many batches make a block: 32,768 examples or a sixteenth of an epoch, whichever is more, within the bound.
 
     An epoch's batches are spread evenly over its blocks, so that the last one is hardly shorter than the others.
 
@@ -159,11 +157,11 @@ def steps_per_block(
         max_block_bytes: Bound on a block's bytes; one batch is always allowed.
 
     Example:
-        >>> steps_per_block(32, 784 + 4, 60_000)  # 1875 batches in 8 blocks
-        235
+        >>> steps_per_block(32, 784 + 4, 60_000)  # 1875 batches in 2 blocks
+        938
     """
     _check_range("max_block_bytes", max_block_bytes, 1)
-    wanted = 2 * _MIN_EXAMPLES if num_examples is None else max(_MIN_EXAMPLES, num_examples // _BLOCKS_PER_EPOCH)
+    wanted = _STREAM_EXAMPLES if num_examples is None else max(_MIN_EXAMPLES, num_examples // _BLOCKS_PER_EPOCH)
     allowed = max_block_bytes // max(1, bytes_per_example)
     steps = max(1, min(math.ceil(wanted / batch_size), allowed // batch_size))
     if num_examples is None:
@@ -172,34 +170,79 @@ def steps_per_block(
     return math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / steps))
 
 
-def _in_one_thread(dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """`dataset`, gathered by one thread of its own while the training waits, without tf.data's tuning.
+@dataclasses.dataclass(frozen=True)
+class _Selections:
+    """Which examples each block holds, epoch by epoch: `next_epoch()` yields one int64 vector per block."""
 
-    A gather takes a tenth of the time that a block trains for. Gathering ahead, in however few threads, takes longer
-    than it saves: XLA shares each step among all cores, and a step waits for the core that is away gathering.
-    """
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    options.threading.private_threadpool_size = 1
-    return dataset.with_options(options)
+    next_epoch: Callable[[], Iterator[np.ndarray]]
+    num_blocks: int
 
 
-def _shuffled_indices(num_examples: int, size: int, seed: int, first_epoch: int) -> tf.data.Dataset:
-    """Blocks of indices in each epoch's order.
+def _shuffled_selections(num_examples: int, size: int, seed: int, first_epoch: int) -> _Selections:
+    """Each block's examples, in the epoch's order.
 
-    tf.data calls `order` when an epoch's first block is asked for, not when an iterator is made. That matters, because
+    The order is drawn when an epoch's first block is asked for, not when an iterator is made. That matters, because
     `fit` makes one more iterator at each epoch's end and drops it unread.
     """
-    next_epoch = first_epoch
+    epochs = itertools.count(first_epoch)
 
-    def order() -> Iterator[np.ndarray]:
-        nonlocal next_epoch
-        indices = epoch_order(seed, next_epoch, num_examples)
-        next_epoch += 1
+    def next_epoch() -> Iterator[np.ndarray]:
+        order = epoch_order(seed, next(epochs), num_examples)
         for start in range(0, num_examples, size):
-            yield indices[start : start + size]
+            yield order[start : start + size]
 
-    return tf.data.Dataset.from_generator(order, output_signature=tf.TensorSpec((None,), tf.int64))
+    return _Selections(next_epoch, math.ceil(num_examples / size))
+
+
+def _selections_in_order(num_examples: int, size: int) -> _Selections:
+    """Each block's first example, and the one after its last."""
+
+    def next_epoch() -> Iterator[np.ndarray]:
+        for start in range(0, num_examples, size):
+            yield np.array([start, min(start + size, num_examples)])
+
+    return _Selections(next_epoch, math.ceil(num_examples / size))
+
+
+class _ArrayBlocks(tf.data.Dataset):
+    """Blocks of arrays in memory; Python's own iteration, which is `fit`'s, selects them without tf.data's runtime.
+
+    tf.data takes 5 ms to make an iterator, of which `fit` makes two an epoch, and twice as long to gather: together a
+    tenth of a small network's epoch. What is built upon the blocks (`map`, a strategy's distribution) runs in tf.data:
+    in one thread, and not ahead, because XLA shares each step among all cores, and a step waits for the core that is
+    away gathering.
+    """
+
+    def __init__(self, arrays: Any, selections: _Selections, select: Callable[[tf.Tensor, Any], tf.Tensor]) -> None:
+        options = tf.data.Options()
+        options.autotune.enabled = False
+        options.threading.private_threadpool_size = 1
+        self._arrays, self._selections, self._select = arrays, selections, select
+        # tf.data, too, draws the order when it is asked for an epoch's first block.
+        indices = tf.data.Dataset.from_generator(
+            selections.next_epoch, output_signature=tf.TensorSpec((None,), tf.int64)
+        )
+        self._dataset = (
+            indices.map(self._selected)
+            .apply(tf.data.experimental.assert_cardinality(selections.num_blocks))
+            .with_options(options)
+        )
+        super().__init__(self._dataset._variant_tensor)
+
+    def __iter__(self) -> Iterator[Any]:
+        if not tf.executing_eagerly():
+            return iter(self._dataset)
+        return map(self._selected, self._selections.next_epoch())
+
+    def _selected(self, selection: Any) -> Any:
+        return tf.nest.map_structure(lambda t: self._select(t, selection), self._arrays)
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self._dataset]
+
+    @property
+    def element_spec(self) -> Any:
+        return self._dataset.element_spec
 
 
 def _as_stored(array: Any) -> tf.Tensor:
