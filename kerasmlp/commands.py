@@ -33,6 +33,7 @@ QUICKSTART: dict[str, Any] = {
     "batch_normalization": True,
 }
 NUM_SHOWN = 3  # classes shown per prediction
+TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
 def train(args: Namespace) -> Outcome:
@@ -76,6 +77,11 @@ def tune(args: Namespace) -> Outcome:
             f"192.168.0.10:7000`; got `--role {args.role}` and `--address {args.address}`."
         )
     space = _space(args)
+    workers = (1 if args.role is None else 0) if args.workers is None else args.workers
+    if args.role != "worker" and workers > (0 if args.address else 1):
+        from kerasmlp.tuning.forking import start_ahead
+
+        start_ahead()  # before this process imports TensorFlow, too
     data = _load(args)
     options = _model_options(args, data)
     options.pop("input_shape")
@@ -98,7 +104,7 @@ def tune(args: Namespace) -> Outcome:
         oracle=args.oracle,
         trials=args.trials,
         early_stopping=not args.no_early_stopping,
-        workers=(1 if args.role is None else 0) if args.workers is None else args.workers,
+        workers=workers,
         address=args.address,
         final_epochs=args.final_epochs,
         final_schedule=args.final_schedule,
@@ -147,19 +153,26 @@ def quickstart(args: Namespace) -> Outcome:
 
 def export(args: Namespace) -> Outcome:
     """`kerasmlp export`."""
-    from kerasmlp.export.tflite import PRECISIONS
     from kerasmlp.runs import Run
 
     run = Run.open(args.run)
     saved_model, tflite = args.saved_model, args.tflite
-    if args.quantize is not None and saved_model is not None and tflite is None:
-        raise InvalidValue("`--quantize` is for TFLite files; name their folder with `--tflite`.")
+    if saved_model is not None and tflite is None:
+        for option in TFLITE_OPTIONS:
+            if vars(args)[option] not in (None, False):
+                name = option.replace("_", "-")
+                raise InvalidValue(f"`--{name}` is for TFLite files; name their folder with `--tflite`.")
     if saved_model is None and tflite is None:
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
-    quantize = PRECISIONS if args.quantize is None else args.quantize
-    reports = _export(run, saved_model, tflite, quantize=quantize, overwrite=args.overwrite)
+    reports = _export(run, saved_model, tflite, **_tflite_options(args, run))
     result = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
-    return result, lambda: show_reports(run, reports)
+
+    def show() -> None:
+        show_reports(run, reports)
+        if tflite is not None:
+            results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)
+
+    return result, show
 
 
 def evaluate(args: Namespace) -> Outcome:
@@ -345,19 +358,45 @@ def _search(data: Data, **options: Any) -> Run:
         display.stop()
 
 
+def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
+    from kerasmlp.inputs import read_inputs
+
+    if args.batch != "dynamic" and not args.batch.isdecimal():
+        raise InvalidValue(f"`--batch` needs a whole number of at least 1, or `dynamic`; got `{args.batch}`.")
+    options = {
+        "batch_size": None if args.batch == "dynamic" else int(args.batch),
+        "output": args.output,
+        "max_drop": args.max_drop,
+        "per_tensor": args.per_tensor,
+        "c_array": args.c_array,
+        "mediapipe": args.mediapipe,
+        "version": args.model_version,
+        "overwrite": args.overwrite,
+    }
+    if args.quantize is not None:
+        options["quantize"] = args.quantize
+    elif args.mediapipe:
+        options["quantize"] = ("float32", "int8-dynamic")
+    if args.author is not None:
+        options["author"] = args.author
+    if args.calibration is not None:
+        card = run.card
+        options["calibration"] = read_inputs(Path(args.calibration), card.feature_shape, card.feature_range)
+    return options
+
+
 def _export(
     run: Run, saved_model: str | Path | None, tflite: str | Path | None, *, data: Data | None = None, **options: Any
 ) -> list[ArtefactReport]:
     from kerasmlp.export import export_saved_model, export_tflite
     from kerasmlp.export.saved_model import check_base
-    from kerasmlp.export.tflite import PRECISIONS, plan_files
+    from kerasmlp.export.tflite import check_request
 
     # All that can be wrong with the request is found before anything is written.
     if saved_model is not None:
         check_base(Path(saved_model))
-    options = {"quantize": PRECISIONS, "overwrite": False, **options}
     if tflite is not None:
-        plan_files(run, Path(tflite), **options)
+        check_request(run, Path(tflite), **options)
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:

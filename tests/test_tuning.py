@@ -14,14 +14,14 @@ import pytest
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.tuning import Range, Space, TrialRecord, search
-from kerasmlp.tuning.records import best_trial
-from kerasmlp.tuning.searching import Silent
+from kerasmlp.tuning.oracles import make_oracle
+from kerasmlp.tuning.records import Listener, best_trial
 
 SPACE = Space(learning_rate=Range(1e-3, 1e-2), batch_size=(64, 128))
 SHORT: dict[str, Any] = {"sizes": [64, 16, 10], "trials": 3, "epochs": 1, "final_epochs": 2, "space": SPACE}
 
 
-class Watcher(Silent):
+class Watcher(Listener):
     """Keeps what a search tells."""
 
     def __init__(self) -> None:
@@ -75,6 +75,29 @@ def test_a_search_leaves_a_run_trained_on_the_best_trial(digits: Data, tmp_path:
     assert [float(row["val_accuracy"]) for row in rows] == [record.val_accuracy for record in records]
     assert [int(row["batch_size"]) for row in rows] == [record.values["batch_size"] for record in records]
     assert list((run.path / "search" / "tensorboard").rglob("events.out.tfevents.*"))
+
+
+def test_a_grid_gives_a_worker_what_it_has_compiled_while_there_is_such(tmp_path: Path) -> None:
+    oracle = make_oracle(
+        "grid",
+        Space((1e-3, 1e-2), (32, 64)),
+        trials=None,
+        epochs=1,
+        early_stopping=False,
+        seed=0,
+        digest="",
+        listener=Listener(),
+    )
+    oracle.open(tmp_path / "search")
+    given = []
+    for worker in ("first", "second", "first", "first"):
+        trial = oracle.create_trial(worker)
+        given.append((worker, trial.hyperparameters.values["batch_size"]))
+        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5, "val_loss": 1.0})
+        trial.status = "COMPLETED"
+        oracle.end_trial(trial)
+    assert given == [("first", 32), ("second", 64), ("first", 32), ("first", 64)]
+    assert len({tuple(record.values.items()) for record in oracle.records()}) == 4
 
 
 @pytest.mark.parametrize("oracle", ["random", "bayesian", "hyperband", "grid"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,7 +11,6 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,23 +53,25 @@ class KillTheFirst(Watcher):
         self.only = self.only or number
         if self.deaths and number == self.only:
             self.deaths -= 1
-            os.kill(next(children(os.getpid())), signal.SIGKILL)
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
 
     def requeued(self, number: int, reason: str) -> None:
         """Keeps what was taken."""
         self.taken.append((number, reason))
 
 
-def children(process: int) -> Iterator[int]:
-    """The processes that `process` started, and that run `kerasmlp.tuning.workers`."""
+def workers_of(process: int) -> list[int]:
+    """The workers of the search that `process` runs: forked by a child of it that serves forks."""
+    parents, servers = {}, set()
     for folder in Path("/proc").glob("[0-9]*"):
         try:
-            parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            command = (folder / "cmdline").read_text()
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if "kerasmlp.tuning.forking" in (folder / "cmdline").read_text():
+                servers.add(int(folder.name))
         except OSError:
             continue
-        if parent == process and "kerasmlp.tuning.workers" in command:
-            yield int(folder.name)
+    servers = {server for server in servers if parents[server] == process}
+    return sorted(worker for worker, parent in parents.items() if parent in servers)
 
 
 def lives(process: int) -> bool:
@@ -106,10 +108,10 @@ def test_a_search_that_is_killed_whole_goes_on_with_the_same_command(tmp_path: P
         command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("trial 2/6"):
-            break
-    workers = list(children(process.pid))
+    ended = (line for line in process.stderr if re.match(r"trial \d/6", line))
+    assert len(list(itertools.islice(ended, 2))) == 2
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
     process.kill()
     process.communicate()
     deadline = time.monotonic() + 20

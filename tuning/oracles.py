@@ -9,17 +9,17 @@ import shutil
 import statistics
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.files import write_json
-from kerasmlp.tuning.records import COMPLETED, FAILED, STOPPED, TrialRecord, best_trial
+from kerasmlp.tuning.records import COMPLETED, Listener, TrialRecord, best_trial, curve, number_of, record_of, searched
 from kerasmlp.tuning.space import PARAMETERS, Range, Space
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
 OBJECTIVE = keras_tuner.Objective("val_accuracy", "max")
 ORACLES = ("random", "bayesian", "hyperband", "grid")
@@ -30,28 +30,6 @@ MOST_GRID_TRIALS = 1000  # a larger grid is more likely a slip than a wish
 _LEAST_TRIALS_TO_COMPARE = 5
 
 _AGAIN = "again"  # in the place of a trial's number, for the best trial when it is trained again
-
-
-class Listener(Protocol):
-    """Who watches a search. The methods are called in the process of the oracle, from any thread, one at a time."""
-
-    def resume(self, records: Sequence[TrialRecord]) -> None:
-        """A search goes on in which these trials have ended."""
-
-    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
-        """A trial begins."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """A trial has finished an epoch."""
-
-    def end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-
-    def requeued(self, number: int, reason: str) -> None:
-        """A trial was taken from a worker that is gone, and waits for another."""
-
-    def stop(self) -> None:
-        """No further trial will begin."""
 
 
 class _SearchOracle(keras_tuner.Oracle):
@@ -279,7 +257,7 @@ class HyperbandOracle(_SearchOracle, keras_tuner.oracles.HyperbandOracle):
 
 
 class GridOracle(_SearchOracle):
-    """Every combination, the last parameter fastest.
+    """Every combination, the last parameter fastest; a worker gets those first that no other one has compiled.
 
     Keras Tuner's own grid cannot go on after a stop: it keeps its place in memory only.
     """
@@ -287,11 +265,29 @@ class GridOracle(_SearchOracle):
     def __init__(self, *, combinations: list[dict[str, Any]], **options: Any) -> None:
         """Prepares a search of the values in `combinations`."""
         self.combinations = combinations
+        self._asking = ""
+        self._compiled_by: dict[str, str] = {}
         super().__init__(max_trials=len(combinations), **options)
+
+    @keras_tuner.synchronized
+    def create_trial(self, tuner_id: str) -> Any:
+        """A trial for a worker, who may have compiled its network for another."""
+        self._asking = tuner_id
+        return super().create_trial(tuner_id)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """The combination whose turn it is."""
-        return {"status": "RUNNING", "values": dict(self.combinations[int(trial_id)])}
+        tried = [searched(trial) for trial in self.trials.values()]
+        free = [combination for combination in self.combinations if combination not in tried]
+        own = (c for c in free if self._compiled_by.get(_compiled(c), self._asking) == self._asking)
+        values = next(own, free[0])
+        self._compiled_by.setdefault(_compiled(values), self._asking)
+        return {"status": "RUNNING", "values": dict(values)}
+
+
+def _compiled(values: Mapping[str, Any]) -> str:
+    """What of a trial's values is part of compiled code: all but the learning rate."""
+    return json.dumps({name: value for name, value in values.items() if name != "learning_rate"}, sort_keys=True)
 
 
 def make_oracle(
@@ -371,64 +367,11 @@ def grid(space: Space) -> list[dict[str, Any]]:
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]
 
 
-def number_of(trial: Any) -> int:
-    """A trial's number, from 1."""
-    return int(trial.trial_id) + 1
-
-
-def searched(trial: Any) -> dict[str, Any]:
-    """The values of a trial that were searched: without what Keras Tuner and the search put beside them."""
-    return {name: value for name, value in trial.hyperparameters.values.items() if name in PARAMETERS}
-
-
-def curve(trial: Any) -> list[float]:
-    """A trial's validation accuracy after each of its epochs so far."""
-    if not trial.metrics.exists("val_accuracy"):
-        return []
-    return [float(o.mean()) for o in trial.metrics.get_history("val_accuracy")]
-
-
-def record_of(trial: Any, epochs: int) -> TrialRecord:
-    """The record of a trial that has ended and had `epochs` epochs to train."""
-    began, ended = _metric(trial, "began_s"), _metric(trial, "ended_s")
-    record: dict[str, Any] = {
-        "number": number_of(trial),
-        "values": searched(trial),
-        "epochs": len(curve(trial)),
-        "seconds": round(ended - began, 3),
-        "began_s": round(began, 3),
-        "ended_s": round(ended, 3),
-    }
-    if trial.status != "COMPLETED":
-        failed: dict[str, Any] = {"val_accuracy": None, "val_loss": None, "best_epoch": None}
-        return TrialRecord(**record, **failed, status=FAILED, error=str(trial.message or "no reason was given"))
-    rows = [
-        (accuracy.mean(), -loss.mean(), -accuracy.step)
-        for accuracy, loss in zip(
-            trial.metrics.get_history("val_accuracy"), trial.metrics.get_history("val_loss"), strict=True
-        )
-    ]
-    best = max(rows)
-    last = max(-row[2] for row in rows) + 1
-    return TrialRecord(
-        **{**record, "epochs": last},
-        status=COMPLETED if last >= epochs else STOPPED,
-        val_accuracy=float(best[0]),
-        val_loss=float(-best[1]),
-        best_epoch=int(-best[2]) + 1,
-        error=None,
-    )
-
-
 def _set_metric(trial: Any, name: str, value: float) -> None:
     if not trial.metrics.exists(name):
         trial.metrics.register(name, direction="min")
     trial.metrics.metrics[name]._observations.clear()
     trial.metrics.update(name, value)
-
-
-def _metric(trial: Any, name: str) -> float:
-    return float(trial.metrics.get_last_value(name)) if trial.metrics.exists(name) else 0.0
 
 
 def _is_json(path: Path) -> bool:

@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kerasmlp.tuning.records import Listener
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
@@ -36,7 +38,7 @@ class _Running:
     val_accuracy: float | None = None
 
 
-class SearchDisplay:
+class SearchDisplay(Listener):
     """Shows the trials of a search as they run and end; any of its methods may be called from any thread.
 
     On a terminal, a table that is redrawn five times a second: how many trials are done, the best one, those that run

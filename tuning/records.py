@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp.files import write_json, write_text
+from kerasmlp.tuning.space import PARAMETERS
 
 COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
 
@@ -45,6 +46,28 @@ class TrialRecord:
     ended_s: float = 0.0
 
 
+class Listener:
+    """Who watches a search, and here does nothing. Called in the oracle's process, from any thread, one at a time."""
+
+    def resume(self, records: Sequence[TrialRecord]) -> None:
+        """A search goes on in which these trials have ended."""
+
+    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
+        """A trial begins."""
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """A trial has finished an epoch."""
+
+    def end(self, record: TrialRecord) -> None:
+        """A trial has ended."""
+
+    def requeued(self, number: int, reason: str) -> None:
+        """A trial was taken from a worker that is gone, and waits for another."""
+
+    def stop(self) -> None:
+        """No further trial will begin."""
+
+
 def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
     """The completed trial with the highest validation accuracy, at equal ones with the lowest validation loss.
 
@@ -71,3 +94,56 @@ def write_trials(folder: Path, records: Sequence[TrialRecord]) -> None:
     writer.writerows(flat)
     write_text(folder / "trials.csv", text.getvalue())
     write_json(folder / "trials.json", [asdict(record) for record in records])
+
+
+def number_of(trial: Any) -> int:
+    """A trial's number, from 1."""
+    return int(trial.trial_id) + 1
+
+
+def searched(trial: Any) -> dict[str, Any]:
+    """The values of a trial that were searched: without what Keras Tuner and the search put beside them."""
+    return {name: value for name, value in trial.hyperparameters.values.items() if name in PARAMETERS}
+
+
+def curve(trial: Any) -> list[float]:
+    """A trial's validation accuracy after each of its epochs so far."""
+    if not trial.metrics.exists("val_accuracy"):
+        return []
+    return [float(o.mean()) for o in trial.metrics.get_history("val_accuracy")]
+
+
+def record_of(trial: Any, epochs: int) -> TrialRecord:
+    """The record of a trial that has ended and had `epochs` epochs to train."""
+    began, ended = _metric(trial, "began_s"), _metric(trial, "ended_s")
+    record: dict[str, Any] = {
+        "number": number_of(trial),
+        "values": searched(trial),
+        "epochs": len(curve(trial)),
+        "seconds": round(ended - began, 3),
+        "began_s": round(began, 3),
+        "ended_s": round(ended, 3),
+    }
+    if trial.status != "COMPLETED":
+        failed: dict[str, Any] = {"val_accuracy": None, "val_loss": None, "best_epoch": None}
+        return TrialRecord(**record, **failed, status=FAILED, error=str(trial.message or "no reason was given"))
+    rows = [
+        (accuracy.mean(), -loss.mean(), -accuracy.step)
+        for accuracy, loss in zip(
+            trial.metrics.get_history("val_accuracy"), trial.metrics.get_history("val_loss"), strict=True
+        )
+    ]
+    best = max(rows)
+    last = max(-row[2] for row in rows) + 1
+    return TrialRecord(
+        **{**record, "epochs": last},
+        status=COMPLETED if last >= epochs else STOPPED,
+        val_accuracy=float(best[0]),
+        val_loss=float(-best[1]),
+        best_epoch=int(-best[2]) + 1,
+        error=None,
+    )
+
+
+def _metric(trial: Any, name: str) -> float:
+    return float(trial.metrics.get_last_value(name)) if trial.metrics.exists(name) else 0.0

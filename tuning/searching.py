@@ -21,7 +21,7 @@ from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.plots import plot_search
 from kerasmlp.runs import Run, open_run_directory
 from kerasmlp.settings import check_schedule, data_config, training_config
-from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
+from kerasmlp.tuning.records import Listener, TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.space import Network, Space
 
 if TYPE_CHECKING:
@@ -30,32 +30,10 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.data import Data
-    from kerasmlp.tuning.oracles import Listener, _SearchOracle
+    from kerasmlp.tuning.oracles import _SearchOracle
 
 SEARCH_NAME = "search"
 _WRITE_EVERY_S = 2.0
-
-
-class Silent:
-    """A listener that does nothing."""
-
-    def resume(self, records: Sequence[TrialRecord]) -> None:
-        """Nothing."""
-
-    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
-        """Nothing."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """Nothing."""
-
-    def end(self, record: TrialRecord) -> None:
-        """Nothing."""
-
-    def requeued(self, number: int, reason: str) -> None:
-        """Nothing."""
-
-    def stop(self) -> None:
-        """Nothing."""
 
 
 def search(
@@ -162,7 +140,7 @@ def search(
     config = {"data": data_config(data), "search": settings, "versions": package_versions()}
     with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
         folder = run.path / SEARCH_NAME
-        watcher = _Recorder(folder, listener or Silent())
+        watcher = _Recorder(folder, listener or Listener())
         chooser = make_oracle(
             oracle,
             space,
@@ -187,7 +165,6 @@ def search(
         )
         records = chooser.records()
         watcher.stop()
-        watcher.write()
         _show(run, records, title=data.name)
         shutil.rmtree(folder / "states", ignore_errors=True)
         return _train_best(run, data, network, best, settings, callbacks)
@@ -244,27 +221,43 @@ def _request(data: Data, network: Network, *, epochs: int, seed: int) -> dict[st
     return {**request, "digest": digest.hexdigest()}
 
 
-class _Recorder:
+class _Recorder(Listener):
     """Writes the trials' records as they end, and hands on what happens."""
 
     def __init__(self, folder: Path, listener: Listener) -> None:
         self._folder, self._written_at = folder, 0.0
         self._oracle: _SearchOracle | None = None
-        self.resume, self.begin, self.epoch = listener.resume, listener.begin, listener.epoch
-        self.requeued, self.stop, self._end = listener.requeued, listener.stop, listener.end
+        self._listener = listener
 
     def watch(self, oracle: _SearchOracle) -> None:
         """Takes the records from `oracle`, and tells of those that it has already."""
         self._oracle = oracle
         if oracle.records():
-            self.resume(oracle.records())
+            self._listener.resume(oracle.records())
+
+    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
+        """Hands on."""
+        self._listener.begin(number, values, worker)
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """Hands on."""
+        self._listener.epoch(number, epoch, epochs, val_accuracy)
+
+    def requeued(self, number: int, reason: str) -> None:
+        """Hands on."""
+        self._listener.requeued(number, reason)
 
     def end(self, record: TrialRecord) -> None:
         """Writes and hands on."""
         # Not each time: Keras Tuner's files hold the same, and a search may have thousands.
         if time.monotonic() - self._written_at > _WRITE_EVERY_S:
             self.write()
-        self._end(record)
+        self._listener.end(record)
+
+    def stop(self) -> None:
+        """Writes and hands on."""
+        self.write()
+        self._listener.stop()
 
     def write(self) -> None:
         """Writes all records."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import socket
-import subprocess
 import sys
 import tempfile
 import threading
@@ -26,6 +25,7 @@ import numpy as np
 
 from kerasmlp.data import Data, Split
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tuning.forking import ForkedWorker, take_server
 from kerasmlp.tuning.space import Network
 
 if TYPE_CHECKING:
@@ -151,8 +151,9 @@ class _LocalWorkers:
     """Worker processes on this machine, started again when they die."""
 
     def __init__(self, count: int, chief: Chief, folder: Path) -> None:
-        self._chief, self._folder, self._count = chief, folder, count
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._chief, self._folder = chief, folder
+        self._server = take_server()
+        self._processes: dict[str, ForkedWorker] = {}
         self._deaths: dict[int | None, int] = {}
         self._started = 0
         for _ in range(count):
@@ -162,21 +163,14 @@ class _LocalWorkers:
         """Starts another worker."""
         self._started += 1
         name = f"worker{self._started}"
-        environment = {
-            **os.environ,
-            "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3"),
+        if self._server.is_lost:
+            self._server = take_server()
+        variables = {
             "KERASTUNER_TUNER_ID": name,
             "KERASTUNER_ORACLE_IP": self._chief.host,
             "KERASTUNER_ORACLE_PORT": str(self._chief.port),
         }
-        with (self._folder / f"{name}.log").open("wb") as log:
-            self._processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "kerasmlp.tuning.workers", str(self._folder)],
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._processes[name] = self._server.fork(name, self._folder, variables)
 
     def names(self) -> set[str]:
         """Of the processes that have not ended."""
@@ -189,7 +183,7 @@ class _LocalWorkers:
     def tend(self, oracle: _SearchOracle) -> None:
         """Takes their trials from processes that have died, and starts others."""
         for name, process in list(self._processes.items()):
-            status = process.poll()
+            status = process.status
             if status is None:
                 continue
             del self._processes[name]
@@ -209,15 +203,13 @@ class _LocalWorkers:
             self.start()
 
     def _last_words(self, name: str) -> str:
-        lines = (self._folder / f"{name}.log").read_text(errors="replace").strip().splitlines()
+        log = self._folder / f"{name}.log"
+        lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
         return f": {lines[-1]}" if lines else ""
 
     def end(self) -> None:
         """Ends all that still run."""
-        for process in self._processes.values():
-            process.kill()
-        for process in self._processes.values():
-            process.wait()
+        self._server.stop()
 
 
 def run_with_workers(
@@ -314,7 +306,7 @@ class _Heartbeat(threading.Thread):
 
     def __init__(self, tuner: Any) -> None:
         super().__init__(daemon=True)
-        self._client, self._parent = tuner.oracle, os.getppid()
+        self._client = tuner.oracle
         self._running: str | None = None
         begin, end = tuner.on_trial_begin, tuner.on_trial_end
 
@@ -332,7 +324,7 @@ class _Heartbeat(threading.Thread):
         heard = time.monotonic()
         while True:
             time.sleep(_HEARTBEAT_S)
-            if os.getppid() != self._parent or time.monotonic() - heard > LOST_AFTER_S:
+            if time.monotonic() - heard > LOST_AFTER_S:
                 sys.stderr.write("The chief is gone, so this worker ends too.\n")
                 sys.stderr.flush()
                 os._exit(1)
@@ -390,7 +382,3 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _tuples(part) for key, part in value.items()}
     return tuple(_tuples(part) for part in value) if isinstance(value, list) else value
-
-
-if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1])))

@@ -16,7 +16,8 @@ Machine and versions are in the JSON. Parts:
 
 - `main`: MNIST, 50,000 examples to train and 10,000 to validate on, 784-128-64-10, Adam, 24 pairs of 5 epochs, then 10
   epochs on the best pair. No trial is stopped early. A minute and more per search, so one round unless told otherwise.
-- `long`: 96 pairs of 10 epochs with two workers; the peers' time is extrapolated from their epochs in `main`.
+- `long`: 96 pairs of 10 epochs with two workers, all in full and with hopeless ones stopped, which is the default; the
+  peers' time is extrapolated from their epochs in `main`.
 - `oracles`: seconds until the best so far was within 0.1 points of the search's own best, and of all searches' best.
 - `profile`: where the time of one worker goes.
 - `many`: 200 trials of an epoch on the digits: whether memory grows.
@@ -27,10 +28,8 @@ from __future__ import annotations
 import argparse
 import contextlib
 import csv
-import importlib.metadata
 import json
 import os
-import platform
 import signal
 import statistics
 import subprocess
@@ -41,6 +40,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.machine import describe_machine
+
+PACKAGES = ("kerasmlp", "tensorflow", "keras", "keras-tuner", "torch", "optuna", "numpy")
 PARTS = ("main", "long", "oracles", "profile", "many")
 SIZES = "784,128,64,10"
 RATES = "0.0001:0.01"
@@ -91,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.data and set(parts) != {"many"}:
         parser.error("no MNIST: pass `--data mnist.npz` or set KERASMLP_MNIST")
     peers = [peer for peer in PEERS if peer in options.peers]
-    results: dict[str, Any] = {"machine": _machine(), "settings": _settings(options), "failures": {}}
+    results: dict[str, Any] = {"machine": describe_machine(*PACKAGES), "settings": _settings(options), "failures": {}}
     _warm_up()
     runs: Runs = {}
     if "main" in parts:
@@ -124,7 +128,8 @@ def _run(peer: str, options: argparse.Namespace, **changes: Any) -> dict[str, An
     arguments += ["--epochs", str(wanted["epochs"]), "--final-epochs", str(wanted["final_epochs"])]
     arguments += ["--workers", str(workers)]
     if script is None:
-        return _tune(options.data, *arguments, "--oracle", "grid", "--no-early-stopping")
+        stopping = [] if wanted.get("early_stopping") else ["--no-early-stopping"]
+        return _tune(options.data, *arguments, "--oracle", "grid", *stopping)
     file = str(Path(__file__).with_name("search_peers.py"))
     with tempfile.TemporaryDirectory() as folder:
         measured = _measure([file, script, "--data", options.data, *arguments], Path(folder))
@@ -317,13 +322,19 @@ def _profile(run: dict[str, Any]) -> dict[str, Any]:
 
 def _long(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
     ours = _run(TWO, options, rates=LONG_RATES, epochs=LONG_EPOCHS)
+    stopping = _run(TWO, options, rates=LONG_RATES, epochs=LONG_EPOCHS, early_stopping=True)
     peers = [
-        {"peer": peer, "extrapolated_s": seconds, "times_kerasmlp": seconds / ours["seconds"]}
+        {
+            "peer": peer,
+            "extrapolated_s": seconds,
+            "times_kerasmlp": seconds / ours["seconds"],
+            "times_kerasmlp_stopping": seconds / stopping["seconds"],
+        }
         for peer, measured in runs.items()
         if PEERS[peer][1] is not None
         for seconds in [_extrapolate(_typical(measured), PEERS[peer][0], options)]
     ]
-    return {"rates": LONG_RATES, "epochs": LONG_EPOCHS, "measured": ours, "peers": peers}
+    return {"rates": LONG_RATES, "epochs": LONG_EPOCHS, "measured": ours, "stopping": stopping, "peers": peers}
 
 
 def _extrapolate(run: dict[str, Any], workers: int, options: argparse.Namespace) -> float:
@@ -441,12 +452,14 @@ def _print_profile(result: dict[str, Any]) -> None:
 
 
 def _print_long(result: dict[str, Any]) -> None:
-    ours = result["measured"]
-    print(f"\n{len(ours['trials'])} pairs of {result['epochs']} epochs")
-    print(f"{TWO:32}{1:8.2f} x{ours['seconds']:9.1f} s measured{ours['test_accuracy']:10.4f} on test")
+    ours, stopping = result["measured"], result["stopping"]
+    print(f"\n{len(ours['trials'])} pairs of {result['epochs']} epochs{'x all':>37}{'x stopping':>11}")
+    for name, run in ((TWO, ours), (f"{TWO}, stopping as by default", stopping)):
+        ratios = [run["seconds"] / own["seconds"] for own in (ours, stopping)]
+        print(f"{name:48}{ratios[0]:8.2f}{ratios[1]:11.2f}{run['seconds']:9.1f} s, {run['test_accuracy']:.4f} on test")
     for row in result["peers"]:
-        seconds = f"{row['extrapolated_s']:9.1f} s extrapolated from its trials and epochs in `main`"
-        print(f"{row['peer']:32}{row['times_kerasmlp']:8.2f} x{seconds}")
+        ratios = [row["times_kerasmlp"], row["times_kerasmlp_stopping"]]
+        print(f"{row['peer']:48}{ratios[0]:8.2f}{ratios[1]:11.2f}{row['extrapolated_s']:9.1f} s extrapolated")
 
 
 def _print_oracles(rows: list[dict[str, Any]]) -> None:
@@ -470,23 +483,6 @@ def _print_many(result: dict[str, Any]) -> None:
     )
     print(f"{result['peak_bytes'] / 1e6:.0f} MB with plots and final training")
     print(f"{result['disk_bytes'] / 1e6:.1f} MB in {result['num_files']} files")
-
-
-def _machine() -> dict[str, Any]:
-    versions = {}
-    for package in ("kerasmlp", "tensorflow", "keras", "keras-tuner", "torch", "optuna", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "cpus": os.cpu_count(),
-        "architecture": platform.machine(),
-        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES,
-        "python": platform.python_version(),
-        "load_before": os.getloadavg(),
-        "versions": versions,
-    }
 
 
 def _settings(options: argparse.Namespace) -> dict[str, Any]:
