@@ -17,11 +17,9 @@ Machine and versions are in the JSON. Parts: `main` (784,128,64,10, batch 32), `
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import itertools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -33,9 +31,11 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks.machine import describe_machine
 from tests.benchmarks.training_peers import PEERS, Task
 
 ENGINE = "kerasmlp engine"
+PACKAGES = ("tensorflow", "keras", "torch", "jax", "scikit-learn", "numpy")
 MAIN_SIZES = (784, 128, 64, 10)
 WIDE_SIZES = (784, 512, 512, 10)
 
@@ -62,7 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not options.data and set(parts) != {"scaling"}:
         parser.error("no MNIST: pass `--data mnist.npz` or set KERASMLP_MNIST")
     peers = [peer for peer in PEERS if peer in options.peers]
-    results: dict[str, Any] = {"machine": _machine(), "rounds": options.rounds, "comparisons": [], "scaling": []}
+    results: dict[str, Any] = {
+        "machine": describe_machine(*PACKAGES),
+        "rounds": options.rounds,
+        "comparisons": [],
+        "scaling": [],
+    }
     comparisons = {
         "main": [(MAIN_SIZES, 32)],
         "batches": [(MAIN_SIZES, 128), (MAIN_SIZES, 512)],
@@ -245,22 +250,6 @@ def _print_scaling(rows: list[dict[str, Any]]) -> None:
             f"{1e6 * row['median_s'] / row['num_examples']:12.2f}{row['gflop'] / row['median_s']:9.1f}"
             f"{row['compile_s']:9.1f}"
         )
-
-
-def _machine() -> dict[str, Any]:
-    versions = {}
-    for package in ("tensorflow", "keras", "torch", "jax", "scikit-learn", "numpy"):
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = "not installed"
-    return {
-        "cpus": os.cpu_count(),
-        "architecture": platform.machine(),
-        "python": platform.python_version(),
-        "load_before": os.getloadavg(),
-        "versions": versions,
-    }
 
 
 def _write(options: argparse.Namespace, results: dict[str, Any]) -> None:

@@ -24,10 +24,14 @@ def plot(results: dict[str, Any], path: Path) -> None:
     for panel, axis in zip(panels, axes[0], strict=True):
         if isinstance(panel, str):
             rows = [row for row in scaling if row["grows"] == panel]
-            axis.loglog([row["value"] for row in rows], [row["median_s"] for row in rows], "o-", color="tab:blue")
-            values = [row["value"] for row in rows]
-            axis.set_xticks(values, [f"{value:,}" for value in values])
-            axis.minorticks_off()
+            values, seconds = [row["value"] for row in rows], [row["median_s"] for row in rows]
+            # Straight lines are what is looked for: examples span a thousandfold, the others little.
+            (axis.loglog if panel == "examples" else axis.plot)(values, seconds, "o-", color="tab:blue")
+            axis.set_xticks(values, [f"{value:,}" for value in values], rotation=45 if panel == "width" else 0)
+            if panel == "examples":
+                axis.minorticks_off()
+            else:
+                axis.set_ylim(0, 1.1 * max(seconds))
             axis.set(xlabel=panel, ylabel="seconds per epoch")
             continue
         rows = panel["rows"][::-1]

@@ -1,0 +1,26 @@
+"""`describe_machine`: what a benchmark ran on, for its JSON."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+from typing import Any
+
+
+def describe_machine(*packages: str) -> dict[str, Any]:
+    """Cores, memory in bytes, Python, the load before the benchmark, and the versions of `packages`."""
+    versions = {}
+    for package in packages:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    return {
+        "cpus": os.cpu_count(),
+        "architecture": platform.machine(),
+        "memory_bytes": os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"),
+        "python": platform.python_version(),
+        "load_before": os.getloadavg(),
+        "versions": versions,
+    }
