@@ -2,56 +2,94 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import tempfile
-import warnings
-import zipfile
+import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasmlp import __version__
 from kerasmlp.artefacts import open_artefact
-from kerasmlp.card import CARD_NAME, LABELS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists, nearest
-from kerasmlp.export.folding import FoldedLayer, fold
-from kerasmlp.export.parity import ArtefactReport, ParityError, Reference
+from kerasmlp.export.c_array import c_array_paths, write_c_array
+from kerasmlp.export.converting import convert
+from kerasmlp.export.folding import fold
+from kerasmlp.export.latency import measure_latency
+from kerasmlp.export.metadata import with_metadata
+from kerasmlp.export.parity import MAX_DROP, ArtefactReport, ParityError, Reference
+from kerasmlp.export.quantizing import (
+    DEFAULT_PRECISIONS,
+    PRECISIONS,
+    calibration_examples,
+    check_precisions,
+    check_stored,
+)
+from kerasmlp.export.quantizing import (
+    quantize as quantize_content,
+)
+from kerasmlp.export.reporting import write_report
 from kerasmlp.files import appearing
 from kerasmlp.model import input_name
 from kerasmlp.runs import Run, as_run
+from kerasmlp.tflite_file import OUTPUTS, as_input, read_contents
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
     from kerasmlp.card import Card
-    from kerasmlp.data import Data, Split
+    from kerasmlp.data import Data
 
-PRECISIONS = ("float32", "int8")
-SIGNATURE = "serving_default"
-CALIBRATION_EXAMPLES = 500
+AUTHOR = f"kerasmlp {__version__}"
 
 
 def export_tflite(
     run: Run | str | PathLike[str],
     directory: str | PathLike[str],
     *,
-    quantize: Sequence[str] = PRECISIONS,
+    quantize: Sequence[str] = DEFAULT_PRECISIONS,
+    batch_size: int | None = 1,
+    output: str = "probabilities",
+    per_tensor: bool = False,
+    mediapipe: bool = False,
+    c_array: bool = False,
+    calibration: np.ndarray | None = None,
+    max_drop: float = MAX_DROP,
+    author: str = AUTHOR,
+    version: str = "1",
     data: Data | None = None,
     overwrite: bool = False,
 ) -> list[ArtefactReport]:
-    """Writes `DATASET_PRECISION.tflite` per precision, once each has proved equal to its Keras model.
+    """Writes `DATASET_PRECISION.tflite` per precision, once each has proved as good as its Keras model.
 
-    A file takes one raw example, flattened, `(1, features)`, by the name `image` or `features`, and answers
-    `probabilities`, `(1, num_classes)`. `float32` takes and answers float32; `int8` takes and answers int8 in the
-    tensors' own scale and zero point, its ranges calibrated on training examples. The class names and the network's
-    card are attached as a zip archive: `unzip -p FILE labels.txt`.
+    A file takes a raw example, flattened, float32 `(1, features)`, by the name `image` or `features`, and answers
+    float32 `probabilities`, `(1, num_classes)`; in `int8` both are int8 in the tensors' own scale and zero point.
+    Pixel rescaling, standardisation and batch normalisation are multiplied into the weights, so that a file holds
+    FULLY_CONNECTED with its activation and SOFTMAX, and beside them only what these need:
+
+    - an activation that TFLite does not fuse: `gelu` and `elu` an operation each; `sigmoid` LOGISTIC; `silu` LOGISTIC
+      and MUL; others some arithmetic. `relu` and `relu6` are fused;
+    - `float16`: DEQUANTIZE, which runtimes do once, when they load the file.
+
+    Each file carries TFLite Metadata for Android Studio and MediaPipe, and `labels.txt` and `card.json`, which `unzip`
+    reads. Beside the files lie `report.json` and a picture of size against accuracy, `report.png`.
 
     Args:
         run: The run, or its directory.
         directory: Where to write; made if need be.
-        quantize: Which of `float32` and `int8` to write.
+        quantize: Some of `float32`, `float16`, `int8-dynamic`, `int8` and `int4`.
+        batch_size: Examples at a time, at least 1; None for any number.
+        output: `probabilities`; `logits`; or `class_id`, int32 `(batch,)`.
+        per_tensor: Whether all weights of a layer share one scale, for TFLite Micro's and older phones' sake; it costs
+            accuracy.
+        mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite`, which take an image `(1, height, width, 3)`
+            of pixels, for MediaPipe's ImageClassifier. Not for `int8`, whose input MediaPipe does not take.
+        c_array: Whether to write each file as a C array, too: `NAME.h` and `NAME.c`.
+        calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the ranges of values. Default:
+            500 training examples, evenly from all classes.
+        max_drop: Accuracy on the test examples that a file may lose, in [0, 1]; `float32` may lose none.
+        author: Who the metadata say made the file.
+        version: Which version they say it is.
         data: The run's data, for calibration and check. Default: loaded again from where they came.
         overwrite: Whether files that lie there may be replaced.
 
@@ -59,144 +97,132 @@ def export_tflite(
         A report per file, in the order of `quantize`.
 
     Raises:
-        InvalidValue: an unknown precision, or a layer or activation that TFLite cannot hold.
-        OutputExists: a file lies there already, or `directory` is a file.
-        ParityError: a file differs from the Keras model by more than its precision explains. It is not published; the
-            files that passed are.
+        InvalidValue: a value is out of range, or a layer or activation that TFLite cannot hold; nothing is written.
+        OutputExists: a file lies there already, or `directory` is a file; nothing is written.
+        ParityError: a file loses more than `max_drop`. It is not published; the files that passed are.
     """
     run, directory = as_run(run), Path(directory)
-    paths = plan_files(run, directory, quantize=quantize, overwrite=overwrite)
-    data = run.load_data() if data is None else data
-    reference = Reference(run, data)
+    paths = check_request(
+        run,
+        directory,
+        quantize=quantize,
+        batch_size=batch_size,
+        output=output,
+        mediapipe=mediapipe,
+        c_array=c_array,
+        calibration=calibration,
+        max_drop=max_drop,
+        overwrite=overwrite,
+    )
     card = run.card
-    float_content = convert(fold(run.load_model()), input_name(card.feature_shape))
+    data = run.load_data() if data is None else data
+    reference = Reference(run, data, max_drop=max_drop)
+    float_content = convert(
+        fold(run.load_model()),
+        input_name(card.feature_shape),
+        batch_size=batch_size,
+        output=output,
+        image_shape=card.feature_shape if mediapipe else None,
+    )
+    shape = read_contents(float_content).source.shape[1:]
+    examples = calibration_examples(data.train) if calibration is None else np.asarray(calibration, np.float32)
+    examples = as_input(examples, shape)
     reports, withheld = [], []
     for precision, path in paths.items():
-        content = float_content
-        if precision == "int8":
-            content = quantize_int8(float_content, calibration_examples(data.train))
-        _check_types(content, precision)
+        content = quantize_content(
+            float_content, precision, examples=examples, input_range=card.feature_range, per_tensor=per_tensor
+        )
+        contents = read_contents(content)
+        check_stored(contents, precision)
         try:
             with appearing(path) as temporary:
-                temporary.write_bytes(content)
-                attach(temporary, card)
-                reports.append(reference.compare(open_artefact(temporary), published_as=path))
+                temporary.write_bytes(with_metadata(content, contents, card, author=author, version=version))
+                latency = measure_latency(temporary, data.test.features)
+                reports.append(reference.compare(open_artefact(temporary), published_as=path, latency=latency))
         except ParityError as error:
             withheld.append(error)
+            continue
+        if c_array:
+            write_c_array(path)
+    if reports:
+        write_report(directory, reports)
     if withheld:
         raise withheld[0]
     return reports
 
 
-def plan_files(run: Run, directory: Path, *, quantize: Sequence[str], overwrite: bool) -> dict[str, Path]:
-    """The file of each precision in `directory`; raises what `export_tflite` raises for wrong requests."""
+def check_request(
+    run: Run,
+    directory: Path,
+    *,
+    quantize: Sequence[str] = DEFAULT_PRECISIONS,
+    batch_size: int | None = 1,
+    output: str = "probabilities",
+    mediapipe: bool = False,
+    c_array: bool = False,
+    calibration: np.ndarray | None = None,
+    max_drop: float = MAX_DROP,
+    overwrite: bool = False,
+    **_: object,
+) -> dict[str, Path]:
+    """The file of each precision; raises what `export_tflite` raises before it writes anything."""
     check_precisions(quantize)
-    paths = {precision: directory / f"{run.card.dataset}_{precision}.tflite" for precision in quantize}
-    if directory.is_file():
-        raise OutputExists(f"`{directory}` is a file; TFLite files need a folder.")
-    for path in paths.values():
-        if path.exists() and not overwrite:
-            raise OutputExists(
-                f"`{path}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
-            )
+    if batch_size is not None and batch_size < 1:
+        raise InvalidValue(f"`batch_size` is a whole number of at least 1, or None (`dynamic`); got {batch_size}.")
+    if output not in OUTPUTS:
+        raise InvalidValue(f"There is no output `{output}`.{nearest(output, OUTPUTS)} There are {', '.join(OUTPUTS)}.")
+    if not 0 <= max_drop <= 1:
+        raise InvalidValue(f"`max_drop` is a share of the test examples, from 0 to 1; got {max_drop}.")
+    if calibration is not None:
+        _check_calibration(np.asarray(calibration), run.card.feature_shape)
+    if mediapipe:
+        _check_mediapipe(run.card, quantize, batch_size, output)
+    variant = "_mediapipe" if mediapipe else ""
+    stem = f"{run.card.dataset}_{{}}{variant}.tflite"
+    paths = {precision: directory / stem.format(precision.replace("-", "_")) for precision in quantize}
+    _check_free(
+        [file for path in paths.values() for file in (path, *(c_array_paths(path) if c_array else ()))], overwrite
+    )
     return paths
 
 
-def check_precisions(quantize: Sequence[str]) -> None:
-    """Raises `InvalidValue` for an empty list of precisions and for one that does not exist."""
-    if not quantize:
-        raise InvalidValue(f"`quantize` needs at least one precision; there are {', '.join(PRECISIONS)}.")
-    for precision in quantize:
-        if precision not in PRECISIONS:
-            raise InvalidValue(
-                f"There is no precision `{precision}`.{nearest(precision, PRECISIONS)} There are "
-                f"{', '.join(PRECISIONS)}."
+def _check_free(files: Sequence[Path], overwrite: bool) -> None:
+    directory = files[0].parent
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise OutputExists(f"`{existing}` is a file; TFLite files need a folder.")
+    if not os.access(existing, os.W_OK):
+        raise InvalidValue(f"`{existing}` cannot be written; choose another folder for TFLite files.")
+    for file in files:
+        if file.exists() and not overwrite:
+            raise OutputExists(
+                f"`{file}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
             )
 
 
-def convert(layers: Sequence[FoldedLayer], name: str) -> bytes:
-    """The dense layers and a softmax as a float32 TFLite flatbuffer with a batch of 1.
-
-    TFLite's built-in operations only: a network that would need TensorFlow's own ones does not run on a phone.
-
-    Args:
-        layers: What `fold` returns.
-        name: Name of the input.
-
-    Raises:
-        InvalidValue: an activation has no TFLite operation.
-    """
-    import tensorflow as tf
-
-    spec = tf.TensorSpec((1, len(layers[0].kernel)), tf.float32, name=name)
-
-    @tf.function(input_signature=[spec])
-    def serve(features: Any) -> dict[str, Any]:
-        x = features
-        for layer in layers:
-            x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
-        return {"probabilities": tf.nn.softmax(x)}
-
-    module = tf.Module()
-    module.serve = serve
-    with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: serve})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
-        try:
-            return bytes(converter.convert())
-        except Exception as error:  # the converter has an exception class of its own, in a private module
-            used = sorted({layer.activation.__name__ for layer in layers[:-1]})
-            raise InvalidValue(f"TFLite has no operations for the activations {', '.join(used)}: {error}") from error
+def _check_mediapipe(card: Card, quantize: Sequence[str], batch_size: int | None, output: str) -> None:
+    shape = card.feature_shape
+    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+    if not is_image or card.feature_range is None:
+        raise InvalidValue(
+            f"MediaPipe's ImageClassifier takes images of pixels; an example of `{card.dataset}` has the shape {shape}"
+            f"{' of measured values' if is_image else ''}. Leave out `--mediapipe`."
+        )
+    if batch_size != 1 or output != "probabilities":
+        raise InvalidValue(
+            "MediaPipe's ImageClassifier takes one image at a time and wants probabilities; leave out `--mediapipe`, "
+            f"or the batch of {batch_size or 'any size'} and the output {output}."
+        )
+    if "int8" in quantize:
+        floats = ",".join(name for name, precision in PRECISIONS.items() if precision.values == "float32")
+        raise InvalidValue(
+            f"MediaPipe's ImageClassifier does not take the int8 input of `int8`; choose of `--quantize {floats}`."
+        )
 
 
-def quantize_int8(float_content: bytes, examples: np.ndarray) -> bytes:
-    """A float32 flatbuffer with all weights, activations, inputs and outputs as int8.
-
-    Args:
-        float_content: What `convert` returns.
-        examples: Raw features float32 `(examples, features)`, from which the ranges of the activations are read.
-    """
-    from litert_quantizer import Quantizer, recipe
-
-    quantizer = Quantizer(float_content, recipe.static_wi8_ai8())
-    name = _interpreter(float_content).get_signature_list()[SIGNATURE]["inputs"][0]
-    # Its progress bar, for a second's work, and a warning of the memory that looking at all tensors takes.
-    with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
-        ranges = quantizer.calibrate({SIGNATURE: [{name: example[np.newaxis]} for example in examples]})
-        result = quantizer.quantize(ranges, enable_progress_report=False)
-    return bytes(result.quantized_model)
-
-
-def calibration_examples(split: Split) -> np.ndarray:
-    """Up to 500 training examples, float32 `(examples, features)`, evenly from all classes, always the same."""
-    generator = np.random.default_rng(0)
-    classes = np.unique(split.labels)
-    per_class = -(-CALIBRATION_EXAMPLES // len(classes))
-    chosen = [generator.permutation(np.flatnonzero(split.labels == label))[:per_class] for label in classes]
-    features: np.ndarray = split.features[np.concatenate(chosen)].astype(np.float32)
-    return features.reshape(len(features), -1)
-
-
-def attach(path: Path, card: Card) -> None:
-    """Appends class names and card to a TFLite file as a zip archive, which TFLite readers pass over.
-
-    Source: TensorFlow Lite Metadata, "associated files".
-    """
-    with zipfile.ZipFile(path, "a") as archive:
-        archive.writestr(LABELS_NAME, card.labels_text())
-        archive.writestr(CARD_NAME, card.to_json())
-
-
-def _check_types(content: bytes, precision: str) -> None:
-    """Raises `RuntimeError` where the file's inputs and outputs are not of the type asked for."""
-    interpreter = _interpreter(content)
-    for tensor in (*interpreter.get_input_details(), *interpreter.get_output_details()):
-        if np.dtype(tensor["dtype"]).name != precision:
-            raise RuntimeError(f"The converter made `{tensor['name']}` {np.dtype(tensor['dtype'])}, not {precision}.")
-
-
-def _interpreter(content: bytes) -> Any:
-    from ai_edge_litert.interpreter import Interpreter
-
-    return Interpreter(model_content=content)
+def _check_calibration(examples: np.ndarray, feature_shape: tuple[int, ...]) -> None:
+    wanted = f"(examples, {', '.join(map(str, feature_shape))})"
+    if not examples.ndim or not len(examples) or examples[0].size != np.prod(feature_shape):
+        raise InvalidValue(f"Calibration needs raw examples, an array of the shape {wanted}; got {examples.shape}.")
+    if examples.dtype.kind not in "fiub" or not np.isfinite(examples).all():
+        raise InvalidValue("Calibration needs finite numbers; got NaN, an infinity or something else than numbers.")

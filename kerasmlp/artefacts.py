@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 BATCH_SIZE = 1024  # examples per call where the format takes any number of them
 SAVED_MODEL_NAME = "saved_model.pb"
-TFLITE_IDENTIFIER = b"TFL3"
 
 
 @dataclass(frozen=True)
@@ -32,11 +31,12 @@ class Artefact:
     Attributes:
         path: The file or folder.
         format: `keras`, `saved_model` or `tflite`.
-        precision: dtype of its input: `float32`, or `int8` where it computes in whole numbers throughout.
+        precision: `float32`, or for TFLite another of `kerasmlp.export.quantizing.PRECISIONS`.
         feature_shape: Shape of one raw example.
         num_classes: Number of probabilities per example.
         card: What it says of itself; None where it carries no card.
         run_batch: Computes float32 probabilities `(batch, num_classes)` from raw features `(batch, *feature_shape)`.
+        has_probabilities: False where it answers the class alone, which then has probability 1.
     """
 
     path: Path
@@ -46,6 +46,7 @@ class Artefact:
     num_classes: int
     card: Card | None
     run_batch: Callable[[np.ndarray], np.ndarray]
+    has_probabilities: bool = True
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -177,59 +178,46 @@ def _open_saved_model(path: Path) -> Artefact:
 
 
 def _open_tflite(path: Path) -> Artefact:
-    from ai_edge_litert.interpreter import Interpreter
+    from kerasmlp.tflite_file import Runtime, as_input, read_contents
 
     content = path.read_bytes()
-    if content[4:8] != TFLITE_IDENTIFIER:
-        raise InvalidValue(f"`{path}` is no TFLite file: it lacks the mark {TFLITE_IDENTIFIER.decode()} at byte 4.")
     try:
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
-    except (ValueError, RuntimeError) as error:
-        raise InvalidValue(f"`{path}` is a damaged TFLite file: {str(error).splitlines()[0]}") from error
-    inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
-    if len(inputs) != 1 or len(outputs) != 1 or len(outputs[0]["shape"]) != 2:
+        contents = read_contents(content)
+        runtime = Runtime(content, contents)
+    except InvalidValue as error:
+        raise InvalidValue(f"`{path}` {error}.") from error
+    card = _read_tflite_card(path)
+    shape, answers = contents.source.shape[1:], contents.target.name
+    num_classes = len(card.class_names) if card else contents.target.shape[-1]
+    if len(contents.target.shape) != (1 if answers == "class_id" else 2) or (answers == "class_id" and not card):
         raise InvalidValue(
-            f"`{path}` has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each."
+            f"`{path}` answers `{answers}` of shape {contents.target.shape}; probabilities of classes were expected."
         )
-    (source,), (target,) = inputs, outputs
 
     def run_batch(features: np.ndarray) -> np.ndarray:
-        quantized = quantize(features.reshape(len(features), *source["shape"][1:]), source)
-        probabilities = np.empty((len(features), target["shape"][-1]), np.float32)
-        for row, example in enumerate(quantized):
-            interpreter.set_tensor(source["index"], example[np.newaxis])
-            interpreter.invoke()
-            probabilities[row] = dequantize(interpreter.get_tensor(target["index"]), target)[0]
-        return probabilities
+        values = runtime.answers(as_input(features, shape))
+        if answers == "class_id":
+            certain: np.ndarray = np.eye(num_classes, dtype=np.float32)[values.astype(int)]
+            return certain
+        return softmax(values) if answers == "logits" else values
 
-    card = _read_tflite_card(path)
-    feature_shape = card.feature_shape if card else tuple(int(axis) for axis in source["shape"][1:])
-    precision = np.dtype(source["dtype"]).name
-    return Artefact(path, "tflite", precision, feature_shape, int(target["shape"][-1]), card, run_batch)
-
-
-def quantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """Raw values in the dtype of a TFLite tensor: `round(value / scale) + zero_point`, within the dtype's range.
-
-    Source: the TFLite 8-bit quantization specification, real_value = (int8_value - zero_point) * scale.
-    """
-    dtype = np.dtype(tensor["dtype"])
-    if dtype.kind == "f":
-        return values.astype(dtype)
-    scale, zero_point = tensor["quantization"]
-    limits = np.iinfo(dtype)
-    whole: np.ndarray = np.clip(np.round(values / scale) + zero_point, limits.min, limits.max)
-    return whole.astype(dtype)
+    return Artefact(
+        path,
+        "tflite",
+        contents.precision,
+        card.feature_shape if card else shape,
+        num_classes,
+        card,
+        run_batch,
+        has_probabilities=answers != "class_id",
+    )
 
 
-def dequantize(values: np.ndarray, tensor: dict[str, Any]) -> np.ndarray:
-    """The real values float32 that a TFLite tensor stands for: `(value - zero_point) * scale`."""
-    if values.dtype.kind == "f":
-        return values.astype(np.float32)
-    scale, zero_point = tensor["quantization"]
-    real: np.ndarray = (values.astype(np.float32) - zero_point) * np.float32(scale)
-    return real
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Probabilities `(batch, classes)` of logits of the same shape."""
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def _read_tflite_card(path: Path) -> Card | None:

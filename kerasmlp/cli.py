@@ -152,14 +152,32 @@ def build_parser() -> argparse.ArgumentParser:
     command = add(
         "export",
         "write a run as SavedModel and TFLite, each checked against the Keras model on the whole test set",
-        "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8",
+        "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
     )
     command.add_argument("run", metavar="RUN", help="a run directory")
     command.add_argument("--saved-model", metavar="DIR", help="folder of numbered versions for TF Serving")
-    command.add_argument("--tflite", metavar="DIR", help="folder for TFLite files")
-    command.add_argument(
-        "--quantize", type=_words, metavar="P,P,...", help="precisions of the TFLite files: float32, int8 (both)"
+    command.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
+    tflite = command.add_argument_group("TFLite")
+    tflite.add_argument(
+        "--quantize",
+        type=_words,
+        metavar="P,P,...",
+        help="precisions: float32; float16, half the size; int8-dynamic, a quarter, still takes floats; int8, the same "
+        "in whole numbers throughout; int4, an eighth (float32,int8)",
     )
+    tflite.add_argument("--batch", default="1", metavar="N", help="examples at a time, or `dynamic` for any number (1)")
+    tflite.add_argument("--output", default="probabilities", help="probabilities, logits or class_id (probabilities)")
+    tflite.add_argument(
+        "--max-drop", type=float, default=0.005, metavar="S", help="accuracy that a file may lose at most (0.005)"
+    )
+    tflite.add_argument("--calibration", metavar="FILE", help="raw examples for int8: CSV or npz (500 of training)")
+    tflite.add_argument(
+        "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
+    )
+    tflite.add_argument("--c-array", action="store_true", help="also write each file as C: NAME.h and NAME.c")
+    tflite.add_argument("--mediapipe", action="store_true", help="files for MediaPipe's ImageClassifier; not for int8")
+    tflite.add_argument("--author", metavar="TEXT", help="who made it, in the metadata (kerasmlp and its version)")
+    tflite.add_argument("--model-version", default="1", metavar="TEXT", help="its version, in the metadata (1)")
     command.add_argument("--overwrite", action="store_true", help="replace TFLite files that lie there")
     _add_seed(command)
 

@@ -1,4 +1,4 @@
-"""Pictures of a run: training curves and the confusion matrix of the test."""
+"""Pictures of a run: training curves, the confusion matrix of the test, a search's trials, and files by size."""
 
 from __future__ import annotations
 
@@ -145,6 +145,38 @@ def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> l
         score = record["val_accuracy"]
         heights.append(low - 2 * step if score is None else score if score >= low else low - step)
     return heights
+
+
+def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
+    """Writes a PNG of size against accuracy, a point per file, with the Keras model's accuracy as a line.
+
+    Args:
+        reports: What `ArtefactReport.to_dict` gives of each file.
+        path: Where to write the picture.
+        title: What the files are.
+    """
+    figure = _figure(7.0, 4.2)
+    axes = figure.add_subplot()
+    levels = sorted({report["keras_accuracy"] for report in reports})
+    for level in levels:
+        axes.axhline(100 * level, color=MUTED, linewidth=1, linestyle=":", label="Keras model")
+    for report in reports:
+        kilobytes, accuracy = report["size_bytes"] / 1000, 100 * report["accuracy"]
+        axes.plot(kilobytes, accuracy, "o", color=TRAINING_COLOR, markersize=7)
+        label = report["precision"] + (", MediaPipe" if report["path"].endswith("_mediapipe.tflite") else "")
+        if report.get("latency_p50_us") is not None:
+            label += f"\n{report['latency_p50_us']:.1f} µs"
+        axes.annotate(label, (kilobytes, accuracy), xytext=(7, 5), textcoords="offset points", fontsize=9)
+    # Half a point at least, so that a difference of a single example does not look like a gulf.
+    values = [100 * report["accuracy"] for report in reports] + [100 * level for level in levels]
+    middle, half = (max(values) + min(values)) / 2, max(0.25, 0.7 * (max(values) - min(values)))
+    axes.set(xlabel="size (kB)", ylabel="test accuracy (%)", ylim=(middle - half, middle + half), title=title)
+    axes.set_xlim(0, 1.25 * max(report["size_bytes"] for report in reports) / 1000)
+    axes.grid(color="#e6e6e6", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(*[part[:1] for part in axes.get_legend_handles_labels()], frameon=False, loc="lower right")
+    _save(figure, path)
 
 
 def _marker(record: Mapping[str, Any], low: float) -> dict[str, Any]:

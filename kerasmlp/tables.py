@@ -38,21 +38,22 @@ def show_run(run: Run) -> None:
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
     """Prints a row per artefact, beside the Keras model that it came from."""
     keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
-    rows = [(*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "")]
-    rows += [
-        (
-            report.path,
-            report.format,
-            report.precision,
-            format_bytes(report.size_bytes),
-            f"{report.accuracy:.2%}",
-            f"{report.agreement:.2%}",
-            f"{report.max_abs_diff:.1e}",
-        )
-        for report in reports
-    ]
-    columns = ("artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference")
+    timed = any(report.latency_p50_us is not None for report in reports)
+    rows = [[*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "", *(["", ""] if timed else [])]]
+    for report in reports:
+        row = [report.path, report.format, report.precision, format_bytes(report.size_bytes)]
+        row += [f"{report.accuracy:.2%}", f"{report.agreement:.2%}"]
+        row += ["" if report.max_abs_diff is None else f"{report.max_abs_diff:.1e}"]
+        rows.append([*row, *(_speed(report) if timed else ())])
+    columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference"]
+    columns += ["us (99 %)", "examples/s"] if timed else []
     results_console().print(make_table(columns, rows))
+
+
+def _speed(report: ArtefactReport) -> tuple[str, str]:
+    if report.latency_p50_us is None:
+        return "", ""
+    return f"{report.latency_p50_us:.1f} ({report.latency_p99_us:.1f})", f"{report.examples_per_s:,.0f}"
 
 
 def show_info(name: str, artefact: Artefact) -> None:

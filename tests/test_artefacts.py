@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from kerasmlp import open_artefact
-from kerasmlp.artefacts import dequantize, quantize
 from kerasmlp.card import Card
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, NotFound
@@ -72,14 +71,6 @@ def test_things_that_are_no_artefact_are_refused(digits_run: Run, tmp_path: Path
     (broken / "saved_model.pb").write_bytes(b"\x00broken")
     with pytest.raises(InvalidValue, match="cannot be loaded as a SavedModel"):
         open_artefact(broken.parent)
-
-
-def test_quantisation_rounds_and_stays_within_its_type() -> None:
-    tensor = {"dtype": np.int8, "quantization": (0.5, -10)}
-    values = np.array([0.0, 0.5, 0.74, 68.5, 1000.0, -1000.0], np.float32)
-    quantized = quantize(values, tensor)
-    assert quantized.tolist() == [-10, -9, -9, 127, 127, -128]
-    assert dequantize(quantized, tensor)[:4].tolist() == [0.0, 0.5, 0.5, 68.5]
 
 
 def test_a_card_survives_json_and_refuses_other_json(digits_run: Run) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
-import zipfile
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,6 @@ from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import ParityError, export_saved_model, export_tflite, verify
 from kerasmlp.export.folding import FoldedLayer, fold
-from kerasmlp.export.tflite import calibration_examples, convert
 from kerasmlp.runs import Run
 
 
@@ -100,46 +97,6 @@ def test_versions_are_numbered_and_older_ones_stay(digits_run: Run, digits: Data
     assert open_artefact(base).path == base / "10"
 
 
-def test_tflite_files_hold_dense_layers_and_a_softmax_only(digits_run: Run, digits: Data, tmp_path: Path) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
-    reports = export_tflite(digits_run, tmp_path, data=digits)
-    assert [report.precision for report in reports] == ["float32", "int8"]
-    for report in reports:
-        interpreter = Interpreter(model_path=report.path, experimental_delegates=[])
-        operations = [operation["op_name"] for operation in interpreter._get_ops_details()]
-        assert [name for name in operations if name != "DELEGATE"] == ["FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"]
-        assert interpreter.get_signature_list() == {
-            "serving_default": {"inputs": ["image"], "outputs": ["probabilities"]}
-        }
-        for tensor in (*interpreter.get_input_details(), *interpreter.get_output_details()):
-            assert np.dtype(tensor["dtype"]).name == report.precision
-    assert reports[0].agreement == 1
-    assert reports[0].max_abs_diff <= 1e-5
-    assert reports[1].agreement >= 0.99
-    assert reports[1].size_bytes < reports[0].size_bytes
-
-
-def test_labels_and_card_can_be_unzipped_from_a_tflite_file(digits_run: Run, digits: Data, tmp_path: Path) -> None:
-    (report,) = export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
-    with zipfile.ZipFile(report.path) as archive:
-        assert archive.read("labels.txt").decode().split() == list(digits.class_names)
-    assert open_artefact(report.path).card == digits_run.card
-    if shutil.which("unzip"):
-        shown = subprocess.run(["unzip", "-p", report.path, "labels.txt"], capture_output=True, check=True)
-        assert shown.stdout.decode().split() == list(digits.class_names)
-
-
-def test_calibration_draws_evenly_from_all_classes_of_training(digits: Data) -> None:
-    examples = calibration_examples(digits.train)
-    assert examples.shape == (500, 64)
-    rows = {
-        features.tobytes(): label for features, label in zip(digits.train.features, digits.train.labels, strict=True)
-    }
-    labels = [rows[example.astype(np.uint8).tobytes()] for example in examples]
-    assert np.bincount(labels).tolist() == [50] * 10
-
-
 def test_an_artefact_that_differs_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,7 +111,7 @@ def test_an_artefact_that_differs_is_not_published(
         "kerasmlp.export.tflite.fold",
         lambda model: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
     )
-    with pytest.raises(ParityError, match="at least 99% was expected"):
+    with pytest.raises(ParityError, match="loses more than 0.50% and is not published"):
         export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
     assert not list(tmp_path.iterdir())
 
@@ -163,7 +120,10 @@ def test_verify_reports_each_artefact_and_notices_another_network(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
     reports = export_tflite(digits_run, tmp_path, data=digits)
-    assert verify(digits_run.path, [report.path for report in reports]) == reports
+    expected = [
+        dataclasses.replace(report, latency_p50_us=None, latency_p99_us=None, examples_per_s=None) for report in reports
+    ]
+    assert verify(digits_run.path, [report.path for report in reports]) == expected
     from kerasmlp import train
 
     model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
@@ -189,29 +149,6 @@ def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, 
         export_tflite(digits_run, tmp_path, data=digits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_int8.tflite", "file"]
     assert len(export_tflite(digits_run, tmp_path, data=digits, overwrite=True)) == 2
-
-
-def test_an_activation_without_a_tflite_operation_is_named() -> None:
-    import tensorflow as tf
-
-    def incomplete_gamma(x: Any) -> Any:
-        return tf.math.igammac(tf.abs(x), 1.0)
-
-    layers = [FoldedLayer(np.ones((2, 2), np.float32), np.ones(2, np.float32), incomplete_gamma)] * 2
-    with pytest.raises(InvalidValue, match="no operations for the activations incomplete_gamma"):
-        convert(layers, "features")
-
-
-@pytest.mark.parametrize("activation", ["elu", "leaky_relu", "gelu", "silu", "tanh", "softplus", "selu", "mish"])
-def test_any_activation_of_keras_computes_the_same_in_tflite(activation: str) -> None:
-    from ai_edge_litert.interpreter import Interpreter
-
-    model = build_mlp([5, 7, 3], activation=activation, seed=0)
-    interpreter = Interpreter(model_content=convert(fold(model), "features"))
-    run = interpreter.get_signature_runner()
-    for example in np.random.default_rng(0).normal(0, 2, (20, 1, 5)).astype(np.float32):
-        expected = keras.ops.softmax(model(example))
-        np.testing.assert_allclose(run(features=example)["probabilities"], expected, atol=1e-6)  # float32
 
 
 @pytest.mark.parametrize("kind", ["saved_model", "tflite"])

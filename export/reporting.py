@@ -1,0 +1,36 @@
+"""`write_report`: what is known of a folder's TFLite files, as JSON and as a picture of size against accuracy."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.files import write_json
+from kerasmlp.plots import plot_sizes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kerasmlp.export.parity import ArtefactReport
+
+REPORT_NAME, PICTURE_NAME = "report.json", "report.png"
+
+
+def write_report(directory: Path, reports: Sequence[ArtefactReport]) -> None:
+    """Writes `report.json` and `report.png` to `directory`.
+
+    Reports of earlier exports stay in both as long as their files do.
+    """
+    rows = {row["path"]: row for row in [*_earlier(directory / REPORT_NAME), *(r.to_dict() for r in reports)]}
+    kept = [row for path, row in rows.items() if Path(path).is_file()]
+    write_json(directory / REPORT_NAME, {"artefacts": kept})
+    plot_sizes(kept, directory / PICTURE_NAME, title=f"{Path(reports[0].path).parent.name}: size against accuracy")
+
+
+def _earlier(path: Path) -> list[dict[str, Any]]:
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["artefacts"]
+        return [row for row in rows if {"path", "precision", "size_bytes", "accuracy", "keras_accuracy"} <= row.keys()]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return []  # none, or none of ours: this export's reports replace it

@@ -1,0 +1,257 @@
+"""Claim: TFLite files are a fraction of what stock Keras exports, in bytes and in time for an example, and as accurate.
+
+Per network, MNIST is trained once, and its run exported in every precision, by stock `model.export(format="litert")`,
+and to ONNX (the same folded layers; float32 and ONNX Runtime's dynamic int8). Then, in five rounds, each file in turn
+computes 1,000 single examples on one thread, after a warm-up; handing an example over and reading the answer is counted
+for ONNX Runtime, whose Python interface does not part them, and not for LiteRT. Reported: bytes, median time and its
+ratio to the stock file's in the same round (medians, least to most), accuracy on all 10,000 test examples, and top
+classes that differ from the Keras model's. A file of ours below its bar of accuracy fails the benchmark.
+
+    pip install onnx onnxruntime
+    python tests/benchmarks/bench_tflite.py --data mnist.npz --json tflite.json
+
+Machine and versions are in the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import kerasmlp
+from kerasmlp.export import export_tflite
+from kerasmlp.export.folding import FoldedLayer, fold
+from kerasmlp.export.quantizing import PRECISIONS
+from kerasmlp.runs import Run
+from kerasmlp.tflite_file import as_input, read_contents
+from tests.benchmarks.machine import describe_machine
+
+PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "onnxruntime", "numpy")
+NETWORKS = ((784, 128, 64, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
+STOCK = "Keras, model.export"
+LEAST_ACCURACY = 0.98
+# Accuracy that a precision may lose at most.
+BARS = {"float32": 0.0, "float16": 0.0005, "int8-dynamic": 0.0015, "int8": 0.0015, "int4": 0.004}
+INVOCATIONS = 1000
+
+
+class Peer:
+    """A file: what it weighs, how it computes one example, and its answers over the test examples."""
+
+    def __init__(self, path: Path, prepare: Callable[[np.ndarray], Any], run: Callable[[Any], Any]) -> None:
+        """`prepare` makes of a raw example what `run` computes with, which answers probabilities or logits."""
+        self.size_bytes = path.stat().st_size
+        self.prepare, self.run = prepare, run
+
+    def classes(self, features: np.ndarray) -> np.ndarray:
+        """The top class of each example."""
+        return np.array([int(np.argmax(self.run(self.prepare(example[np.newaxis])))) for example in features])
+
+    def median_us(self, features: np.ndarray) -> float:
+        """Median time of one example."""
+        examples = [self.prepare(example[np.newaxis]) for example in features[:100]]
+        times = []
+        for i in range(-200, INVOCATIONS):
+            example = examples[i % len(examples)]
+            elapsed = self.time(example)
+            if i >= 0:
+                times.append(elapsed)
+        return statistics.median(times) / 1000
+
+    def time(self, example: Any) -> int:
+        """Nanoseconds of one run."""
+        began = time.perf_counter_ns()
+        self.run(example)
+        return time.perf_counter_ns() - began
+
+
+class LiteRT(Peer):
+    """A TFLite file in LiteRT's interpreter, on one thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Loads it."""
+        from ai_edge_litert.interpreter import Interpreter
+
+        content = path.read_bytes()
+        source = read_contents(content).source
+        interpreter = Interpreter(model_content=content, num_threads=1)
+        interpreter.allocate_tensors()
+        (taken,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
+
+        def run(example: np.ndarray) -> Any:
+            interpreter.set_tensor(taken["index"], example)
+            interpreter.invoke()
+            return interpreter.get_tensor(answered["index"])
+
+        self._interpreter, self._index = interpreter, taken["index"]
+        super().__init__(path, lambda example: source.quantize(as_input(example, source.shape[1:])), run)
+
+    def time(self, example: Any) -> int:
+        """Nanoseconds of one `invoke`."""
+        self._interpreter.set_tensor(self._index, example)
+        began = time.perf_counter_ns()
+        self._interpreter.invoke()
+        return time.perf_counter_ns() - began
+
+
+def onnx(path: Path) -> Peer:
+    """An ONNX file in ONNX Runtime, on one thread."""
+    import onnxruntime  # type: ignore[import-not-found, unused-ignore]
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return Peer(
+        path,
+        lambda example: {"features": example.reshape(1, -1).astype(np.float32)},
+        lambda example: session.run(None, example)[0],
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures each network, prints a table for it, and writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
+    parser.add_argument("--epochs", type=int, default=20)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    if not options.data:
+        parser.error("no MNIST: pass `--data mnist.npz` or set KERASMLP_MNIST")
+    data = kerasmlp.load_data(options.data)
+    results: dict[str, Any] = {"machine": describe_machine(*PACKAGES), "rounds": options.rounds, "networks": []}
+    failures = []
+    for sizes in NETWORKS:
+        with tempfile.TemporaryDirectory() as folder:
+            result = _measure(sizes, data, Path(folder), options)
+        results["networks"].append(result)
+        _print(result)
+        failures += _failures(result)
+        if options.json:
+            options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    model = kerasmlp.build_mlp(
+        sizes, input_shape=data.feature_shape, preprocessing=data.preprocessing(), dropout=0.2, seed=0
+    )
+    run = kerasmlp.train(
+        model, data, epochs=options.epochs, batch_size=64, schedule="cosine", seed=0, out=folder / "run"
+    )
+    peers = _peers(run, folder, data)
+    expected = kerasmlp.open_artefact(run.path).probabilities(data.test.features).argmax(axis=1)
+    rows: dict[str, Any] = {}
+    for name, peer in peers.items():
+        classes = peer.classes(data.test.features)
+        rows[name] = {
+            "name": name,
+            "size_bytes": peer.size_bytes,
+            "accuracy": float((classes == data.test.labels).mean()),
+            "other_top_class": int((classes != expected).sum()),
+            "round_us": [],
+        }
+    for number in range(options.rounds):
+        for name in peers if number % 2 == 0 else reversed(peers):
+            rows[name]["round_us"].append(peers[name].median_us(data.test.features))
+    stock = rows[STOCK]
+    for row in rows.values():
+        row["median_us"] = statistics.median(row["round_us"])
+        row["size_times_stock"] = row["size_bytes"] / stock["size_bytes"]
+        ratios = [ours / theirs for ours, theirs in zip(row["round_us"], stock["round_us"], strict=True)]
+        row["time_times_stock"] = {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)}
+    keras_accuracy = float((expected == data.test.labels).mean())
+    return {"sizes": sizes, "keras_accuracy": keras_accuracy, "rows": list(rows.values())}
+
+
+def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
+    model = run.load_model()
+    model.export(str(folder / "stock.tflite"), format="litert", verbose=False)
+    reports = export_tflite(run, folder / "ours", quantize=list(PRECISIONS), data=data, max_drop=1.0)
+    peers: dict[str, Peer] = {STOCK: LiteRT(folder / "stock.tflite")}
+    peers |= {f"kerasmlp, {report.precision}": LiteRT(Path(report.path)) for report in reports}
+    try:
+        _write_onnx(fold(model), folder)
+    except ImportError:
+        print("onnx and onnxruntime are not installed; their rows are missing.")
+        return peers
+    return peers | {
+        "ONNX Runtime, float32": onnx(folder / "float32.onnx"),
+        "ONNX Runtime, dynamic int8": onnx(folder / "int8.onnx"),
+    }
+
+
+def _write_onnx(layers: list[FoldedLayer], folder: Path) -> None:
+    """The layers as ONNX, float32 and with dynamic int8."""
+    import onnx as format_of_onnx  # type: ignore[import-not-found, unused-ignore]
+    from onnx import helper, numpy_helper  # type: ignore[import-not-found, unused-ignore]
+    from onnxruntime.quantization import (  # type: ignore[import-not-found, unused-ignore]
+        QuantType,
+        quantize_dynamic,
+    )
+
+    nodes, weights, name = [], [], "features"
+    for i, layer in enumerate(layers):
+        weights += [numpy_helper.from_array(layer.kernel, f"w{i}"), numpy_helper.from_array(layer.bias, f"b{i}")]
+        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
+        last = i == len(layers) - 1
+        name = "probabilities" if last else f"a{i}"
+        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{i}"], [name]))
+    kind = format_of_onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes,
+        "mlp",
+        [helper.make_tensor_value_info("features", kind, [1, len(layers[0].kernel)])],
+        [helper.make_tensor_value_info("probabilities", kind, [1, len(layers[-1].bias)])],
+        weights,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
+    format_of_onnx.checker.check_model(model)
+    format_of_onnx.save(model, folder / "float32.onnx")
+    quantize_dynamic(folder / "float32.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
+
+
+def _failures(result: dict[str, Any]) -> list[str]:
+    failures = []
+    if result["keras_accuracy"] < LEAST_ACCURACY:
+        failures.append(f"{result['sizes']}: the Keras model is right in {result['keras_accuracy']:.2%} only")
+    for row in result["rows"]:
+        precision = row["name"].removeprefix("kerasmlp, ")
+        if precision in BARS and result["keras_accuracy"] - row["accuracy"] > BARS[precision] + 1e-9:
+            failures.append(f"{result['sizes']}, {precision}: right in {row['accuracy']:.2%} only")
+        if precision == "float32" and row["other_top_class"]:
+            failures.append(f"{result['sizes']}, float32: {row['other_top_class']} other top classes")
+    return failures
+
+
+def _print(result: dict[str, Any]) -> None:
+    print(f"\n{','.join(map(str, result['sizes']))}; the Keras model is right in {result['keras_accuracy']:.2%}")
+    print(f"{'':<28}{'bytes':>12}{'x stock':>9}{'us':>8}{'x stock':>9}{'spread':>13}{'accuracy':>10}{'other':>7}")
+    for row in result["rows"]:
+        ratio = row["time_times_stock"]
+        print(
+            f"{row['name']:<28}{row['size_bytes']:>12,}{row['size_times_stock']:>9.3f}{row['median_us']:>8.1f}"
+            f"{ratio['median']:>9.2f}{ratio['least']:>7.2f}-{ratio['most']:>5.2f}{row['accuracy']:>10.2%}"
+            f"{row['other_top_class']:>7}"
+        )
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
