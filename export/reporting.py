@@ -22,8 +22,9 @@ def write_report(directory: Path, reports: Sequence[ArtefactReport]) -> None:
 
     Reports of earlier exports stay in both as long as their files do.
     """
-    rows = {row["path"]: row for row in [*_earlier(directory / REPORT_NAME), *(r.to_dict() for r in reports)]}
-    kept = [row for path, row in rows.items() if Path(path).is_file()]
+    rows = [*_earlier(directory / REPORT_NAME), *(report.to_dict() for report in reports)]
+    newest = {Path(row["path"]).name: row for row in rows}
+    kept = [row for name, row in newest.items() if (directory / name).is_file()]
     write_json(directory / REPORT_NAME, {"artefacts": kept})
     plot_sizes(kept, directory / PICTURE_NAME, title=f"{Path(reports[0].path).parent.name}: size against accuracy")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import struct
 from dataclasses import dataclass, replace
 from typing import Any
@@ -105,28 +106,22 @@ def read_contents(content: bytes) -> Contents:
         raise InvalidValue(f"is a damaged TFLite file: {error}") from error
 
 
-class Runtime:
-    """Runs a TFLite file's network on one thread, with LiteRT."""
+class Interpreted:
+    """A network in LiteRT's interpreter, on one thread."""
 
-    def __init__(self, content: bytes, contents: Contents) -> None:
-        """Loads the network.
+    def __init__(self, content: bytes) -> None:
+        """Loads it.
 
         Raises:
-            InvalidValue: LiteRT cannot run it.
+            ValueError: the file is damaged.
+            RuntimeError: LiteRT cannot run it.
         """
         from ai_edge_litert.interpreter import Interpreter
 
-        self._contents = contents
-        try:
-            self._interpreter = Interpreter(model_content=content, num_threads=1)
-            self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
-            raise InvalidValue(f"is a damaged TFLite file: {str(error).splitlines()[0]}") from error
-        (self._source,), (self._target,) = (
-            self._interpreter.get_input_details(),
-            self._interpreter.get_output_details(),
-        )
-        self._batch_size = int(self._source["shape"][0])
+        self._interpreter = Interpreter(model_content=content, num_threads=1)
+        self._interpreter.allocate_tensors()
+        (self._source,) = self._interpreter.get_input_details()
+        (self._target,) = self._interpreter.get_output_details()
 
     def resize(self, batch_size: int) -> None:
         """Makes it take `batch_size` examples at a time.
@@ -134,24 +129,84 @@ class Runtime:
         Raises:
             RuntimeError: an operation of the network does not allow it.
         """
-        if batch_size == self._batch_size:
-            return
         self._interpreter.resize_tensor_input(self._source["index"], (batch_size, *self._source["shape"][1:]))
         self._interpreter.allocate_tensors()
-        self._batch_size = batch_size
 
-    def set_input(self, examples: np.ndarray) -> None:
+    def set_input(self, batch: np.ndarray) -> None:
         """Hands over a batch in the input's dtype and shape."""
-        self._interpreter.set_tensor(self._source["index"], examples)
+        self._interpreter.set_tensor(self._source["index"], batch)
 
     def invoke(self) -> None:
         """Computes."""
         self._interpreter.invoke()
 
-    def output(self) -> np.ndarray:
-        """What was computed, in the output's dtype."""
-        computed: np.ndarray = self._interpreter.get_tensor(self._target["index"])
-        return computed
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """What the network answers to a batch, both in its own dtypes."""
+        self.set_input(batch)
+        self.invoke()
+        answer: np.ndarray = self._interpreter.get_tensor(self._target["index"])
+        return answer
+
+
+class Compiled:
+    """A network in LiteRT's `CompiledModel`, which follows the interpreter, on one thread."""
+
+    def __init__(self, content: bytes, contents: Contents) -> None:
+        """Loads it.
+
+        Raises:
+            RuntimeError: LiteRT cannot run it.
+        """
+        from ai_edge_litert.compiled_model import CompiledModel
+        from ai_edge_litert.cpu_options import CpuOptions
+        from ai_edge_litert.hardware_accelerator import HardwareAccelerator
+        from ai_edge_litert.options import Options
+
+        options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=1))
+        self._model = CompiledModel.from_buffer(content, options=options)
+        self._contents = contents
+        self._batch_size = contents.source.shape[0]
+        if self._batch_size > 0:
+            self._make_buffers()
+
+    def resize(self, batch_size: int) -> None:
+        """Makes it take `batch_size` examples at a time."""
+        self._model.resize_input_tensor(0, (batch_size, *self._contents.source.shape[1:]))
+        self._batch_size = batch_size
+        self._make_buffers()
+
+    def run(self, batch: np.ndarray) -> np.ndarray:
+        """What the network answers to a batch, both in its own dtypes."""
+        target = self._contents.target
+        shape = (self._batch_size, *target.shape[1:])
+        self._inputs[0].write(batch)
+        self._model.run_by_index(0, self._inputs, self._outputs)
+        answer: np.ndarray = self._outputs[0].read(int(np.prod(shape)), np.dtype(target.dtype).type)
+        return answer.reshape(shape)
+
+    def _make_buffers(self) -> None:
+        self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+
+
+class Runtime:
+    """Answers of a TFLite file: by `CompiledModel`, or by the interpreter where that cannot run the file."""
+
+    def __init__(self, content: bytes, contents: Contents) -> None:
+        """Loads the network.
+
+        Raises:
+            InvalidValue: LiteRT cannot run it.
+        """
+        self._contents = contents
+        self._batch_size = contents.source.shape[0]
+        self._network: Interpreted | Compiled
+        try:
+            # It looks closer than `CompiledModel` at what may be damaged.
+            self._network = Interpreted(content)
+        except (ValueError, RuntimeError) as error:
+            raise InvalidValue(f"is a damaged TFLite file: {str(error).splitlines()[0]}") from error
+        with contextlib.suppress(RuntimeError, ValueError):
+            self._network = Compiled(content, contents)
 
     def answers(self, features: np.ndarray) -> np.ndarray:
         """The real values that the network answers, float32 `(examples, ...)`.
@@ -161,16 +216,17 @@ class Runtime:
         """
         source, target = self._contents.source, self._contents.target
         quantized = source.quantize(features)
-        if source.shape[0] < 0:
-            self.resize(len(quantized))
+        if source.shape[0] < 0 and len(quantized) != self._batch_size:
+            self._network.resize(len(quantized))
+            self._batch_size = len(quantized)
         size = self._batch_size
         answers = []
         for start in range(0, len(quantized), size):
             batch = quantized[start : start + size]
-            short = size - len(batch)
-            self.set_input(batch if not short else np.concatenate([batch, np.repeat(batch[-1:], short, axis=0)]))
-            self.invoke()
-            answers.append(self.output()[: len(batch)])
+            missing = size - len(batch)
+            if missing:
+                batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
+            answers.append(self._network.run(batch)[: size - missing])
         return target.dequantize(np.concatenate(answers))
 
 

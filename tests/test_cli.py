@@ -129,6 +129,14 @@ WRONG = [
     ("export absent", "no run directory `absent`"),
     ("export {run} --tflite out --quantize int3", "no precision `int3`"),
     ("export {run} --saved-model out --quantize int8", "`--quantize` is for TFLite files"),
+    ("export {run} --saved-model out --mediapipe", "`--mediapipe` is for TFLite files"),
+    ("export {run} --tflite out --batch many", "`--batch` needs a whole number of at least 1, or `dynamic`"),
+    ("export {run} --tflite out --batch 0", "`batch_size` is a whole number of at least 1"),
+    ("export {run} --tflite out --output class", "no output `class`"),
+    ("export {run} --tflite out --calibration absent.npz", "no file `absent.npz`"),
+    ("export {run} --tflite out --mediapipe --quantize int8", "does not take the int8 input of `int8`"),
+    ("export {run} --tflite empty.npz/below", "is a file; TFLite files need a folder"),
+    ("evaluate damaged.tflite digits", "`damaged.tflite` is a damaged TFLite file"),
     ("export {run} --saved-model empty.npz", "is a file"),
     ("evaluate absent digits", "There is no artefact `absent`"),
     ("evaluate empty.npz digits", "is no artefact"),
@@ -146,6 +154,7 @@ def test_a_wrong_request_is_answered_with_a_sentence_and_writes_nothing(
 ) -> None:
     Path("empty.npz").touch()
     Path("broken.png").write_bytes(b"\x89PNG broken")
+    Path("damaged.tflite").write_bytes(b"\x1c\0\0\0TFL3 and no more")
     try:
         status = main(line.format(run=digits_run.path).split())
     except SystemExit as ended:  # argparse's way
@@ -156,7 +165,7 @@ def test_a_wrong_request_is_answered_with_a_sentence_and_writes_nothing(
     assert out == ""
     assert "Traceback" not in err
     assert err.count("\n") == 1, "one sentence"
-    assert sorted(path.name for path in Path.cwd().iterdir()) == ["broken.png", "empty.npz"]
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["broken.png", "damaged.tflite", "empty.npz"]
 
 
 def test_work_that_fails_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
