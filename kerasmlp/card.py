@@ -8,6 +8,7 @@ from importlib.metadata import version
 from typing import Any
 
 from kerasmlp import __version__
+from kerasmlp.encoding import Encoder
 from kerasmlp.errors import InvalidValue
 
 CARD_NAME = "card.json"
@@ -28,6 +29,7 @@ class Card:
         class_names: Name of each class, in the order of the outputs.
         test_accuracy: Share of test examples that the trained Keras model classified rightly, in [0, 1].
         versions: Version of each package that made it.
+        columns: The columns of the table that it was trained on, as `Encoder.to_config` gives them; None for others.
     """
 
     dataset: str
@@ -38,6 +40,12 @@ class Card:
     class_names: tuple[str, ...]
     test_accuracy: float | None
     versions: dict[str, str]
+    columns: tuple[dict[str, Any], ...] | None = None
+
+    @property
+    def encoder(self) -> Encoder | None:
+        """How the columns of a table become features; None for data that are no table."""
+        return None if self.columns is None else Encoder.from_config(self.columns)
 
     def to_json(self) -> str:
         """The card as indented JSON."""
@@ -56,10 +64,14 @@ class Card:
         """
         try:
             values: dict[str, Any] = json.loads(text)
-            known = {field.name: values[field.name] for field in fields(Card)}
+            known = {
+                "columns": None,
+                **{field.name: values[field.name] for field in fields(Card) if field.name in values},
+            }
+            Card(**known)  # a field that is missing
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidValue(f"`{CARD_NAME}` does not describe a network of kerasmlp's: {error!r}.") from error
-        for name in ("sizes", "feature_shape", "class_names", "feature_range"):
+        for name in ("sizes", "feature_shape", "class_names", "feature_range", "columns"):
             known[name] = None if known[name] is None else tuple(known[name])
         return Card(**known)
 

@@ -16,8 +16,9 @@ LARGEST_SEED = 2**31 - 1000  # layers and the search add to it, and Keras takes 
 EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_INTERRUPTED = 1, 2, 130
 
 DATA_HELP = (
-    "`digits` (1,797 real 8x8 scans, always at hand), the path of an `.npz` with x_train, y_train, x_test and y_test, "
-    "or the name of a TensorFlow Datasets set such as `mnist`"
+    "`digits` (1,797 real 8x8 scans, always at hand); the path of a `.csv` or `.parquet` table, of an `.npz` with "
+    "x_train, y_train, x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; "
+    "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
 )
 ARTEFACT_HELP = "a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file"
 
@@ -234,9 +235,13 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", metavar="DATA", help=DATA_HELP)
     group = command.add_argument_group("data")
-    group.add_argument("--data-dir", metavar="DIR", help="where TensorFlow Datasets keeps prepared sets")
+    group.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
     group.add_argument(
         "--validation-share", type=float, default=0.1, metavar="S", help="share of training set aside, by class (0.1)"
+    )
+    group.add_argument("--target", metavar="COLUMN", help="column of labels of a table (target, label or class)")
+    group.add_argument(
+        "--test-share", type=float, metavar="S", help="share of each class taken for the test (the source's own test)"
     )
     _add_seed(command)
 

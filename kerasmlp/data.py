@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import keras
+    import pandas as pd
+
+    from kerasmlp.encoding import Encoder
 
 VALIDATION_SHARE = 0.1
 
@@ -49,6 +52,7 @@ class Data:
             None for measured quantities.
         fingerprint: SHA-256 over all examples as they came from the source, whatever the split.
         request: The arguments of the `load_data` call that brings the same data again; None for arrays in memory.
+        encoder: How the columns of a table became features; None for others.
     """
 
     name: str
@@ -59,6 +63,7 @@ class Data:
     feature_range: tuple[float, float] | None
     fingerprint: str
     request: dict[str, Any] | None = field(default=None)
+    encoder: Encoder | None = field(default=None)
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -79,7 +84,8 @@ class Data:
         """A new layer that makes raw features fit for training, to stand at the front of a model.
 
         Features with a range are rescaled to [0, 1]. Others are standardised to mean 0 and variance 1 over the
-        training examples; a feature that never varies there is only shifted.
+        training examples; a feature that never varies there is only shifted, and what stands for a boolean or a
+        category in a table stays as it is.
         """
         import keras
 
@@ -90,6 +96,9 @@ class Data:
         mean = features.mean(axis=0, dtype=np.float64)
         variance = features.var(axis=0, dtype=np.float64)
         variance[variance == 0] = 1
+        if self.encoder is not None:
+            mean = np.where(self.encoder.is_number, mean, 0)
+            variance = np.where(self.encoder.is_number, variance, 1)
         return keras.layers.Normalization(
             axis=tuple(range(1, len(self.feature_shape) + 1)),
             mean=mean.reshape(self.feature_shape).astype(np.float32).tolist(),
@@ -102,22 +111,37 @@ def load_data(
     source: str | PathLike[str],
     *,
     data_dir: str | PathLike[str] | None = None,
+    target: str | None = None,
     validation_share: float = VALIDATION_SHARE,
+    test_share: float | None = None,
     seed: int = 0,
+    encoder: Encoder | None = None,
 ) -> Data:
     """The data that `source` names, split into train, validation and test.
 
     Args:
-        source: `digits` (scikit-learn's 1,797 real 8x8 scans, embedded), the path of an `.npz` file in Keras's
-            layout (`x_train`, `y_train`, `x_test`, `y_test`), or the name of a TensorFlow Datasets image
-            classification set, such as `mnist`.
-        data_dir: The folder in which TensorFlow Datasets keeps prepared sets; for TensorFlow Datasets names only.
+        source: One of
+
+            - `digits`: scikit-learn's 1,797 real 8x8 scans, embedded;
+            - the path of a `.csv` or `.parquet` file with a column of labels;
+            - the path of an `.npz` file in Keras's layout (`x_train`, `y_train`, `x_test`, `y_test`);
+            - the path of IDX files, gzipped or not: the folder of all four, or one of them;
+            - the path of a folder with a sub-folder of images per class, or with `train` and `test` that have these;
+            - `openml:NAME`, a set of openml.org such as `openml:mnist_784`;
+            - the name of a TensorFlow Datasets image classification set, such as `mnist`.
+        data_dir: The folder in which TensorFlow Datasets keeps prepared sets, or scikit-learn those of openml.org.
+        target: The column of labels in a table. Default: the one that is called `target`, `label` or `class`.
         validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).
-        seed: Seed of that choice.
+        test_share: Share of each class that is set aside for the test, of all examples pooled, in (0, 1). None: the
+            source's own test. The choice does not depend on `seed`.
+        seed: Seed of the choice of validation.
+        encoder: How to encode a table, such as a trained network's. Default: what its training rows say; see
+            `kerasmlp.encoding.Encoder` for the rules, missing values among them.
 
     Raises:
         NotFound: the file or prepared data set does not exist.
-        InvalidValue: the source is unknown, damaged, or holds examples that no network can learn from.
+        InvalidValue: the source is unknown, damaged, or holds examples that no network can learn from; or it has no
+            test examples and `test_share` is None.
 
     Example:
         >>> data = load_data("digits")
@@ -126,7 +150,43 @@ def load_data(
     """
     from kerasmlp.sources import read_source
 
-    return read_source(str(source), data_dir=data_dir).split(validation_share=validation_share, seed=seed)
+    examples = read_source(str(source), data_dir=data_dir, target=target)
+    options: dict[str, Any] = {"validation_share": validation_share, "test_share": test_share, "seed": seed}
+    return examples.split(**options) if isinstance(examples, Examples) else examples.split(**options, encoder=encoder)
+
+
+def data_from_frame(
+    frame: pd.DataFrame,
+    target: str,
+    *,
+    test_share: float,
+    name: str = "frame",
+    validation_share: float = VALIDATION_SHARE,
+    seed: int = 0,
+) -> Data:
+    """A pandas frame as `Data`: numbers, booleans and categories, encoded by what the training rows say.
+
+    Args:
+        frame: A row per example.
+        target: The column of labels, whole numbers or strings.
+        test_share: Share of each class that is set aside for the test, in (0, 1).
+        name: What to call the data.
+        validation_share: Share of each class's training rows that is set aside for validation, in (0, 1).
+        seed: Seed of the choice of validation.
+
+    Raises:
+        InvalidValue: see `load_data`.
+
+    Example:
+        >>> import pandas as pd
+        >>> frame = pd.DataFrame({"size": range(40), "colour": ["red", "blue"] * 20, "kind": ["a", "a", "b", "b"] * 10})
+        >>> data_from_frame(frame, "kind", test_share=0.2).encoder.feature_names
+        ('size', 'colour=blue', 'colour=red')
+    """
+    from kerasmlp.sources.tables import Table
+
+    table = Table(name, frame, target, request=None)
+    return table.split(validation_share=validation_share, test_share=test_share, seed=seed)
 
 
 def data_from_arrays(
@@ -177,14 +237,21 @@ class Examples:
         name: str,
         x_train: Any,
         y_train: Any,
-        x_test: Any,
-        y_test: Any,
+        x_test: Any = None,
+        y_test: Any = None,
         *,
         feature_range: tuple[float, float] | None = None,
         class_names: tuple[str, ...] | None = None,
         request: dict[str, Any] | None = None,
     ) -> None:
-        """Checks the arrays; see `data_from_arrays` for what they hold and what is raised."""
+        """Checks the arrays; see `data_from_arrays` for what they hold and what is raised.
+
+        A source without test examples leaves `x_test` and `y_test` out.
+        """
+        self.has_test = x_test is not None
+        if not self.has_test:
+            x_train, y_train = np.asarray(x_train), np.asarray(y_train)
+            x_test, y_test = x_train[:1], y_train[:1]  # of the right kind; `_set_test_aside` replaces them
         self.name = name
         self.request = request
         self.features = _check_features(name, "x_train", x_train)
@@ -216,10 +283,19 @@ class Examples:
             feature_range = (0.0, 255.0)
         self.feature_range = feature_range
 
-    def split(self, *, validation_share: float, seed: int) -> Data:
-        """Sets validation aside: see `load_data`."""
-        if not 0 < validation_share < 1:
-            raise InvalidValue(f"`validation_share` lies between 0 and 1, ends excluded; got {validation_share}.")
+    def split(self, *, validation_share: float, seed: int, test_share: float | None = None) -> Data:
+        """Sets test and validation aside: see `load_data`."""
+        for option, share in (("validation_share", validation_share), ("test_share", test_share)):
+            if share is not None and not 0 < share < 1:
+                raise InvalidValue(f"`{option}` lies between 0 and 1, ends excluded; got {share}.")
+        fingerprint = self._fingerprint()
+        if test_share is not None:
+            self._set_test_aside(test_share)
+        elif not self.has_test:
+            raise InvalidValue(
+                f"{self.name} has no test examples of its own; `--test-share 0.15` (`test_share=0.15`) takes that "
+                "share of each class."
+            )
         chosen = _stratified_choice(self.labels, validation_share, seed)
         if not chosen.any() or chosen.all():
             raise InvalidValue(
@@ -229,6 +305,8 @@ class Examples:
         request = None
         if self.request is not None:
             request = {**self.request, "validation_share": validation_share, "seed": seed}
+            if test_share is not None:
+                request["test_share"] = test_share
         return Data(
             name=self.name,
             train=Split(self.features[~chosen], self.labels[~chosen]),
@@ -236,13 +314,29 @@ class Examples:
             test=Split(self.test_features, self.test_labels),
             class_names=self.class_names,
             feature_range=self.feature_range,
-            fingerprint=self._fingerprint(),
+            fingerprint=fingerprint,
             request=request,
         )
 
+    def _set_test_aside(self, share: float) -> None:
+        """Makes a share of each class, of all examples pooled, the test, the same whatever the seed of validation.
+
+        So no search over seeds can see it. Where the source has a test of its own, that is pooled, too.
+        """
+        features, labels = self.features, self.labels
+        if self.has_test:
+            features = np.concatenate([features, self.test_features])
+            labels = np.concatenate([labels, self.test_labels])
+        chosen = _stratified_choice(labels, share, seed=0)
+        if not chosen.any():
+            raise InvalidValue(f"{self.name}: {len(labels)} examples cannot give a share of {share} to the test.")
+        self.features, self.labels = features[~chosen], labels[~chosen]
+        self.test_features, self.test_labels = features[chosen], labels[chosen]
+
     def _fingerprint(self) -> str:
         digest = hashlib.sha256("\0".join(self.class_names).encode())
-        for array in (self.features, self.labels, self.test_features, self.test_labels):
+        tests = (self.test_features, self.test_labels) if self.has_test else ()
+        for array in (self.features, self.labels, *tests):
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()

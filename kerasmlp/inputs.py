@@ -14,12 +14,19 @@ from kerasmlp.errors import InvalidValue, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kerasmlp.encoding import Encoder
+
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 BRIGHTEST = 255
 
 
 def read_inputs(
-    path: Path, feature_shape: Sequence[int], feature_range: tuple[float, float] | None, *, invert: bool = False
+    path: Path,
+    feature_shape: Sequence[int],
+    feature_range: tuple[float, float] | None,
+    *,
+    invert: bool = False,
+    encoder: Encoder | None = None,
 ) -> np.ndarray:
     """The examples in a file, shaped as a network takes them.
 
@@ -30,6 +37,8 @@ def read_inputs(
         feature_shape: Shape of one raw example.
         feature_range: Lowest and highest raw value; None where the network knows none.
         invert: Whether to exchange bright and dark in an image.
+        encoder: For a network that was trained on a table: a `.csv` or `.parquet` then holds raw rows, with its columns
+            by name.
 
     Returns:
         float32 `(examples, *feature_shape)`.
@@ -41,6 +50,10 @@ def read_inputs(
     if not path.is_file():
         raise NotFound(f"There is no file `{path}`.")
     suffix = path.suffix.lower()
+    if encoder is not None and suffix in (".csv", ".parquet"):
+        from kerasmlp.sources.tables import read_frame
+
+        return encoder.encode(read_frame(path), source=str(path)).reshape(-1, *feature_shape)
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, tuple(feature_shape), feature_range or (0.0, BRIGHTEST), invert=invert)
     if suffix not in (".csv", ".npz"):

@@ -93,6 +93,7 @@ class Run:
             class_names=tuple(data["class_names"]),
             test_accuracy=self.metrics["test_accuracy"],
             versions=self.config["versions"],
+            columns=None if data.get("columns") is None else tuple(data["columns"]),
         )
 
     def load_model(self) -> keras.Model:

@@ -69,6 +69,7 @@ def data_config(data: Data) -> dict[str, Any]:
         "feature_shape": data.feature_shape,
         "feature_range": data.feature_range,
         "class_names": data.class_names,
+        **({} if data.encoder is None else {"columns": data.encoder.to_config()}),
     }
 
 

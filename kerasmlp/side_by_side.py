@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.conversion import to_keras, to_torch
+from kerasmlp.data import Examples
 from kerasmlp.errors import InvalidValue
 from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
 from kerasmlp.optimizers import make_optimizer
@@ -80,12 +81,15 @@ def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLi
     from sklearn.model_selection import train_test_split
 
     examples = read_source(str(source), data_dir=data_dir)
-    if examples.feature_range is None:
+    if not isinstance(examples, Examples) or examples.feature_range is None:
         raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
     low, high = examples.feature_range
-    x = np.concatenate([examples.features, examples.test_features]).astype(np.float32)
+    parts = [(examples.features, examples.labels)]
+    if examples.has_test:
+        parts.append((examples.test_features, examples.test_labels))
+    x = np.concatenate([part[0] for part in parts]).astype(np.float32)
     x = (x.reshape(len(x), -1) - np.float32(low)) / np.float32(high - low)
-    y = np.concatenate([examples.labels, examples.test_labels]).astype(np.int64)
+    y = np.concatenate([part[1] for part in parts]).astype(np.int64)
     x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=0.15, random_state=42)
     return Split(x_train, y_train, x_val, y_val)
 

@@ -45,7 +45,7 @@ def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
         row += [f"{report.accuracy:.2%}", f"{report.agreement:.2%}"]
         row += ["" if report.max_abs_diff is None else f"{report.max_abs_diff:.1e}"]
         rows.append([*row, *(_speed(report) if timed else ())])
-    columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "largest difference"]
+    columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "difference"]
     columns += ["us (99 %)", "examples/s"] if timed else []
     results_console().print(make_table(columns, rows))
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from rich.console import Console
 from rich.table import Table
 
-PLAIN_WIDTH = 140  # characters in a line where the output is no terminal
+PLAIN_WIDTH = 160  # characters in a line where the output is no terminal
 
 
 @contextlib.contextmanager

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
+import os
 import struct
+import sys
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -163,7 +167,7 @@ class Compiled:
         from ai_edge_litert.options import Options
 
         options = Options(hardware_accelerators=HardwareAccelerator.CPU, cpu_options=CpuOptions(num_threads=1))
-        self._model = CompiledModel.from_buffer(content, options=options)
+        self._model = CompiledModel.from_buffer(content, options=options, environment=_environment())
         self._contents = contents
         self._batch_size = contents.source.shape[0]
         if self._batch_size > 0:
@@ -242,6 +246,32 @@ def as_input(features: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if len(shape) == 3 and features[0].size * shape[-1] == np.prod(shape):
         features = np.repeat(features.reshape(len(features), *shape[:2], 1), shape[-1], axis=-1)
     return features.reshape(len(features), *shape)
+
+
+@functools.cache
+def _environment() -> Any:
+    """LiteRT's environment, one for all networks of this process.
+
+    It writes a line to stderr for each accelerator that it looks for when it is made, and again when the process ends,
+    which no setting prevents: stderr is closed to it then.
+    """
+    from ai_edge_litert.environment import Environment
+
+    stderr = os.dup(2)
+    _close_stderr()
+    try:
+        environment = Environment.create()
+    finally:
+        os.dup2(stderr, 2)
+        os.close(stderr)
+    atexit.register(_close_stderr)
+    return environment
+
+
+def _close_stderr() -> None:
+    sys.stderr.flush()
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
 
 
 def _tensor(tensor: Any, name: str | None, schema: Any) -> Tensor:

@@ -80,11 +80,11 @@ def test_files_that_are_no_npz_are_refused_by_name(tmp_path: Path) -> None:
         load_data(bare)
     with pytest.raises(NotFound, match=r"no file .*Did you mean `tiny\.npz`"):
         load_data(tmp_path / "tinny.npz")
-    with pytest.raises(InvalidValue, match="is a folder"):
+    with pytest.raises(InvalidValue, match="is a folder with neither IDX files nor class folders"):
         load_data(tmp_path)
     text = tmp_path / "notes.txt"
     text.write_text("hello")
-    with pytest.raises(InvalidValue, match=r"notes\.txt` is no `.npz` file"):
+    with pytest.raises(InvalidValue, match=r"notes\.txt` is no source of examples"):
         load_data(text)
 
 
@@ -126,6 +126,6 @@ def test_data_sets_without_labelled_images_are_refused(tmp_path: Path, monkeypat
     import tensorflow_datasets as tfds
 
     builder = tfds.builder("titanic", data_dir=tmp_path, try_gcs=False)
-    monkeypatch.setattr("kerasmlp.sources._prepared_builder", lambda *arguments: builder)
+    monkeypatch.setattr("kerasmlp.sources.tfds._prepared_builder", lambda *arguments: builder)
     with pytest.raises(InvalidValue, match="`titanic` has 0 images and . class labels"):
         load_data("titanic", data_dir=tmp_path)

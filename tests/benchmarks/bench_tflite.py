@@ -1,12 +1,12 @@
-"""Claim: TFLite files are a fraction of what stock Keras exports, in bytes and in time for an example, and as accurate.
+"""Claim: TFLite files are a fraction of what stock Keras exports, in bytes and in time for an example, and as right.
 
-Per network, MNIST is trained once, and its run exported in every precision; by stock `model.export(format="litert")`, as
-it is (its input is float32) and behind an input of bytes, which pixels are; and to ONNX (the same folded layers; float32
-and ONNX Runtime's dynamic int8). Then, in five rounds, each file in turn computes 1,000 single examples on one thread,
-after a warm-up; handing an example over and reading the answer is counted for ONNX Runtime, whose Python interface does
-not part them, and not for LiteRT. Reported: bytes, median time and its ratio to the stock file's in the same round
-(medians, least to most), accuracy on all 10,000 test examples, and top classes that differ from the Keras model's. A file
-of ours below its bar of accuracy fails the benchmark.
+Per network, MNIST is trained once, and its run exported in every precision; by stock `model.export(format="litert")`,
+as it is (its input is float32) and behind an input of bytes, which pixels are; and to ONNX (the same folded layers;
+float32 and ONNX Runtime's dynamic int8). Then, in five rounds, each file in turn computes 1,000 single examples on one
+thread, after a warm-up; handing an example over and reading the answer is counted for ONNX Runtime, whose Python
+interface does not part them, and not for LiteRT. Reported: bytes, median time and its ratio to the stock file's in the
+same round (medians, least to most), accuracy on all 10,000 test examples, and top classes that differ from the Keras
+model's. A file of ours below its bar of accuracy fails the benchmark.
 
     pip install onnx onnxruntime
     python tests/benchmarks/bench_tflite.py --data mnist.npz --json tflite.json

@@ -1,11 +1,10 @@
-"""Where examples come from: scikit-learn's digits, `.npz` files and TensorFlow Datasets."""
+"""Image classification sets of TensorFlow Datasets, by name."""
 
 from __future__ import annotations
 
 import socket
 import urllib.parse
 import urllib.request
-import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,88 +17,21 @@ from kerasmlp.errors import InvalidValue, NotFound, nearest
 if TYPE_CHECKING:
     from os import PathLike
 
-NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-KNOWN_SOURCES = (
-    "Known are `digits`, the path of an `.npz` file with the arrays x_train, y_train, x_test and y_test, and the names "
-    "of TensorFlow Datasets such as `mnist`."
-)
 
+def read_tfds(name: str, data_dir: str | PathLike[str] | None, *, known_sources: str) -> Examples:
+    """The examples of a set, prepared in `data_dir` or downloaded.
 
-def read_source(source: str, *, data_dir: str | PathLike[str] | None = None) -> Examples:
-    """All examples of the source that `source` names; see `kerasmlp.load_data`."""
-    path = Path(source)
-    if source != "digits" and _is_path(path):
-        if data_dir is not None:
-            raise InvalidValue(f"`data_dir` goes with TensorFlow Datasets names; `{source}` is a path.")
-        return _read_npz(path)
-    if source == "digits":
-        if data_dir is not None:
-            raise InvalidValue("`data_dir` goes with TensorFlow Datasets names; `digits` needs none.")
-        return _read_digits()
-    return _read_tfds(source, data_dir)
-
-
-def _is_path(path: Path) -> bool:
-    """Whether a source means a file: names of TensorFlow Datasets have slashes and dots too (`mnist:3.0.1`)."""
-    return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
-
-
-def _read_digits() -> Examples:
-    """1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
-
-    The source has no test set of its own. A fifth of each class is kept as one, the same whatever the seed, so that
-    no search over seeds can see it.
+    Raises:
+        NotFound: the set lies nowhere and no network reaches it.
+        InvalidValue: there is no such set, or its examples are no labelled images of one size.
     """
-    from sklearn.datasets import load_digits
-    from sklearn.model_selection import train_test_split
-
-    digits = load_digits()
-    images = digits.images.astype(np.uint8)
-    x_train, x_test, y_train, y_test = train_test_split(
-        images, digits.target, test_size=0.2, random_state=0, stratify=digits.target
-    )
-    request = {"source": "digits"}
-    return Examples("digits", x_train, y_train, x_test, y_test, feature_range=(0.0, 16.0), request=request)
-
-
-def _read_npz(path: Path) -> Examples:
-    if path.suffix != ".npz" and path.is_file():
-        raise InvalidValue(f"`{path}` is no `.npz` file. {KNOWN_SOURCES}")
-    if not path.exists():
-        neighbours = path.parent.iterdir() if path.parent.is_dir() else []
-        hint = nearest(path.name, [neighbour.name for neighbour in neighbours])
-        raise NotFound(f"There is no file `{path}`.{hint} {KNOWN_SOURCES}")
-    if path.is_dir():
-        raise InvalidValue(f"`{path}` is a folder; an `.npz` file was expected. {KNOWN_SOURCES}")
-    if path.stat().st_size == 0:
-        raise InvalidValue(f"`{path}` is empty; an `.npz` file was expected.")
-    try:
-        # Opened here, for NumPy leaves a damaged archive open.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise InvalidValue(f"`{path}` holds one bare array; an `.npz` file was expected.")
-            missing = [key for key in NPZ_ARRAYS if key not in archive.files]
-            if missing:
-                raise InvalidValue(
-                    f"`{path}` needs the arrays {', '.join(NPZ_ARRAYS)}; it has {', '.join(archive.files) or 'none'}."
-                )
-            arrays = [archive[key] for key in NPZ_ARRAYS]
-    except InvalidValue:
-        raise
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        raise InvalidValue(f"`{path}` cannot be read as an `.npz` file, it may be truncated: {error}.") from error
-    return Examples(path.stem, *arrays, request={"source": str(path.resolve())})
-
-
-def _read_tfds(name: str, data_dir: str | PathLike[str] | None) -> Examples:
     import tensorflow_datasets as tfds
 
     base = name.split("/")[0].split(":")[0]
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known:
         hint = nearest(base, ["digits", *known])
-        raise InvalidValue(f"There is no data source `{name}`.{hint} {KNOWN_SOURCES}")
+        raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
     if data_dir is not None and not Path(data_dir).is_dir():
         raise NotFound(f"There is no folder `{data_dir}` for TensorFlow Datasets to look in.")
 

@@ -1,0 +1,79 @@
+"""Where examples come from: a module per kind of source, and `read_source`, which finds the one that a text means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasmlp.errors import InvalidValue, NotFound, nearest
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from kerasmlp.data import Examples
+    from kerasmlp.sources.tables import Table
+
+DIGITS = "digits"
+OPENML_PREFIX = "openml:"
+TABLE_SUFFIXES = (".csv", ".parquet")
+KNOWN_SOURCES = (
+    "Known are `digits`; the path of a `.csv` or `.parquet` table, of an `.npz` file with the arrays x_train, y_train, "
+    "x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; `openml:NAME`; and the "
+    "names of TensorFlow Datasets such as `mnist`."
+)
+
+
+def read_source(
+    source: str, *, data_dir: str | PathLike[str] | None = None, target: str | None = None
+) -> Examples | Table:
+    """All examples of the source that `source` names; see `kerasmlp.load_data`."""
+    path = Path(source)
+    is_path = source != DIGITS and not source.startswith(OPENML_PREFIX) and _is_path(path)
+    if data_dir is not None and (is_path or source == DIGITS):
+        why = f"`{source}` is a path" if is_path else "`digits` needs none"
+        raise InvalidValue(f"`data_dir` goes with TensorFlow Datasets names; {why}.")
+    is_table = is_path and path.suffix.lower() in TABLE_SUFFIXES
+    if target is not None and not is_table:
+        raise InvalidValue(f"`target` names a column of a table, {' or '.join(TABLE_SUFFIXES)}; `{source}` is none.")
+    if is_path:
+        return _read_path(path, target)
+    if source == DIGITS:
+        from kerasmlp.sources.digits import read_digits
+
+        return read_digits()
+    if source.startswith(OPENML_PREFIX):
+        from kerasmlp.sources.openml import read_openml
+
+        return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=data_dir)
+    from kerasmlp.sources.tfds import read_tfds
+
+    return read_tfds(source, data_dir, known_sources=KNOWN_SOURCES)
+
+
+def _is_path(path: Path) -> bool:
+    """Whether a source means a file: names of TensorFlow Datasets have slashes and dots too (`mnist:3.0.1`)."""
+    return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
+
+
+def _read_path(path: Path, target: str | None) -> Examples | Table:
+    from kerasmlp.sources.idx import is_idx, read_idx
+    from kerasmlp.sources.image_folder import is_image_folder, read_image_folder
+    from kerasmlp.sources.npz import read_npz
+
+    if not path.exists():
+        neighbours = path.parent.iterdir() if path.parent.is_dir() else []
+        hint = nearest(path.name, [neighbour.name for neighbour in neighbours])
+        raise NotFound(f"There is no file `{path}`.{hint} {KNOWN_SOURCES}")
+    if is_idx(path):
+        return read_idx(path)
+    if is_image_folder(path):
+        return read_image_folder(path)
+    if path.is_dir():
+        raise InvalidValue(f"`{path}` is a folder with neither IDX files nor class folders of images. {KNOWN_SOURCES}")
+    if path.suffix.lower() in TABLE_SUFFIXES:
+        from kerasmlp.sources.tables import read_table
+
+        return read_table(path, target)
+    if path.suffix != ".npz":
+        raise InvalidValue(f"`{path}` is no source of examples. {KNOWN_SOURCES}")
+    return read_npz(path)

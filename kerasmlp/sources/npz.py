@@ -1,0 +1,40 @@
+"""`.npz` files in Keras's layout: `x_train`, `y_train`, `x_test` and `y_test`."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from kerasmlp.data import Examples
+from kerasmlp.errors import InvalidValue
+
+NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read_npz(path: Path) -> Examples:
+    """The examples in an `.npz` file.
+
+    Raises:
+        InvalidValue: the file is damaged, or lacks an array.
+    """
+    if path.stat().st_size == 0:
+        raise InvalidValue(f"`{path}` is empty; an `.npz` file was expected.")
+    try:
+        # Opened here, for NumPy leaves a damaged archive open.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise InvalidValue(f"`{path}` holds one bare array; an `.npz` file was expected.")
+            missing = [key for key in NPZ_ARRAYS if key not in archive.files]
+            if missing:
+                raise InvalidValue(
+                    f"`{path}` needs the arrays {', '.join(NPZ_ARRAYS)}; it has {', '.join(archive.files) or 'none'}."
+                )
+            arrays = [archive[key] for key in NPZ_ARRAYS]
+    except InvalidValue:
+        raise
+    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
+        raise InvalidValue(f"`{path}` cannot be read as an `.npz` file, it may be truncated: {error}.") from error
+    return Examples(path.stem, *arrays, request={"source": str(path.resolve())})
