@@ -109,6 +109,14 @@ def open_artefact(path: str | PathLike[str]) -> Artefact:
     )
 
 
+def is_artefact(path: str | PathLike[str]) -> bool:
+    """Whether what lies at `path` is named as a network is, rather than as data."""
+    path = Path(path)
+    if not path.is_dir():
+        return path.suffix in (".keras", ".tflite")
+    return any((path / name).is_file() for name in (CONFIG_NAME, SAVED_MODEL_NAME)) or bool(_newest_version(path))
+
+
 def load_keras(path: Path) -> keras.Model:
     """The Keras model in a `.keras` file.
 

@@ -107,6 +107,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--early-stopping", type=int, metavar="N", help="end after N epochs without a better validation accuracy"
     )
     training.add_argument(
+        "--class-weight", metavar="NAME", help="balanced: let rare classes weigh as much as frequent ones"
+    )
+    training.add_argument(
         "--strategy", metavar="NAME", help="mirrored: all devices here; multiworker: the machines that TF_CONFIG names"
     )
     training.add_argument("--require-xla", action="store_true", help="fail where XLA cannot compile the network")
@@ -200,8 +203,11 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_seed(command)
 
-    command = add("info", "say what an artefact is", "kerasmlp info mobile/digits_int8.tflite")
-    command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    command = add("info", "say what an artefact is, or what data are", "kerasmlp info flowers.csv --target kind")
+    command.add_argument("artefact", metavar="ARTEFACT|DATA", help=f"{ARTEFACT_HELP}; or {DATA_HELP}")
+    command.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
+    command.add_argument("--target", metavar="COLUMN", help="column of labels of a table (target, label or class)")
+    command.add_argument("--picture", metavar="FILE", help="write a PNG of a few images of each class")
     _add_seed(command)
 
     command = add(

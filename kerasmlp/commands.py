@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data import Data, load_data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.tables import show_info, show_lesson, show_reports, show_run
+from kerasmlp.tables import show_data, show_info, show_lesson, show_reports, show_run
 from kerasmlp.terminal import make_table, messages_console, results_console
 
 if TYPE_CHECKING:
@@ -56,6 +56,7 @@ def train(args: Namespace) -> Outcome:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
+        class_weight=args.class_weight,
         early_stopping=args.early_stopping,
         schedule=args.schedule,
         seed=args.seed,
@@ -244,8 +245,14 @@ def info(args: Namespace) -> Outcome:
     from dataclasses import asdict
 
     import kerasmlp
+    from kerasmlp.artefacts import is_artefact
     from kerasmlp.runs import METRICS_NAME, Run
 
+    if not is_artefact(args.artefact):
+        return _data_info(args)
+    for option in ("target", "data_dir", "picture"):
+        if vars(args)[option] is not None:
+            raise InvalidValue(f"`--{option.replace('_', '-')}` goes with data; `{args.artefact}` is an artefact.")
     artefact = kerasmlp.open_artefact(args.artefact)
     run = Run(Path(args.artefact))
     result = {
@@ -260,6 +267,22 @@ def info(args: Namespace) -> Outcome:
     }
 
     return result, lambda: show_info(args.artefact, artefact)
+
+
+def _data_info(args: Namespace) -> Outcome:
+    from kerasmlp.describing import describe_source
+    from kerasmlp.plots import plot_examples
+    from kerasmlp.sources import read_source
+
+    source = read_source(args.artefact, data_dir=args.data_dir, target=args.target)
+    about = {"data": args.artefact, **describe_source(source)}
+    if args.picture is not None:
+        shape = tuple(about.get("feature_shape", ()))
+        if len(shape) not in (2, 3):
+            raise InvalidValue(f"`--picture` shows images, and an example of `{source.name}` is none.")
+        plot_examples(source.features, source.labels, source.class_names, Path(args.picture), title=source.name)  # type: ignore[union-attr]
+        about["picture"] = args.picture
+    return about, lambda: show_data(about)
 
 
 def lesson(args: Namespace) -> Outcome:

@@ -288,7 +288,7 @@ class Examples:
         for option, share in (("validation_share", validation_share), ("test_share", test_share)):
             if share is not None and not 0 < share < 1:
                 raise InvalidValue(f"`{option}` lies between 0 and 1, ends excluded; got {share}.")
-        fingerprint = self._fingerprint()
+        fingerprint = self.fingerprint()
         if test_share is not None:
             self._set_test_aside(test_share)
         elif not self.has_test:
@@ -333,7 +333,8 @@ class Examples:
         self.features, self.labels = features[~chosen], labels[~chosen]
         self.test_features, self.test_labels = features[chosen], labels[chosen]
 
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """SHA-256 of all examples, whatever the split."""
         digest = hashlib.sha256("\0".join(self.class_names).encode())
         tests = (self.test_features, self.test_labels) if self.has_test else ()
         for array in (self.features, self.labels, *tests):

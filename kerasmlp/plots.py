@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 MOST_COUNTS = 30  # classes up to which every cell of a confusion matrix is written out
+IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
 LEAST_SPAN = 0.01  # of accuracies that the picture of a search shows
 STRIP_STEP = 0.08  # height of a row below them, as a share of their span
 
@@ -145,6 +146,36 @@ def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> l
         score = record["val_accuracy"]
         heights.append(low - 2 * step if score is None else score if score >= low else low - step)
     return heights
+
+
+def plot_examples(
+    features: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: Path, *, title: str
+) -> None:
+    """Writes a PNG of the first images of each class, a row per class.
+
+    Args:
+        features: Images `(examples, height, width)`, or with one or three channels behind.
+        labels: Class indices `(examples,)`.
+        class_names: Name of each class; the first twenty are shown.
+        path: Where to write the picture.
+        title: What the images are.
+    """
+    images = features.reshape(*features.shape[:3], -1)
+    low, high = float(images.min()), float(images.max())
+    shown = list(class_names[:MOST_CLASSES_SHOWN])
+    figure = _figure(0.8 * IMAGES_PER_CLASS + 1.5, 0.8 * len(shown) + 0.6)
+    grid = figure.subplots(len(shown), IMAGES_PER_CLASS, squeeze=False)
+    for index, (row, name) in enumerate(zip(grid, shown, strict=True)):
+        members = np.flatnonzero(labels == index)[:IMAGES_PER_CLASS]
+        row[0].set_ylabel(name, rotation=0, ha="right", va="center")
+        for position, axes in enumerate(row):
+            axes.set(xticks=[], yticks=[])
+            axes.spines[:].set_visible(False)
+            if position < len(members):
+                image = (images[members[position]].astype(np.float32) - low) / max(high - low, 1e-9)
+                axes.imshow(image if image.shape[-1] == 3 else image[..., 0], cmap="gray", vmin=0, vmax=1)
+    figure.suptitle(title)
+    _save(figure, path)
 
 
 def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:

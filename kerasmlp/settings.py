@@ -106,3 +106,25 @@ def check_sample_weight(weights: Any, num_examples: int) -> np.ndarray:
             f"shape {checked.shape}."
         )
     return checked
+
+
+def balanced_weights(name: str, labels: np.ndarray) -> dict[int, float]:
+    """Weights of classes with which all weigh the same: `examples / (classes * examples of the class)`.
+
+    Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 3.2; scikit-learn's `balanced`.
+
+    Args:
+        name: `balanced`.
+        labels: Class indices `(examples,)`, each class at least once.
+
+    Raises:
+        InvalidValue: another name.
+
+    Example:
+        >>> balanced_weights("balanced", np.array([0, 0, 0, 1]))
+        {0: 0.6666666666666666, 1: 2.0}
+    """
+    if name != "balanced":
+        raise InvalidValue(f"`class_weight` takes `balanced` or a factor for each class; got `{name}`.")
+    counts = np.bincount(labels)
+    return {index: len(labels) / (len(counts) * int(count)) for index, count in enumerate(counts)}

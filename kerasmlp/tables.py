@@ -75,6 +75,42 @@ def show_info(name: str, artefact: Artefact) -> None:
     results_console().print(make_table((name, ""), rows))
 
 
+def show_data(about: Mapping[str, Any]) -> None:
+    """Prints what `describe_source` found."""
+    console = results_console()
+    test = about["test_examples"]
+    rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
+    if test is None:
+        rows.append(("test", "none of its own: pass `--test-share`"))
+    if "feature_shape" in about:
+        low, high = about["feature_range"]
+        rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
+    else:
+        rows.append(("labels", about["target"]))
+    rows.append(("fingerprint", about["fingerprint"][:12]))
+    if about.get("picture"):
+        rows.append(("picture", about["picture"]))
+    console.print(make_table((about["name"], ""), rows))
+    total = sum(about["classes"].values())
+    shares = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about["classes"].items()]
+    console.print()
+    console.print(make_table(("class", "examples", "share"), shares))
+    if "columns" in about:
+        columns = [
+            (
+                column["name"],
+                column["kind"],
+                f"{column['missing']:,}",
+                f"{column['values'][0]:g} to {column['values'][1]:g}"
+                if isinstance(column["values"], list)
+                else f"{column['values']:,} different",
+            )
+            for column in about["columns"]
+        ]
+        console.print()
+        console.print(make_table(("column", "kind", "missing", "values"), columns))
+
+
 def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch: bool) -> None:
     """Prints a row per framework: validation accuracy after each epoch, and seconds."""
     from kerasmlp.side_by_side import LESSON_ACCURACIES

@@ -25,7 +25,13 @@ from kerasmlp.optimizers import check_optimizer, make_optimizer
 from kerasmlp.plots import plot_confusion, plot_history
 from kerasmlp.recording import RunRecorder
 from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, follow_run, open_run_directory
-from kerasmlp.settings import DEFAULT_LEARNING_RATE, check_sample_weight, check_training, training_config
+from kerasmlp.settings import (
+    DEFAULT_LEARNING_RATE,
+    balanced_weights,
+    check_sample_weight,
+    check_training,
+    training_config,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -45,7 +51,7 @@ def train(
     schedule: str = "constant",
     loss: keras.losses.Loss | None = None,
     metrics: Sequence[keras.metrics.Metric] = (),
-    class_weight: Mapping[int, float] | None = None,
+    class_weight: Mapping[int, float] | str | None = None,
     sample_weight: np.ndarray | None = None,
     early_stopping: int | None = None,
     seed: int = 0,
@@ -79,7 +85,8 @@ def train(
         schedule: `constant`, or `cosine`: from the rate down to zero along half a cosine over all steps.
         loss: A Keras loss of class indices `(batch,)` and logits. Default: cross-entropy.
         metrics: Further Keras metrics, logged beside `accuracy`.
-        class_weight: Factor of the loss for each class index.
+        class_weight: Factor of the loss for each class index; or `balanced`: as much less for each example as its class
+            has more, so that all classes weigh the same and the mean weight is 1.
         sample_weight: Factor of the loss for each training example, float `(len(data.train),)`, at least 0.
         early_stopping: End after so many epochs without a better validation accuracy, at least 1. None: never.
         seed: Seed of the order of the examples. The seed of the initial weights and of dropout is `build_mlp`'s.
@@ -112,6 +119,8 @@ def train(
         learning_rate = float(keras.ops.convert_to_numpy(optimizer.learning_rate))
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, len(data.train))
+    if isinstance(class_weight, str):
+        class_weight = balanced_weights(class_weight, data.train.labels)
     settings = {
         "epochs": epochs,
         "batch_size": batch_size,

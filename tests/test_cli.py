@@ -141,7 +141,9 @@ WRONG = [
     ("evaluate empty.npz digits", "is no artefact"),
     ("predict {run} absent.png", "There is no file"),
     ("predict {run} broken.png", "cannot be read as an image"),
-    ("info empty.npz", "is no artefact"),
+    ("info empty.npz", "`empty.npz` is empty"),
+    ("info {run} --target y", "`--target` goes with data"),
+    ("train digits --class-weight fair", "`class_weight` takes `balanced`"),
     ("quickstart --out {run}", "holds another run"),
     ("frobnicate", "invalid choice: 'frobnicate'"),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import signal
@@ -19,7 +20,7 @@ import numpy as np
 import pytest
 
 from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, train
-from kerasmlp.data import Data
+from kerasmlp.data import Data, Split
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
 
 METRICS = {
@@ -31,6 +32,22 @@ METRICS = {
 def _model(data: Data, **options: Any) -> keras.Model:
     options = {"seed": 0, "preprocessing": data.preprocessing(), **options}
     return build_mlp([64, 16, 10], input_shape=data.feature_shape, **options)
+
+
+def test_balanced_weights_are_those_of_their_definition(digits: Data, tmp_path: Path) -> None:
+    rare = np.flatnonzero((digits.train.labels > 0) | (np.arange(len(digits.train)) % 4 == 0))
+    part = Split(digits.train.features[rare], digits.train.labels[rare])
+    data = dataclasses.replace(digits, train=part)
+    counts = np.bincount(part.labels)
+    weights = {index: len(part) / (10 * count) for index, count in enumerate(counts)}
+    assert max(weights.values()) > 2
+    runs = []
+    for name, weight in (("named", "balanced"), ("given", weights), ("none", None)):
+        model = build_mlp([64, 16, 10], input_shape=(8, 8), preprocessing=data.preprocessing(), seed=0)
+        runs.append(train(model, data, epochs=1, class_weight=weight, out=tmp_path / name).load_model().get_weights())
+    for named, given in zip(runs[0], runs[1], strict=True):
+        np.testing.assert_array_equal(named, given)
+    assert any((named != none).any() for named, none in zip(runs[0], runs[2], strict=True))
 
 
 def test_a_run_directory_holds_all_that_later_commands_need(digits_run: Run, digits: Data) -> None:

@@ -79,11 +79,12 @@ class Table:
             train=encoded(rows.train),
             validation=encoded(rows.validation),
             test=encoded(rows.test),
-            fingerprint=self._fingerprint(),
+            fingerprint=self.fingerprint(),
             encoder=encoder,
         )
 
-    def _fingerprint(self) -> str:
+    def fingerprint(self) -> str:
+        """SHA-256 of all examples, whatever the split."""
         import pandas as pd
 
         digest = hashlib.sha256("\0".join([*self.frame.columns, self.target]).encode())
