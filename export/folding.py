@@ -55,6 +55,8 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
     """
     from keras import activations, layers
 
+    from kerasmlp.augmentation import Augmentation
+
     num_features = int(np.prod(model.input_shape[1:]))
     folded: list[FoldedLayer] = []
     # What stands between the last activation (or the input) and here: x -> scale * x + offset, then `dense`, if any.
@@ -72,7 +74,7 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
         scale, offset, dense = np.ones(kernel.shape[1]), np.zeros(kernel.shape[1]), None
 
     for layer in model.layers:
-        if isinstance(layer, layers.InputLayer | layers.Flatten | layers.Dropout):
+        if isinstance(layer, layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation):
             continue
         if isinstance(layer, layers.Dense):
             if dense is not None:

@@ -125,6 +125,8 @@ def load_keras(path: Path) -> keras.Model:
     """
     import keras
 
+    import kerasmlp.augmentation  # noqa: F401 (which tells Keras of its layer)
+
     if not zipfile.is_zipfile(path):
         raise InvalidValue(f"`{path}` is no `.keras` file, or a damaged one.")
     try:

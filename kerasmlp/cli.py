@@ -107,6 +107,14 @@ def build_parser() -> argparse.ArgumentParser:
         "--early-stopping", type=int, metavar="N", help="end after N epochs without a better validation accuracy"
     )
     training.add_argument(
+        "--augment",
+        nargs="?",
+        const="",
+        metavar="NAME=S,...",
+        help="move images anew in each step: by default a bit of all; or some of shift=0.07,rotation=12 (degrees),"
+        "scale=0.12,shear=0.12,elastic=0.03 (shares of the height)",
+    )
+    training.add_argument(
         "--class-weight", metavar="NAME", help="balanced: let rare classes weigh as much as frequent ones"
     )
     training.add_argument(
@@ -225,7 +233,7 @@ def build_parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--optimizer", help="sgd, momentum, nesterov, adagrad, rmsprop or adam (adam; with --lesson, sgd)"
     )
-    command.add_argument("--learning-rate", type=float, help="(Keras's for the optimizer; with --lesson, 0.07)")
+    command.add_argument("--learning-rate", type=float, help="(Keras's for the optimizer; with --lesson and sgd, 0.07)")
     command.add_argument("--epochs", type=int, default=4, help="passes over the training part (4)")
     command.add_argument("--batch-size", type=int, default=32, help="examples per step (32)")
     command.add_argument(

@@ -17,6 +17,7 @@ from kerasmlp.terminal import make_table, messages_console, results_console
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from kerasmlp.augmentation import Augmentation
     from kerasmlp.card import Card
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
@@ -47,7 +48,7 @@ def train(args: Namespace) -> Outcome:
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = _load(args)
     with strategy.scope() if strategy else contextlib.nullcontext():
-        options = _model_options(args, data)
+        options = {**_model_options(args, data), "augmentation": _augmentation(args, data)}
         model = kerasmlp.build_mlp(_sizes(args, data), seed=args.seed, preprocessing=data.preprocessing(), **options)
     run = kerasmlp.train(
         model,
@@ -293,7 +294,8 @@ def lesson(args: Namespace) -> Outcome:
 
     loss = args.loss or ("mse" if args.lesson else "cross_entropy")
     optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
-    rate = LESSON_RATE if args.lesson and args.learning_rate is None else args.learning_rate
+    is_notebooks = args.lesson and optimizer == "sgd"
+    rate = LESSON_RATE if is_notebooks and args.learning_rate is None else args.learning_rate
     split = load_split(args.data, data_dir=args.data_dir)
     rows = compare(
         split,
@@ -352,6 +354,15 @@ def _model_options(args: Namespace, data: Data) -> dict[str, Any]:
         "l2": args.l2,
         "kernel_initializer": args.kernel_initializer,
     }
+
+
+def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
+    if args.augment is None:
+        return None
+    from kerasmlp.augmentation import Augmentation, parse_strengths
+
+    low = data.feature_range[0] if data.feature_range else 0.0
+    return Augmentation(parse_strengths(args.augment), fill=low, seed=args.seed, name="augmentation")
 
 
 def _space(args: Namespace) -> Space:

@@ -32,13 +32,14 @@ def build_mlp(
     l2: float = 0.0,
     kernel_initializer: str | None = None,
     preprocessing: keras.layers.Layer | None = None,
+    augmentation: keras.layers.Layer | None = None,
     seed: int | None = None,
     name: str = "mlp",
 ) -> keras.Model:
     """An uncompiled multi-layer perceptron that maps raw features to logits.
 
-    The layers, in order: input, preprocessing (if any), flattening, then per hidden width a dense layer, batch
-    normalisation (if asked for), the activation and dropout, and last a dense layer called `logits`.
+    The layers, in order: input, augmentation and preprocessing (if any), flattening, then per hidden width a dense
+    layer, batch normalisation (if asked for), the activation and dropout, and last a dense layer called `logits`.
 
     Args:
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two, each at least 1.
@@ -53,6 +54,8 @@ def build_mlp(
             relatives), `glorot_uniform` for the rest.
         preprocessing: A layer that turns raw features into numbers fit for training, such as
             `data.preprocessing()`; it becomes part of the model, and so of all that is exported from it.
+        augmentation: A layer that changes raw images while the model trains, such as
+            `kerasmlp.augmentation.Augmentation()`; what is exported from the model is free of it.
         seed: Seed of the initial kernels and of dropout; None draws them anew each time.
         name: Name of the model.
 
@@ -87,6 +90,10 @@ def build_mlp(
 
     inputs = keras.Input(shape=shape, dtype="float32", name=input_name(shape))
     x = inputs
+    if augmentation is not None:
+        if len(shape) not in (2, 3):
+            raise InvalidValue(f"`augmentation` is for images, of two or three axes; `input_shape` is {shape}.")
+        x = augmentation(x)
     if preprocessing is not None:
         x = preprocessing(x)
     if len(shape) > 1:

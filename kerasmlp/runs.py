@@ -207,8 +207,9 @@ def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, ov
     Raises:
         OutputExists: `path` is a file, holds another run and `overwrite` is off, or holds what is no run.
     """
-    if path.is_file():
-        raise OutputExists(f"`{path}` is a file; a run needs a folder.")
+    existing = next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+    if not existing.is_dir():
+        raise OutputExists(f"`{existing}` is a file; a run needs a folder.")
     if not path.exists() or not any(path.iterdir()):
         return
     if not (path / CONFIG_NAME).is_file():
@@ -217,6 +218,8 @@ def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, ov
         return
     difference = None if config is None else _difference(path, config)
     what = "another run" if not difference else f"an unfinished run of other settings ({', '.join(difference)})"
+    if config is not None and _settings_that_differ(path, config) == []:
+        what = "this same run, finished"
     raise OutputExists(
         f"`{path}` holds {what}; choose another folder with `--out` (`out=`), or replace it with `--overwrite` "
         "(`overwrite=True`)."
@@ -227,6 +230,10 @@ def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
     """What an unfinished run at `path` was asked for otherwise than in `config`; None where there is no such run."""
     if not (path / CONFIG_NAME).is_file() or (path / METRICS_NAME).is_file():
         return None
+    return _settings_that_differ(path, config)
+
+
+def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
     # A search adds its final training to what it was asked for; a training is not part of a search.
     sections = (config.keys() | {"search"}) - {"versions"}
     there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})

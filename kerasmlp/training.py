@@ -22,7 +22,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import evaluate
 from kerasmlp.files import appearing, write_json, write_text
 from kerasmlp.optimizers import check_optimizer, make_optimizer
-from kerasmlp.plots import plot_confusion, plot_history
+from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
 from kerasmlp.recording import RunRecorder
 from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, follow_run, open_run_directory
 from kerasmlp.settings import (
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from kerasmlp.data import Data
+
+NUM_AUGMENTED = 6  # images in the picture of what augmentation makes of them
 
 
 def train(
@@ -245,6 +247,7 @@ def train_run(
         with appearing(run.model_path) as temporary:
             model.save(temporary)
     model.load_weights(run.model_path)
+    _show_augmentation(run, model, data)
     _conclude(run, data, recorder, config)
     recorder.finish()
     return run
@@ -273,6 +276,29 @@ def validation_blocks(data: Data) -> Any:
     """The validation examples, in order, as blocks for a prepared model."""
     batch_size = min(1024, len(data.validation))
     return block_dataset(data.validation.features, data.validation.labels, batch_size=batch_size, shuffle=False)
+
+
+def _show_augmentation(run: Run, model: keras.Model, data: Data) -> None:
+    """Draws what the network saw of some training images, where it saw them changed."""
+    from kerasmlp.augmentation import Augmentation
+
+    layer = next((layer for layer in model.layers if isinstance(layer, Augmentation)), None)
+    if layer is None:
+        return
+    images = data.train.features[:NUM_AUGMENTED]
+    # A layer of its own: the model's would go on from here, were it trained again.
+    again = Augmentation.from_config(layer.get_config())
+    seen = [keras.ops.convert_to_numpy(again(images, training=True)) for _ in range(IMAGES_PER_CLASS - 1)]
+    rows = np.stack([images.astype(np.float32), *seen], axis=1)
+    labels = np.repeat(np.arange(len(images)), IMAGES_PER_CLASS)
+    names = [data.class_names[label] for label in data.train.labels[:NUM_AUGMENTED]]
+    plot_examples(
+        rows.reshape(-1, *images.shape[1:]),
+        labels,
+        names,
+        run.path / "plots" / "augmentation.png",
+        title="as stored (left), and as seen in training",
+    )
 
 
 def _conclude(run: Run, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kerasmlp.engine import XlaUnsupported, block_dataset, prepare
-from kerasmlp.engine.steps import fast_dropout
+from kerasmlp.engine.steps import fast_random_numbers
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.engine_oracle import (
     BATCH_SIZE,
@@ -81,7 +81,7 @@ def test_dropout_drops_what_stock_fit_drops_with_the_same_generator() -> None:
     # `fit` compiles here, with the engine's generator, and there is no last smaller batch, which draws with Keras's.
     stock, model = network(dropout=0.3, jit_compile=True), network(dropout=0.3)
     arrays = tuple(array[:320] for array in problem())
-    with fast_dropout():
+    with fast_random_numbers():
         stock_fit(stock, arrays, epochs=3)
     engine_fit(model, arrays, epochs=3)
     assert_same_weights(model, stock, tolerance=TOLERANCE)

@@ -104,6 +104,17 @@ def test_runs_without_a_name_are_numbered(digits: Data, tmp_path: Path, monkeypa
     assert paths == [Path("runs/digits"), Path("runs/digits-2")]
 
 
+def test_a_finished_run_of_the_same_settings_is_named_as_such(digits: Data, tmp_path: Path) -> None:
+    train(_model(digits), digits, epochs=1, out=tmp_path / "run")
+    with pytest.raises(OutputExists, match="holds this same run, finished; choose another folder"):
+        train(_model(digits), digits, epochs=1, out=tmp_path / "run")
+    with pytest.raises(OutputExists, match="holds another run"):
+        train(_model(digits), digits, epochs=2, out=tmp_path / "run")
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(OutputExists, match="file` is a file; a run needs a folder"):
+        train(_model(digits), digits, epochs=1, out=tmp_path / "file" / "below")
+
+
 def test_an_occupied_folder_is_left_alone(digits: Data, digits_run: Run, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in digits_run.path.rglob("*")}
     with pytest.raises(OutputExists, match="holds another run.*--overwrite"):

@@ -55,6 +55,6 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         what = "loss" if name == "loss" else "validation loss"
         raise LossNotFinite(
             f"the {what} is {loss} in epoch {self._epoch + 1}, at learning rate {rate:g}: try a smaller rate, such as "
-            f"{rate / 10:g}, or clip gradients (`clipnorm=1.0`), and check the features and labels for NaN and for "
-            "values far from 0 to 1."
+            f"{rate / 10:g}, or, in Python, an optimizer that clips gradients (`clipnorm=1.0`), and check the features "
+            "and labels for NaN and for values far from 0 to 1."
         )

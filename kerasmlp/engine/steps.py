@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 import warnings
 from collections.abc import Callable, Iterator
@@ -99,7 +100,7 @@ class BlockFunction:
             batches = map_tensors(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                with fast_dropout() if self.uses_xla else contextlib.nullcontext():
+                with fast_random_numbers() if self.uses_xla else contextlib.nullcontext():
                     new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
@@ -132,18 +133,29 @@ class BlockFunction:
             return self._loop(block, tf.constant(num_steps))
 
 
+_generator = contextvars.ContextVar("_generator", default="auto_select")
+
+
+def random_generator() -> str:
+    """The `alg` with which layers that are traced now draw random numbers."""
+    return _generator.get()
+
+
 @contextlib.contextmanager
-def fast_dropout() -> Iterator[None]:
-    """Traces dropout with the Threefry generator while it lasts.
+def fast_random_numbers() -> Iterator[None]:
+    """Traces dropout, and whatever asks `random_generator`, with the Threefry generator while it lasts.
 
     TensorFlow's choice for XLA on a CPU draws 6,144 numbers in 1.2 ms, several times what the rest of a step takes;
-    Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms. Keras has no option for it.
+    Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms, but in XLA alone. Keras has no option
+    for it.
     """
     original = tf.nn.experimental.stateless_dropout
     tf.nn.experimental.stateless_dropout = functools.partial(original, rng_alg="threefry")
+    token = _generator.set("threefry")
     try:
         yield
     finally:
+        _generator.reset(token)
         tf.nn.experimental.stateless_dropout = original
 
 

@@ -1,0 +1,155 @@
+"""Claim: reading and augmenting data does not hold the training up.
+
+In one process, rounds in turn; reported are medians and spread (least to most) over the rounds. The first epoch of
+each model, which traces and compiles, is not counted.
+
+- `pipeline`: seconds per epoch of `fit` on `block_dataset`, which draws an order and gathers each block, beside the
+  same `fit` on blocks that were gathered beforehand (MNIST, 784-128-64-10, batch 32).
+- `augmentation`: the same with every image shifted, turned, scaled, sheared and warped, and what that costs.
+- `loading`: seconds to read MNIST as `load_data` does, from npz and from TensorFlow Datasets.
+
+    python tests/benchmarks/bench_data.py --data mnist.npz --tfds DIR --json data.json
+
+Machine and versions are in the JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import keras
+import tensorflow as tf
+
+import kerasmlp
+from kerasmlp.augmentation import Augmentation
+from kerasmlp.engine import block_dataset, prepare
+from kerasmlp.training import compile_model
+from tests.benchmarks.machine import describe_machine
+
+PACKAGES = ("kerasmlp", "tensorflow", "keras", "tensorflow-datasets", "numpy")
+SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
+EPOCHS = 3  # per round
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs all parts, prints a line for each, and writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
+    parser.add_argument("--tfds", default=os.environ.get("KERASMLP_TFDS"), help="where MNIST lies prepared")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    if not options.data:
+        parser.error("no MNIST: pass `--data mnist.npz` or set KERASMLP_MNIST")
+    machine = describe_machine(*PACKAGES)
+    with np.load(options.data) as file:
+        features, labels = file["x_train"], file["y_train"].astype(np.int32)
+    seconds = _in_turn(
+        {
+            "blocks gathered beforehand": _epoch(features, labels, gathered=True),
+            "block_dataset": _epoch(features, labels),
+            "block_dataset, augmented": _epoch(features, labels, augmentation=Augmentation()),
+            "load_data, npz": lambda: _load(options.data),
+            **({"load_data, TensorFlow Datasets": lambda: _load("mnist", options.tfds)} if options.tfds else {}),
+        },
+        options.rounds,
+    )
+    rows: dict[str, dict[str, Any]] = {
+        name: {"median_s": statistics.median(all_), "seconds": all_} for name, all_ in seconds.items()
+    }
+    ratios = [ours / bare for ours, bare in zip(*list(seconds.values())[1::-1], strict=True)]
+    cost = [moved - plain for plain, moved in zip(*list(seconds.values())[1:3], strict=True)]
+    results = {
+        "machine": machine,
+        "rows": rows,
+        "pipeline_times_gathered": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
+        "augmentation_s_per_epoch": statistics.median(cost),
+    }
+    for name, row in rows.items():
+        print(f"{name:<34}{row['median_s']:8.3f} s   {min(row['seconds']):.3f} - {max(row['seconds']):.3f}")
+    print(f"block_dataset by blocks gathered beforehand: {statistics.median(ratios):.2f}")
+    print(f"augmentation of {len(features):,} images: {statistics.median(cost):.2f} s")
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _in_turn(parts: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    for part in parts.values():
+        part()
+    seconds: dict[str, list[float]] = {name: [] for name in parts}
+    for number in range(rounds):
+        for name in parts if number % 2 == 0 else reversed(parts):
+            seconds[name].append(parts[name]())
+    return seconds
+
+
+def _epoch(
+    features: np.ndarray, labels: np.ndarray, *, gathered: bool = False, augmentation: Any = None
+) -> Callable[[], float]:
+    """Trains some epochs when called, and returns the seconds of one, without the first of the call."""
+    shape = features.shape[1:]
+    rescaling = keras.layers.Rescaling(1 / 255)
+    model = kerasmlp.build_mlp(SIZES, input_shape=shape, preprocessing=rescaling, augmentation=augmentation, seed=0)
+    compile_model(model, keras.optimizers.Adam(1e-3))
+    prepare(model, batch_size=BATCH_SIZE, require_xla=True)
+    blocks = block_dataset(features, labels, batch_size=BATCH_SIZE)
+    data = _Ready(list(blocks), blocks) if gathered else blocks
+
+    class Clock(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+        def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+            self.began = time.perf_counter()
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch:
+                self.seconds.append(time.perf_counter() - self.began)
+
+    def run() -> float:
+        clock: Any = Clock()
+        clock.seconds = []
+        model.fit(data, epochs=EPOCHS, shuffle=False, verbose=0, callbacks=[clock])
+        return float(statistics.mean(clock.seconds))
+
+    return run
+
+
+class _Ready(tf.data.Dataset):  # type: ignore[misc, unused-ignore]
+    """Blocks that lie in memory already."""
+
+    def __init__(self, elements: list[Any], like: tf.data.Dataset) -> None:
+        self._elements, self._like = elements, like
+        super().__init__(like._variant_tensor)
+
+    def __iter__(self) -> Any:
+        return iter(self._elements)
+
+    def _inputs(self) -> list[Any]:
+        return [self._like]
+
+    @property
+    def element_spec(self) -> Any:
+        return self._like.element_spec
+
+
+def _load(source: str, data_dir: str | None = None) -> float:
+    began = time.perf_counter()
+    kerasmlp.load_data(source, data_dir=data_dir)
+    return time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
