@@ -11,6 +11,8 @@ from kerasmlp.tflite_file import SIGNATURE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import numpy as np
+
     from kerasmlp.export.folding import FoldedLayer
 
 # What ITU-R BT.601 makes of red, green and blue; Pillow and MediaPipe's callers make grey images with the same.
@@ -24,6 +26,7 @@ def convert(
     batch_size: int | None = 1,
     output: str = "probabilities",
     image_shape: tuple[int, ...] | None = None,
+    front: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> bytes:
     """The dense layers, and a softmax where probabilities are asked for, as a float32 TFLite flatbuffer.
 
@@ -36,6 +39,8 @@ def convert(
         output: `probabilities` or `logits`, float32 `(batch, classes)`, or `class_id`, int32 `(batch,)`.
         image_shape: None: the input is `(batch, features)`. `(height, width)` or `(height, width, channels)`: it is an
             image `(batch, height, width, 3)`, made grey by its luma where the network's images have one channel.
+
+        front: Factor and shift of each feature, to be applied in front of the layers; None: they hold them already.
 
     Raises:
         InvalidValue: an activation has no TFLite operation.
@@ -53,6 +58,9 @@ def convert(
             x = tf.linalg.matmul(x, tf.constant(LUMA, tf.float32, (3, 1)))
         if image_shape is not None:
             x = tf.reshape(x, (-1 if batch_size is None else batch_size, len(layers[0].kernel)))
+        if front is not None:
+            # The converter would fold an addition into the layer behind it after all.
+            x = x * front[0] - (-front[1])
         for layer in layers:
             x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
         if output == "probabilities":

@@ -29,7 +29,7 @@ class FoldedLayer:
     activation: Callable[[Any], Any]
 
 
-def fold(model: keras.Model) -> list[FoldedLayer]:
+def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
     """Everything linear in `model` multiplied into its dense kernels; dropout left out.
 
     With `x' = scale * x + offset` in front of `x' @ W + b`, the kernel becomes `scale[:, None] * W` and the bias
@@ -39,6 +39,7 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
 
     Args:
         model: What `build_mlp` returns, before or after training.
+        keep_front: Whether to leave out what stands in front of the first dense layer; `front` is that.
 
     Returns:
         One layer per dense layer, from raw features, flattened, to logits.
@@ -81,6 +82,8 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
                 close(activations.linear)
             weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
             kernel, bias = weights[0], weights[1] if layer.use_bias else np.zeros(layer.units)
+            if keep_front and not folded:
+                scale, offset = np.ones(num_features), np.zeros(num_features)
             dense = (scale[:, np.newaxis] * kernel, bias + offset @ kernel)
             if layer.activation is not activations.linear:
                 close(layer.activation)
@@ -102,6 +105,27 @@ def fold(model: keras.Model) -> list[FoldedLayer]:
     if not folded:
         raise InvalidValue("The model has no dense layer to export.")
     return folded
+
+
+def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
+    """Factor and shift, float32 `(features,)`, of all that stands in front of the first dense layer.
+
+    Example:
+        >>> import keras
+        >>> from kerasmlp import build_mlp
+        >>> front(build_mlp([2, 2], preprocessing=keras.layers.Rescaling(0.5, offset=-1.0)))
+        (array([0.5, 0.5], dtype=float32), array([-1., -1.], dtype=float32))
+    """
+    from keras import layers
+
+    num_features = int(np.prod(model.input_shape[1:]))
+    scale, offset = np.ones(num_features), np.zeros(num_features)
+    for layer in model.layers:
+        if isinstance(layer, layers.Dense):
+            break
+        if (affine := _affine(layer)) is not None:
+            scale, offset = scale * affine[0], offset * affine[0] + affine[1]
+    return scale.astype(np.float32), offset.astype(np.float32)
 
 
 def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:

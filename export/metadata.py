@@ -88,7 +88,7 @@ def pixels_to_raw(card: Card) -> tuple[float, float]:
     """
     low, high = card.feature_range or (0.0, 255.0)
     deviation = 255 / (high - low)
-    return -low * deviation, deviation
+    return 0 - low * deviation, deviation
 
 
 def _describe(contents: Contents, card: Card, author: str, version: str) -> _Table:

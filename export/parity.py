@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 # 1e-5 leaves room for wide layers. All others round weights, and most of them values, to fewer bits.
 FLOAT_TOLERANCE = 1e-5
 MAX_DROP = 0.005
+# Answers that differ from the Keras model's, wrong for right and right for wrong alike, for each that may be lost.
+DISAGREEMENTS_PER_DROP = 10
 
 
 class ParityError(RuntimeError):
@@ -86,7 +88,8 @@ def verify(
 
     Raises:
         ParityError: a float32 artefact has another top class for an example, or a probability that differs by more than
-            1e-5; or another one loses more accuracy than `max_drop`.
+            1e-5; or another one loses more accuracy than `max_drop`, or
+            disagrees on more than ten times as many.
         InvalidValue: an artefact cannot be opened, or the data cannot be loaded again.
     """
     run = as_run(run)
@@ -138,7 +141,7 @@ class Reference:
         )
         if not np.isfinite(probabilities).all():
             raise ParityError(f"{report.format} {report.precision} ({report.path}) answers values that are no numbers.")
-        _check(report, self.max_drop)
+        check_report(report, self.max_drop)
         return report
 
 
@@ -151,14 +154,24 @@ def latency_fields(latency: Latency) -> dict[str, float]:
     }
 
 
-def _check(report: ArtefactReport, max_drop: float) -> None:
+def check_report(report: ArtefactReport, max_drop: float) -> None:
+    """Raises `ParityError` for an artefact that may not be published; see `verify`."""
     name, count = f"{report.format} {report.precision} ({report.path})", f"{report.examples} test examples"
     if report.precision != "float32":
+        most = DISAGREEMENTS_PER_DROP * max_drop
+        advice = (
+            "Choose another precision, train longer (networks that are hardly trained have many near-ties), or allow "
+            "more with `--max-drop`."
+        )
         if report.keras_accuracy - report.accuracy > max_drop:
             raise ParityError(
                 f"{name} is right in {report.accuracy:.2%} of {count}, the Keras model in {report.keras_accuracy:.2%}; "
-                f"it loses more than {max_drop:.2%} and is not published. Choose another precision, train longer "
-                "(networks that are hardly trained have many near-ties), or allow more with `--max-drop`."
+                f"it loses more than {max_drop:.2%} and is not published. {advice}"
+            )
+        if 1 - report.agreement > most:
+            raise ParityError(
+                f"{name} has another top class than the Keras model for {1 - report.agreement:.2%} of {count}, more "
+                f"than {most:.1%}, {DISAGREEMENTS_PER_DROP} times what may be lost, and is not published. {advice}"
             )
     elif report.agreement < 1 or (report.max_abs_diff or 0.0) > FLOAT_TOLERANCE:
         raise ParityError(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from kerasmlp.artefacts import open_artefact
 from kerasmlp.errors import InvalidValue, OutputExists, nearest
 from kerasmlp.export.c_array import c_array_paths, write_c_array
 from kerasmlp.export.converting import convert
-from kerasmlp.export.folding import fold
+from kerasmlp.export.folding import fold, front
 from kerasmlp.export.latency import measure_latency
 from kerasmlp.export.metadata import with_metadata
 from kerasmlp.export.parity import MAX_DROP, ArtefactReport, ParityError, Reference
@@ -34,12 +35,15 @@ from kerasmlp.runs import Run, as_run
 from kerasmlp.tflite_file import OUTPUTS, as_input, read_contents
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from os import PathLike
 
     from kerasmlp.card import Card
     from kerasmlp.data import Data
 
+# Precisions that keep the standardisation of measured features as operations of their own, in floating point.
+UNFOLDED = frozenset({"int8-dynamic", "int4"})
+LEAST_CALIBRATION = 10
 AUTHOR = f"kerasmlp {__version__}"
 
 
@@ -69,6 +73,9 @@ def export_tflite(
 
     - an activation that TFLite does not fuse: `gelu` and `elu` an operation each; `sigmoid` LOGISTIC; `silu` LOGISTIC
       and MUL; others some arithmetic. `relu` and `relu6` are fused;
+    - standardised measurements in `int8-dynamic` and `int4`: MUL and SUB, because small weights of large numbers and
+      large ones of small numbers do not fit one scale of 8 bits. `int8` cannot help folding them, and is refused where
+      that costs too much;
     - `float16`: DEQUANTIZE, which runtimes do once, when they load the file.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and `labels.txt` and `card.json`, which `unzip`
@@ -117,25 +124,32 @@ def export_tflite(
     card = run.card
     data = run.load_data() if data is None else data
     reference = Reference(run, data, max_drop=max_drop)
-    float_content = convert(
-        fold(run.load_model()),
-        input_name(card.feature_shape),
-        batch_size=batch_size,
-        output=output,
-        image_shape=card.feature_shape if mediapipe else None,
-    )
+    model = run.load_model()
+    form: dict[str, Any] = {
+        "batch_size": batch_size,
+        "output": output,
+        "image_shape": card.feature_shape if mediapipe else None,
+    }
+    float_content = standardised = convert(fold(model), input_name(card.feature_shape), **form)
+    if card.feature_range is None and not UNFOLDED.isdisjoint(quantize):
+        # Folded, the weights of a salary and of a share would need one scale.
+        standardised = convert(fold(model, keep_front=True), input_name(card.feature_shape), **form, front=front(model))
     shape = read_contents(float_content).source.shape[1:]
     examples = calibration_examples(data.train) if calibration is None else np.asarray(calibration, np.float32)
     examples = as_input(examples, shape)
     reports, withheld = [], []
     for precision, path in paths.items():
         content = quantize_content(
-            float_content, precision, examples=examples, input_range=card.feature_range, per_tensor=per_tensor
+            standardised if precision in UNFOLDED else float_content,
+            precision,
+            examples=examples,
+            input_range=card.feature_range,
+            per_tensor=per_tensor,
         )
         contents = read_contents(content)
         check_stored(contents, precision)
         try:
-            with appearing(path) as temporary:
+            with appearing(path) as temporary, _naming(precision, path):
                 temporary.write_bytes(with_metadata(content, contents, card, author=author, version=version))
                 latency = measure_latency(temporary, data.test.features)
                 reports.append(reference.compare(open_artefact(temporary), published_as=path, latency=latency))
@@ -149,6 +163,21 @@ def export_tflite(
     if withheld:
         raise withheld[0]
     return reports
+
+
+@contextlib.contextmanager
+def _naming(precision: str, path: Path) -> Iterator[None]:
+    """Turns LiteRT's refusal to run what the quantizer made into one that names the file."""
+    try:
+        yield
+    except (RuntimeError, InvalidValue) as error:
+        if isinstance(error, ParityError):
+            raise
+        raise ParityError(
+            f"tflite {precision} ({path}) does not run in LiteRT, and is not published: {str(error).splitlines()[0]}. "
+            "Values of very different sizes do not fit one scale of 8 bits; leave this precision out of `--quantize`, "
+            "or choose `int8-dynamic`."
+        ) from error
 
 
 def check_request(
@@ -173,6 +202,8 @@ def check_request(
         raise InvalidValue(f"There is no output `{output}`.{nearest(output, OUTPUTS)} There are {', '.join(OUTPUTS)}.")
     if not 0 <= max_drop <= 1:
         raise InvalidValue(f"`max_drop` is a share of the test examples, from 0 to 1; got {max_drop}.")
+    if calibration is not None and "int8" not in quantize:
+        raise InvalidValue(f"Calibration is for `int8`, which `--quantize {','.join(quantize)}` leaves out.")
     if calibration is not None:
         _check_calibration(np.asarray(calibration), run.card.feature_shape)
     if mediapipe:
@@ -224,5 +255,7 @@ def _check_calibration(examples: np.ndarray, feature_shape: tuple[int, ...]) -> 
     wanted = f"(examples, {', '.join(map(str, feature_shape))})"
     if not examples.ndim or not len(examples) or examples[0].size != np.prod(feature_shape):
         raise InvalidValue(f"Calibration needs raw examples, an array of the shape {wanted}; got {examples.shape}.")
+    if len(examples) < LEAST_CALIBRATION:
+        raise InvalidValue(f"Calibration needs at least {LEAST_CALIBRATION} examples; got {len(examples)}.")
     if examples.dtype.kind not in "fiub" or not np.isfinite(examples).all():
         raise InvalidValue("Calibration needs finite numbers; got NaN, an infinity or something else than numbers.")

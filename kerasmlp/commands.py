@@ -17,10 +17,12 @@ from kerasmlp.terminal import make_table, messages_console, results_console
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from kerasmlp.artefacts import Artefact
     from kerasmlp.augmentation import Augmentation
     from kerasmlp.card import Card
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
+    from kerasmlp.tflite_file import Contents
     from kerasmlp.tuning import Space
 
 Outcome = tuple[dict[str, Any], Callable[[], None]]
@@ -185,7 +187,7 @@ def evaluate(args: Namespace) -> Outcome:
     import kerasmlp
 
     artefact = kerasmlp.open_artefact(args.artefact)
-    data = _load(args, artefact.card)
+    data = _load_for_test(args, artefact.card)
     evaluation = kerasmlp.evaluate(artefact, data)
     result = {
         "artefact": args.artefact,
@@ -194,7 +196,7 @@ def evaluate(args: Namespace) -> Outcome:
         "dataset": data.name,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
-        "loss": evaluation.loss,
+        "loss": evaluation.loss if artefact.has_probabilities else None,
         "confusion": evaluation.confusion.tolist(),
     }
 
@@ -204,7 +206,7 @@ def evaluate(args: Namespace) -> Outcome:
             ("format", f"{artefact.format}, {artefact.precision}"),
             ("examples", f"{evaluation.examples:,} ({data.name}, test)"),
             ("accuracy", f"{evaluation.accuracy:.2%}"),
-            ("loss", f"{evaluation.loss:.4f}"),
+            *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
             ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
         ]
         results_console().print(make_table((args.artefact, ""), rows))
@@ -223,18 +225,20 @@ def predict(args: Namespace) -> Outcome:
         (name, read_inputs(Path(name), artefact.feature_shape, feature_range, invert=args.invert, encoder=encoder))
         for name in args.files
     ]
-    predictions = []
+    predictions: list[dict[str, Any]] = []
+    rows_of = {name: len(features) for name, features in inputs}
     for name, features in inputs:
         for row, probabilities in enumerate(artefact.probabilities(features), start=1):
             by_class = {label: float(p) for label, p in zip(artefact.class_names, probabilities, strict=True)}
             answer = artefact.class_names[probabilities.argmax()]
-            predictions.append({"file": name, "row": row, "class": answer, "probabilities": by_class})
+            known = by_class if artefact.has_probabilities else None
+            predictions.append({"file": name, "row": row, "class": answer, "probabilities": known})
 
     def show() -> None:
         rows = []
         for prediction in predictions:
-            ranked = sorted(prediction["probabilities"].items(), key=lambda item: -item[1])[:NUM_SHOWN]
-            name = f"{prediction['file']}" + (f", row {prediction['row']}" if len(predictions) > len(inputs) else "")
+            ranked = sorted((prediction["probabilities"] or {}).items(), key=lambda item: -item[1])[:NUM_SHOWN]
+            name = f"{prediction['file']}" + (f", row {prediction['row']}" if rows_of[prediction["file"]] > 1 else "")
             rows.append((name, str(prediction["class"]), "  ".join(f"{label} {p:.1%}" for label, p in ranked)))
         results_console().print(make_table(("input", "class", "most probable"), rows))
 
@@ -267,7 +271,18 @@ def info(args: Namespace) -> Outcome:
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
     }
 
-    return result, lambda: show_info(args.artefact, artefact)
+    contents = _tflite_contents(artefact)
+    if contents is not None:
+        result["tflite"] = asdict(contents) | {"weights": sorted(contents.weights)}
+    return result, lambda: show_info(args.artefact, artefact, contents)
+
+
+def _tflite_contents(artefact: Artefact) -> Contents | None:
+    if artefact.format != "tflite":
+        return None
+    from kerasmlp.tflite_file import read_contents
+
+    return read_contents(artefact.path.read_bytes())
 
 
 def _data_info(args: Namespace) -> Outcome:
@@ -333,6 +348,28 @@ def _load(args: Namespace, card: Card | None = None) -> Data:
         test_share=args.test_share,
         seed=args.seed,
     )
+
+
+def _load_for_test(args: Namespace, card: Card | None) -> Data:
+    """The data to judge a network by: of a source without a test of its own, all that it was not trained on."""
+    if args.test_share is not None or card is None:
+        return _load(args, card)
+    from kerasmlp.data import Examples
+    from kerasmlp.sources import read_source
+
+    source = read_source(args.data, data_dir=args.data_dir, target=args.target)
+    if source.has_test:
+        return _load(args, card)
+    if source.fingerprint() == card.fingerprint:
+        raise InvalidValue(
+            f"`{args.data}` is what `{args.artefact}` was trained on; pass the `--test-share` of that training, so "
+            "that it is judged by the rest."
+        )
+    if isinstance(source, Examples):
+        return source.whole()
+    if card.encoder is None:
+        raise InvalidValue(f"`{args.artefact}` was not trained on a table; `{args.data}` is one.")
+    return source.whole(card.encoder)
 
 
 def _sizes(args: Namespace, data: Data) -> tuple[int, ...]:

@@ -318,6 +318,19 @@ class Examples:
             request=request,
         )
 
+    def whole(self) -> Data:
+        """All examples as the test, to judge a network that was trained on others."""
+        nothing = Split(self.features[:0], self.labels[:0])
+        return Data(
+            name=self.name,
+            train=nothing,
+            validation=nothing,
+            test=Split(self.features, self.labels),
+            class_names=self.class_names,
+            feature_range=self.feature_range,
+            fingerprint=self.fingerprint(),
+        )
+
     def _set_test_aside(self, share: float) -> None:
         """Makes a share of each class, of all examples pooled, the test, the same whatever the seed of validation.
 

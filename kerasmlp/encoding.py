@@ -26,7 +26,7 @@ class Column:
     Attributes:
         name: Its name.
         kind: `number`, `boolean` or `category`.
-        fill: What stands for a missing number: the median of the training rows.
+        fill: What stands for a missing value: the median of the training rows, or 0.5 for a boolean.
         has_missing: Whether training rows lacked a value. Then another column tells of each row whether it does.
         categories: The values of a category in the training rows, sorted. A missing value is the category ``""``.
     """
@@ -134,7 +134,7 @@ def _learn_column(name: str, values: pd.Series, kind: str, source: str) -> Colum
     if kind == NUMBER:
         return Column(name, kind, fill=float(values.median()), has_missing=bool(missing.any()))
     if kind == BOOLEAN:
-        return Column(name, kind)
+        return Column(name, kind, fill=0.5)
     categories = tuple(sorted({"" if lacks else str(value) for value, lacks in zip(values, missing, strict=True)}))
     if len(categories) > MOST_CATEGORIES:
         raise InvalidValue(
@@ -151,7 +151,7 @@ def _encode_column(column: Column, values: pd.Series, source: str) -> np.ndarray
         filled = np.where(missing, column.fill, numbers)
         return np.stack([filled, missing], axis=1) if column.has_missing else filled[:, np.newaxis]
     if column.kind == BOOLEAN:
-        truths = [0.5 if missing[i] else _truth(column, values, i, source) for i in range(len(values))]
+        truths = [column.fill if missing[i] else _truth(column, values, i, source) for i in range(len(values))]
         return np.array(truths)[:, np.newaxis]
     texts = np.array(["" if lacks else str(value) for value, lacks in zip(values, missing, strict=True)], object)
     one_hot: np.ndarray = texts[:, np.newaxis] == np.array(column.categories, object)[np.newaxis]

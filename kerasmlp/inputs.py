@@ -53,7 +53,10 @@ def read_inputs(
     if encoder is not None and suffix in (".csv", ".parquet"):
         from kerasmlp.sources.tables import read_frame
 
-        return encoder.encode(read_frame(path), source=str(path)).reshape(-1, *feature_shape)
+        frame = read_frame(path)
+        if frame.empty:
+            raise InvalidValue(f"`{path}` has no row; examples were expected.")
+        return encoder.encode(frame, source=str(path)).reshape(-1, *feature_shape)
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, tuple(feature_shape), feature_range or (0.0, BRIGHTEST), invert=invert)
     if suffix not in (".csv", ".npz"):

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
     from kerasmlp.side_by_side import Row
+    from kerasmlp.tflite_file import Contents
 
 
 def show_run(run: Run) -> None:
@@ -56,15 +57,23 @@ def _speed(report: ArtefactReport) -> tuple[str, str]:
     return f"{report.latency_p50_us:.1f} ({report.latency_p99_us:.1f})", f"{report.examples_per_s:,.0f}"
 
 
-def show_info(name: str, artefact: Artefact) -> None:
+def show_info(name: str, artefact: Artefact, contents: Contents | None = None) -> None:
     """Prints what an artefact takes, answers, and comes from."""
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}, {format_bytes(artefact.size_bytes)}"),
         ("takes", f"raw examples of shape {artefact.feature_shape}"),
-        ("answers", f"{artefact.num_classes} probabilities: {', '.join(artefact.class_names)}"),
+        ("classes", ", ".join(artefact.class_names)),
     ]
+    for what, tensor in (("input", contents.source), ("output", contents.target)) if contents else ():
+        steps = "" if tensor.dtype[0] == "f" else f", (value - {tensor.zero_point}) x {tensor.scale:.6g}"
+        shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)
+        rows.append((what, f"{tensor.name}, {tensor.dtype} ({', '.join(map(str, shape))}){steps}"))
+    if contents:
+        rows.append(("operations", ", ".join(contents.operations)))
     if artefact.card:
         card = artefact.card
+        if card.encoder is not None:
+            rows.append(("features", ", ".join(card.encoder.feature_names)))
         rows.append(("sizes", " - ".join(map(str, card.sizes))))
         if card.feature_range:
             rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))

@@ -89,6 +89,8 @@ def read_contents(content: bytes) -> Contents:
     """
     from ai_edge_litert import schema_py_generated as schema
 
+    if not content:
+        raise InvalidValue("is empty; a TFLite file was expected")
     if content[4:8] != IDENTIFIER:
         raise InvalidValue(f"is no TFLite file: it lacks the mark {IDENTIFIER.decode()} at byte 4")
     try:
@@ -107,7 +109,7 @@ def read_contents(content: bytes) -> Contents:
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, struct.error) as error:
         if isinstance(error, InvalidValue):
             raise
-        raise InvalidValue(f"is a damaged TFLite file: {error}") from error
+        raise InvalidValue("is a damaged TFLite file, it may be truncated") from error
 
 
 class Interpreted:

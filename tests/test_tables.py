@@ -85,7 +85,7 @@ def test_rows_that_are_not_trained_on_teach_the_encoder_nothing() -> None:
 def test_missing_values_follow_the_stated_rule() -> None:
     columns = (
         Column("size", "number", fill=3.0, has_missing=True),
-        Column("is new", "boolean"),
+        Column("is new", "boolean", fill=0.5),
         Column("colour", "category", categories=("", "red")),
     )
     raw = pd.DataFrame({"colour": ["red", None, "blue"], "is new": [True, None, "no"], "size": [1.5, None, 2.0]})
@@ -150,6 +150,18 @@ def test_a_network_of_a_table_is_trained_evaluated_and_asked_by_raw_rows(
     write(Path("other.csv"), frame(400).iloc[::-1].assign(colour="white"))
     assert main(["evaluate", "run", "other.csv", "--target", "kind", "--test-share", "0.5", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["examples"] == 200
+    # Without a share, all rows are judged, unless the network was trained on some.
+    assert main(["evaluate", "run", "other.csv", "--target", "kind", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["examples"] == 400
+    assert main(["evaluate", "run", "flowers.csv", "--target", "kind"]) == 2
+    assert "pass the `--test-share` of that training" in capfd.readouterr().err
+    assert main(["info", "mobile/flowers_float32.tflite"]) == 0
+    shown = capfd.readouterr().out
+    assert "size is missing" in shown
+    assert "probabilities, float32 (1, 2)" in shown
+    Path("none.csv").write_text("size,colour,has thorns,petals\n")
+    assert main(["predict", "run", "none.csv"]) == 2
+    assert "`none.csv` has no row" in capfd.readouterr().err
 
 
 def _csv(text: str) -> bytes:
@@ -160,8 +172,8 @@ ROWS = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(20))
 WRONG: list[tuple[bytes, str | None, str]] = [
     (b"", "y", "is empty; a table was expected"),
     (_csv("x,y\n"), "y", "has no row"),
-    (_csv(f"x,y\n{ROWS}\n1,a,2\n"), "y", "has a row of 3 values that begins with `1`; its 2 columns need as many"),
-    (_csv(f"x,y\n{ROWS}\n1\n"), "y", "has a row of 1 values"),
+    (_csv(f"x,y\n{ROWS}\n1,a,2\n"), "y", "row 21 has 3 values; its 2 columns need as many"),
+    (_csv(f"x,y\n{ROWS}\n1\n"), "y", "row 21 has 1 values"),
     (_csv(f"x,y\n{ROWS}\nmany,a\n"), "y", "row 21: the column `x` holds numbers but for `many`"),
     (_csv(f"x,y\n{ROWS}\ninf,a\n"), "y", "row 21: the column `x` needs finite numbers; got `inf`"),
     (_csv(f"x,y\n{ROWS}\n1,\n"), "y", "row 21 has no label in the column `y`"),

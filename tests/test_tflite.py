@@ -17,10 +17,11 @@ from kerasmlp import build_mlp, evaluate, open_artefact
 from kerasmlp.artefacts import softmax
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export import ParityError, export_tflite
+from kerasmlp.export import ArtefactReport, ParityError, export_tflite
 from kerasmlp.export.converting import convert
 from kerasmlp.export.folding import FoldedLayer, fold
 from kerasmlp.export.metadata import pixels_to_raw
+from kerasmlp.export.parity import check_report
 from kerasmlp.export.quantizing import PRECISIONS, calibration_examples, check_stored, quantize
 from kerasmlp.export.reporting import PICTURE_NAME, REPORT_NAME
 from kerasmlp.runs import Run
@@ -272,9 +273,14 @@ def test_a_file_that_loses_too_much_is_not_published_and_the_others_are(
         ({"batch_size": 0}, "at least 1, or None .`dynamic`.; got 0"),
         ({"output": "probability"}, "no output `probability`. Did you mean `probabilities`"),
         ({"max_drop": 1.5}, "from 0 to 1; got 1.5"),
+        ({"calibration": np.zeros((5, 8, 8))}, "at least 10 examples; got 5"),
+        (
+            {"calibration": np.zeros((20, 8, 8)), "quantize": ["int4"]},
+            "Calibration is for `int8`, which `--quantize int4`",
+        ),
         ({"calibration": np.zeros((5, 7))}, r"an array of the shape \(examples, 8, 8\); got \(5, 7\)"),
         ({"calibration": np.zeros((0, 8, 8))}, r"got \(0, 8, 8\)"),
-        ({"calibration": np.full((2, 8, 8), np.nan)}, "finite numbers; got NaN"),
+        ({"calibration": np.full((12, 8, 8), np.nan)}, "finite numbers; got NaN"),
         ({"mediapipe": True}, "int8 input of `int8`; choose of `--quantize float32,float16,int8-dynamic,int4`"),
         ({"mediapipe": True, "quantize": ["float32"], "batch_size": None}, "one image at a time"),
     ],
@@ -305,6 +311,36 @@ def test_mediapipe_is_for_images(digits: Data, tmp_path: Path) -> None:
     run = kerasmlp.train(build_mlp([4, 2], preprocessing=data.preprocessing()), data, epochs=1, out=tmp_path / "run")
     with pytest.raises(InvalidValue, match=r"an example of `measured` has the shape \(4,\)"):
         export_tflite(run, tmp_path / "out", quantize=["float32"], mediapipe=True, data=data)
+
+
+def test_measurements_of_very_different_sizes_survive_8_and_4_bit_weights(tmp_path: Path) -> None:
+    import kerasmlp
+
+    generator = np.random.default_rng(0)
+    unit = generator.normal(size=(1000, 3))
+    labels = (unit.sum(axis=1) > 0).astype(int)
+    features = unit * [15_000, 1, 0.01] + [50_000, 0, 0]
+    data = kerasmlp.data_from_arrays(features[:700], labels[:700], features[700:], labels[700:], name="pay")
+    model = build_mlp([3, 16, 2], preprocessing=data.preprocessing(), seed=0)
+    run = kerasmlp.train(model, data, epochs=20, learning_rate=0.01, out=tmp_path / "run")
+    precisions = ["float32", "float16", "int8-dynamic", "int4"]
+    reports = export_tflite(run, tmp_path / "out", quantize=precisions, data=data, max_drop=0.03)
+    assert min(report.accuracy for report in reports) > 0.9
+    operations = [read_contents(Path(report.path).read_bytes()).operations for report in reports]
+    assert "MUL" not in operations[0]
+    assert operations[2] == ("MUL", "SUB", "FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX")
+    with pytest.raises(ParityError, match=r"pay_int8\.tflite.* not published"):
+        export_tflite(run, tmp_path / "int8", quantize=["int8"], data=data)
+    assert not (tmp_path / "int8" / "pay_int8.tflite").exists()
+
+
+def test_an_artefact_that_disagrees_is_not_published_however_right_it_is() -> None:
+    def report(agreement: float) -> ArtefactReport:
+        return ArtefactReport("a", "tflite", "int8", 1, 0.9, 0.9, agreement, 0.1, 100)
+
+    check_report(report(0.96), 0.005)
+    with pytest.raises(ParityError, match="another top class than the Keras model for 6.00% of 100 test examples"):
+        check_report(report(0.94), 0.005)
 
 
 def test_damaged_files_are_named(digits_run: Run, digits: Data, tmp_path: Path) -> None:

@@ -83,6 +83,21 @@ class Table:
             encoder=encoder,
         )
 
+    def whole(self, encoder: Encoder) -> Data:
+        """All rows as the test, encoded as a trained network's were; see `Examples.whole`."""
+        numbers = Examples(self.name, np.arange(len(self.frame))[:, np.newaxis], self.labels).whole()
+        features = encoder.encode(self.frame, source=self.name)
+        empty = Split(features[:0], numbers.test.labels[:0])
+        return dataclasses.replace(
+            numbers,
+            train=empty,
+            validation=empty,
+            test=Split(features, numbers.test.labels),
+            feature_range=None,
+            fingerprint=self.fingerprint(),
+            encoder=encoder,
+        )
+
     def fingerprint(self) -> str:
         """SHA-256 of all examples, whatever the split."""
         import pandas as pd
@@ -126,11 +141,10 @@ def read_frame(path: Path) -> pd.DataFrame:
             duplicates = [name for name in names if names.count(name) > 1]
             if duplicates:
                 raise InvalidValue(f"`{path}` has two columns `{duplicates[0]}`; rename one.")
-            for row in csv.reader(file):
+            for number, row in enumerate(csv.reader(file), start=1):
                 if row and len(row) != len(names):
                     raise InvalidValue(
-                        f"`{path}` has a row of {len(row)} values that begins with `{row[0]}`; its {len(names)} "
-                        "columns need as many."
+                        f"`{path}`, row {number} has {len(row)} values; its {len(names)} columns need as many."
                     )
         return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
     except UnicodeDecodeError as error:
