@@ -214,7 +214,9 @@ def build_parser() -> argparse.ArgumentParser:
     command = add("info", "say what an artefact is, or what data are", "kerasmlp info flowers.csv --target kind")
     command.add_argument("artefact", metavar="ARTEFACT|DATA", help=f"{ARTEFACT_HELP}; or {DATA_HELP}")
     command.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
-    command.add_argument("--target", metavar="COLUMN", help="column of labels of a table (target, label or class)")
+    command.add_argument(
+        "--target", metavar="COLUMN", help="column of labels of a table (the one called target, label or class)"
+    )
     command.add_argument("--picture", metavar="FILE", help="write a PNG of a few images of each class")
     _add_seed(command)
 
@@ -253,9 +255,15 @@ def _add_data(command: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--validation-share", type=float, default=0.1, metavar="S", help="share of training set aside, by class (0.1)"
     )
-    group.add_argument("--target", metavar="COLUMN", help="column of labels of a table (target, label or class)")
     group.add_argument(
-        "--test-share", type=float, metavar="S", help="share of each class taken for the test (the source's own test)"
+        "--target", metavar="COLUMN", help="column of labels of a table (the one called target, label or class)"
+    )
+    group.add_argument(
+        "--test-share",
+        type=_share,
+        metavar="S",
+        help="share of each class taken for the test, which tables and folders need (the source's own test); or "
+        "`notebook`: 15 %% of all, as the notebook drew them whose figures `kerasmlp lesson` repeats",
     )
     _add_seed(command)
 
@@ -290,6 +298,13 @@ def _add_out(command: argparse.ArgumentParser, default: str) -> None:
 
 def _add_seed(command: argparse.ArgumentParser, default: int = 0) -> None:
     command.add_argument("--seed", type=_seed, default=default, help=f"seed of all that is drawn at random ({default})")
+
+
+def _share(text: str) -> float | str:
+    try:
+        return text if text == "notebook" else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"a share such as 0.15, or `notebook`, was expected; got `{text}`") from None
 
 
 def _seed(text: str) -> int:

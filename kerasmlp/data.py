@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kerasmlp.encoding import Encoder
 
 VALIDATION_SHARE = 0.1
+NOTEBOOK = "notebook"
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +114,7 @@ def load_data(
     data_dir: str | PathLike[str] | None = None,
     target: str | None = None,
     validation_share: float = VALIDATION_SHARE,
-    test_share: float | None = None,
+    test_share: float | str | None = None,
     seed: int = 0,
     encoder: Encoder | None = None,
 ) -> Data:
@@ -133,7 +134,8 @@ def load_data(
         target: The column of labels in a table. Default: the one that is called `target`, `label` or `class`.
         validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).
         test_share: Share of each class that is set aside for the test, of all examples pooled, in (0, 1). None: the
-            source's own test. The choice does not depend on `seed`.
+            source's own test. `notebook`: 15 % of all, whatever their class, as the notebook drew them whose figures
+            `kerasmlp lesson` repeats. The choice does not depend on `seed`.
         seed: Seed of the choice of validation.
         encoder: How to encode a table, such as a trained network's. Default: what its training rows say; see
             `kerasmlp.encoding.Encoder` for the rules, missing values among them.
@@ -283,10 +285,12 @@ class Examples:
             feature_range = (0.0, 255.0)
         self.feature_range = feature_range
 
-    def split(self, *, validation_share: float, seed: int, test_share: float | None = None) -> Data:
+    def split(self, *, validation_share: float, seed: int, test_share: float | str | None = None) -> Data:
         """Sets test and validation aside: see `load_data`."""
         for option, share in (("validation_share", validation_share), ("test_share", test_share)):
-            if share is not None and not 0 < share < 1:
+            if share is None or (option == "test_share" and share == NOTEBOOK):
+                continue
+            if isinstance(share, str) or not 0 < share < 1:
                 raise InvalidValue(f"`{option}` lies between 0 and 1, ends excluded; got {share}.")
         fingerprint = self.fingerprint()
         if test_share is not None:
@@ -331,16 +335,24 @@ class Examples:
             fingerprint=self.fingerprint(),
         )
 
-    def _set_test_aside(self, share: float) -> None:
-        """Makes a share of each class, of all examples pooled, the test, the same whatever the seed of validation.
+    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
+        """Features and labels of all examples, those of the source's own test last."""
+        if not self.has_test:
+            return self.features, self.labels
+        features = np.concatenate([self.features, self.test_features])
+        return features, np.concatenate([self.labels, self.test_labels])
 
-        So no search over seeds can see it. Where the source has a test of its own, that is pooled, too.
+    def _set_test_aside(self, share: float | str) -> None:
+        """Makes a share of all examples pooled the test, the same whatever the seed of validation.
+
+        So no search over seeds can see it.
         """
-        features, labels = self.features, self.labels
-        if self.has_test:
-            features = np.concatenate([features, self.test_features])
-            labels = np.concatenate([labels, self.test_labels])
-        chosen = _stratified_choice(labels, share, seed=0)
+        features, labels = self.pooled()
+        if isinstance(share, str):
+            chosen = np.zeros(len(labels), bool)
+            chosen[notebook_split(len(labels))[1]] = True
+        else:
+            chosen = _stratified_choice(labels, share, seed=0)
         if not chosen.any():
             raise InvalidValue(f"{self.name}: {len(labels)} examples cannot give a share of {share} to the test.")
         self.features, self.labels = features[~chosen], labels[~chosen]
@@ -354,6 +366,19 @@ class Examples:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
         return digest.hexdigest()
+
+
+def notebook_split(num_examples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of training and test, 85 to 15, as the notebook drew them that this package grew from.
+
+    Example:
+        >>> [len(part) for part in notebook_split(70_000)]
+        [59500, 10500]
+    """
+    from sklearn.model_selection import train_test_split
+
+    train, test = train_test_split(np.arange(num_examples), test_size=0.15, random_state=42)
+    return train, test
 
 
 def _check_features(name: str, key: str, values: Any) -> np.ndarray:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.conversion import to_keras, to_torch
-from kerasmlp.data import Examples
+from kerasmlp.data import Examples, notebook_split
 from kerasmlp.errors import InvalidValue
 from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
 from kerasmlp.optimizers import make_optimizer
@@ -78,20 +78,16 @@ def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLi
         >>> load_split().x_train.shape
         (1527, 64)
     """
-    from sklearn.model_selection import train_test_split
-
     examples = read_source(str(source), data_dir=data_dir)
     if not isinstance(examples, Examples) or examples.feature_range is None:
         raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
     low, high = examples.feature_range
-    parts = [(examples.features, examples.labels)]
-    if examples.has_test:
-        parts.append((examples.test_features, examples.test_labels))
-    x = np.concatenate([part[0] for part in parts]).astype(np.float32)
+    features, labels = examples.pooled()
+    x = features.astype(np.float32)
     x = (x.reshape(len(x), -1) - np.float32(low)) / np.float32(high - low)
-    y = np.concatenate([part[1] for part in parts]).astype(np.int64)
-    x_train, x_val, y_train, y_val = train_test_split(x, y, test_size=0.15, random_state=42)
-    return Split(x_train, y_train, x_val, y_val)
+    y = labels.astype(np.int64)
+    train, validation = notebook_split(len(y))
+    return Split(x[train], y[train], x[validation], y[validation])
 
 
 def compare(

@@ -160,6 +160,19 @@ def test_the_test_is_the_same_whatever_the_seed() -> None:
     assert (first.validation.features != second.validation.features).any()
 
 
+def test_the_notebooks_split_is_that_of_the_lesson() -> None:
+    from kerasmlp.side_by_side import load_split
+
+    data, lesson = load_data("digits", test_share="notebook"), load_split("digits")
+    assert len(data.test) == len(lesson.x_val) == 270
+    ours = sorted((image.reshape(-1) / 16).tolist() for image in data.test.features)
+    assert ours == sorted(lesson.x_val.tolist())
+    assert data.request is not None
+    assert load_data(**data.request).test.labels.tolist() == data.test.labels.tolist()
+    with pytest.raises(InvalidValue, match="`test_share` lies between 0 and 1, ends excluded; got book"):
+        load_data("digits", test_share="book")
+
+
 def test_sets_of_openml_become_images_where_they_are_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(name: str, **options: Any) -> Any:
         assert (name, options["as_frame"]) == ("mnist_784", False)

@@ -60,7 +60,12 @@ class Table:
                 _check_words(name, column, frame[column])
 
     def split(
-        self, *, validation_share: float, seed: int, test_share: float | None = None, encoder: Encoder | None = None
+        self,
+        *,
+        validation_share: float,
+        seed: int,
+        test_share: float | str | None = None,
+        encoder: Encoder | None = None,
     ) -> Data:
         """Sets test and validation aside, and encodes all by what the training rows say; see `load_data`."""
         numbers = np.arange(len(self.frame))[:, np.newaxis]
