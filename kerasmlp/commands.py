@@ -194,6 +194,7 @@ def evaluate(args: Namespace) -> Outcome:
         "format": artefact.format,
         "precision": artefact.precision,
         "dataset": data.name,
+        "same_data": None if artefact.card is None else artefact.card.fingerprint == data.fingerprint,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
         "loss": evaluation.loss if artefact.has_probabilities else None,
@@ -204,7 +205,7 @@ def evaluate(args: Namespace) -> Outcome:
         recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
         rows = [
             ("format", f"{artefact.format}, {artefact.precision}"),
-            ("examples", f"{evaluation.examples:,} ({data.name}, test)"),
+            ("examples", f"{evaluation.examples:,} ({data.name}, {_relation(result['same_data'])})"),
             ("accuracy", f"{evaluation.accuracy:.2%}"),
             *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
             ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
@@ -348,6 +349,10 @@ def _load(args: Namespace, card: Card | None = None) -> Data:
         test_share=args.test_share,
         seed=args.seed,
     )
+
+
+def _relation(same_data: bool | None) -> str:
+    return {True: "test", False: "other data than it was trained on", None: "test"}[same_data]
 
 
 def _load_for_test(args: Namespace, card: Card | None) -> Data:

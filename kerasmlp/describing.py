@@ -1,4 +1,4 @@
-"""`describe_source`: what there is to know of a source of examples before anything is trained on it."""
+"""What there is to know of data: of a source before anything is trained on it, and of the splits of a training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data import Examples
+from kerasmlp.data import Data, Examples
 
 if TYPE_CHECKING:
     from kerasmlp.sources.tables import Table
@@ -31,6 +31,33 @@ def describe_source(source: Examples | Table) -> dict[str, Any]:
         ([8, 8], [0.0, 16.0], 178)
     """
     return _describe_arrays(source) if isinstance(source, Examples) else _describe_table(source)
+
+
+def describe_data(data: Data) -> dict[str, Any]:
+    """What a run's `data.json` says: where the data came from, and each split's size and examples by class.
+
+    Example:
+        >>> from kerasmlp import load_data
+        >>> about = describe_data(load_data("digits"))
+        >>> about["splits"]["test"]["examples"], about["splits"]["test"]["classes"]["0"]
+        (360, 36)
+    """
+    splits = {}
+    for name in ("train", "validation", "test"):
+        split = getattr(data, name)
+        counts = np.bincount(split.labels, minlength=data.num_classes)
+        classes = dict(zip(data.class_names, counts.tolist(), strict=True))
+        splits[name] = {"examples": len(split), "classes": classes}
+    return {
+        "name": data.name,
+        "fingerprint": data.fingerprint,
+        "request": data.request,
+        "feature_shape": list(data.feature_shape),
+        "dtype": data.train.features.dtype.name,
+        "feature_range": data.feature_range,
+        "feature_names": None if data.encoder is None else list(data.encoder.feature_names),
+        "splits": splits,
+    }
 
 
 def _describe_arrays(source: Examples) -> dict[str, Any]:

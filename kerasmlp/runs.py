@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data import Data
 
-CONFIG_NAME = "config.json"
+CONFIG_NAME, DATA_NAME = "config.json", "data.json"
 MODEL_NAME = "model.keras"
 HISTORY_NAME = "history.csv"
 METRICS_NAME = "metrics.json"

@@ -14,6 +14,7 @@ import keras
 import numpy as np
 
 from kerasmlp.card import LABELS_NAME
+from kerasmlp.describing import describe_data
 from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES, block_dataset
 from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
@@ -24,7 +25,7 @@ from kerasmlp.files import appearing, write_json, write_text
 from kerasmlp.optimizers import check_optimizer, make_optimizer
 from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
 from kerasmlp.recording import RunRecorder
-from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, Run, follow_run, open_run_directory
+from kerasmlp.runs import CONFIG_NAME, DATA_NAME, METRICS_NAME, Run, follow_run, open_run_directory
 from kerasmlp.settings import (
     DEFAULT_LEARNING_RATE,
     balanced_weights,
@@ -199,6 +200,7 @@ def train_run(
     settings = config["training"]
     strategy = model._distribute_strategy
     write_json(run.path / CONFIG_NAME, config)
+    write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
     if optimizer is None:
         steps = settings["epochs"] * math.ceil(len(data.train) / settings["batch_size"])

@@ -11,7 +11,9 @@ from PIL import Image
 
 from kerasmlp import load_data
 from kerasmlp.cli import main
+from kerasmlp.data import Data
 from kerasmlp.describing import describe_source
+from kerasmlp.runs import Run
 from kerasmlp.sources import read_source
 from tests.test_sources_files import write_images
 from tests.test_tables import frame, write
@@ -38,6 +40,18 @@ def test_tables_are_described_column_by_column(tmp_path: Path) -> None:
     assert columns["size"]["values"] == pytest.approx([table["size"].min(), table["size"].max()])
     assert (columns["colour"]["kind"], columns["colour"]["values"]) == ("category", 3)
     assert about["fingerprint"] == load_data(path, target="kind", test_share=0.2).fingerprint
+
+
+def test_a_run_keeps_what_its_data_were(digits_run: Run, digits: Data) -> None:
+    about = json.loads((digits_run.path / "data.json").read_text())
+    assert about["fingerprint"] == digits.fingerprint
+    assert {name: split["examples"] for name, split in about["splits"].items()} == {
+        "train": 1295,
+        "validation": 142,
+        "test": 360,
+    }
+    assert sum(about["splits"]["train"]["classes"].values()) == 1295
+    assert about["feature_range"] == [0, 16]
 
 
 def test_info_tells_data_from_artefacts_and_draws_images(
