@@ -53,8 +53,7 @@ def test_balanced_weights_are_those_of_their_definition(digits: Data, tmp_path: 
 def test_a_run_directory_holds_all_that_later_commands_need(digits_run: Run, digits: Data) -> None:
     names = {str(path.relative_to(digits_run.path)) for path in digits_run.path.rglob("*") if path.is_file()}
     assert names == {
-        "config.json",
-        "data.json", "model.keras", "history.csv", "metrics.json", "labels.txt", "plots/training.png",
+        "config.json", "data.json", "model.keras", "history.csv", "metrics.json", "labels.txt", "plots/training.png",
         "plots/confusion.png",
     }  # fmt: skip
     metrics = digits_run.metrics
