@@ -136,7 +136,7 @@ def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:
         return np.asarray(values, np.float64).reshape(-1)
 
     if isinstance(layer, layers.Rescaling):
-        return np.float64(layer.scale), np.float64(layer.offset)  # type: ignore[return-value]
+        return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
     if isinstance(layer, layers.Normalization):
         # Keras divides by no less than its epsilon.
         deviation = np.maximum(np.sqrt(flat(layer.variance)), 1e-7)

@@ -88,8 +88,8 @@ def verify(
 
     Raises:
         ParityError: a float32 artefact has another top class for an example, or a probability that differs by more than
-            1e-5; or another one loses more accuracy than `max_drop`, or
-            disagrees on more than ten times as many.
+            1e-5; or another one loses more accuracy than `max_drop`, or disagrees on ten times
+            as many.
         InvalidValue: an artefact cannot be opened, or the data cannot be loaded again.
     """
     run = as_run(run)

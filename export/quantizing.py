@@ -28,20 +28,18 @@ class Precision:
     Attributes:
         weights: dtype of the dense kernels.
         values: dtype of the input and of a floating-point output.
-        meaning: What it is, in a line of help.
     """
 
     weights: str
     values: str
-    meaning: str
 
 
 PRECISIONS = {
-    "float32": Precision("float32", "float32", "as trained"),
-    "float16": Precision("float16", "float32", "weights of half precision, half the size"),
-    "int8-dynamic": Precision("int8", "float32", "8-bit weights; values are rounded to 8 bits as they pass"),
-    "int8": Precision("int8", "int8", "8-bit weights, values, inputs and outputs; calibrated"),
-    "int4": Precision("int4", "float32", "4-bit weights; values are rounded to 8 bits as they pass"),
+    "float32": Precision("float32", "float32"),
+    "float16": Precision("float16", "float32"),
+    "int8-dynamic": Precision("int8", "float32"),
+    "int8": Precision("int8", "int8"),
+    "int4": Precision("int4", "float32"),
 }
 DEFAULT_PRECISIONS = ("float32", "int8")
 

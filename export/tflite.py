@@ -192,9 +192,14 @@ def check_request(
     calibration: np.ndarray | None = None,
     max_drop: float = MAX_DROP,
     overwrite: bool = False,
-    **_: object,
+    per_tensor: bool = False,
+    author: str = AUTHOR,
+    version: str = "1",
 ) -> dict[str, Path]:
-    """The file of each precision; raises what `export_tflite` raises before it writes anything."""
+    """The file of each precision; raises what `export_tflite` raises before it writes anything.
+
+    It takes all options of `export_tflite`; any scale, author and version will do.
+    """
     check_precisions(quantize)
     if batch_size is not None and batch_size < 1:
         raise InvalidValue(f"`batch_size` is a whole number of at least 1, or None (`dynamic`); got {batch_size}.")

@@ -287,6 +287,7 @@ def _tflite_contents(artefact: Artefact) -> Contents | None:
 
 
 def _data_info(args: Namespace) -> Outcome:
+    from kerasmlp.data import Examples
     from kerasmlp.describing import describe_source
     from kerasmlp.plots import plot_examples
     from kerasmlp.sources import read_source
@@ -294,10 +295,9 @@ def _data_info(args: Namespace) -> Outcome:
     source = read_source(args.artefact, data_dir=args.data_dir, target=args.target)
     about = {"data": args.artefact, **describe_source(source)}
     if args.picture is not None:
-        shape = tuple(about.get("feature_shape", ()))
-        if len(shape) not in (2, 3):
+        if not isinstance(source, Examples) or source.features.ndim not in (3, 4):
             raise InvalidValue(f"`--picture` shows images, and an example of `{source.name}` is none.")
-        plot_examples(source.features, source.labels, source.class_names, Path(args.picture), title=source.name)  # type: ignore[union-attr]
+        plot_examples(source.features, source.labels, source.class_names, Path(args.picture), title=source.name)
         about["picture"] = args.picture
     return about, lambda: show_data(about)
 
