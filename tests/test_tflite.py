@@ -152,8 +152,11 @@ def test_labels_card_and_metadata_are_inside(digits_run: Run, digits: Data, tmp_
         assert shown.stdout.decode().split() == list(digits.class_names)
     metadata = _metadata(path)
     assert metadata[4:8] == b"M001"
-    for text in (b"Ada Lovelace", b"1843.7", b"labels.txt", b"digits 64-32-10", b"probabilities"):
+    for text in (b"labels.txt", b"probabilities", b"image"):
         assert text in metadata
+    # `ModelMetadata` of metadata_schema.fbs: name, description, version, subgraphs, author.
+    texts = [_text(metadata, place) for place in (0, 2, 4)]
+    assert texts == [b"digits 64-32-10", b"1843.7", b"Ada Lovelace"]
 
 
 def _metadata(path: Path) -> bytes:
@@ -162,6 +165,15 @@ def _metadata(path: Path) -> bytes:
     model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes(), 0))
     (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
     return bytes(model.buffers[entry.buffer].data)
+
+
+def _text(metadata: bytes, place: int) -> bytes:
+    """The text in a place of a flatbuffer's root table."""
+    import flatbuffers
+
+    root = flatbuffers.encode.Get(flatbuffers.packer.uoffset, metadata, 0)
+    table = flatbuffers.table.Table(bytearray(metadata), root)
+    return bytes(table.String(table.Pos + table.Offset(4 + 2 * place)))
 
 
 def test_the_same_network_makes_the_same_bytes(digits_run: Run, digits: Data, tmp_path: Path) -> None:

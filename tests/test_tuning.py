@@ -90,13 +90,14 @@ def test_a_grid_gives_a_worker_what_it_has_compiled_while_there_is_such(tmp_path
     )
     oracle.open(tmp_path / "search")
     given = []
-    for worker in ("first", "second", "first", "first"):
+    for worker in ("first", "second", "second", "first"):
         trial = oracle.create_trial(worker)
         given.append((worker, trial.hyperparameters.values["batch_size"]))
         oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5, "val_loss": 1.0})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
-    assert given == [("first", 32), ("second", 64), ("first", 32), ("first", 64)]
+    # In the order of the grid, the third would be of 32 and the last of 64.
+    assert given == [("first", 32), ("second", 64), ("second", 64), ("first", 32)]
     assert len({tuple(record.values.items()) for record in oracle.records()}) == 4
 
 
