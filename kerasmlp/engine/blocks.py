@@ -126,10 +126,8 @@ def stream_blocks(
     if batched:
         spec = tf.nest.map_structure(lambda s: tf.TensorSpec(s.shape[1:], s.dtype), spec)
     size = batch_size * steps_per_block(batch_size, _bytes_per_example(spec), None, max_block_bytes)
-    if batched:
-        blocks = dataset.rebatch(size)
-    else:
-        blocks = dataset.batch(size, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    # A parallel `batch` holds as many blocks as it has calls, and is no faster.
+    blocks = dataset.rebatch(size) if batched else dataset.batch(size)
     return blocks.prefetch(1)
 
 

@@ -1,0 +1,144 @@
+"""`kerasmlp evaluate`, `predict` and `info`: the commands that look at what there is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.commands.loading import load_for_test
+from kerasmlp.commands.outcome import Outcome
+from kerasmlp.errors import InvalidValue
+from kerasmlp.tables import show_data, show_info
+from kerasmlp.terminal import make_table, results_console
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from kerasmlp.artefacts import Artefact
+    from kerasmlp.tflite_file import Contents
+
+NUM_SHOWN = 3  # classes shown per prediction
+
+
+def evaluate(args: Namespace) -> Outcome:
+    """`kerasmlp evaluate`."""
+    import kerasmlp
+
+    artefact = kerasmlp.open_artefact(args.artefact)
+    data = load_for_test(args, artefact.card)
+    evaluation = kerasmlp.evaluate(artefact, data)
+    result = {
+        "artefact": args.artefact,
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "dataset": data.name,
+        "same_data": None if artefact.card is None else artefact.card.fingerprint == data.fingerprint,
+        "examples": evaluation.examples,
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss if artefact.has_probabilities else None,
+        "confusion": evaluation.confusion.tolist(),
+    }
+
+    def show() -> None:
+        recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+        rows = [
+            ("format", f"{artefact.format}, {artefact.precision}"),
+            ("examples", f"{evaluation.examples:,} ({data.name}, {_relation(result['same_data'])})"),
+            ("accuracy", f"{evaluation.accuracy:.2%}"),
+            *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
+            ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+        ]
+        results_console().print(make_table((args.artefact, ""), rows))
+
+    return result, show
+
+
+def _relation(same_data: bool | None) -> str:
+    return {True: "test", False: "other data than it was trained on", None: "test"}[same_data]
+
+
+def predict(args: Namespace) -> Outcome:
+    """`kerasmlp predict`."""
+    import kerasmlp
+    from kerasmlp.inputs import read_inputs
+
+    artefact = kerasmlp.open_artefact(args.artefact)
+    feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
+    inputs = [
+        (name, read_inputs(Path(name), artefact.feature_shape, feature_range, invert=args.invert, encoder=encoder))
+        for name in args.files
+    ]
+    predictions: list[dict[str, Any]] = []
+    rows_of = {name: len(features) for name, features in inputs}
+    for name, features in inputs:
+        for row, probabilities in enumerate(artefact.probabilities(features), start=1):
+            by_class = {label: float(p) for label, p in zip(artefact.class_names, probabilities, strict=True)}
+            answer = artefact.class_names[probabilities.argmax()]
+            known = by_class if artefact.has_probabilities else None
+            predictions.append({"file": name, "row": row, "class": answer, "probabilities": known})
+
+    def show() -> None:
+        rows = []
+        for prediction in predictions:
+            ranked = sorted((prediction["probabilities"] or {}).items(), key=lambda item: -item[1])[:NUM_SHOWN]
+            name = f"{prediction['file']}" + (f", row {prediction['row']}" if rows_of[prediction["file"]] > 1 else "")
+            rows.append((name, str(prediction["class"]), "  ".join(f"{label} {p:.1%}" for label, p in ranked)))
+        results_console().print(make_table(("input", "class", "most probable"), rows))
+
+    return {"artefact": args.artefact, "predictions": predictions}, show
+
+
+def info(args: Namespace) -> Outcome:
+    """`kerasmlp info`."""
+    from dataclasses import asdict
+
+    import kerasmlp
+    from kerasmlp.artefacts import is_artefact
+    from kerasmlp.runs import METRICS_NAME, Run
+
+    if not is_artefact(args.artefact):
+        return _data_info(args)
+    for option in ("target", "data_dir", "picture"):
+        if vars(args)[option] is not None:
+            raise InvalidValue(f"`--{option.replace('_', '-')}` goes with data; `{args.artefact}` is an artefact.")
+    artefact = kerasmlp.open_artefact(args.artefact)
+    run = Run(Path(args.artefact))
+    result = {
+        "artefact": args.artefact,
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "size_bytes": artefact.size_bytes,
+        "feature_shape": list(artefact.feature_shape),
+        "num_classes": artefact.num_classes,
+        "card": asdict(artefact.card) if artefact.card else None,
+        "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
+    }
+
+    contents = _tflite_contents(artefact)
+    if contents is not None:
+        result["tflite"] = asdict(contents) | {"weights": sorted(contents.weights)}
+    return result, lambda: show_info(args.artefact, artefact, contents)
+
+
+def _tflite_contents(artefact: Artefact) -> Contents | None:
+    if artefact.format != "tflite":
+        return None
+    from kerasmlp.tflite_file import read_contents
+
+    return read_contents(artefact.path.read_bytes())
+
+
+def _data_info(args: Namespace) -> Outcome:
+    from kerasmlp.data import Examples
+    from kerasmlp.describing import describe_source
+    from kerasmlp.plots import plot_examples
+    from kerasmlp.sources import read_source
+
+    source = read_source(args.artefact, data_dir=args.data_dir, target=args.target)
+    about = {"data": args.artefact, **describe_source(source)}
+    if args.picture is not None:
+        if not isinstance(source, Examples) or source.features.ndim not in (3, 4):
+            raise InvalidValue(f"`--picture` shows images, and an example of `{source.name}` is none.")
+        plot_examples(source.features, source.labels, source.class_names, Path(args.picture), title=source.name)
+        about["picture"] = args.picture
+    return about, lambda: show_data(about)

@@ -1,0 +1,220 @@
+"""`kerasmlp train`, `tune` and `quickstart`: the commands that make a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.commands.exporting import write_exports
+from kerasmlp.commands.loading import load
+from kerasmlp.commands.outcome import Outcome, run_outcome
+from kerasmlp.data import load_data
+from kerasmlp.errors import InvalidValue
+from kerasmlp.tables import show_reports, show_run
+from kerasmlp.terminal import messages_console, results_console
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from kerasmlp.augmentation import Augmentation
+    from kerasmlp.data import Data
+    from kerasmlp.runs import Run
+    from kerasmlp.tuning import Space
+
+DEFAULT_HIDDEN = (128, 64)
+QUICKSTART: dict[str, Any] = {
+    "sizes": (64, 256, 128, 10),
+    "trials": 6,
+    "epochs": 5,
+    "final_epochs": 30,
+    "dropout": 0.3,
+    "batch_normalization": True,
+}
+
+
+def train(args: Namespace) -> Outcome:
+    """`kerasmlp train`."""
+    import contextlib
+
+    import kerasmlp
+    from kerasmlp.engine import ProgressDisplay, is_chief, make_strategy
+
+    strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
+    data = load(args)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        options = {**_model_options(args, data), "augmentation": _augmentation(args, data)}
+        model = kerasmlp.build_mlp(_sizes(args, data), seed=args.seed, preprocessing=data.preprocessing(), **options)
+    run = kerasmlp.train(
+        model,
+        data,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        optimizer=args.optimizer,
+        class_weight=args.class_weight,
+        early_stopping=args.early_stopping,
+        schedule=args.schedule,
+        seed=args.seed,
+        out=args.out,
+        overwrite=args.overwrite,
+        require_xla=args.require_xla,
+        callbacks=[ProgressDisplay(len(data.train))] if is_chief() else [],
+        warn=messages_console().print,
+    )
+    if not is_chief():
+        return {"run": args.out}, lambda: results_console().print(f"Done; the chief has written {args.out}.")
+    return run_outcome(run)
+
+
+def tune(args: Namespace) -> Outcome:
+    """`kerasmlp tune`."""
+    if (args.role is None) != (args.address is None):
+        raise InvalidValue(
+            "A search over several machines needs both `--role` and `--address`, such as `--role chief --address "
+            f"192.168.0.10:7000`; got `--role {args.role}` and `--address {args.address}`."
+        )
+    space = _space(args)
+    workers = (1 if args.role is None else 0) if args.workers is None else args.workers
+    if args.role != "worker" and workers > (0 if args.address else 1):
+        from kerasmlp.tuning.forking import start_ahead
+
+        start_ahead()  # before this process imports TensorFlow, too
+    data = load(args)
+    options = _model_options(args, data)
+    options.pop("input_shape")
+    common = {
+        "sizes": _sizes(args, data),
+        "epochs": args.epochs,
+        "optimizer": args.optimizer,
+        "seed": args.seed,
+        **options,
+    }
+    if args.role == "worker":
+        from kerasmlp.tuning import join_search
+
+        messages_console().print(f"Running trials for the chief at {args.address}")
+        join_search(args.address, data, **common)
+        return {"address": args.address}, lambda: results_console().print("Done; the chief has the results.")
+    run = _search(
+        data,
+        space=space,
+        oracle=args.oracle,
+        trials=args.trials,
+        early_stopping=not args.no_early_stopping,
+        workers=workers,
+        address=args.address,
+        final_epochs=args.final_epochs,
+        final_schedule=args.final_schedule,
+        out=args.out,
+        overwrite=args.overwrite,
+        **common,
+    )
+    return run_outcome(run)
+
+
+def quickstart(args: Namespace) -> Outcome:
+    """`kerasmlp quickstart`."""
+    from kerasmlp.runs import METRICS_NAME, check_output_is_free
+
+    # An unfinished one may be this same search, to go on with.
+    if args.out is not None and (Path(args.out) / METRICS_NAME).is_file():
+        check_output_is_free(Path(args.out), overwrite=args.overwrite)
+    messages = messages_console()
+    messages.print(
+        "1/2  Searching learning rate and batch size, then training, on 1,797 real scans of handwritten digits"
+    )
+    data = load_data("digits", seed=args.seed)
+    run = _search(data, seed=args.seed, out=args.out, name="quickstart", overwrite=args.overwrite, **QUICKSTART)
+    messages.print("2/2  Exporting, each artefact run over the whole test set beside the Keras model")
+    # 360 test examples: two of them are more than half a point.
+    tflite = {"max_drop": 0.02}
+    reports = write_exports(
+        run, run.path / "export" / "saved_model", run.path / "export" / "tflite", data=data, **tflite
+    )
+    result = {"run": str(run.path), **run.metrics, "artefacts": [report.to_dict() for report in reports]}
+
+    def show() -> None:
+        console = results_console()
+        show_run(run)
+        console.print()
+        show_reports(run, reports)
+        int8 = reports[-1].path
+        console.print(
+            f"\nPictures:  {run.path / 'plots'}\n"
+            "Try next:\n"
+            f"  kerasmlp evaluate {int8} digits\n"
+            f"  kerasmlp info {run.path}\n"
+            "  kerasmlp train mnist --hidden 128,64\n"
+            "  kerasmlp tune digits --trials 24 --oracle bayesian",
+            soft_wrap=True,
+        )
+
+    return result, show
+
+
+def _sizes(args: Namespace, data: Data) -> tuple[int, ...]:
+    from kerasmlp.model import check_sizes, check_sizes_fit
+
+    sizes = args.sizes or (data.num_features, *(args.hidden or DEFAULT_HIDDEN), data.num_classes)
+    checked = check_sizes(sizes)
+    check_sizes_fit(checked, data.feature_shape, data.num_classes)
+    return checked
+
+
+def _model_options(args: Namespace, data: Data) -> dict[str, Any]:
+    return {
+        "input_shape": data.feature_shape,
+        "activation": args.activation,
+        "use_bias": not args.no_bias,
+        "dropout": args.dropout,
+        "batch_normalization": args.batch_normalization,
+        "l2": args.l2,
+        "kernel_initializer": args.kernel_initializer,
+    }
+
+
+def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
+    if args.augment is None:
+        return None
+    from kerasmlp.augmentation import Augmentation, parse_strengths
+
+    low = data.feature_range[0] if data.feature_range else 0.0
+    return Augmentation(parse_strengths(args.augment), fill=low, seed=args.seed, name="augmentation")
+
+
+def _space(args: Namespace) -> Space:
+    from kerasmlp.tuning.space import Space, parse_choices, read_space
+
+    choices = {} if args.space is None else read_space(args.space)
+    for name, text in (("learning_rate", args.learning_rate), ("batch_size", args.batch_size)):
+        if text is not None:
+            choices[name] = parse_choices(name, text)
+    for assignment in args.vary:
+        name, sign, text = assignment.partition("=")
+        if not sign:
+            raise InvalidValue(f"`--vary` needs NAME=CHOICES, such as `dropout=0:0.5`; got `{assignment}`.")
+        name = name.strip().replace("-", "_")
+        choices[name] = parse_choices(name, text)
+    return Space(**choices)
+
+
+def _search(data: Data, **options: Any) -> Run:
+    from kerasmlp.engine.progress import ProgressDisplay
+    from kerasmlp.tuning import Space, search
+    from kerasmlp.tuning.oracles import check_oracle, count_trials
+    from kerasmlp.tuning.progress import SearchDisplay
+
+    space, oracle, trials = options.get("space") or Space(), options.get("oracle", "random"), options.get("trials")
+    check_oracle(oracle, space, trials)
+    messages = messages_console()
+    display = SearchDisplay(messages, count_trials(oracle, space, trials))
+    try:
+        return search(
+            data,
+            listener=display,
+            callbacks=[ProgressDisplay(len(data.train))],
+            warn=messages.print,
+            **options,
+        )
+    finally:
+        display.stop()
