@@ -14,7 +14,7 @@ from kerasmlp.allocator import keep_freed_memory
 
 if TYPE_CHECKING:
     from kerasmlp.artefacts import Artefact, open_artefact
-    from kerasmlp.data import Data, Split, data_from_arrays, data_from_frame, load_data
+    from kerasmlp.data import Data, Split, data_from_arrays, data_from_dataset, data_from_frame, load_data
     from kerasmlp.evaluation import Evaluation, evaluate
     from kerasmlp.model import build_mlp
     from kerasmlp.pipelines import make_pipeline
@@ -36,6 +36,7 @@ _MODULES = {
     "Split": "kerasmlp.data",
     "build_mlp": "kerasmlp.model",
     "data_from_arrays": "kerasmlp.data",
+    "data_from_dataset": "kerasmlp.data",
     "data_from_frame": "kerasmlp.data",
     "evaluate": "kerasmlp.evaluation",
     "load_data": "kerasmlp.data",
@@ -52,6 +53,7 @@ __all__ = [
     "Split",
     "build_mlp",
     "data_from_arrays",
+    "data_from_dataset",
     "data_from_frame",
     "evaluate",
     "load_data",

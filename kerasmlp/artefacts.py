@@ -71,11 +71,13 @@ class Artefact:
         Raises:
             InvalidValue: the examples have another shape.
         """
-        shape = features.shape[1:]
+        shape = tuple(features.shape[1:])
         if _without_trailing_ones(shape) != _without_trailing_ones(self.feature_shape):
             raise InvalidValue(f"`{self.path}` takes examples of shape {self.feature_shape}; got {shape}.")
-        features = features.reshape(-1, *self.feature_shape)
-        batches = [self.run_batch(features[i : i + BATCH_SIZE]) for i in range(0, len(features), BATCH_SIZE)]
+        batches = [
+            self.run_batch(features[i : i + BATCH_SIZE].reshape(-1, *self.feature_shape))
+            for i in range(0, len(features), BATCH_SIZE)
+        ]
         return np.concatenate(batches) if batches else np.zeros((0, self.num_classes), np.float32)
 
 

@@ -213,10 +213,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = add("info", "say what an artefact is, or what data are", "kerasmlp info flowers.csv --target kind")
     command.add_argument("artefact", metavar="ARTEFACT|DATA", help=f"{ARTEFACT_HELP}; or {DATA_HELP}")
-    command.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
-    command.add_argument(
-        "--target", metavar="COLUMN", help="column of labels of a table (the one called target, label or class)"
-    )
+    _add_source(command)
     command.add_argument("--picture", metavar="FILE", help="write a PNG of a few images of each class")
     _add_seed(command)
 
@@ -251,12 +248,9 @@ def build_parser() -> argparse.ArgumentParser:
 def _add_data(command: argparse.ArgumentParser) -> None:
     command.add_argument("data", metavar="DATA", help=DATA_HELP)
     group = command.add_argument_group("data")
-    group.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
+    _add_source(group)
     group.add_argument(
         "--validation-share", type=float, default=0.1, metavar="S", help="share of training set aside, by class (0.1)"
-    )
-    group.add_argument(
-        "--target", metavar="COLUMN", help="column of labels of a table (the one called target, label or class)"
     )
     group.add_argument(
         "--test-share",
@@ -266,6 +260,25 @@ def _add_data(command: argparse.ArgumentParser) -> None:
         "`notebook`: 15 %% of all, as the notebook drew them whose figures `kerasmlp lesson` repeats",
     )
     _add_seed(command)
+
+
+def _add_source(group: argparse._ActionsContainer) -> None:
+    group.add_argument("--data-dir", metavar="DIR", help="where prepared sets are kept")
+    group.add_argument(
+        "--target", metavar="COLUMN", help="column of labels of a table (the one called target, label or class)"
+    )
+    group.add_argument(
+        "--group", metavar="COLUMN", help="of a table: rows with one value here are never on two sides of a split"
+    )
+    group.add_argument("--time", metavar="COLUMN", help="of a table: set the latest rows aside, not any")
+    group.add_argument("--split", metavar="S", help="of TensorFlow Datasets, such as train[:20%%] (train)")
+    group.add_argument("--test-split", metavar="S", help="of TensorFlow Datasets, for the test (test)")
+    group.add_argument(
+        "--stream",
+        action="store_true",
+        help="read a table, a folder of images or a set of TensorFlow Datasets in pieces and train from disk, in "
+        "constant memory, for data that do not fit",
+    )
 
 
 def _add_network(command: argparse.ArgumentParser) -> None:

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.splitting import VALIDATION_SHARE, Splitting
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import keras
     import pandas as pd
+    import tensorflow as tf
 
     from kerasmlp.encoding import Encoder
-
-VALIDATION_SHARE = 0.1
-NOTEBOOK = "notebook"
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +25,8 @@ class Split:
     """Examples that serve one purpose: training, validation or test.
 
     Attributes:
-        features: Raw features, any numeric dtype, `(examples, *feature_shape)`.
+        features: Raw features, any numeric dtype, `(examples, *feature_shape)`. Where the source is streamed, a
+            `kerasmlp.stored.StoredArray`, which reads from its file what is asked for by position.
         labels: Class indices, int32 `(examples,)`, from 0 to `num_classes - 1`.
     """
 
@@ -54,6 +52,8 @@ class Data:
         fingerprint: SHA-256 over all examples as they came from the source, whatever the split.
         request: The arguments of the `load_data` call that brings the same data again; None for arrays in memory.
         encoder: How the columns of a table became features; None for others.
+        moments: Mean and variance of each feature over training examples that do not lie in memory, float64, in the
+            order of the flat example; None where they are not needed or are computed from memory.
     """
 
     name: str
@@ -65,6 +65,7 @@ class Data:
     fingerprint: str
     request: dict[str, Any] | None = field(default=None)
     encoder: Encoder | None = field(default=None)
+    moments: tuple[np.ndarray, np.ndarray] | None = field(default=None)
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -93,10 +94,12 @@ class Data:
         if self.feature_range is not None:
             low, high = self.feature_range
             return keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")
-        features = self.train.features.reshape(len(self.train), -1)
-        mean = features.mean(axis=0, dtype=np.float64)
-        variance = features.var(axis=0, dtype=np.float64)
-        variance[variance == 0] = 1
+        if self.moments is not None:
+            mean, variance = self.moments
+        else:
+            features = np.asarray(self.train.features).reshape(len(self.train), -1)
+            mean, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
+        variance = np.where(variance == 0, 1, variance)
         if self.encoder is not None:
             mean = np.where(self.encoder.is_number, mean, 0)
             variance = np.where(self.encoder.is_number, variance, 1)
@@ -113,6 +116,11 @@ def load_data(
     *,
     data_dir: str | PathLike[str] | None = None,
     target: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+    split: str | None = None,
+    test_split: str | None = None,
+    stream: bool = False,
     validation_share: float = VALIDATION_SHARE,
     test_share: float | str | None = None,
     seed: int = 0,
@@ -129,9 +137,18 @@ def load_data(
             - the path of IDX files, gzipped or not: the folder of all four, or one of them;
             - the path of a folder with a sub-folder of images per class, or with `train` and `test` that have these;
             - `openml:NAME`, a set of openml.org such as `openml:mnist_784`;
-            - the name of a TensorFlow Datasets image classification set, such as `mnist`.
+            - the name of a TensorFlow Datasets classification set, such as `mnist` or `titanic:4.0.0`.
         data_dir: The folder in which TensorFlow Datasets keeps prepared sets, or scikit-learn those of openml.org.
-        target: The column of labels in a table. Default: the one that is called `target`, `label` or `class`.
+        target: The column of labels in a table. Default: the one that is called `target`, `label` or `class`, or that
+            TensorFlow Datasets says is the one.
+        group: A column of a table, such as `patient`, whose equal values all go to training, validation or test. It is
+            no feature. Shares are then of all rows, whatever their class.
+        time: A column of a table, numbers or dates: validation is the latest share of training, the test the latest of
+            all. It is no feature.
+        split: Which examples of a TensorFlow Datasets set to use, in its own syntax: `train[:20%]`. Default: `train`.
+        test_split: Which are the test. Default: `test`, where the set has it and `split` is not given.
+        stream: Read a table, a folder of images or a set of TensorFlow Datasets in pieces, in constant memory: see
+            `kerasmlp.streams`. The split is the same as without.
         validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).
         test_share: Share of each class that is set aside for the test, of all examples pooled, in (0, 1). None: the
             source's own test. `notebook`: 15 % of all, whatever their class, as the notebook drew them whose figures
@@ -152,9 +169,18 @@ def load_data(
     """
     from kerasmlp.sources import read_source
 
-    examples = read_source(str(source), data_dir=data_dir, target=target)
-    options: dict[str, Any] = {"validation_share": validation_share, "test_share": test_share, "seed": seed}
-    return examples.split(**options) if isinstance(examples, Examples) else examples.split(**options, encoder=encoder)
+    splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
+    examples = read_source(
+        str(source),
+        data_dir=data_dir,
+        target=target,
+        group=group,
+        time=time,
+        split=split,
+        test_split=test_split,
+        stream=stream,
+    )
+    return examples.split(splitting, encoder=encoder)
 
 
 def data_from_frame(
@@ -163,6 +189,8 @@ def data_from_frame(
     *,
     test_share: float,
     name: str = "frame",
+    group: str | None = None,
+    time: str | None = None,
     validation_share: float = VALIDATION_SHARE,
     seed: int = 0,
 ) -> Data:
@@ -173,6 +201,8 @@ def data_from_frame(
         target: The column of labels, whole numbers or strings.
         test_share: Share of each class that is set aside for the test, in (0, 1).
         name: What to call the data.
+        group: A column whose equal values stay on one side; see `load_data`.
+        time: A column by which the latest rows are set aside; see `load_data`.
         validation_share: Share of each class's training rows that is set aside for validation, in (0, 1).
         seed: Seed of the choice of validation.
 
@@ -187,20 +217,65 @@ def data_from_frame(
     """
     from kerasmlp.sources.tables import Table
 
-    table = Table(name, frame, target, request=None)
-    return table.split(validation_share=validation_share, test_share=test_share, seed=seed)
+    table = Table(name, frame, target, group=group, time=time, request=None)
+    return table.split(Splitting(validation_share, test_share, seed, group=group, time=time))
+
+
+def data_from_dataset(
+    dataset: tf.data.Dataset,
+    test: tf.data.Dataset | None = None,
+    *,
+    name: str = "dataset",
+    feature_range: tuple[float, float] | None = None,
+    class_names: tuple[str, ...] | None = None,
+    stream: bool = False,
+    validation_share: float = VALIDATION_SHARE,
+    test_share: float | str | None = None,
+    seed: int = 0,
+) -> Data:
+    """A `tf.data.Dataset` as `Data`. It is read once, so what it decodes is decoded once.
+
+    Args:
+        dataset: Elements `(features, labels)`: single examples, or batches of them where labels have an axis. It ends.
+        test: The same for the test. None: `test_share` takes it.
+        name: What to call the data.
+        feature_range: Lowest and highest possible value of a feature. Default: (0, 255) for uint8, none for others.
+        class_names: Names for the classes, in the order of the sorted labels. Default: the labels themselves.
+        stream: Keep the examples in a file instead of memory, as long as this process lives: see `kerasmlp.streams`.
+        validation_share: See `load_data`.
+        test_share: See `load_data`.
+        seed: See `load_data`.
+
+    Raises:
+        InvalidType: not a dataset, or not of pairs of dense tensors.
+        InvalidValue: it never ends, or holds examples that no network can learn from.
+
+    Example:
+        >>> import tensorflow as tf
+        >>> dataset = tf.data.Dataset.range(40).map(lambda i: (tf.cast([i, -i], tf.float32), i % 2))
+        >>> data = data_from_dataset(dataset, test_share=0.2)
+        >>> data.feature_shape, len(data.train), len(data.validation), len(data.test)
+        ((2,), 28, 4, 8)
+    """
+    from kerasmlp.sources.datasets import read_dataset
+
+    source = read_dataset(name, dataset, test, feature_range=feature_range, class_names=class_names, stream=stream)
+    return source.split(Splitting(validation_share, test_share, seed))
 
 
 def data_from_arrays(
     x_train: Any,
     y_train: Any,
-    x_test: Any,
-    y_test: Any,
+    x_test: Any = None,
+    y_test: Any = None,
     *,
     name: str = "arrays",
     feature_range: tuple[float, float] | None = None,
     class_names: tuple[str, ...] | None = None,
+    groups: Any = None,
+    times: Any = None,
     validation_share: float = VALIDATION_SHARE,
+    test_share: float | str | None = None,
     seed: int = 0,
 ) -> Data:
     """Arrays in memory as `Data`.
@@ -209,13 +284,16 @@ def data_from_arrays(
         x_train: Features, numeric `(examples, ...)`. uint8 stays uint8, whole numbers and float16 stay what they
             are, float64 becomes float32.
         y_train: Labels, whole numbers or strings, `(examples,)`.
-        x_test: Features of the test examples, shaped as those of `x_train`.
+        x_test: Features of the test examples, shaped as those of `x_train`. None: `test_share` takes them.
         y_test: Their labels, each of which also occurs in `y_train`.
         name: What to call the data.
         feature_range: Lowest and highest possible value of a feature. Default: (0, 255) for uint8, none for others.
         class_names: Names for the classes, in the order of the sorted labels. Default: the labels themselves.
+        groups: Group of each example of `x_train`, whole numbers or strings; examples of one group stay together.
+        times: Time of each, numbers; validation is then later than training, the test later than both.
         validation_share: Share of each class's training examples set aside for validation, in (0, 1).
-        seed: Seed of that choice.
+        test_share: Share of each class of all examples set aside for the test, in (0, 1). None: `x_test` is the test.
+        seed: Seed of the choice of validation.
 
     Raises:
         InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
@@ -227,202 +305,17 @@ def data_from_arrays(
         >>> data_from_arrays(x, y, x, y).class_names
         ('0', '1')
     """
-    examples = Examples(name, x_train, y_train, x_test, y_test, feature_range=feature_range, class_names=class_names)
-    return examples.split(validation_share=validation_share, seed=seed)
+    from kerasmlp.examples import Examples
 
-
-class Examples:
-    """All examples of a source, checked, before validation is set aside."""
-
-    def __init__(
-        self,
-        name: str,
-        x_train: Any,
-        y_train: Any,
-        x_test: Any = None,
-        y_test: Any = None,
-        *,
-        feature_range: tuple[float, float] | None = None,
-        class_names: tuple[str, ...] | None = None,
-        request: dict[str, Any] | None = None,
-    ) -> None:
-        """Checks the arrays; see `data_from_arrays` for what they hold and what is raised.
-
-        A source without test examples leaves `x_test` and `y_test` out.
-        """
-        self.has_test = x_test is not None
-        if not self.has_test:
-            x_train, y_train = np.asarray(x_train), np.asarray(y_train)
-            x_test, y_test = x_train[:1], y_train[:1]  # of the right kind; `_set_test_aside` replaces them
-        self.name = name
-        self.request = request
-        self.features = _check_features(name, "x_train", x_train)
-        self.test_features = _check_features(name, "x_test", x_test)
-        if self.features.shape[1:] != self.test_features.shape[1:]:
-            raise InvalidValue(
-                f"{name}: examples of `x_train` and `x_test` need one shape; got {self.features.shape[1:]} and "
-                f"{self.test_features.shape[1:]}."
-            )
-        raw, raw_test = _check_labels(name, "y_train", y_train), _check_labels(name, "y_test", y_test)
-        for part, features, labels in (("train", self.features, raw), ("test", self.test_features, raw_test)):
-            if len(features) != len(labels):
-                raise InvalidValue(
-                    f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {len(features)} and "
-                    f"{len(labels)}."
-                )
-        classes, labels = np.unique(raw, return_inverse=True)
-        if len(classes) < 2:
-            raise InvalidValue(f"{name}: a classifier needs at least two classes; all labels are `{classes[0]}`.")
-        unseen = np.setdiff1d(raw_test, classes)
-        if len(unseen):
-            raise InvalidValue(f"{name}: label `{unseen[0]}` occurs in `y_test` but not in `y_train`.")
-        if class_names is not None and len(class_names) != len(classes):
-            raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
-        self.labels = labels.astype(np.int32)
-        self.test_labels = np.searchsorted(classes, raw_test).astype(np.int32)
-        self.class_names = class_names or tuple(str(label) for label in classes)
-        if feature_range is None and self.features.dtype == np.uint8:
-            feature_range = (0.0, 255.0)
-        self.feature_range = feature_range
-
-    def split(self, *, validation_share: float, seed: int, test_share: float | str | None = None) -> Data:
-        """Sets test and validation aside: see `load_data`."""
-        for option, share in (("validation_share", validation_share), ("test_share", test_share)):
-            if share is None or (option == "test_share" and share == NOTEBOOK):
-                continue
-            if isinstance(share, str) or not 0 < share < 1:
-                raise InvalidValue(f"`{option}` lies between 0 and 1, ends excluded; got {share}.")
-        fingerprint = self.fingerprint()
-        if test_share is not None:
-            self._set_test_aside(test_share)
-        elif not self.has_test:
-            raise InvalidValue(
-                f"{self.name} has no test examples of its own; `--test-share 0.15` (`test_share=0.15`) takes that "
-                "share of each class."
-            )
-        chosen = _stratified_choice(self.labels, validation_share, seed)
-        if not chosen.any() or chosen.all():
-            raise InvalidValue(
-                f"{self.name}: {len(self.labels)} examples cannot give a share of {validation_share} to validation "
-                "and leave each class one to train on; more examples or another share would do."
-            )
-        request = None
-        if self.request is not None:
-            request = {**self.request, "validation_share": validation_share, "seed": seed}
-            if test_share is not None:
-                request["test_share"] = test_share
-        return Data(
-            name=self.name,
-            train=Split(self.features[~chosen], self.labels[~chosen]),
-            validation=Split(self.features[chosen], self.labels[chosen]),
-            test=Split(self.test_features, self.test_labels),
-            class_names=self.class_names,
-            feature_range=self.feature_range,
-            fingerprint=fingerprint,
-            request=request,
-        )
-
-    def whole(self) -> Data:
-        """All examples as the test, to judge a network that was trained on others."""
-        nothing = Split(self.features[:0], self.labels[:0])
-        return Data(
-            name=self.name,
-            train=nothing,
-            validation=nothing,
-            test=Split(self.features, self.labels),
-            class_names=self.class_names,
-            feature_range=self.feature_range,
-            fingerprint=self.fingerprint(),
-        )
-
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features and labels of all examples, those of the source's own test last."""
-        if not self.has_test:
-            return self.features, self.labels
-        features = np.concatenate([self.features, self.test_features])
-        return features, np.concatenate([self.labels, self.test_labels])
-
-    def _set_test_aside(self, share: float | str) -> None:
-        """Makes a share of all examples pooled the test, the same whatever the seed of validation.
-
-        So no search over seeds can see it.
-        """
-        features, labels = self.pooled()
-        if isinstance(share, str):
-            chosen = np.zeros(len(labels), bool)
-            chosen[notebook_split(len(labels))[1]] = True
-        else:
-            chosen = _stratified_choice(labels, share, seed=0)
-        if not chosen.any():
-            raise InvalidValue(f"{self.name}: {len(labels)} examples cannot give a share of {share} to the test.")
-        self.features, self.labels = features[~chosen], labels[~chosen]
-        self.test_features, self.test_labels = features[chosen], labels[chosen]
-
-    def fingerprint(self) -> str:
-        """SHA-256 of all examples, whatever the split."""
-        digest = hashlib.sha256("\0".join(self.class_names).encode())
-        tests = (self.test_features, self.test_labels) if self.has_test else ()
-        for array in (self.features, self.labels, *tests):
-            digest.update(f"{array.dtype.str}{array.shape}".encode())
-            digest.update(np.ascontiguousarray(array).data)
-        return digest.hexdigest()
-
-
-def notebook_split(num_examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and test, 85 to 15, as the notebook drew them that this package grew from.
-
-    Example:
-        >>> [len(part) for part in notebook_split(70_000)]
-        [59500, 10500]
-    """
-    from sklearn.model_selection import train_test_split
-
-    train, test = train_test_split(np.arange(num_examples), test_size=0.15, random_state=42)
-    return train, test
-
-
-def _check_features(name: str, key: str, values: Any) -> np.ndarray:
-    features = np.asarray(values)
-    if features.dtype.kind not in "biuf":
-        raise InvalidType(f"{name}: `{key}` needs numbers; got dtype {features.dtype}.")
-    if features.ndim < 2 or features.size == 0:
-        raise InvalidValue(
-            f"{name}: `{key}` needs at least one example and one feature, shaped (examples, ...); got {features.shape}."
-        )
-    if features.dtype == np.float64:
-        features = features.astype(np.float32)
-    if features.dtype.kind == "f" and not np.isfinite(features).all():
-        position = tuple(int(axis) for axis in np.argwhere(~np.isfinite(features))[0])
-        raise InvalidValue(
-            f"{name}: `{key}` needs finite numbers; got {features[position]} at index {position}. Values out of "
-            "float32's range count as infinite."
-        )
-    return features
-
-
-def _check_labels(name: str, key: str, values: Any) -> np.ndarray:
-    labels = np.asarray(values)
-    if labels.ndim != 1:
-        raise InvalidValue(
-            f"{name}: `{key}` needs one label per example, shaped (examples,); got {labels.shape}. "
-            "One-hot rows become labels with `.argmax(axis=1)`."
-        )
-    if labels.dtype.kind == "f" and len(labels) and np.isfinite(labels).all() and (labels == labels.round()).all():
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "biuUS":
-        raise InvalidType(f"{name}: `{key}` needs whole numbers or strings as labels; got dtype {labels.dtype}.")
-    return labels
-
-
-def _stratified_choice(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """A boolean mask, `(examples,)`, of a seeded share of each class, never the whole of one.
-
-    scikit-learn's stratified split refuses data in which a class occurs once; here such an example stays out.
-    """
-    generator = np.random.default_rng(seed)
-    chosen = np.zeros(len(labels), dtype=bool)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = min(round(share * len(members)), len(members) - 1)
-        chosen[generator.choice(members, count, replace=False)] = True
-    return chosen
+    examples = Examples(
+        name,
+        x_train,
+        y_train,
+        x_test,
+        y_test,
+        feature_range=feature_range,
+        class_names=class_names,
+        groups=groups,
+        times=times,
+    )
+    return examples.split(Splitting(validation_share, test_share, seed))

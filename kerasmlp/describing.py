@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data import Data, Examples
+from kerasmlp.encoding import NUMBER
+from kerasmlp.fingerprints import ArrayDigest, TableDigest
 
 if TYPE_CHECKING:
+    import pandas as pd
+
+    from kerasmlp.data import Data
+    from kerasmlp.examples import Examples
     from kerasmlp.sources.tables import Table
+    from kerasmlp.streams import Stream
 
 
-def describe_source(source: Examples | Table) -> dict[str, Any]:
+def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
     """Shapes, types, classes with counts, ranges, missing values and fingerprint, ready for JSON.
 
     Args:
@@ -30,7 +37,27 @@ def describe_source(source: Examples | Table) -> dict[str, Any]:
         >>> about["feature_shape"], about["feature_range"], about["classes"]["0"]
         ([8, 8], [0.0, 16.0], 178)
     """
-    return _describe_arrays(source) if isinstance(source, Examples) else _describe_table(source)
+    scan = source.scan()
+    names = scan.class_names or tuple(map(str, scan.classes))
+    counts = np.bincount(scan.labels, minlength=len(names))
+    num_test = scan.num_own_test
+    about: dict[str, Any]
+    if scan.kinds is None:
+        arrays = ArrayDigest(names)
+        about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
+        fingerprint = arrays.hexdigest()
+    else:
+        table = TableDigest([*scan.kinds, str(scan.target)])
+        about = {"target": scan.target, "columns": _summarise_columns(table.watch(scan.pieces()), scan.kinds)}
+        fingerprint = table.hexdigest(scan.classes, scan.labels)
+    return {
+        "name": source.name,
+        "fingerprint": fingerprint,
+        "examples": len(scan.labels) - (num_test or 0),
+        "test_examples": num_test,
+        "classes": dict(zip(names, counts.tolist(), strict=True)),
+        **about,
+    }
 
 
 def describe_data(data: Data) -> dict[str, Any]:
@@ -60,41 +87,29 @@ def describe_data(data: Data) -> dict[str, Any]:
     }
 
 
-def _describe_arrays(source: Examples) -> dict[str, Any]:
-    labels, features = [source.labels], [source.features]
-    if source.has_test:
-        labels.append(source.test_labels)
-        features.append(source.test_features)
-    counts = np.bincount(np.concatenate(labels), minlength=len(source.class_names))
-    return {
-        "name": source.name,
-        "fingerprint": source.fingerprint(),
-        "examples": len(source.labels),
-        "test_examples": len(source.test_labels) if source.has_test else None,
-        "classes": dict(zip(source.class_names, counts.tolist(), strict=True)),
-        "feature_shape": list(source.features.shape[1:]),
-        "dtype": source.features.dtype.name,
-        "feature_range": [float(min(f.min() for f in features)), float(max(f.max() for f in features))],
-    }
+def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:
+    about: dict[str, Any] = {}
+    lowest, highest = np.inf, -np.inf
+    for piece in pieces:
+        about = about or {"feature_shape": list(piece.shape[1:]), "dtype": piece.dtype.name}
+        lowest, highest = min(lowest, float(piece.min())), max(highest, float(piece.max()))
+    return {**about, "feature_range": [lowest, highest]}
 
 
-def _describe_table(source: Table) -> dict[str, Any]:
-    names, counts = np.unique(source.labels, return_counts=True)
-    return {
-        "name": source.name,
-        "fingerprint": source.fingerprint(),
-        "examples": len(source.labels),
-        "test_examples": None,
-        "classes": dict(zip(map(str, names), counts.tolist(), strict=True)),
-        "target": source.target,
-        "columns": [_describe_column(source, name) for name in source.frame.columns],
-    }
-
-
-def _describe_column(source: Table, name: str) -> dict[str, Any]:
-    values, kind = source.frame[name], source.kinds[name]
-    about: dict[str, Any] = {"name": name, "kind": kind, "missing": int(values.isna().sum())}
-    present = values.dropna()
-    if kind == "number" and len(present):
-        return {**about, "values": [float(present.min()), float(present.max())]}
-    return {**about, "values": int(present.nunique())}
+def _summarise_columns(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
+    missing = dict.fromkeys(kinds, 0)
+    ranges: dict[str, list[float]] = {}
+    different: dict[str, set[Any]] = {name: set() for name in kinds}
+    for frame in frames:
+        for name, kind in kinds.items():
+            present = frame[name].dropna()
+            missing[name] += len(frame) - len(present)
+            if kind != NUMBER:
+                different[name].update(present.unique())
+            elif len(present):
+                lowest, highest = ranges.setdefault(name, [np.inf, -np.inf])
+                ranges[name] = [min(lowest, float(present.min())), max(highest, float(present.max()))]
+    return [
+        {"name": name, "kind": kind, "missing": missing[name], "values": ranges.get(name, len(different[name]))}
+        for name, kind in kinds.items()
+    ]

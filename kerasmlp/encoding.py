@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
 MOST_CATEGORIES = 1000  # more are more likely names or keys, from which nothing general can be learnt
+_SAMPLE = 100_000  # numbers of a column from which its median is taken
 
 _TRUE, _FALSE = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
 
@@ -95,18 +96,30 @@ class Encoder:
         return Encoder(tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in config))
 
 
-def learn_encoder(frame: pd.DataFrame, kinds: Mapping[str, str], *, source: str) -> Encoder:
+def learn_encoder(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str], *, source: str) -> Encoder:
     """The encoder of a table's training rows.
 
     Args:
-        frame: The training rows, without the target.
+        frames: The training rows, without the target, in one frame or several. Of more than 100,000 numbers of a column
+            a random 100,000 give the median.
         kinds: What `column_kinds` says of the whole table.
         source: What the table is called in messages.
 
     Raises:
         InvalidValue: a column has no value in any training row, or is a category of more than 1,000 values.
     """
-    return Encoder(tuple(_learn_column(str(name), frame[name], kinds[str(name)], source) for name in frame.columns))
+    columns = {name: _ColumnLearner(name, kind) for name, kind in kinds.items()}
+    for frame in frames:
+        for name, learner in columns.items():
+            learner.add(frame[name])
+    return Encoder(tuple(learner.learnt(source) for learner in columns.values()))
+
+
+def require_encoder(name: str, encoder: Encoder | None) -> Encoder:
+    """The encoder, or `InvalidValue` where a network was trained on something else than the table `name`."""
+    if encoder is None:
+        raise InvalidValue(f"The network was not trained on a table, and {name} is one.")
+    return encoder
 
 
 def column_kinds(frame: pd.DataFrame) -> dict[str, str]:
@@ -121,40 +134,85 @@ def column_kinds(frame: pd.DataFrame) -> dict[str, str]:
         elif pd.api.types.is_numeric_dtype(values):
             kinds[str(name)] = NUMBER
         else:
-            words = {str(value).strip().lower() for value in values.dropna().unique()[:3]}
-            is_boolean = (bool(words) and words <= {"true", "false"}) or words == {"yes", "no"}
-            kinds[str(name)] = BOOLEAN if is_boolean else CATEGORY
+            kinds[str(name)] = kind_of_words(values.dropna().unique()[:3])
     return kinds
 
 
-def _learn_column(name: str, values: pd.Series, kind: str, source: str) -> Column:
-    missing = values.isna()
-    if missing.all():
-        raise InvalidValue(f"`{source}`: the column `{name}` has no value in any training row; leave it out.")
-    if kind == NUMBER:
-        return Column(name, kind, fill=float(values.median()), has_missing=bool(missing.any()))
-    if kind == BOOLEAN:
-        return Column(name, kind, fill=0.5)
-    categories = tuple(sorted({"" if lacks else str(value) for value, lacks in zip(values, missing, strict=True)}))
-    if len(categories) > MOST_CATEGORIES:
-        raise InvalidValue(
-            f"`{source}`: the column `{name}` has {len(categories):,} different values in {len(values):,} training "
-            f"rows, more than {MOST_CATEGORIES:,}; it is more likely a name or a key than a category, so leave it out."
-        )
-    return Column(name, kind, categories=categories)
+def kind_of_words(values: Iterable[Any]) -> str:
+    """The kind of a column that holds no numbers, by its first three different values."""
+    words = {str(value).strip().lower() for value in values}
+    is_boolean = (bool(words) and words <= {"true", "false"}) or words == {"yes", "no"}
+    return BOOLEAN if is_boolean else CATEGORY
+
+
+class _ColumnLearner:
+    """What the training rows say of a column, however many frames they come in."""
+
+    def __init__(self, name: str, kind: str) -> None:
+        self.name, self.kind = name, kind
+        self.num_rows, self.num_present = 0, 0
+        self.categories: set[str] = set()
+        self._sample = np.zeros(0)
+        self._generator = np.random.default_rng(0)
+
+    def add(self, values: pd.Series) -> None:
+        present = values.dropna()
+        if self.kind == NUMBER:
+            self._draw(present.to_numpy(np.float64))
+        elif self.kind == CATEGORY and len(self.categories) <= MOST_CATEGORIES:
+            self.categories.update(str(value) for value in present.unique())
+        self.num_rows += len(values)
+        self.num_present += len(present)
+
+    def learnt(self, source: str) -> Column:
+        if not self.num_present:
+            raise InvalidValue(f"`{source}`: the column `{self.name}` has no value in any training row; leave it out.")
+        has_missing = self.num_present < self.num_rows
+        if self.kind == NUMBER:
+            return Column(self.name, self.kind, fill=float(np.median(self._sample)), has_missing=has_missing)
+        if self.kind == BOOLEAN:
+            return Column(self.name, self.kind, fill=0.5)
+        categories = tuple(sorted(self.categories | ({""} if has_missing else set())))
+        if len(categories) > MOST_CATEGORIES:
+            raise InvalidValue(
+                f"`{source}`: the column `{self.name}` has more than {MOST_CATEGORIES:,} different values in "
+                f"{self.num_rows:,} training rows; it is more likely a name or a key than a category, so leave it out."
+            )
+        return Column(self.name, self.kind, categories=categories)
+
+    def _draw(self, numbers: np.ndarray) -> None:
+        """Keeps a random sample of all numbers so far (Vitter 1985, "Random Sampling with a Reservoir", method R)."""
+        room = _SAMPLE - len(self._sample)
+        if room > 0:
+            self._sample = np.concatenate([self._sample, numbers[:room]])
+        late = numbers[max(room, 0) :]
+        if len(late):
+            before = self.num_present + len(numbers) - len(late)
+            places = self._generator.integers(0, before + 1 + np.arange(len(late)))
+            kept = places < _SAMPLE
+            self._sample[places[kept]] = late[kept]
 
 
 def _encode_column(column: Column, values: pd.Series, source: str) -> np.ndarray:
+    import pandas as pd
+
     missing = values.isna().to_numpy(bool)
     if column.kind == NUMBER:
         numbers = _numbers(column, values, source)
         filled = np.where(missing, column.fill, numbers)
         return np.stack([filled, missing], axis=1) if column.has_missing else filled[:, np.newaxis]
     if column.kind == BOOLEAN:
-        truths = [column.fill if missing[i] else _truth(column, values, i, source) for i in range(len(values))]
-        return np.array(truths)[:, np.newaxis]
-    texts = np.array(["" if lacks else str(value) for value, lacks in zip(values, missing, strict=True)], object)
-    one_hot: np.ndarray = texts[:, np.newaxis] == np.array(column.categories, object)[np.newaxis]
+        codes, uniques = pd.factorize(values, use_na_sentinel=True)
+        truths = [_truth(column, values, codes, code, value, source) for code, value in enumerate(uniques)]
+        of_code = np.array([*truths, column.fill])  # a missing value has the code -1
+        return np.asarray(of_code[codes][:, np.newaxis])
+    codes, uniques = pd.factorize(values, use_na_sentinel=True)
+    place_of = {category: place for place, category in enumerate(column.categories)}
+    places = [place_of.get(str(value), -1) for value in uniques]
+    found = np.array([*places, place_of.get("", -1)], np.int64)[codes]
+    one_hot = np.zeros((len(values), len(column.categories)), bool)
+    rows = np.flatnonzero(found >= 0)
+    one_hot[rows, found[rows]] = True
     return one_hot
 
 
@@ -171,13 +229,13 @@ def _numbers(column: Column, values: pd.Series, source: str) -> np.ndarray:
     return numbers
 
 
-def _truth(column: Column, values: pd.Series, position: int, source: str) -> float:
-    word = str(values.iloc[position]).strip().lower()
+def _truth(column: Column, values: pd.Series, codes: np.ndarray, code: int, value: Any, source: str) -> float:
+    word = str(value).strip().lower()
     if word in _TRUE or word in _FALSE:
         return float(word in _TRUE)
     raise InvalidValue(
-        f"`{source}`, row {_row(values, position)}: the column `{column.name}` needs true or false; got "
-        f"`{values.iloc[position]}`."
+        f"`{source}`, row {_row(values, int(np.argmax(codes == code)))}: the column `{column.name}` needs true or "
+        f"false; got `{value}`."
     )
 
 

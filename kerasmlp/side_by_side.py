@@ -18,11 +18,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.conversion import to_keras, to_torch
-from kerasmlp.data import Examples, notebook_split
 from kerasmlp.errors import InvalidValue
+from kerasmlp.examples import Examples
 from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
 from kerasmlp.optimizers import make_optimizer
 from kerasmlp.sources import read_source
+from kerasmlp.splitting import notebook_split
 
 if TYPE_CHECKING:
     from os import PathLike

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,14 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first
 import kerasmlp
 from kerasmlp.data import Data
 from kerasmlp.runs import Run
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Stores of streamed sources lie in a folder of the tests' own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("KERASMLP_CACHE", str(tmp_path_factory.mktemp("cache")))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -32,6 +41,16 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
         seed=0,
     )
     return kerasmlp.train(model, digits, epochs=6, learning_rate=5e-3, out=tmp_path_factory.mktemp("runs") / "digits")
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sources come in many pieces, and training examples in many buckets."""
+    monkeypatch.setattr("kerasmlp.sources.table_streams._BLOCK_BYTES", 700)
+    monkeypatch.setattr("kerasmlp.sources.table_streams._BATCH_ROWS", 30)
+    monkeypatch.setattr("kerasmlp.sources.image_folder._PIECE_BYTES", 200)
+    monkeypatch.setattr("kerasmlp.sources.tfds._BATCH", 7)
+    monkeypatch.setattr("kerasmlp.store._BUCKET_BYTES", 400)
 
 
 @pytest.fixture(scope="session")

@@ -120,12 +120,3 @@ def test_an_unknown_version_of_a_data_set_is_refused(tfds_dir: Path) -> None:
     assert load_data("mnist:3.0.1", data_dir=tfds_dir).name == "mnist"
     with pytest.raises(InvalidValue, match=r"does not accept the name `mnist:9\.9\.9`"):
         load_data("mnist:9.9.9", data_dir=tfds_dir)
-
-
-def test_data_sets_without_labelled_images_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tensorflow_datasets as tfds
-
-    builder = tfds.builder("titanic", data_dir=tmp_path, try_gcs=False)
-    monkeypatch.setattr("kerasmlp.sources.tfds._prepared_builder", lambda *arguments: builder)
-    with pytest.raises(InvalidValue, match="`titanic` has 0 images and . class labels"):
-        load_data("titanic", data_dir=tmp_path)

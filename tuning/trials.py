@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import keras_tuner
-import tensorflow as tf
 
-from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.blocks import as_held, block_dataset
 from kerasmlp.engine.finite import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.engine.state import reset, restore_state, save_state
@@ -43,7 +42,7 @@ class TrialTrainer:
         self.network = network
         self.epochs = epochs
         self.seed = seed
-        self._train = (tf.constant(data.train.features), tf.constant(data.train.labels))
+        self._train = (as_held(data.train.features), as_held(data.train.labels))
         self._validation = validation_blocks(data)
         self._prepared: OrderedDict[tuple[Any, ...], keras.Model] = OrderedDict()
 

@@ -18,13 +18,15 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import grpc
 import numpy as np
 
 from kerasmlp.data import Data, Split
+from kerasmlp.encoding import Encoder
 from kerasmlp.errors import InvalidValue
+from kerasmlp.stored import StoredArray
 from kerasmlp.tuning.forking import ForkedWorker, take_server
 from kerasmlp.tuning.space import Network
 
@@ -352,22 +354,41 @@ def _naming_a_lost_chief() -> Iterator[None]:
 
 def _hand_over(folder: Path, data: Data, request: dict[str, Any]) -> None:
     """Writes data and request where `main` reads them."""
+    files: dict[str, Any] = {}
     for part in ("train", "validation"):
         split = getattr(data, part)
-        np.save(folder / f"{part}-features.npy", split.features)
+        if isinstance(split.features, StoredArray):
+            files[part] = split.features.to_config()
+        else:
+            np.save(folder / f"{part}-features.npy", split.features)
         np.save(folder / f"{part}-labels.npy", split.labels)
     about = {key: getattr(data, key) for key in ("name", "class_names", "feature_range", "fingerprint")}
-    (folder / "request.json").write_text(json.dumps({"data": about, "request": request}), encoding="utf-8")
+    handed = {
+        "data": about,
+        "files": files,
+        "encoder": None if data.encoder is None else data.encoder.to_config(),
+        "moments": None if data.moments is None else [values.tolist() for values in data.moments],
+        "request": request,
+    }
+    (folder / "request.json").write_text(json.dumps(handed), encoding="utf-8")
 
 
 def main(folder: Path) -> int:
     """A worker process of `run_with_workers`."""
     handed = json.loads((folder / "request.json").read_text(encoding="utf-8"))
-    train, validation = (
-        Split(np.load(folder / f"{part}-features.npy", mmap_mode="r"), np.load(folder / f"{part}-labels.npy"))
-        for part in ("train", "validation")
-    )
+    splits = []
+    for part in ("train", "validation"):
+        if part in handed["files"]:
+            features = cast(np.ndarray, StoredArray.from_config(handed["files"][part]))
+        else:
+            features = np.load(folder / f"{part}-features.npy", mmap_mode="r")
+        splits.append(Split(features, np.load(folder / f"{part}-labels.npy")))
+    train, validation = splits
     about = {key: _tuples(value) for key, value in handed["data"].items()}
+    if handed["encoder"] is not None:
+        about["encoder"] = Encoder.from_config(handed["encoder"])
+    if handed["moments"] is not None:
+        about["moments"] = tuple(np.array(values) for values in handed["moments"])
     # Trials never see the test examples.
     run_worker(Data(train=train, validation=validation, test=validation, **about), handed["request"])
     return 0

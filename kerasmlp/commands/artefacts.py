@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.commands.loading import load_for_test
+from kerasmlp.commands.loading import load_for_test, read
 from kerasmlp.commands.outcome import Outcome
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tables import show_data, show_info
@@ -98,7 +98,7 @@ def info(args: Namespace) -> Outcome:
 
     if not is_artefact(args.artefact):
         return _data_info(args)
-    for option in ("target", "data_dir", "picture"):
+    for option in ("target", "group", "time", "split", "test_split", "data_dir", "picture"):
         if vars(args)[option] is not None:
             raise InvalidValue(f"`--{option.replace('_', '-')}` goes with data; `{args.artefact}` is an artefact.")
     artefact = kerasmlp.open_artefact(args.artefact)
@@ -129,12 +129,11 @@ def _tflite_contents(artefact: Artefact) -> Contents | None:
 
 
 def _data_info(args: Namespace) -> Outcome:
-    from kerasmlp.data import Examples
     from kerasmlp.describing import describe_source
+    from kerasmlp.examples import Examples
     from kerasmlp.plots import plot_examples
-    from kerasmlp.sources import read_source
 
-    source = read_source(args.artefact, data_dir=args.data_dir, target=args.target)
+    source = read(args.artefact, args)
     about = {"data": args.artefact, **describe_source(source)}
     if args.picture is not None:
         if not isinstance(source, Examples) or source.features.ndim not in (3, 4):

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
     from kerasmlp.card import Card
     from kerasmlp.data import Data
+    from kerasmlp.examples import Examples
+    from kerasmlp.sources.tables import Table
+    from kerasmlp.streams import Stream
 
 
 def load(args: Namespace, card: Card | None = None) -> Data:
@@ -20,6 +23,11 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         args.data,
         data_dir=args.data_dir,
         target=args.target,
+        group=args.group,
+        time=args.time,
+        split=args.split,
+        test_split=args.test_split,
+        stream=args.stream,
         encoder=card.encoder if card else None,
         validation_share=args.validation_share,
         test_share=args.test_share,
@@ -27,23 +35,33 @@ def load(args: Namespace, card: Card | None = None) -> Data:
     )
 
 
+def read(source: str, args: Namespace) -> Examples | Table | Stream:
+    """The source `source`, none of it set aside."""
+    from kerasmlp.sources import read_source
+
+    return read_source(
+        source,
+        data_dir=args.data_dir,
+        target=args.target,
+        group=args.group,
+        time=args.time,
+        split=args.split,
+        test_split=args.test_split,
+        stream=args.stream,
+    )
+
+
 def load_for_test(args: Namespace, card: Card | None) -> Data:
     """The data to judge a network by: of a source without a test of its own, all that it was not trained on."""
     if args.test_share is not None or card is None:
         return load(args, card)
-    from kerasmlp.data import Examples
-    from kerasmlp.sources import read_source
-
-    source = read_source(args.data, data_dir=args.data_dir, target=args.target)
+    source = read(args.data, args)
     if source.has_test:
         return load(args, card)
-    if source.fingerprint() == card.fingerprint:
+    data = source.whole(card.encoder)
+    if data.fingerprint == card.fingerprint:
         raise InvalidValue(
             f"`{args.data}` is what `{args.artefact}` was trained on; pass the `--test-share` of that training, so "
             "that it is judged by the rest."
         )
-    if isinstance(source, Examples):
-        return source.whole()
-    if card.encoder is None:
-        raise InvalidValue(f"`{args.artefact}` was not trained on a table; `{args.data}` is one.")
-    return source.whole(card.encoder)
+    return data

@@ -6,6 +6,7 @@ import dataclasses
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -13,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.stored import StoredArray
 
 DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
 
@@ -22,6 +24,7 @@ DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
 _MIN_EXAMPLES = 32_768
 _STREAM_EXAMPLES = 16_384
 _BLOCKS_PER_EPOCH = 16
+_RUN_BYTES = 256 * 2**10  # of neighbours in a file that are read together
 
 
 def block_dataset(
@@ -48,10 +51,14 @@ def block_dataset(
     own epochs: the first time that it is read is epoch `first_epoch`. A resumed run passes the epoch to go on from, the
     one that it also passes to `fit(initial_epoch=...)`. A dataset that is read by hand has spent that epoch.
 
-    Memory: the arrays once, and at most two blocks (in training, being gathered).
+    Memory: the arrays once, and at most two blocks (in training, being gathered). Features that lie in a file
+    (`kerasmlp.stored.StoredArray`) stay there; three blocks are in memory then. Their order keeps runs of neighbours
+    of some 256 KiB together: the runs come in a new order each epoch, and each block is shuffled anew, by
+    `seed` and epoch.
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays.
+            In a file, a `StoredArray`, whose rows should lie there in a random order.
         labels: Array `(num_examples, ...)`, or a structure of arrays; None where the model is its own target.
         sample_weights: Float array `(num_examples,)`, or None.
         batch_size: Examples per step of the optimizer, at least 1.
@@ -78,14 +85,16 @@ def block_dataset(
     if labels is None and sample_weights is not None:
         raise InvalidType("`sample_weights` weigh the loss of labels; got weights without `labels`.")
     with tf.device("CPU:0"):
-        arrays = tf.nest.map_structure(_as_stored, keras.utils.pack_x_y_sample_weight(features, labels, sample_weights))
+        arrays = tf.nest.map_structure(as_held, keras.utils.pack_x_y_sample_weight(features, labels, sample_weights))
     num_examples = _num_examples(arrays)
     size = batch_size * steps_per_block(
-        batch_size, _bytes_per_example(tf.nest.map_structure(lambda t: t[0], arrays)), num_examples, max_block_bytes
+        batch_size, _bytes_per_example(tf.nest.map_structure(_example_spec, arrays)), num_examples, max_block_bytes
     )
+    stored = [array for array in tf.nest.flatten(arrays) if isinstance(array, StoredArray)]
     if shuffle:
-        return _ArrayBlocks(arrays, _shuffled_selections(num_examples, size, seed, first_epoch), tf.gather)
-    return _ArrayBlocks(arrays, _selections_in_order(num_examples, size), lambda t, s: t[s[0] : s[1]])
+        run = max((max(1, _RUN_BYTES // max(1, array.row_bytes)) for array in stored), default=1)
+        return _ArrayBlocks(arrays, _shuffled_selections(num_examples, size, seed, first_epoch, run), _gather)
+    return _ArrayBlocks(arrays, _selections_in_order(num_examples, size), _slice)
 
 
 def stream_blocks(
@@ -141,6 +150,34 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_examples)
 
 
+def run_order(seed: int, epoch: int, num_examples: int, block: int, run: int) -> Iterator[np.ndarray]:
+    """The order of an epoch of examples in a file: int64 vectors of `block` examples each, together a permutation.
+
+    Runs of neighbours come in a drawn order, and each block is shuffled. Where `run` is 1 this is `epoch_order`.
+
+    Args:
+        seed: Seed of the orders.
+        epoch: Number of the epoch.
+        num_examples: Examples of an epoch.
+        block: Examples per vector; the last holds the rest.
+        run: Neighbours that are read together.
+
+    Example:
+        >>> sorted(np.concatenate(list(run_order(0, 0, 10, block=4, run=2))).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+    """
+    if run == 1:
+        order = epoch_order(seed, epoch, num_examples)
+    else:
+        generator = np.random.default_rng((seed, epoch))
+        starts = generator.permutation(math.ceil(num_examples / run)) * run
+        order = (starts[:, np.newaxis] + np.arange(run)).reshape(-1)
+        order = order[order < num_examples]
+    for start in range(0, num_examples, block):
+        chosen = order[start : start + block]
+        yield chosen if run == 1 else generator.permutation(chosen)
+
+
 def steps_per_block(
     batch_size: int, bytes_per_example: int, num_examples: int | None, max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
 ) -> int:
@@ -176,7 +213,7 @@ class _Selections:
     num_blocks: int
 
 
-def _shuffled_selections(num_examples: int, size: int, seed: int, first_epoch: int) -> _Selections:
+def _shuffled_selections(num_examples: int, size: int, seed: int, first_epoch: int, run: int) -> _Selections:
     """Each block's examples, in the epoch's order.
 
     The order is drawn when an epoch's first block is asked for, not when an iterator is made. That matters, because
@@ -185,9 +222,7 @@ def _shuffled_selections(num_examples: int, size: int, seed: int, first_epoch: i
     epochs = itertools.count(first_epoch)
 
     def next_epoch() -> Iterator[np.ndarray]:
-        order = epoch_order(seed, next(epochs), num_examples)
-        for start in range(0, num_examples, size):
-            yield order[start : start + size]
+        yield from run_order(seed, next(epochs), num_examples, size, run)
 
     return _Selections(next_epoch, math.ceil(num_examples / size))
 
@@ -216,6 +251,7 @@ class _ArrayBlocks(tf.data.Dataset):
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
         self._arrays, self._selections, self._select = arrays, selections, select
+        self._waits_for_files = any(isinstance(array, StoredArray) for array in tf.nest.flatten(arrays))
         # tf.data, too, draws the order when it is asked for an epoch's first block.
         indices = tf.data.Dataset.from_generator(
             selections.next_epoch, output_signature=tf.TensorSpec((None,), tf.int64)
@@ -230,7 +266,8 @@ class _ArrayBlocks(tf.data.Dataset):
     def __iter__(self) -> Iterator[Any]:
         if not tf.executing_eagerly():
             return iter(self._dataset)
-        return map(self._selected, self._selections.next_epoch())
+        blocks = map(self._selected, self._selections.next_epoch())
+        return _ahead(blocks) if self._waits_for_files else blocks
 
     def _selected(self, selection: Any) -> Any:
         return tf.nest.map_structure(lambda t: self._select(t, selection), self._arrays)
@@ -243,14 +280,46 @@ class _ArrayBlocks(tf.data.Dataset):
         return self._dataset.element_spec
 
 
-def _as_stored(array: Any) -> tf.Tensor:
+def _gather(array: tf.Tensor | StoredArray, chosen: Any) -> tf.Tensor:
+    return _read(array, chosen) if isinstance(array, StoredArray) else tf.gather(array, chosen)
+
+
+def _slice(array: tf.Tensor | StoredArray, ends: Any) -> tf.Tensor:
+    return _read(array, tf.range(ends[0], ends[1])) if isinstance(array, StoredArray) else array[ends[0] : ends[1]]
+
+
+def _read(array: StoredArray, chosen: Any) -> tf.Tensor:
+    """The chosen rows of a file, also from within a graph of tf.data's."""
+    if not tf.is_symbolic_tensor(chosen):
+        return tf.constant(array[np.asarray(chosen)])
+    rows = tf.numpy_function(lambda positions: array[positions], [chosen], tf.dtypes.as_dtype(array.dtype))
+    return tf.ensure_shape(rows, (None, *array.shape[1:]))
+
+
+def _ahead(blocks: Iterator[Any]) -> Iterator[Any]:
+    """The blocks, the next of which is read while one is trained on."""
+    with ThreadPoolExecutor(1) as reader:
+        waiting = reader.submit(next, blocks, None)
+        while (block := waiting.result()) is not None:
+            waiting = reader.submit(next, blocks, None)
+            yield block
+
+
+def _example_spec(array: tf.Tensor | StoredArray) -> tf.TensorSpec:
+    return tf.TensorSpec(array.shape[1:], array.dtype)
+
+
+def as_held(array: Any) -> tf.Tensor | StoredArray:
+    """The array as `block_dataset` holds it, for several data sets to share: a tensor, or rows in a file."""
+    if isinstance(array, StoredArray):
+        return array
     if getattr(array, "dtype", None) == np.float64:
         array = np.asarray(array, dtype=keras.config.floatx())
     return tf.convert_to_tensor(array)
 
 
 def _num_examples(arrays: Any) -> int:
-    lengths = {t.shape[0] if t.shape.rank else None for t in tf.nest.flatten(arrays)}
+    lengths = {t.shape[0] if len(t.shape) else None for t in tf.nest.flatten(arrays)}
     if len(lengths) != 1 or None in lengths:
         shapes = [tuple(t.shape) for t in tf.nest.flatten(arrays)]
         raise InvalidValue(f"features, labels and weights need the same number of examples; got shapes {shapes}.")

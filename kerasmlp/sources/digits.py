@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasmlp.data import Examples
+from kerasmlp.examples import Examples
 
 
 def read_digits() -> Examples:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data import Examples
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.examples import Examples
 
 GZIP_MAGIC = b"\x1f\x8b"
 # The third byte of an IDX file, and what it stands for: http://yann.lecun.com/exdb/mnist, "the IDX file format".

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data import Examples
 from kerasmlp.errors import InvalidValue
+from kerasmlp.examples import Examples
+from kerasmlp.memory import check_fits_memory
 
 NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
 
@@ -32,6 +33,8 @@ def read_npz(path: Path) -> Examples:
                 raise InvalidValue(
                     f"`{path}` needs the arrays {', '.join(NPZ_ARRAYS)}; it has {', '.join(archive.files) or 'none'}."
                 )
+            data_bytes = sum(archive.zip.getinfo(f"{key}.npy").file_size for key in NPZ_ARRAYS)
+            check_fits_memory(str(path), data_bytes, can_stream=False)
             arrays = [archive[key] for key in NPZ_ARRAYS]
     except InvalidValue:
         raise

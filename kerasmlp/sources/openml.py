@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data import Examples
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.examples import Examples
 
 if TYPE_CHECKING:
     from os import PathLike

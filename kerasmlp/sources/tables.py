@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import csv
-import dataclasses
-import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data import Data, Examples, Split
-from kerasmlp.encoding import Encoder, column_kinds, learn_encoder
+from kerasmlp.data import Data, Split
+from kerasmlp.encoding import CATEGORY, Encoder, column_kinds, learn_encoder, require_encoder
 from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.examples import find_classes
+from kerasmlp.fingerprints import TableDigest
+from kerasmlp.memory import check_fits_memory
+from kerasmlp.scanning import Scan
+from kerasmlp.splitting import Splitting, check_classes_are_trained
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,18 +25,49 @@ TARGET_NAMES = ("target", "label", "class")
 _NUMERIC_SHARE = 0.9  # of a column's values: what is left is then more likely a slip than a category
 
 
+@dataclass(frozen=True)
+class Roles:
+    """The columns of a table that are no features.
+
+    Attributes:
+        target: The labels.
+        group: Values that are equal for rows that belong together; None where each row stands for itself.
+        time: When a row was recorded; None where that does not matter.
+    """
+
+    target: str
+    group: str | None = None
+    time: str | None = None
+
+    @property
+    def names(self) -> list[str]:
+        """All of them."""
+        return [name for name in (self.target, self.group, self.time) if name is not None]
+
+
 class Table:
-    """The rows of a table, checked, before any are set aside; it has no test of its own."""
+    """The rows of a table, checked, before any are set aside."""
 
-    has_test = False
-
-    def __init__(self, name: str, frame: pd.DataFrame, target: str | None, *, request: dict[str, Any] | None) -> None:
+    def __init__(
+        self,
+        name: str,
+        frame: pd.DataFrame,
+        target: str | None,
+        *,
+        group: str | None = None,
+        time: str | None = None,
+        num_own_test: int | None = None,
+        request: dict[str, Any] | None,
+    ) -> None:
         """Checks the table.
 
         Args:
             name: What the data are called.
             frame: The rows, the labels among the columns.
             target: The column of labels. None: the one that is called `target`, `label` or `class`.
+            group: See `Roles`.
+            time: See `Roles`.
+            num_own_test: How many of the rows, the last ones, are a test of the source's own; None: it has none.
             request: What `load_data` needs to bring the same again.
 
         Raises:
@@ -45,82 +80,122 @@ class Table:
         if frame.empty:
             raise InvalidValue(f"`{name}` has no row; examples were expected.")
         self.name, self.request = name, request
-        self.target = _find_target(name, list(frame.columns), target)
-        labels = frame.pop(self.target)
-        if labels.isna().any():
-            row = int(np.flatnonzero(labels.isna())[0]) + 1
-            raise InvalidValue(f"`{name}`, row {row} has no label in the column `{self.target}`.")
-        if frame.columns.empty:
-            raise InvalidValue(f"`{name}` has no column beside `{self.target}`; features were expected.")
+        self.has_test, self.num_own_test = num_own_test is not None, num_own_test
+        self.roles = find_roles(name, list(frame.columns), target, group, time)
+        self.target = self.roles.target
+        labels = present(name, frame.pop(self.target), "label")
+        self.groups = None if group is None else group_codes(present(name, frame.pop(group), "group"))
+        self.times = None if time is None else time_values(name, present(name, frame.pop(time), "time"))
         self.frame = frame
         self.labels = labels.to_numpy() if labels.dtype.kind in "biuf" else labels.astype(str).to_numpy(dtype=str)
         self.kinds = column_kinds(frame)
         for column, kind in self.kinds.items():
-            if kind == "category":
-                _check_words(name, column, frame[column])
+            if kind == CATEGORY:
+                words = ColumnWords()
+                words.add(frame[column])
+                words.check(name, column)
 
-    def split(
-        self,
-        *,
-        validation_share: float,
-        seed: int,
-        test_share: float | str | None = None,
-        encoder: Encoder | None = None,
-    ) -> Data:
-        """Sets test and validation aside, and encodes all by what the training rows say; see `load_data`."""
-        numbers = np.arange(len(self.frame))[:, np.newaxis]
-        rows = Examples(self.name, numbers, self.labels, request=self.request).split(
-            validation_share=validation_share, seed=seed, test_share=test_share
+    def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
+        """Sets validation and test aside, and encodes all by what the training rows say; see `load_data`."""
+        classes, labels = find_classes(self.name, self.labels)
+        indices = splitting.indices(
+            self.name, labels, num_own_test=self.num_own_test, groups=self.groups, times=self.times
         )
-        train = self.frame.iloc[rows.train.features[:, 0]]
-        encoder = encoder or learn_encoder(train, self.kinds, source=self.name)
+        names = tuple(map(str, classes))
+        check_classes_are_trained(self.name, labels, indices, names)
+        learnt = encoder or learn_encoder([self.frame.iloc[indices.train]], self.kinds, source=self.name)
 
-        def encoded(split: Split) -> Split:
-            chosen = self.frame.iloc[split.features[:, 0]]
-            return Split(encoder.encode(chosen, source=self.name), split.labels)
+        def encoded(positions: np.ndarray) -> Split:
+            return Split(learnt.encode(self.frame.iloc[positions], source=self.name), labels[positions])
 
-        return dataclasses.replace(
-            rows,
-            train=encoded(rows.train),
-            validation=encoded(rows.validation),
-            test=encoded(rows.test),
+        return Data(
+            name=self.name,
+            train=encoded(indices.train),
+            validation=encoded(indices.validation),
+            test=encoded(indices.test),
+            class_names=names,
+            feature_range=None,
             fingerprint=self.fingerprint(),
-            encoder=encoder,
+            request=None if self.request is None else {**self.request, **splitting.request()},
+            encoder=learnt,
         )
 
-    def whole(self, encoder: Encoder) -> Data:
+    def whole(self, encoder: Encoder | None = None) -> Data:
         """All rows as the test, encoded as a trained network's were; see `Examples.whole`."""
-        numbers = Examples(self.name, np.arange(len(self.frame))[:, np.newaxis], self.labels).whole()
+        encoder = require_encoder(self.name, encoder)
+        classes, labels = find_classes(self.name, self.labels)
         features = encoder.encode(self.frame, source=self.name)
-        empty = Split(features[:0], numbers.test.labels[:0])
-        return dataclasses.replace(
-            numbers,
+        empty = Split(features[:0], labels[:0])
+        return Data(
+            name=self.name,
             train=empty,
             validation=empty,
-            test=Split(features, numbers.test.labels),
+            test=Split(features, labels),
+            class_names=tuple(map(str, classes)),
             feature_range=None,
             fingerprint=self.fingerprint(),
             encoder=encoder,
         )
 
+    def scan(self) -> Scan:
+        """The same, as a source that is read in pieces: one of them."""
+        classes, labels = np.unique(self.labels, return_inverse=True)
+        return Scan(
+            classes=classes,
+            labels=labels,
+            pieces=lambda: iter([self.frame]),
+            num_own_test=self.num_own_test,
+            kinds=self.kinds,
+            target=self.target,
+            groups=self.groups,
+            times=self.times,
+        )
+
     def fingerprint(self) -> str:
         """SHA-256 of all examples, whatever the split."""
+        digest = TableDigest([*self.frame.columns, self.target])
+        digest.add(self.frame)
+        return digest.hexdigest(*np.unique(self.labels, return_inverse=True))
+
+
+class ColumnWords:
+    """How many values of a column are numbers, for one that is none of numbers; frames may come one by one."""
+
+    def __init__(self) -> None:
+        """Has seen no value yet."""
+        self.count, self.num_numbers = 0, 0
+        self.first: tuple[int, str] | None = None  # the first that is no number, and its row
+
+    def add(self, values: pd.Series) -> None:
+        """Looks at more values; their index is the number of their row, from 0."""
         import pandas as pd
 
-        digest = hashlib.sha256("\0".join([*self.frame.columns, self.target]).encode())
-        digest.update(pd.util.hash_pandas_object(self.frame, index=False).to_numpy().tobytes())
-        digest.update("\0".join(map(str, self.labels)).encode())
-        return digest.hexdigest()
+        values = values.dropna()
+        is_number = pd.to_numeric(values, errors="coerce").notna()
+        self.count += len(values)
+        self.num_numbers += int(is_number.sum())
+        if self.first is None and not is_number.all():
+            row = values.index[~is_number][0]
+            self.first = (int(row) + 1, str(values[row]))
+
+    def check(self, name: str, column: str) -> None:
+        """Raises `InvalidValue` for words in a column that is nearly all numbers."""
+        if self.first and self.num_numbers and self.num_numbers >= _NUMERIC_SHARE * self.count:
+            raise InvalidValue(
+                f"`{name}`, row {self.first[0]}: the column `{column}` holds numbers but for `{self.first[1]}`; mend "
+                "it, or leave it empty where the value is not known."
+            )
 
 
-def read_table(path: Path, target: str | None) -> Table:
+def read_table(path: Path, target: str | None, *, group: str | None = None, time: str | None = None) -> Table:
     """The table in a `.csv` or `.parquet` file.
 
     Raises:
         InvalidValue: the file is empty, damaged, not UTF-8 or ragged, or holds no table of examples.
     """
-    frame = read_frame(path)
-    return Table(path.stem, frame, target, request={"source": str(path.resolve()), "target": target})
+    check_fits_memory(str(path), _frame_bytes(path), can_stream=True)
+    request = {"source": str(path.resolve()), "target": target}
+    return Table(path.stem, read_frame(path), target, group=group, time=time, request=request)
 
 
 def read_frame(path: Path) -> pd.DataFrame:
@@ -133,8 +208,7 @@ def read_frame(path: Path) -> pd.DataFrame:
     """
     import pandas as pd
 
-    if path.stat().st_size == 0:
-        raise InvalidValue(f"`{path}` is empty; a table was expected.")
+    check_not_empty(path)
     if path.suffix.lower() == ".parquet":
         try:
             return pd.read_parquet(path)
@@ -142,46 +216,104 @@ def read_frame(path: Path) -> pd.DataFrame:
             raise InvalidValue(f"`{path}` cannot be read as a Parquet file: {str(error).splitlines()[0]}") from error
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            names = next(csv.reader(file))
-            duplicates = [name for name in names if names.count(name) > 1]
-            if duplicates:
-                raise InvalidValue(f"`{path}` has two columns `{duplicates[0]}`; rename one.")
+            names = check_names(path, next(csv.reader(file)))
             for number, row in enumerate(csv.reader(file), start=1):
                 if row and len(row) != len(names):
-                    raise InvalidValue(
-                        f"`{path}`, row {number} has {len(row)} values; its {len(names)} columns need as many."
-                    )
-        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True)
+                    raise ragged(path, number, len(row), len(names))
+        return pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, low_memory=False)
     except UnicodeDecodeError as error:
         raise InvalidValue(f"`{path}` is not UTF-8 text: {error}.") from error
     except (pd.errors.ParserError, pd.errors.EmptyDataError, csv.Error, StopIteration) as error:
         raise InvalidValue(f"`{path}` cannot be read as a CSV file: {error}.") from error
 
 
-def _find_target(name: str, columns: list[str], target: str | None) -> str:
+def _frame_bytes(path: Path) -> int:
+    """Roughly the bytes of a file's rows in memory."""
+    if path.suffix.lower() != ".parquet":
+        return path.stat().st_size
+    import pyarrow.parquet
+
+    try:
+        groups = pyarrow.parquet.read_metadata(path)
+    except Exception:  # what is wrong with it is told when it is read
+        return 0
+    return sum(groups.row_group(index).total_byte_size for index in range(groups.num_row_groups))
+
+
+def check_not_empty(path: Path) -> None:
+    """Raises `InvalidValue` for a file without a byte."""
+    if path.stat().st_size == 0:
+        raise InvalidValue(f"`{path}` is empty; a table was expected.")
+
+
+def check_names(path: Path, names: list[str]) -> list[str]:
+    """The names of a table's columns, or `InvalidValue` where one occurs twice."""
+    duplicates = [name for name in names if names.count(name) > 1]
+    if duplicates:
+        raise InvalidValue(f"`{path}` has two columns `{duplicates[0]}`; rename one.")
+    return names
+
+
+def ragged(path: Path, row: int, count: int, num_columns: int) -> InvalidValue:
+    """The error of a row that has too few or too many values."""
+    return InvalidValue(f"`{path}`, row {row} has {count} values; its {num_columns} columns need as many.")
+
+
+def find_roles(name: str, columns: list[str], target: str | None, group: str | None, time: str | None) -> Roles:
+    """The columns that are no features, or `InvalidValue` where there is no such, or no other."""
     if target is None:
         found = [column for column in columns if column.lower() in TARGET_NAMES]
-        if len(found) == 1:
-            return found[0]
-        raise InvalidValue(
-            f"`{name}` needs `--target COLUMN` (`target=`), the column of labels; its columns are {', '.join(columns)}."
-        )
-    if target not in columns:
-        raise InvalidValue(
-            f"`{name}` has no column `{target}`.{nearest(target, columns)} Its columns are {', '.join(columns)}."
-        )
-    return target
+        if len(found) != 1:
+            raise InvalidValue(
+                f"`{name}` needs `--target COLUMN` (`target=`), the column of labels; its columns are "
+                f"{', '.join(columns)}."
+            )
+        target = found[0]
+    roles = Roles(target, group, time)
+    for column in roles.names:
+        if column not in columns:
+            raise InvalidValue(
+                f"`{name}` has no column `{column}`.{nearest(column, columns)} Its columns are {', '.join(columns)}."
+            )
+        if roles.names.count(column) > 1:
+            raise InvalidValue(f"`{name}`: the column `{column}` cannot be the target and tell rows apart, too.")
+    if len(columns) == len(roles.names):
+        raise InvalidValue(f"`{name}` has no column beside `{'`, `'.join(roles.names)}`; features were expected.")
+    return roles
 
 
-def _check_words(name: str, column: str, values: pd.Series) -> None:
-    """Raises `InvalidValue` for words in a column that is nearly all numbers."""
+def present(name: str, values: pd.Series, meaning: str) -> pd.Series:
+    """The values of a column that needs one in each row, or `InvalidValue` where one is missing."""
+    missing = values.isna()
+    if missing.any():
+        row = int(values.index[missing][0]) + 1
+        raise InvalidValue(f"`{name}`, row {row} has no {meaning} in the column `{values.name}`.")
+    return values
+
+
+def group_codes(values: pd.Series) -> np.ndarray:
+    """A whole number for each group, in the order in which they occur."""
     import pandas as pd
 
-    present = values.dropna()
-    is_number = pd.to_numeric(present, errors="coerce").notna()
-    if len(present) > is_number.sum() >= _NUMERIC_SHARE * len(present) and is_number.any():
-        row = present.index[~is_number][0]
+    return np.asarray(pd.factorize(values)[0])
+
+
+def time_values(name: str, values: pd.Series) -> np.ndarray:
+    """Times as numbers that grow with them: numbers as they are, dates and times as nanoseconds.
+
+    Raises:
+        InvalidValue: a value is neither.
+    """
+    import pandas as pd
+
+    numbers = pd.to_numeric(values, errors="coerce")
+    if values.dtype.kind != "M" and numbers.notna().all():
+        return np.asarray(numbers, np.float64)
+    times = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
+    if times.isna().any():
+        row = int(values.index[times.isna()][0]) + 1
         raise InvalidValue(
-            f"`{name}`, row {row + 1}: the column `{column}` holds numbers but for `{present[row]}`; mend it, or "
-            "leave it empty where the value is not known."
+            f"`{name}`, row {row}: the column `{values.name}` needs numbers or dates such as 2026-11-25; got "
+            f"`{values[row - 1]}`."
         )
+    return np.asarray(times.astype("datetime64[ns, UTC]").astype("int64"))

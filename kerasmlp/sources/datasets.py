@@ -1,0 +1,127 @@
+"""The user's own `tf.data.Dataset`, read once: into memory, or into a file."""
+
+from __future__ import annotations
+
+import atexit
+import fcntl
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.examples import Examples, check_labels
+from kerasmlp.scanning import Scan
+from kerasmlp.store import cache_folder
+from kerasmlp.stored import StoredArray
+from kerasmlp.streams import Stream
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+_BATCH = 1024  # single examples that are read at a time
+_PREFIX = "dataset-"
+
+
+def read_dataset(
+    name: str,
+    dataset: tf.data.Dataset,
+    test: tf.data.Dataset | None,
+    *,
+    feature_range: tuple[float, float] | None,
+    class_names: tuple[str, ...] | None,
+    stream: bool,
+) -> Examples | Stream:
+    """All examples of a dataset and its test; see `kerasmlp.data_from_dataset`."""
+    datasets = [dataset] if test is None else [dataset, test]
+    parts = [_batches(name, part) for part in datasets]
+    options: dict[str, Any] = {"feature_range": feature_range, "class_names": class_names}
+    if not stream:
+        arrays: list[np.ndarray] = []
+        for part in parts:
+            features, labels = zip(*_checked(name, part), strict=True)
+            arrays += [np.concatenate(features), np.concatenate(labels)]
+        return Examples(name, *arrays, **options)
+    folder = _own_folder()
+    labels_of_parts: list[np.ndarray] = []
+    with (folder / "rows.bin").open("wb") as file:
+        first = None
+        for part in parts:
+            found = []
+            for features, labels in _checked(name, part):
+                first = features[:1] if first is None else first
+                if (features.shape[1:], features.dtype) != (first.shape[1:], first.dtype):
+                    raise InvalidValue(f"{name}: features have shapes {first.shape[1:]} and {features.shape[1:]}.")
+                file.write(np.ascontiguousarray(features).data)
+                found.append(labels)
+            labels_of_parts.append(np.concatenate(found))
+    classes, indices = np.unique(np.concatenate(labels_of_parts), return_inverse=True)
+    if class_names is not None and len(class_names) != len(classes):
+        raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
+    assert first is not None  # `_checked` has found an example
+    rows = StoredArray(folder / "rows.bin", (len(indices), *first.shape[1:]), first.dtype)
+    if feature_range is None and first.dtype == np.uint8:
+        options["feature_range"] = (0.0, 255.0)
+    scan = Scan(
+        classes=classes,
+        labels=indices.astype(np.int32),
+        pieces=rows.chunks,
+        num_own_test=None if test is None else len(labels_of_parts[1]),
+        **options,
+    )
+    return Stream(name, None, [uuid.uuid4().hex], test is not None, lambda: scan, folder)
+
+
+def _batches(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """The dataset in batches, whether its elements are such or single examples."""
+    import tensorflow as tf
+
+    if not isinstance(dataset, tf.data.Dataset):
+        raise InvalidType(f"{name}: a `tf.data.Dataset` was expected; got {type(dataset).__name__}.")
+    spec = dataset.element_spec
+    if not isinstance(spec, tuple) or len(spec) != 2 or not all(isinstance(part, tf.TensorSpec) for part in spec):
+        raise InvalidType(f"{name}: elements `(features, labels)` of two dense tensors were expected; got {spec}.")
+    if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
+        raise InvalidValue(f"{name} never ends; leave `repeat` out, for each epoch reads all examples again anyway.")
+    if spec[1].shape.rank not in (0, 1):
+        raise InvalidValue(
+            f"{name}: a label per example was expected, shaped () or (batch,); got {spec[1].shape}. One-hot rows "
+            "become labels with `tf.argmax(labels, axis=-1)`."
+        )
+    return dataset if spec[1].shape.rank else dataset.batch(_BATCH)
+
+
+def _checked(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    is_empty = True
+    for features, labels in dataset.as_numpy_iterator():
+        is_empty = is_empty and not len(labels)
+        texts = labels.astype(str) if labels.dtype.kind in "OS" else labels
+        yield features, check_labels(name, "labels", texts)
+    if is_empty:
+        raise InvalidValue(f"{name} has no example.")
+
+
+def _own_folder() -> Path:
+    """A folder of this process's, which goes with it: nobody can find the same dataset again.
+
+    It is locked as long as the process lives; what killed processes left is removed here.
+    """
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    for left in cache_folder().glob(f"{_PREFIX}*"):
+        directory = os.open(left, os.O_RDONLY)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(left, ignore_errors=True)
+        except OSError:
+            pass  # its process lives
+        finally:
+            os.close(directory)
+    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_folder()))
+    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)  # held until the process ends
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,142 @@
+"""`Stream`: a source that is read in pieces, for examples that do not fit in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.encoding import Encoder, learn_encoder, require_encoder
+from kerasmlp.errors import InvalidValue
+from kerasmlp.examples import check_classes, check_features, check_no_encoder
+from kerasmlp.fingerprints import ArrayDigest, TableDigest
+from kerasmlp.scanning import Scan
+from kerasmlp.splitting import Indices, Splitting, check_classes_are_trained
+from kerasmlp.store import cache_folder, open_store, write_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+
+    from kerasmlp.data import Data
+
+FORMAT = 1  # of stores: another one is written anew
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A source that is read in pieces. Its splits lie in files of the cache folder, where later commands find them.
+
+    Attributes:
+        name: What the data are called.
+        request: What `load_data` needs to bring the same again; None where it cannot.
+        identity: Whatever changes when the source does, such as the times of its files.
+        has_test: Whether it has test examples of its own.
+        scan: Reads labels and columns.
+        folder: Where its splits lie; None: the cache folder.
+    """
+
+    name: str
+    request: dict[str, Any] | None
+    identity: Any
+    has_test: bool
+    scan: Callable[[], Scan]
+    folder: Path | None = None
+
+    def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
+        """Sets validation and test aside, and writes all to the store; see `load_data`."""
+
+        def choose(scan: Scan, labels: np.ndarray, class_names: tuple[str, ...]) -> Indices:
+            indices = splitting.indices(
+                self.name, labels, num_own_test=scan.num_own_test, groups=scan.groups, times=scan.times
+            )
+            check_classes_are_trained(self.name, labels, indices, class_names)
+            return indices
+
+        return self._stored(splitting.request(), choose, encoder)
+
+    def whole(self, encoder: Encoder | None = None) -> Data:
+        """All examples as the test, to judge a network that was trained on others."""
+        nothing = np.zeros(0, np.int64)
+        return self._stored(
+            {"whole": True}, lambda scan, labels, names: Indices(nothing, nothing, np.arange(len(labels))), encoder
+        )
+
+    def _stored(
+        self,
+        asked: dict[str, Any],
+        choose: Callable[[Scan, np.ndarray, tuple[str, ...]], Indices],
+        encoder: Encoder | None,
+    ) -> Data:
+        key = [FORMAT, self.identity, self.request, asked, None if encoder is None else encoder.to_config()]
+        digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
+
+        def write(folder: Path) -> None:
+            scan = self.scan()
+            check_classes(self.name, scan.classes)
+            labels = scan.labels
+            names = scan.class_names or tuple(map(str, scan.classes))
+            indices = choose(scan, labels, names)
+            pieces, columns, fingerprint = self._read(scan, labels, names, indices, encoder)
+            about = {
+                "name": self.name,
+                "class_names": names,
+                "feature_range": scan.feature_range,
+                "request": None if self.request is None else {**self.request, **asked},
+                "columns": columns,
+                "fingerprint": fingerprint,
+            }
+            write_store(folder, pieces, labels, indices, about, needs_moments=scan.feature_range is None)
+
+        return open_store((self.folder or cache_folder()) / f"{self.name}-{digest[:16]}", write)
+
+    def _read(
+        self, scan: Scan, labels: np.ndarray, names: tuple[str, ...], indices: Indices, encoder: Encoder | None
+    ) -> tuple[Iterable[np.ndarray], list[dict[str, Any]] | None, Callable[[], str]]:
+        """The features piece by piece, the columns that they came from, and the fingerprint once all are read."""
+        if scan.kinds is None:
+            check_no_encoder(self.name, encoder)
+            arrays = ArrayDigest(names)
+            return arrays.watch(self._checked(scan.pieces()), scan.labels_by_part), None, arrays.hexdigest
+        if encoder is None:
+            if not len(indices.train):
+                require_encoder(self.name, encoder)
+            encoder = learn_encoder(_rows(scan.pieces(), indices.train, len(labels)), scan.kinds, source=self.name)
+        table = TableDigest([*scan.kinds, str(scan.target)])
+        learnt: Encoder = encoder
+        features = (learnt.encode(frame, source=self.name) for frame in table.watch(scan.pieces()))
+        return features, learnt.to_config(), lambda: table.hexdigest(scan.classes, labels)
+
+    def _checked(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        first, done = None, 0
+        for piece in pieces:
+            features = check_features(self.name, f"examples from number {done:,} on", piece)
+            first = features[:1] if first is None else first
+            if features.shape[1:] != first.shape[1:] or features.dtype != first.dtype:
+                raise InvalidValue(
+                    f"{self.name}: examples from number {done:,} on have shape {features.shape[1:]} and type "
+                    f"{features.dtype}, the first {first.shape[1:]} and {first.dtype}; all need the same."
+                )
+            done += len(features)
+            yield features
+
+
+def _rows(frames: Iterable[pd.DataFrame], positions: np.ndarray, count: int) -> Iterator[pd.DataFrame]:
+    """The rows at these positions of a table that comes frame by frame."""
+    wanted = np.zeros(count, bool)
+    wanted[positions] = True
+    done = 0
+    for frame in frames:
+        yield frame[wanted[done : done + len(frame)]]
+        done += len(frame)
+
+
+def identify_file(path: Path) -> list[Any]:
+    """What changes when a file does: its path, its size in bytes and when it was last written, in nanoseconds."""
+    about = path.stat()
+    return [str(path.resolve()), about.st_size, about.st_mtime_ns]
