@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from kerasmlp.examples import Examples
     from kerasmlp.sources.tables import Table
     from kerasmlp.streams import Stream
+
+FEW = 5  # training examples of a class, below which a network hardly learns it
+MOST_SHOWN = 5  # classes that a sentence names
 
 
 def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
@@ -84,7 +87,39 @@ def describe_data(data: Data) -> dict[str, Any]:
         "feature_range": data.feature_range,
         "feature_names": None if data.encoder is None else list(data.encoder.feature_names),
         "splits": splits,
+        "notes": data_notes(data),
     }
+
+
+def data_notes(data: Data) -> list[str]:
+    """What one should know before trusting figures on these data: a sentence each on classes that are too small.
+
+    Example:
+        >>> from kerasmlp import load_data
+        >>> data_notes(load_data("digits"))
+        []
+    """
+    counts = {
+        part: np.bincount(getattr(data, part).labels, minlength=data.num_classes)
+        for part in ("train", "validation", "test")
+    }
+    notes = []
+    for part, meaning in (("validation", "no choice is made on it"), ("test", "the test says nothing of it")):
+        absent = [data.class_names[index] for index in np.flatnonzero(counts[part] == 0)]
+        if absent and len(getattr(data, part)):
+            notes.append(f"{_classes(absent)} has no example in {part}, so {meaning}.")
+    few = [data.class_names[index] for index in np.flatnonzero((counts["train"] > 0) & (counts["train"] < FEW))]
+    if few:
+        notes.append(f"{_classes(few)} has fewer than {FEW} training examples; more would help.")
+    return notes
+
+
+def _classes(names: Sequence[str]) -> str:
+    shown = ", ".join(f"`{name}`" for name in names[:MOST_SHOWN])
+    if len(names) == 1:
+        return f"The class {shown}"
+    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
+    return f"Each of the classes {shown}{more}"
 
 
 def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:

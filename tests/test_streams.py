@@ -268,36 +268,7 @@ def test_a_disk_without_room_is_told_before_it_is_full(tmp_path: Path, monkeypat
     assert not list(cache_folder().glob("full-*/"))
 
 
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "is empty"),
-        ("a,b,kind\n", "has no row"),
-        ("a,b,kind\n1,2,x\n1,2\n", "row 2 has 2 values; its 3 columns"),
-        ('a,b,kind\n"1",2,x\n"1",2,x\n1,2,x,3\n', "row 3 has 4 values"),
-        ("a,a,kind\n1,2,x\n", "two columns `a`"),
-        ("a,b,kind\n" + "1,2,x\n" * 20 + "oops,2,y\n", "row 21: the column `a` holds numbers but for `oops`"),
-        ("a,b,kind\n1,2,x\n1,2,\n", "row 2 has no label in the column `kind`"),
-        ("a,b,kind\n" + ",2,x\n,2,y\n" * 10, "the column `a` has no value in any training row"),
-        ("a,b,kind\n" + "inf,2,x\n1,2,y\n" * 10, "needs finite numbers; got `inf`"),
-        ("a,b,kind\n" + "1,2,x\n" * 10, "all labels are `x`"),
-        ("a,b\n1,2\n", "has no column `kind`"),
-    ],
-)
-def test_tables_that_cannot_be_streamed_are_refused_with_row_or_column(tmp_path: Path, text: str, message: str) -> None:
-    path = tmp_path / "bad.csv"
-    path.write_text(text, encoding="utf-8")
-    with pytest.raises(InvalidValue, match=message):
-        load_data(path, target="kind", test_share=0.2, stream=True)
-
-
-def test_other_files_that_cannot_be_streamed_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "latin.csv").write_bytes("a,kind\n1,é\n2,e\n".encode("latin-1"))
-    with pytest.raises(InvalidValue, match=r"latin\.csv` is not UTF-8"):
-        load_data(tmp_path / "latin.csv", target="kind", test_share=0.2, stream=True)
-    (tmp_path / "torn.parquet").write_bytes(b"PAR1 and no more")
-    with pytest.raises(InvalidValue, match=r"torn\.parquet` cannot be read as a Parquet file"):
-        load_data(tmp_path / "torn.parquet", target="kind", test_share=0.2, stream=True)
+def test_what_is_read_into_memory_cannot_be_streamed() -> None:
     with pytest.raises(InvalidValue, match="`stream` is for tables, folders of images.*`digits` is read into memory"):
         load_data("digits", stream=True)
 

@@ -165,40 +165,6 @@ def test_a_network_of_a_table_is_trained_evaluated_and_asked_by_raw_rows(
     assert "`none.csv` has no row" in capfd.readouterr().err
 
 
-def _csv(text: str) -> bytes:
-    return text.encode()
-
-
-ROWS = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(20))
-WRONG: list[tuple[bytes, str | None, str]] = [
-    (b"", "y", "is empty; a table was expected"),
-    (_csv("x,y\n"), "y", "has no row"),
-    (_csv(f"x,y\n{ROWS}\n1,a,2\n"), "y", "row 21 has 3 values; its 2 columns need as many"),
-    (_csv(f"x,y\n{ROWS}\n1\n"), "y", "row 21 has 1 values"),
-    (_csv(f"x,y\n{ROWS}\nmany,a\n"), "y", "row 21: the column `x` holds numbers but for `many`"),
-    (_csv(f"x,y\n{ROWS}\ninf,a\n"), "y", "row 21: the column `x` needs finite numbers; got `inf`"),
-    (_csv(f"x,y\n{ROWS}\n1,\n"), "y", "row 21 has no label in the column `y`"),
-    (_csv(f"x,y\n{ROWS}\n"), "z", "no column `z`.* Its columns are x, y"),
-    (_csv(f"length,kind\n{ROWS}\n"), "lenght", "no column `lenght`. Did you mean `length`"),
-    (_csv(f"x,y\n{ROWS}\n"), None, "needs `--target COLUMN`"),
-    (_csv(f"x,x,y\n{ROWS.replace(',', ',1,')}\n"), "y", "two columns `x`; rename one"),
-    (_csv("y\na\nb\n"), "y", "no column beside `y`"),
-    (_csv("x,y\n" + "\n".join(f"{i},a" for i in range(20))), "y", "at least two classes; all labels are `a`"),
-    (_csv("x,y\n" + "\n".join(f",{'ab'[i % 2]}" for i in range(20))), "y", "`x` has no value in any training row"),
-    ("x,y\nä,b\n".encode("latin-1"), "y", "is not UTF-8 text"),
-]
-
-
-@pytest.mark.parametrize(("content", "target", "message"), WRONG, ids=[message for *_, message in WRONG])
-def test_tables_that_cannot_be_used_are_refused_with_file_row_or_column(
-    tmp_path: Path, content: bytes, target: str | None, message: str
-) -> None:
-    path = tmp_path / "table.csv"
-    path.write_bytes(content)
-    with pytest.raises(InvalidValue, match=message):
-        load_data(path, target=target, test_share=0.2)
-
-
 def test_other_tables_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and no more")

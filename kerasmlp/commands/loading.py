@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kerasmlp.data import load_data
+from kerasmlp.describing import data_notes
 from kerasmlp.errors import InvalidValue
+from kerasmlp.terminal import messages_console
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -15,6 +17,14 @@ if TYPE_CHECKING:
     from kerasmlp.examples import Examples
     from kerasmlp.sources.tables import Table
     from kerasmlp.streams import Stream
+
+
+def load_to_train(args: Namespace) -> Data:
+    """The data that were named, split as asked; what is to be known of them is said."""
+    data = load(args)
+    for note in data_notes(data):
+        messages_console().print(f"Note: {note}")
+    return data
 
 
 def load(args: Namespace, card: Card | None = None) -> Data:

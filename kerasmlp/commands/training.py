@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.commands.exporting import write_exports
-from kerasmlp.commands.loading import load
+from kerasmlp.commands.loading import load_to_train
 from kerasmlp.commands.outcome import Outcome, run_outcome
 from kerasmlp.data import load_data
 from kerasmlp.errors import InvalidValue
@@ -40,7 +40,7 @@ def train(args: Namespace) -> Outcome:
     from kerasmlp.engine import ProgressDisplay, is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
-    data = load(args)
+    data = load_to_train(args)
     with strategy.scope() if strategy else contextlib.nullcontext():
         options = {**_model_options(args, data), "augmentation": _augmentation(args, data)}
         model = kerasmlp.build_mlp(_sizes(args, data), seed=args.seed, preprocessing=data.preprocessing(), **options)
@@ -79,7 +79,7 @@ def tune(args: Namespace) -> Outcome:
         from kerasmlp.tuning.forking import start_ahead
 
         start_ahead()  # before this process imports TensorFlow, too
-    data = load(args)
+    data = load_to_train(args)
     options = _model_options(args, data)
     options.pop("input_shape")
     common = {
