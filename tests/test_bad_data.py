@@ -18,6 +18,7 @@ from kerasmlp.cli import main
 from kerasmlp.runs import Run
 from tests.test_sources_files import idx, write_idx, write_images
 
+SMALL = ["--target", "y", "--test-share", "0.2", "--hidden", "4", "--batch-size", "4", "--out", "run"]
 ROWS = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(20))
 
 
@@ -60,14 +61,14 @@ def npz(what: str, message: str, **changes: Any) -> Case:
     return Case(what, write, message)
 
 
-def content(what: str, name: str, data: bytes, message: str, *options: str, streams: bool = False) -> Case:
+def content(what: str, name: str, data: bytes, message: str) -> Case:
     """A file of these bytes."""
 
     def write(folder: Path) -> list[str]:
         (folder / name).write_bytes(data)
-        return [str(folder / name), *options]
+        return [str(folder / name)]
 
-    return Case(what, write, message, streams)
+    return Case(what, write, message)
 
 
 def images(what: str, change: Callable[[Path], object], message: str) -> Case:
@@ -156,7 +157,7 @@ CASES = [
     [
         pytest.param(case, stream, id=case.what + ", streamed" * stream)
         for case in CASES
-        for stream in (False, case.streams)
+        for stream in sorted({False, case.streams})
     ],
 )
 def test_bad_data_are_refused_with_a_sentence(
@@ -201,7 +202,25 @@ def test_rows_that_lack_a_column_of_training_are_refused(
     monkeypatch.chdir(tmp_path)
     Path("one.csv").write_text("x,y\n" + ROWS, encoding="utf-8")
     Path("other.csv").write_text("xx,y\n" + ROWS, encoding="utf-8")
-    assert main(["train", "one.csv", "--target", "y", "--test-share", "0.2", "--hidden", "4", "--out", "run"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "one.csv",
+                "--target",
+                "y",
+                "--test-share",
+                "0.2",
+                "--hidden",
+                "4",
+                "--batch-size",
+                "4",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
     capfd.readouterr()
     for options in ([], ["--stream"]):
         assert main(["evaluate", "run", "other.csv", "--target", "y", *options]) == 2
@@ -218,7 +237,25 @@ def test_classes_with_few_examples_are_told_of(
     monkeypatch.chdir(tmp_path)
     rare = "\n".join(["7,once", "8,few", "9,few", "5,few"])
     Path("rare.csv").write_text(f"x,y\n{ROWS}\n{rare}\n", encoding="utf-8")
-    assert main(["train", "rare.csv", "--target", "y", "--test-share", "0.2", "--hidden", "4", "--out", "run"]) == 0
+    assert (
+        main(
+            [
+                "train",
+                "rare.csv",
+                "--target",
+                "y",
+                "--test-share",
+                "0.2",
+                "--hidden",
+                "4",
+                "--batch-size",
+                "4",
+                "--out",
+                "run",
+            ]
+        )
+        == 0
+    )
     err = capfd.readouterr().err
     assert "Each of the classes `few`, `once` has no example in validation, so no choice is made on it." in err
     assert "The class `once` has no example in test, so the test says nothing of it." in err
