@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data import Data
     from kerasmlp.examples import Examples
+    from kerasmlp.scanning import Scan
     from kerasmlp.sources.tables import Table
     from kerasmlp.streams import Stream
 
@@ -40,27 +41,8 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         >>> about["feature_shape"], about["feature_range"], about["classes"]["0"]
         ([8, 8], [0.0, 16.0], 178)
     """
-    scan = source.scan()
-    names = scan.class_names or tuple(map(str, scan.classes))
-    counts = np.bincount(scan.labels, minlength=len(names))
-    num_test = scan.num_own_test
-    about: dict[str, Any]
-    if scan.kinds is None:
-        arrays = ArrayDigest(names)
-        about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
-        fingerprint = arrays.hexdigest()
-    else:
-        table = TableDigest([*scan.kinds, str(scan.target)])
-        about = {"target": scan.target, "columns": _summarise_columns(table.watch(scan.pieces()), scan.kinds)}
-        fingerprint = table.hexdigest(scan.classes, scan.labels)
-    return {
-        "name": source.name,
-        "fingerprint": fingerprint,
-        "examples": len(scan.labels) - (num_test or 0),
-        "test_examples": num_test,
-        "classes": dict(zip(names, counts.tolist(), strict=True)),
-        **about,
-    }
+    with source.scanned() as scan:
+        return {"name": source.name, **_describe_scan(scan)}
 
 
 def describe_data(data: Data) -> dict[str, Any]:
@@ -88,6 +70,28 @@ def describe_data(data: Data) -> dict[str, Any]:
         "feature_names": None if data.encoder is None else list(data.encoder.feature_names),
         "splits": splits,
         "notes": data_notes(data),
+    }
+
+
+def _describe_scan(scan: Scan) -> dict[str, Any]:
+    names = scan.class_names or tuple(map(str, scan.classes))
+    counts = np.bincount(scan.labels, minlength=len(names))
+    num_test = scan.num_own_test
+    about: dict[str, Any]
+    if scan.kinds is None:
+        arrays = ArrayDigest(names)
+        about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
+        fingerprint = arrays.hexdigest()
+    else:
+        table = TableDigest([*scan.kinds, str(scan.target)])
+        about = {"target": scan.target, "columns": _summarise_columns(table.watch(scan.pieces()), scan.kinds)}
+        fingerprint = table.hexdigest(scan.classes, scan.labels)
+    return {
+        "fingerprint": fingerprint,
+        "examples": len(scan.labels) - (num_test or 0),
+        "test_examples": num_test,
+        "classes": dict(zip(names, counts.tolist(), strict=True)),
+        **about,
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -111,9 +113,10 @@ class Examples:
         features = np.concatenate([self.features, self.test_features])
         return features, np.concatenate([self.labels, self.test_labels])
 
-    def scan(self) -> Scan:
+    @contextmanager
+    def scanned(self) -> Iterator[Scan]:
         """The same, as a source that is read in pieces: one for training, and one for the test."""
-        return Scan(
+        yield Scan(
             classes=np.array(self.class_names),
             labels=np.concatenate([self.labels, self.test_labels]),
             pieces=lambda: iter([self.features, *([self.test_features] if self.has_test else [])]),

@@ -95,7 +95,7 @@ def write_store(
             if shape is None:
                 shape, dtype = piece.shape[1:], piece.dtype
                 row_bytes = piece[0].nbytes
-                _check_room(folder, 2 * row_bytes * len(labels))
+                check_room(folder, 2 * row_bytes * len(labels))
                 buckets = max(1, -(-len(indices.train) * row_bytes // _BUCKET_BYTES))
             parts = part_of[done : done + len(piece)]
             for number, part in enumerate(PARTS[1:], start=1):
@@ -199,7 +199,8 @@ class _Moments:
         return {"mean": self.mean.tolist(), "variance": (self.squares / max(1, self.count)).tolist()}
 
 
-def _check_room(folder: Path, needed: int) -> None:
+def check_room(folder: Path, needed: int) -> None:
+    """Raises `InvalidValue` where the disk of `folder` has no room for so many bytes."""
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise InvalidValue(

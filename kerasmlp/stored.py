@@ -4,13 +4,37 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from kerasmlp.errors import InvalidValue
+
 CHUNK_BYTES = 32 * 2**20  # read or written at a time
+
+
+def store_rows(path: Path, pieces: Iterable[np.ndarray]) -> StoredArray:
+    """Writes rows that come piece by piece, `(any number, ...)`, of one shape and type.
+
+    Raises:
+        InvalidValue: a piece has another shape or type than the first, or there is none.
+    """
+    first, count = None, 0
+    with path.open("wb") as file:
+        for piece in pieces:
+            first = piece[:0] if first is None else first
+            if (piece.shape[1:], piece.dtype) != (first.shape[1:], first.dtype):
+                raise InvalidValue(
+                    f"Examples from number {count:,} on have shape {piece.shape[1:]} and type {piece.dtype}, the first "
+                    f"{first.shape[1:]} and {first.dtype}; all need the same."
+                )
+            file.write(np.ascontiguousarray(piece).data)
+            count += len(piece)
+    if first is None:
+        raise InvalidValue("There is no example.")
+    return StoredArray(path, (count, *first.shape[1:]), first.dtype)
 
 
 class StoredArray:

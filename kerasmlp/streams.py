@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +22,6 @@ from kerasmlp.splitting import Indices, Splitting, check_classes_are_trained
 from kerasmlp.store import cache_folder, open_store, write_store
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     import pandas as pd
 
     from kerasmlp.data import Data
@@ -37,7 +38,7 @@ class Stream:
         request: What `load_data` needs to bring the same again; None where it cannot.
         identity: Whatever changes when the source does, such as the times of its files.
         has_test: Whether it has test examples of its own.
-        scan: Reads labels and columns.
+        look: Reads labels and columns; may keep what it has decoded in the folder that it is given.
         folder: Where its splits lie; None: the cache folder.
     """
 
@@ -45,7 +46,7 @@ class Stream:
     request: dict[str, Any] | None
     identity: Any
     has_test: bool
-    scan: Callable[[], Scan]
+    look: Callable[[Path], Scan]
     folder: Path | None = None
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
@@ -67,6 +68,13 @@ class Stream:
             {"whole": True}, lambda scan, labels, names: Indices(nothing, nothing, np.arange(len(labels))), encoder
         )
 
+    @contextmanager
+    def scanned(self) -> Iterator[Scan]:
+        """A first look at the source, for as long as the block runs."""
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix="scan-", dir=cache_folder()) as scratch:
+            yield self.look(Path(scratch))
+
     def _stored(
         self,
         asked: dict[str, Any],
@@ -77,7 +85,11 @@ class Stream:
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
         def write(folder: Path) -> None:
-            scan = self.scan()
+            with tempfile.TemporaryDirectory(dir=folder) as scratch:
+                write_all(folder, Path(scratch))
+
+        def write_all(folder: Path, scratch: Path) -> None:
+            scan = self.look(scratch)
             check_classes(self.name, scan.classes)
             labels = scan.labels
             names = scan.class_names or tuple(map(str, scan.classes))

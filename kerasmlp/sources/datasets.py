@@ -18,7 +18,7 @@ from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.examples import Examples, check_labels
 from kerasmlp.scanning import Scan
 from kerasmlp.store import cache_folder
-from kerasmlp.stored import StoredArray
+from kerasmlp.stored import store_rows
 from kerasmlp.streams import Stream
 
 if TYPE_CHECKING:
@@ -47,34 +47,31 @@ def read_dataset(
             features, labels = zip(*_checked(name, part), strict=True)
             arrays += [np.concatenate(features), np.concatenate(labels)]
         return Examples(name, *arrays, **options)
-    folder = _own_folder()
-    labels_of_parts: list[np.ndarray] = []
-    with (folder / "rows.bin").open("wb") as file:
-        first = None
-        for part in parts:
-            found = []
-            for features, labels in _checked(name, part):
-                first = features[:1] if first is None else first
-                if (features.shape[1:], features.dtype) != (first.shape[1:], first.dtype):
-                    raise InvalidValue(f"{name}: features have shapes {first.shape[1:]} and {features.shape[1:]}.")
-                file.write(np.ascontiguousarray(features).data)
-                found.append(labels)
-            labels_of_parts.append(np.concatenate(found))
-    classes, indices = np.unique(np.concatenate(labels_of_parts), return_inverse=True)
-    if class_names is not None and len(class_names) != len(classes):
-        raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
-    assert first is not None  # `_checked` has found an example
-    rows = StoredArray(folder / "rows.bin", (len(indices), *first.shape[1:]), first.dtype)
-    if feature_range is None and first.dtype == np.uint8:
-        options["feature_range"] = (0.0, 255.0)
-    scan = Scan(
-        classes=classes,
-        labels=indices.astype(np.int32),
-        pieces=rows.chunks,
-        num_own_test=None if test is None else len(labels_of_parts[1]),
-        **options,
-    )
-    return Stream(name, None, [uuid.uuid4().hex], test is not None, lambda: scan, folder)
+
+    def look(folder: Path) -> Scan:
+        labels: list[list[np.ndarray]] = [[] for _ in parts]
+
+        def features() -> Iterator[np.ndarray]:
+            for number, part in enumerate(parts):
+                for values, found in _checked(name, part):
+                    labels[number].append(found)
+                    yield values
+
+        rows = store_rows(folder / "decoded.bin", features())
+        classes, indices = np.unique(np.concatenate([one for found in labels for one in found]), return_inverse=True)
+        if class_names is not None and len(class_names) != len(classes):
+            raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
+        has_range = feature_range is not None or rows.dtype != np.uint8
+        return Scan(
+            classes=classes,
+            labels=indices.astype(np.int32),
+            pieces=rows.chunks,
+            num_own_test=None if test is None else sum(map(len, labels[1])),
+            class_names=class_names,
+            feature_range=feature_range if has_range else (0.0, 255.0),
+        )
+
+    return Stream(name, None, [uuid.uuid4().hex], test is not None, look, _own_folder())
 
 
 def _batches(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -56,7 +56,7 @@ def stream_image_folder(path: Path) -> Stream:
         request={"source": str(path.resolve()), "stream": True},
         identity=[identify_file(file) for file in files],
         has_test=num_train is not None,
-        scan=lambda: _scan(files, labels, num_train),
+        look=lambda folder: _scan(files, labels, num_train),
     )
 
 

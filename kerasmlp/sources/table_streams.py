@@ -49,7 +49,7 @@ def stream_table(path: Path, target: str | None, *, group: str | None = None, ti
         request={"source": str(path.resolve()), "target": target, "stream": True},
         identity=identify_file(path),
         has_test=False,
-        scan=lambda: scan_table(path.stem, lambda dtypes: frames(path, dtypes), roles, as_text=is_csv),
+        look=lambda folder: scan_table(path.stem, lambda dtypes: frames(path, dtypes), roles, as_text=is_csv),
     )
 
 

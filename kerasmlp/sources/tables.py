@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -137,10 +139,11 @@ class Table:
             encoder=encoder,
         )
 
-    def scan(self) -> Scan:
+    @contextmanager
+    def scanned(self) -> Iterator[Scan]:
         """The same, as a source that is read in pieces: one of them."""
         classes, labels = np.unique(self.labels, return_inverse=True)
-        return Scan(
+        yield Scan(
             classes=classes,
             labels=labels,
             pieces=lambda: iter([self.frame]),

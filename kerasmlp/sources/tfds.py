@@ -20,6 +20,8 @@ from kerasmlp.memory import check_fits_memory
 from kerasmlp.scanning import Scan
 from kerasmlp.sources.table_streams import scan_table
 from kerasmlp.sources.tables import TARGET_NAMES, Table, find_roles
+from kerasmlp.store import check_room
+from kerasmlp.stored import store_rows
 from kerasmlp.streams import Stream
 
 if TYPE_CHECKING:
@@ -86,13 +88,14 @@ def read_tfds(
     if stream:
         roles = None if array else find_roles(name, _column_names(columns), label, group, time)
 
-        def scan() -> Scan:
+        def look(folder: Path) -> Scan:
             if roles is None:
-                return _scan_arrays(tfds, chosen, columns, str(array), label)
+                check_room(folder, chosen.num_bytes(columns, array))
+                return _scan_arrays(tfds, chosen, columns, str(array), label, folder)
             return scan_table(base, lambda dtypes: _frames(chosen, columns), roles, num_own_test=chosen.num_test)
 
         identity = [str(builder.data_dir), str(builder.info.version), chosen.splits]
-        return Stream(base, request, identity, chosen.num_test is not None, scan)
+        return Stream(base, request, identity, chosen.num_test is not None, look)
     check_fits_memory(name, chosen.num_bytes(columns, array), can_stream=True)
     if array is None:
         import pandas as pd
@@ -125,14 +128,12 @@ class _Set:
     def num_test(self) -> int | None:
         return int(self.builder.info.splits[self.splits[-1]].num_examples) if self.has_test else None
 
-    def batches(self, splits: Sequence[str] | None = None, decoders: Any = None) -> Iterator[Mapping[str, Any]]:
+    def batches(self, splits: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
         """The examples, decoded on all cores, always in one order."""
         import tensorflow_datasets as tfds
 
         for split in splits or self.splits:
-            yield from tfds.as_numpy(
-                self.builder.as_dataset(split=split, batch_size=_BATCH, shuffle_files=False, decoders=decoders)
-            )
+            yield from tfds.as_numpy(self.builder.as_dataset(split=split, batch_size=_BATCH, shuffle_files=False))
 
     def num_bytes(self, columns: Mapping[str, Any], array: str | None) -> int:
         splits = [self.builder.info.splits[split] for split in self.splits]
@@ -269,17 +270,22 @@ def _column(feature: Any, values: np.ndarray) -> Any:
     return [value.decode("utf-8", "replace") for value in values] if values.dtype.kind in "OS" else values
 
 
-def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str) -> Scan:
-    only_label: Any = True
-    for key in reversed(label.split("/")):
-        only_label = {key: only_label}
-    labels = chosen.batches(decoders=tfds.decode.PartialDecoding(only_label))
-    values = np.concatenate([np.asarray(_pick(batch, label)) for batch in labels])
+def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path) -> Scan:
+    """Decodes all examples to a file: reading the labels alone would take nearly as long again."""
+    labels: list[np.ndarray] = []
+
+    def decoded() -> Iterator[np.ndarray]:
+        for batch in chosen.batches():
+            labels.append(np.asarray(_pick(batch, label)))
+            yield np.asarray(_pick(batch, array))
+
+    rows = store_rows(folder / "decoded.bin", decoded())
+    values = np.concatenate(labels)
     classes, indices = np.unique(values.astype(str) if values.dtype.kind in "OS" else values, return_inverse=True)
     return Scan(
         classes=classes,
         labels=indices.astype(np.int32),
-        pieces=lambda: (np.asarray(_pick(batch, array)) for batch in chosen.batches()),
+        pieces=rows.chunks,
         num_own_test=chosen.num_test,
         class_names=_class_names(tfds, columns[label], classes),
         feature_range=_feature_range(tfds, columns[array]),

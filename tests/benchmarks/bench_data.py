@@ -7,6 +7,9 @@ each model, which traces and compiles, is not counted.
   same `fit` on blocks that were gathered beforehand (MNIST, 784-128-64-10, batch 32).
 - `augmentation`: the same with every image shifted, turned, scaled, sheared and warped, and what that costs.
 - `loading`: seconds to read MNIST as `load_data` does, from npz and from TensorFlow Datasets.
+- `streaming`: seconds of `fit` on a pipeline that decodes PNG in each epoch, beside an empty loop over it; of
+  `load_data(stream=True)`, which decodes once, beside a bare loop that decodes; and of a CSV of 1 GB the peak of memory
+  over that of TensorFlow alone, in a process of its own.
 
     python tests/benchmarks/bench_data.py --data mnist.npz --tfds DIR --json data.json
 
@@ -38,11 +41,16 @@ import kerasmlp
 from kerasmlp.augmentation import Augmentation
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.training import compile_model
+from tests.benchmarks import data_streams
 from tests.benchmarks.machine import describe_machine
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "tensorflow-datasets", "numpy")
 SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
 EPOCHS = 3  # per round
+PACES = (
+    ("decoding_training_pace", "empty loop that decodes", "fit on a stream that decodes"),
+    ("decoding_once_pace", "bare loop that decodes once", "load_data, TensorFlow Datasets, streamed"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             "block_dataset": _epoch(features, labels),
             "block_dataset, augmented": _epoch(features, labels, augmentation=Augmentation()),
             "load_data, npz": lambda: _load(options.data),
-            **({"load_data, TensorFlow Datasets": lambda: _load("mnist", options.tfds)} if options.tfds else {}),
+            **(_of_tfds(options.tfds) if options.tfds else {}),
         },
         options.rounds,
     )
@@ -79,6 +87,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "pipeline_times_gathered": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
         "augmentation_s_per_epoch": statistics.median(cost),
     }
+    for name, one, other in PACES if options.tfds else ():
+        paces = [loop / ours for loop, ours in zip(seconds[one], seconds[other], strict=True)]
+        results[name] = {"median": statistics.median(paces), "least": min(paces), "most": max(paces)}
+        print(f"{name}: {results[name]['median']:.2f} of an empty loop's")
+    results["csv"] = data_streams.measure_csv()
+    over = results["csv"]["peak_bytes"] - results["csv"]["tensorflow_alone_bytes"]
+    print(f"CSV of 1 GB: {over / 2**30:.2f} GiB over TensorFlow's own, {results['csv']['read_s']:.0f} s to read")
     for name, row in rows.items():
         print(f"{name:<34}{row['median_s']:8.3f} s   {min(row['seconds']):.3f} - {max(row['seconds']):.3f}")
     print(f"block_dataset by blocks gathered beforehand: {statistics.median(ratios):.2f}")
@@ -86,6 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _of_tfds(data_dir: str) -> dict[str, Callable[[], float]]:
+    blocks = data_streams.decoding_pipeline(data_dir)
+    return {
+        "load_data, TensorFlow Datasets": lambda: _load("mnist", data_dir),
+        "empty loop that decodes": data_streams.empty_loop(blocks),
+        "fit on a stream that decodes": data_streams.training(blocks),
+        "bare loop that decodes once": lambda: data_streams.decoding_once(data_dir, stream=False),
+        "load_data, TensorFlow Datasets, streamed": lambda: data_streams.decoding_once(data_dir, stream=True),
+    }
 
 
 def _in_turn(parts: dict[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
