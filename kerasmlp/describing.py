@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 FEW = 5  # training examples of a class, below which a network hardly learns it
 MOST_SHOWN = 5  # classes that a sentence names
+MOST_COUNTED = 100_000  # different values of a column, whatever its length
 
 
 def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         `name`, `fingerprint`, `examples` and `test_examples` (None where the source has no test of its own), and
         `classes`: the number of examples of each by name, test included. For arrays `feature_shape`, `dtype`, and
         `feature_range`, the lowest and highest value that occurs; for a table `target` and `columns`, each with `name`,
-        `kind`, `missing` and `values`: lowest and highest for numbers, how many different ones for categories.
+        `kind`, `missing` and `values`: lowest and highest for numbers, how many different ones for categories,
+        where 100,000 stands for more, too.
 
     Example:
         >>> from kerasmlp.sources import read_source
@@ -143,12 +145,17 @@ def _summarise_columns(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str])
         for name, kind in kinds.items():
             present = frame[name].dropna()
             missing[name] += len(frame) - len(present)
-            if kind != NUMBER:
-                different[name].update(present.unique())
+            if kind != NUMBER and len(different[name]) < MOST_COUNTED:
+                different[name].update(present.unique()[:MOST_COUNTED])
             elif len(present):
                 lowest, highest = ranges.setdefault(name, [np.inf, -np.inf])
                 ranges[name] = [min(lowest, float(present.min())), max(highest, float(present.max()))]
     return [
-        {"name": name, "kind": kind, "missing": missing[name], "values": ranges.get(name, len(different[name]))}
+        {
+            "name": name,
+            "kind": kind,
+            "missing": missing[name],
+            "values": ranges.get(name, min(len(different[name]), MOST_COUNTED)),
+        }
         for name, kind in kinds.items()
     ]
