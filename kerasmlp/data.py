@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -11,6 +12,7 @@ import numpy as np
 from kerasmlp.splitting import VALIDATION_SHARE, Splitting
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from os import PathLike
 
     import keras
@@ -125,6 +127,7 @@ def load_data(
     test_share: float | str | None = None,
     seed: int = 0,
     encoder: Encoder | None = None,
+    progress: Callable[[int, int | None], None] | None = None,
 ) -> Data:
     """The data that `source` names, split into train, validation and test.
 
@@ -156,6 +159,8 @@ def load_data(
         seed: Seed of the choice of validation.
         encoder: How to encode a table, such as a trained network's. Default: what its training rows say; see
             `kerasmlp.encoding.Encoder` for the rules, missing values among them.
+        progress: For a streamed source that is not in the cache yet: called with how many examples have been written,
+            and of how many; with None before these are known.
 
     Raises:
         NotFound: the file or prepared data set does not exist.
@@ -180,6 +185,8 @@ def load_data(
         test_split=test_split,
         stream=stream,
     )
+    if stream:
+        examples = dataclasses.replace(examples, progress=progress)
     return examples.split(splitting, encoder=encoder)
 
 

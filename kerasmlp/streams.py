@@ -40,6 +40,7 @@ class Stream:
         has_test: Whether it has test examples of its own.
         look: Reads labels and columns; may keep what it has decoded in the folder that it is given.
         folder: Where its splits lie; None: the cache folder.
+        progress: Called with how many examples have been written and of how many; with None before these are known.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Stream:
     has_test: bool
     look: Callable[[Path], Scan]
     folder: Path | None = None
+    progress: Callable[[int, int | None], None] | None = None
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
         """Sets validation and test aside, and writes all to the store; see `load_data`."""
@@ -89,6 +91,8 @@ class Stream:
                 write_all(folder, Path(scratch))
 
         def write_all(folder: Path, scratch: Path) -> None:
+            if self.progress is not None:
+                self.progress(0, None)
             scan = self.look(scratch)
             check_classes(self.name, scan.classes)
             labels = scan.labels
@@ -103,7 +107,14 @@ class Stream:
                 "columns": columns,
                 "fingerprint": fingerprint,
             }
-            write_store(folder, pieces, labels, indices, about, needs_moments=scan.feature_range is None)
+            write_store(
+                folder,
+                self._counted(pieces, len(labels)),
+                labels,
+                indices,
+                about,
+                needs_moments=scan.feature_range is None,
+            )
 
         return open_store((self.folder or cache_folder()) / f"{self.name}-{digest[:16]}", write)
 
@@ -123,6 +134,14 @@ class Stream:
         learnt: Encoder = encoder
         features = (learnt.encode(frame, source=self.name) for frame in table.watch(scan.pieces()))
         return features, learnt.to_config(), lambda: table.hexdigest(scan.classes, labels)
+
+    def _counted(self, pieces: Iterable[np.ndarray], total: int) -> Iterator[np.ndarray]:
+        done = 0
+        for piece in pieces:
+            yield piece
+            done += len(piece)
+            if self.progress is not None:
+                self.progress(done, total)
 
     def _checked(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         first, done = None, 0

@@ -223,12 +223,15 @@ def test_a_store_is_written_once_and_anew_when_its_source_changes(
     path = write(tmp_path / "once.csv", frame())
     options: dict[str, Any] = {"target": "kind", "test_share": 0.2, "stream": True}
     first = load_data(path, **options)
+    told: list[tuple[int, int | None]] = []
+    load_data(path, **options, seed=1, progress=lambda done, total: told.append((done, total)))
+    assert (told[0], told[-1]) == ((0, None), (200, 200))
     with monkeypatch.context() as patch:
         patch.setattr("kerasmlp.streams.write_store", None)
         assert load_data(path, **options).fingerprint == first.fingerprint
     write(path, frame(199))
     assert load_data(path, **options).fingerprint != first.fingerprint
-    assert len(list(cache_folder().glob("once-*/store.json"))) == 2
+    assert len(list(cache_folder().glob("once-*/store.json"))) == 3
 
 
 def _load_slowly(path: Path, folder: str) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data import load_data
 from kerasmlp.describing import data_notes
@@ -29,20 +31,42 @@ def load_to_train(args: Namespace) -> Data:
 
 def load(args: Namespace, card: Card | None = None) -> Data:
     """The data that were named, split as asked; a table encoded as the network of `card` wants it."""
-    return load_data(
-        args.data,
-        data_dir=args.data_dir,
-        target=args.target,
-        group=args.group,
-        time=args.time,
-        split=args.split,
-        test_split=args.test_split,
-        stream=args.stream,
-        encoder=card.encoder if card else None,
-        validation_share=args.validation_share,
-        test_share=args.test_share,
-        seed=args.seed,
-    )
+    with _reading(args) as progress:
+        return load_data(
+            args.data,
+            data_dir=args.data_dir,
+            target=args.target,
+            group=args.group,
+            time=args.time,
+            split=args.split,
+            test_split=args.test_split,
+            stream=args.stream,
+            encoder=card.encoder if card else None,
+            validation_share=args.validation_share,
+            test_share=args.test_share,
+            seed=args.seed,
+            progress=progress,
+        )
+
+
+@contextlib.contextmanager
+def _reading(args: Namespace) -> Iterator[Callable[[int, int | None], None]]:
+    """A progress bar for as long as a source is read in pieces."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = messages_console()
+    columns = (TextColumn("Reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        tasks: list[Any] = []
+
+        def progress(done: int, total: int | None) -> None:
+            if not tasks:
+                tasks.append(bar.add_task(args.data, total=None))
+                if not console.is_terminal:
+                    console.print(f"Reading {args.data} in pieces; later commands find it in the cache.")
+            bar.update(tasks[0], completed=done, total=total)
+
+        yield progress
 
 
 def read(source: str, args: Namespace) -> Examples | Table | Stream:
