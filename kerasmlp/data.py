@@ -173,6 +173,7 @@ def load_data(
         ((8, 8), 10, 1295, 142, 360)
     """
     from kerasmlp.sources import read_source
+    from kerasmlp.streams import Stream
 
     splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
     examples = read_source(
@@ -185,7 +186,7 @@ def load_data(
         test_split=test_split,
         stream=stream,
     )
-    if stream:
+    if isinstance(examples, Stream):
         examples = dataclasses.replace(examples, progress=progress)
     return examples.split(splitting, encoder=encoder)
 
