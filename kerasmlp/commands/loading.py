@@ -34,13 +34,7 @@ def load(args: Namespace, card: Card | None = None) -> Data:
     with _reading(args) as progress:
         return load_data(
             args.data,
-            data_dir=args.data_dir,
-            target=args.target,
-            group=args.group,
-            time=args.time,
-            split=args.split,
-            test_split=args.test_split,
-            stream=args.stream,
+            **_source_options(args),
             encoder=card.encoder if card else None,
             validation_share=args.validation_share,
             test_share=args.test_share,
@@ -73,16 +67,12 @@ def read(source: str, args: Namespace) -> Examples | Table | Stream:
     """The source `source`, none of it set aside."""
     from kerasmlp.sources import read_source
 
-    return read_source(
-        source,
-        data_dir=args.data_dir,
-        target=args.target,
-        group=args.group,
-        time=args.time,
-        split=args.split,
-        test_split=args.test_split,
-        stream=args.stream,
-    )
+    return read_source(source, **_source_options(args))
+
+
+def _source_options(args: Namespace) -> dict[str, Any]:
+    names = ("data_dir", "target", "group", "time", "split", "test_split", "stream")
+    return {name: getattr(args, name) for name in names}
 
 
 def load_for_test(args: Namespace, card: Card | None) -> Data:
