@@ -27,7 +27,7 @@ def test_the_wheel_holds_the_package_and_no_module_beside_it(tmp_path: Path) -> 
     for package in ("kerasmlp", "tuning", "export"):
         folder = "kerasmlp" if package == "kerasmlp" else f"kerasmlp/{package}"
         expected |= {f"{folder}/{path.name}" for path in (sources / package).glob("*.py")}
-    for package in ("engine", "sources"):
+    for package in ("client", "commands", "engine", "sources"):
         expected |= {f"kerasmlp/{package}/{path.name}" for path in (sources / "kerasmlp" / package).glob("*.py")}
     assert names == expected
 

@@ -1,0 +1,1 @@
+"""A client of TF Serving: one interface for REST and gRPC, NumPy in and out, without TensorFlow."""
