@@ -20,7 +20,10 @@ DATA_HELP = (
     "x_train, y_train, x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; "
     "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
 )
-ARTEFACT_HELP = "a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file"
+ARTEFACT_HELP = (
+    "a run directory, a `.keras` file, a SavedModel folder, a `.tflite` file, or a model behind TF Serving: "
+    "`http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -203,7 +206,7 @@ def build_parser() -> argparse.ArgumentParser:
         "predict", "classify images, or the rows of CSV and npz files", "kerasmlp predict runs/digits seven.png"
     )
     command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
-    command.add_argument("files", metavar="FILE", nargs="+", help="PNG, CSV or npz")
+    command.add_argument("files", metavar="FILE", nargs="+", help="images, CSV, Parquet or npz")
     command.add_argument(
         "--invert",
         action="store_true",

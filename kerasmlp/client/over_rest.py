@@ -31,8 +31,8 @@ class RestTransport:
 
     def __init__(self, address: Address) -> None:
         """Keeps the address; the first call connects."""
-        self.address = address
         self._connection: http.client.HTTPConnection | None = None
+        self.address = address
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
         """The model's signatures by name."""
@@ -81,6 +81,9 @@ class RestTransport:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def __del__(self) -> None:
+        self.close()
 
     def _ask(self, method: str, path: str, body: bytes | None, timeout_s: float) -> Any:
         status, answer = self._exchange(method, path, body, timeout_s)
