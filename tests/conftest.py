@@ -35,6 +35,16 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network trained on a table with numbers, a boolean, a category and missing values; never written to."""
+    from tests.test_tables import frame
+
+    data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
+    model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
+    return kerasmlp.train(model, data, epochs=3, learning_rate=0.05, out=tmp_path_factory.mktemp("runs") / "flowers")
+
+
+@pytest.fixture(scope="session")
 def mnist_path() -> Path:
     """The real MNIST as an npz in Keras's layout."""
     return _from_environment("KERASMLP_MNIST", "the path of MNIST as an .npz in Keras's layout")

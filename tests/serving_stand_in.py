@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import base64
 import json
-import math
 import re
 import shutil
 import socket
@@ -95,18 +94,22 @@ class Loaded:
 
 
 class StandIn:
-    """Serves base folders of numbered versions: the newest of each, looked for anew every `poll_s` seconds."""
+    """Serves base folders of numbered versions: the newest of each, looked for anew every `poll_s` seconds.
 
-    def __init__(self, models: dict[str, Path], *, poll_s: float = 0.05) -> None:
+    One that does not load leaves the one before it serving, and is not tried again.
+    """
+
+    def __init__(self, models: dict[str, Path], *, poll_s: float = 0.05, ports: tuple[int, int] = (0, 0)) -> None:
         """Loads what there is; entering the context starts to answer."""
         self.models, self.poll_s = models, poll_s
         self.versions: dict[str, dict[int, Loaded]] = {name: {} for name in models}
+        self.failed: dict[str, dict[int, str]] = {name: {} for name in models}
         self.requests: list[str] = []  # what was asked, for tests that count
         self._ended = threading.Event()
         self._poll()
         self._poller = threading.Thread(target=self._poll_on, daemon=True)
         handler = type("Handler", (_RestHandler,), {"serving": self})
-        self._http = _QuietServer(("127.0.0.1", 0), handler)
+        self._http = _QuietServer(("127.0.0.1", ports[1]), handler)
         self._http_thread = threading.Thread(target=self._http.serve_forever, args=(0.02,), daemon=True)
         self._pool = ThreadPoolExecutor(4)
         self._grpc = grpc.server(
@@ -114,7 +117,7 @@ class StandIn:
         )
         self._grpc.add_generic_rpc_handlers([_GrpcHandler(self)])
         self.rest = f"http://127.0.0.1:{self._http.server_address[1]}"
-        self.grpc = f"grpc://127.0.0.1:{self._grpc.add_insecure_port('127.0.0.1:0')}"
+        self.grpc = f"grpc://127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{ports[0]}')}"
 
     def __enter__(self) -> StandIn:
         self._poller.start()
@@ -142,9 +145,10 @@ class StandIn:
             raise Failure("NOT_FOUND", f"Servable not found for request: {which}")
         return number, versions[number]
 
-    def status(self, model: str, version: int | None) -> list[int]:
-        """The numbers of the versions that are loaded."""
-        versions = [number for number in self.versions.get(model, {}) if version in (None, number)]
+    def status(self, model: str, version: int | None) -> dict[int, str]:
+        """What went wrong with each version; nothing with those that are loaded."""
+        states = {**dict.fromkeys(self.versions.get(model, {}), ""), **self.failed.get(model, {})}
+        versions = {number: message for number, message in states.items() if version in (None, number)}
         if not versions:
             which = "any versions" if version is None else f"version {version}"
             raise Failure("NOT_FOUND", f"Could not find {which} of model {model}")
@@ -158,9 +162,13 @@ class StandIn:
         for model, base in self.models.items():
             numbers = [int(path.name) for path in base.iterdir() if path.name.isdigit()]
             newest = max(numbers, default=None)
-            if newest is not None and newest not in self.versions[model]:
+            if newest is None or newest in self.versions[model] or newest in self.failed[model]:
+                continue
+            try:
                 loaded = Loaded(base / str(newest))
-                # The old version answers until the new one does, and is then let go.
+            except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
+                self.failed[model][newest] = str(error).splitlines()[0]
+            else:  # the old version answers until the new one does, and is then let go
                 self.versions[model] = {newest: loaded}
 
 
@@ -206,8 +214,12 @@ class _RestHandler(BaseHTTPRequestHandler):
         model, version = unquote(match[1]), None if match[2] is None else int(match[2])
         if match[4] is None:
             states = [
-                {"version": str(number), "state": "AVAILABLE", "status": {"error_code": "OK", "error_message": ""}}
-                for number in self.serving.status(model, version)
+                {
+                    "version": str(number),
+                    "state": "END" if message else "AVAILABLE",
+                    "status": {"error_code": "UNKNOWN" if message else "OK", "error_message": message},
+                }
+                for number, message in self.serving.status(model, version).items()
             ]
             return {"model_version_status": states}
         number, loaded = self.serving.find(model, version, match[3])
@@ -396,8 +408,10 @@ class _GrpcHandler(grpc.GenericRpcHandler):
     def _status(self, content: bytes) -> Any:
         spec = protos.GetModelStatusRequest.FromString(content).model_spec
         response = protos.GetModelStatusResponse()
-        for number in self._serving.status(spec.name, spec.version.value if spec.HasField("version") else None):
-            response.model_version_status.add(version=number, state=30)
+        versions = self._serving.status(spec.name, spec.version.value if spec.HasField("version") else None)
+        for number, message in versions.items():
+            status = response.model_version_status.add(version=number, state=50 if message else 30)
+            status.status.error_message = message
         return response
 
 
@@ -495,4 +509,3 @@ def wait_until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
     while not is_so():
         assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
         time.sleep(0.01)
-    assert math.isfinite(seconds)

@@ -161,7 +161,7 @@ def test_a_served_network_answers_as_its_keras_model_does(
     with connect(url) as client:
         stand_in.requests.clear()
         outputs = client.predict(digits.test.features)
-        assert len(stand_in.requests) == 1 + 3  # the metadata; 360 examples in parts of 128
+        assert len(stand_in.requests) == 1 + 2  # the metadata; 360 examples in parts of at most 256
     assert outputs.keys() >= {"probabilities", "class_id", "label"}
     assert [outputs[name].dtype.name for name in ("probabilities", "class_id")] == ["float32", "int32"]
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)  # other kernels at another batch size

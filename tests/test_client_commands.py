@@ -27,14 +27,6 @@ from tests.test_tables import frame
 
 
 @pytest.fixture(scope="module")
-def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A network trained on a table with numbers, a boolean, a category and missing values."""
-    data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
-    model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
-    return kerasmlp.train(model, data, epochs=3, learning_rate=0.05, out=tmp_path_factory.mktemp("runs") / "flowers")
-
-
-@pytest.fixture(scope="module")
 def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """Serves `digits` and `flowers`."""
     folder = tmp_path_factory.mktemp("served")

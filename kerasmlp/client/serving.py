@@ -17,7 +17,7 @@ from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 SERVING_DEFAULT = "serving_default"
 PROBABILITIES = "probabilities"
-MOST_ROWS = 128  # per request: what the batching configuration of an export allows at most
+MOST_ROWS = 256  # per request: a full batch of an export's warm-up records and of its batching configuration
 MOST_BYTES = 2 * 2**20  # per request: half of what gRPC servers and proxies take without being told
 SUM_TOLERANCE = 1e-3  # of a row of probabilities, which came through float32 and perhaps through decimals
 
