@@ -13,6 +13,7 @@ import json
 import re
 import shutil
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -100,7 +101,7 @@ class StandIn:
     """
 
     def __init__(self, models: dict[str, Path], *, poll_s: float = 0.05, ports: tuple[int, int] = (0, 0)) -> None:
-        """Loads what there is; entering the context starts to answer."""
+        """Loads what there is; entering the context starts to answer, at `rest` and `grpc`."""
         self.models, self.poll_s = models, poll_s
         self.versions: dict[str, dict[int, Loaded]] = {name: {} for name in models}
         self.failed: dict[str, dict[int, str]] = {name: {} for name in models}
@@ -116,7 +117,8 @@ class StandIn:
             self._pool, options=[("grpc.max_receive_message_length", -1), ("grpc.so_reuseport", 0)]
         )
         self._grpc.add_generic_rpc_handlers([_GrpcHandler(self)])
-        self.rest = f"http://127.0.0.1:{self._http.server_address[1]}"
+        self._rest_port = self._http.server_address[1]
+        self.rest = f"http://127.0.0.1:{self._rest_port}"
         self.grpc = f"grpc://127.0.0.1:{self._grpc.add_insecure_port(f'127.0.0.1:{ports[0]}')}"
 
     def __enter__(self) -> StandIn:
@@ -133,6 +135,15 @@ class StandIn:
         self._pool.shutdown()
         self._poller.join()
         self._http_thread.join()
+
+    def encrypt(self, certificate: Path, key: Path) -> tuple[str, str]:
+        """Before the start: lets REST, and a further port of gRPC, be encrypted for `localhost`; returns their URLs."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
+        credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
+        port = self._grpc.add_secure_port("localhost:0", credentials)
+        return f"https://localhost:{self._rest_port}", f"grpcs://localhost:{port}"
 
     def find(self, model: str, version: int | None, label: str | None) -> tuple[int, Loaded]:
         """The number and the model that a request means."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -24,19 +27,8 @@ from kerasmlp.client.over_grpc import GET_MODEL_METADATA
 from kerasmlp.client.signatures import TensorSpec, as_input
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidType, InvalidValue
-from kerasmlp.export.saved_model import write_saved_model
 from kerasmlp.runs import Run
 from tests.serving_stand_in import Rogue, StandIn, http, rogue_grpc
-
-
-@pytest.fixture(scope="module")
-def stand_in(digits_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """Serves the digits as `digits`."""
-    base = tmp_path_factory.mktemp("served") / "digits"
-    base.mkdir()
-    write_saved_model(digits_run.load_model(), digits_run.card, base / "1")
-    with StandIn({"digits": base}) as server:
-        yield server
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -186,6 +178,22 @@ def test_types_and_sizes_of_inputs_do_not_change_the_answer(
         nothing = client.predict(features[:0])
         assert (nothing["probabilities"].shape, nothing["label"].shape) == ((0, 10), (0,))
         assert stand_in.requests == []
+
+
+def test_numbers_arrive_over_rest_as_exactly_as_over_grpc(stand_in: StandIn) -> None:
+    whole = np.full((2, 8, 8), 7, np.float32)
+    near = np.nextafter(whole, np.float32(8))  # they differ in the last bit
+    with connect(f"{stand_in.rest}/v1/models/digits") as rest, connect(f"{stand_in.grpc}/digits") as over_grpc:
+        for features in (whole, near, np.concatenate([whole, near]), np.float32(1e-30) * whole):
+            np.testing.assert_array_equal(rest.probabilities(features), over_grpc.probabilities(features))
+        assert (rest.probabilities(whole) != rest.probabilities(near)).any()
+
+
+def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(stand_in: StandIn) -> None:
+    rows = np.zeros((1, 7))
+    rows[0, 0] = 2.0**24 + 2  # which the server refuses without a decimal point
+    with connect(f"{stand_in.rest}/v1/models/flowers") as client:
+        assert client.probabilities(rows).shape == (1, 2)
 
 
 def test_images_are_sent_as_files(url: str, digits: Data) -> None:
@@ -480,6 +488,35 @@ def test_metadata_and_status_that_are_none_are_nonsense_over_grpc() -> None:
             _ = client.signatures
         with pytest.raises(ServerError, match="its status cannot be read"):
             client.status()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to make a certificate with")
+def test_encrypted_connections_trust_named_authorities_alone(stand_in: StandIn, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]
+    make += [str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    server = StandIn(stand_in.models)
+    rest, over_grpc = server.encrypt(certificate, key)
+    urls = [f"{rest}/v1/models/digits", f"{over_grpc}/digits"]
+    code = (
+        "import sys\nfrom kerasmlp.client import ServerError, connect\n"
+        "for url in sys.argv[1:]:\n"
+        "    try:\n        print(connect(url, retries=0).probabilities([[[0] * 8] * 8]).shape)\n"
+        "    except ServerError as error:\n        print(error)\n"
+    )
+    trusted = {"SSL_CERT_FILE": str(certificate), "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
+    with server:
+        for variables, answer in (({}, "The certificate of .* is not trusted .self.signed"), (trusted, r"\(1, 10\)")):
+            # In a process of its own, for libraries read these variables once.
+            done = subprocess.run(
+                [sys.executable, "-c", code, *urls],
+                env={**os.environ, **variables},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert re.fullmatch(f"({answer}.*\n){{2}}", done.stdout), done.stdout + done.stderr
 
 
 def test_asking_needs_no_tensorflow(stand_in: StandIn) -> None:

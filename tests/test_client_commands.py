@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +19,9 @@ from kerasmlp.client import trouble
 from kerasmlp.commands.asking import read_question
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.export.saved_model import write_saved_model
 from kerasmlp.runs import Run
 from tests.serving_stand_in import Rogue, StandIn, http
 from tests.test_tables import frame
-
-
-@pytest.fixture(scope="module")
-def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """Serves `digits` and `flowers`."""
-    folder = tmp_path_factory.mktemp("served")
-    runs = {"digits": digits_run, "flowers": flowers_run}
-    for name, run in runs.items():
-        (folder / name).mkdir()
-        write_saved_model(run.load_model(), run.card, folder / name / "1")
-    with StandIn({name: folder / name for name in runs}) as server:
-        yield server
 
 
 @pytest.fixture(params=["rest", "grpc"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import grpc
@@ -19,7 +20,7 @@ from kerasmlp.client.protos import (
 )
 from kerasmlp.client.signatures import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import busy, down, nonsense, not_served, quoted, slow
+from kerasmlp.client.trouble import busy, down, nonsense, not_served, quoted, slow, untrusted
 from kerasmlp.errors import InvalidValue
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -114,6 +115,8 @@ def _translated(error: Any, address: Address, timeout_s: float) -> Exception:
     code, message = error.code(), error.details() or ""
     codes = grpc.StatusCode
     if code == codes.UNAVAILABLE:
+        if (unverified := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message)) is not None:
+            return untrusted(address, unverified[1], variable="GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
         if "Tls handshake failed" in message:
             return nonsense(address, "no encrypted connection came about")
         if "HTTP/2" in message:

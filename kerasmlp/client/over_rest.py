@@ -18,10 +18,11 @@ import numpy as np
 from kerasmlp.client.address import Address
 from kerasmlp.client.signatures import Signature, TensorSpec, VersionStatus, signatures_from_json
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import broken_off, busy, down, nonsense, not_served, quoted, slow
+from kerasmlp.client.trouble import broken_off, busy, down, nonsense, not_served, quoted, slow, untrusted
 from kerasmlp.errors import InvalidValue
 
 OK, NOT_FOUND, BUSY = 200, 404, (429, 503)
+LARGEST_WHOLE_FLOAT = 2**24 - 1  # as far as the server takes whole numbers for float32
 LARGEST_NUMBER_TEXT = 25  # characters of a float in JSON, with its comma
 _ERROR = re.compile(r'"error"\s*:\s*"(.*)"\s*\}', re.DOTALL)
 
@@ -122,6 +123,9 @@ class RestTransport:
         except http.client.HTTPException as error:
             self.close()
             raise nonsense(self.address, "it speaks no HTTP") from error
+        except ssl.SSLCertVerificationError as error:
+            self.close()
+            raise untrusted(self.address, error.verify_message, variable="SSL_CERT_FILE") from error
         except ssl.SSLError as error:
             self.close()
             raise nonsense(self.address, f"no encrypted connection came about ({error.reason or error})") from error
@@ -193,6 +197,8 @@ def _error_message(text: str) -> str | None:
 
 def _to_json(array: np.ndarray) -> Any:
     """Nested lists; of strings those of bytes as `{"b64": ...}`."""
+    if array.dtype.kind == "f" and (np.abs(array) <= LARGEST_WHOLE_FLOAT).all() and (array == np.trunc(array)).all():
+        return array.astype(np.int64).tolist()  # pixels: a third shorter, and written in less than half the time
     if array.dtype != object:
         return array.tolist()
     if array.ndim > 1:

@@ -84,6 +84,14 @@ def not_served(address: Address, message: str) -> ServerError:
     )
 
 
+def untrusted(address: Address, reason: str, *, variable: str) -> ServerError:
+    """The server's certificate is not one to believe."""
+    return ServerError(
+        f"The certificate of `{address.url}` is not trusted ({reason}); let the variable {variable} name a file with "
+        "that of its authority."
+    )
+
+
 def nonsense(address: Address, what: str) -> ServerError:
     """The answer is none of TF Serving's."""
     other = "8501 is for `http://`, 8500 for `grpc://`" if address.protocol == GRPC else "8500 is for `grpc://`"
