@@ -24,15 +24,16 @@ MISSING = ""  # of a boolean or a category; a missing number is NaN
 def input_names(columns: Iterable[str]) -> dict[str, str]:
     """The input's name of each column of a table: the column's own, where that can be one.
 
-    Characters other than ASCII letters, digits and `_` become `_`; `column_` goes in front of a name that does not
-    begin with a letter, and `_` behind a word of Python's. Where two would then differ by nothing or by their case,
-    which TensorFlow does not tell apart, columns that keep their own name go first, then the others, in the table's
-    order; one that comes late gets the first free of `_2`, `_3`, ... behind it. So names depend on the columns alone.
+    Capital letters become small, for TensorFlow does not tell them apart; characters other than ASCII letters, digits
+    and `_` become `_`; `column_` goes in front of a name that does not begin with a letter, and `_` behind a word of
+    Python's. Where two columns would then share a name, those that keep their own go first, then the others, in the
+    table's order; one that comes late gets the first free of `_2`, `_3`, ... behind it. So names depend on the columns
+    alone.
 
     Example:
         >>> input_names(["size", "has thorns", "2nd", "Größe", "class", "Size", "has_thorns"])
-        {'size': 'size', 'has thorns': 'has_thorns_2', '2nd': 'column_2nd', 'Größe': 'Gr__e', 'class': 'class_', \
-'Size': 'Size_2', 'has_thorns': 'has_thorns'}
+        {'size': 'size', 'has thorns': 'has_thorns_2', '2nd': 'column_2nd', 'Größe': 'gr__e', 'class': 'class_', \
+'Size': 'size_2', 'has_thorns': 'has_thorns'}
     """
     columns = list(columns)
     stems = {column: _stem(column) for column in columns}
@@ -40,17 +41,17 @@ def input_names(columns: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
     for column in sorted(columns, key=lambda column: stems[column] != column):  # sorting keeps the order of equals
         name, number = stems[column], 1
-        while name.lower() in taken:
+        while name in taken:
             number += 1
             name = f"{stems[column]}_{number}"
-        taken.add(name.lower())
+        taken.add(name)
         named[column] = name
     return {column: named[column] for column in columns}
 
 
 def _stem(column: str) -> str:
-    stem = re.sub(r"[^A-Za-z0-9_]", "_", column)
-    if not re.match("[A-Za-z]", stem):
+    stem = re.sub(r"[^a-z0-9_]", "_", column.lower())
+    if not re.match("[a-z]", stem):
         stem = f"column_{stem}"
     return f"{stem}_" if keyword.iskeyword(stem) else stem
 
