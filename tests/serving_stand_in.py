@@ -333,6 +333,8 @@ def _fill(value: Any, level: int, shape: list[int], kind: Any, flat: list[Any]) 
 
 def _listed(name: str, array: np.ndarray) -> Any:
     if array.dtype == object:
+        if array.ndim > 1:
+            return [_listed(name, part) for part in array]
         if name.endswith("_bytes"):
             return [{"b64": base64.b64encode(value).decode()} for value in array]
         return [value.decode() for value in array]
@@ -396,7 +398,8 @@ class _GrpcHandler(grpc.GenericRpcHandler):
             tensor = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
             tensor.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
             # The server answers value by value, not as one string of bytes.
-            fields = {"float32": "float_val", "int32": "int_val", "int64": "int64_val", "object": "string_val"}
+            fields = {"float32": "float_val", "float64": "double_val", "int64": "int64_val", "object": "string_val"}
+            fields |= {"int32": "int_val", "uint8": "int_val", "bool": "bool_val"}
             getattr(tensor, fields[array.dtype.name]).extend(array.ravel().tolist())
             response.outputs[name].ParseFromString(tensor.SerializeToString())
         return response

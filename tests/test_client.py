@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,50 @@ def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(stand_in: Sta
         assert client.probabilities(rows).shape == (1, 2)
 
 
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """Serves a model that answers what it is sent, an input of each type."""
+    import tensorflow as tf
+
+    kinds = {"f": tf.float32, "d": tf.float64, "i": tf.int32, "l": tf.int64, "u": tf.uint8, "b": tf.bool}
+    kinds |= {"text": tf.string, "raw": tf.string}
+    module = tf.Module()
+    module.answer = tf.function(
+        lambda **inputs: {"raw_bytes" if k == "raw" else f"{k}_out": tf.identity(v) for k, v in inputs.items()},
+        input_signature=None,
+        autograph=False,
+    )
+    specs = {name: tf.TensorSpec((None, 2), kind, name=name) for name, kind in kinds.items()}
+    base = tmp_path_factory.mktemp("served") / "echo"
+    function = module.answer.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(base / "1"), signatures={"serving_default": function})
+    with StandIn({"echo": base}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_every_type_arrives_and_comes_back_as_it_is(echo: StandIn, protocol: str) -> None:
+    url = f"{echo.rest}/v1/models/echo" if protocol == "rest" else f"{echo.grpc}/echo"
+    inputs = {
+        "f": np.array([[0.1, -3e38], [16777217, 1e-40]], np.float32),
+        "d": np.array([[0.1, 1e300], [2**53 + 2, 0]]),
+        "i": np.array([[2**31 - 1, -(2**31)], [0, 1]]),
+        "l": np.array([[2**63 - 1, -(2**63)], [0, 1]]),
+        "u": np.array([[0, 255], [1, 2]]),
+        "b": np.array([[True, False], [False, True]]),
+        "text": [["é", ""], ['"', "\n"]],
+        "raw": [[b"\x89PNG\0", b""], [b"\xff\0", "é".encode()]],
+    }
+    with connect(url) as client:
+        outputs = client.predict(inputs)
+    types = dict(zip("fdilub", ("float32", "float64", "int32", "int64", "uint8", "bool"), strict=True))
+    for name, dtype in types.items():
+        assert outputs[f"{name}_out"].dtype == dtype
+        np.testing.assert_array_equal(outputs[f"{name}_out"], np.asarray(inputs[name]))
+    assert outputs["text_out"].tolist() == inputs["text"]
+    assert outputs["raw_bytes"].tolist() == inputs["raw"]
+
+
 def test_images_are_sent_as_files(url: str, digits: Data) -> None:
     levels = (digits.test.features[0] * 15).astype(np.uint8)
     stream = io.BytesIO()
@@ -344,7 +388,9 @@ def test_a_kept_connection_that_the_server_ended_is_no_failure() -> None:
         pytest.param([http(200, "<html>", kind="text/html")], "`<html>` is no JSON", id="no json"),
         pytest.param([http(404, "<html>")], "HTTP status 404 and `<html>`", id="another server"),
         pytest.param([http(301, "")], "HTTP status 301", id="redirect"),
-        pytest.param([http(500, '{"error": "out of memory"}')], "HTTP status 500, out of memory", id="broken"),
+        pytest.param(
+            [http(500, '{"error": "out of memory"}')], "failed to answer: HTTP status 500, out of memory", id="broken"
+        ),
         pytest.param([http(200, "[1]")], "its prediction cannot be read", id="other json"),
         pytest.param([http(200, '{"outputs": {"logits": [[0, 1]]}}')], "cannot be read.*probabilities", id="missing"),
         pytest.param(
@@ -434,8 +480,8 @@ def _grpc_answer(**outputs: Any) -> bytes:
         (_grpc_answer(logits=[[0, 1]]), "without the output `probabilities`"),
         (_grpc_answer(probabilities=[[0.2, 0.8], [1, 0]]), r"shape \(2, 2\).*where float32 \(1, 2\) was promised"),
         (_grpc_answer(probabilities=[[0.2, 0.2]]), "add up to 0.4"),
-        (grpc.StatusCode.INTERNAL, "INTERNAL, gone wrong"),
-        (grpc.StatusCode.UNIMPLEMENTED, "does not answer as TF Serving does: UNIMPLEMENTED"),
+        (grpc.StatusCode.INTERNAL, "failed to answer: INTERNAL, gone wrong"),
+        (grpc.StatusCode.UNIMPLEMENTED, "does not answer as TF Serving does: gone wrong"),
         (grpc.StatusCode.UNAVAILABLE, "gone wrong.*Tried once"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "too busy or not ready: gone wrong"),
         (5.0, "has not answered in 0.3 s"),

@@ -20,7 +20,7 @@ from kerasmlp.client.protos import (
 )
 from kerasmlp.client.signatures import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import busy, down, nonsense, not_served, quoted, slow, untrusted
+from kerasmlp.client.trouble import busy, down, failed, nonsense, not_served, quoted, slow, untrusted
 from kerasmlp.errors import InvalidValue
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -130,4 +130,6 @@ def _translated(error: Any, address: Address, timeout_s: float) -> Exception:
         return InvalidValue(f"`{address.url}` refuses the request: {quoted(message)}.")
     if code == codes.RESOURCE_EXHAUSTED and "larger than max" not in message:
         return busy(address, message)
-    return nonsense(address, f"{code.name}, {quoted(message)}")
+    if code == codes.UNIMPLEMENTED:
+        return nonsense(address, quoted(message))
+    return failed(address, f"{code.name}, {message}")

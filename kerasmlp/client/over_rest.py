@@ -18,7 +18,7 @@ import numpy as np
 from kerasmlp.client.address import Address
 from kerasmlp.client.signatures import Signature, TensorSpec, VersionStatus, signatures_from_json
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import broken_off, busy, down, nonsense, not_served, quoted, slow, untrusted
+from kerasmlp.client.trouble import broken_off, busy, down, failed, nonsense, not_served, quoted, slow, untrusted
 from kerasmlp.errors import InvalidValue
 
 OK, NOT_FOUND, BUSY = 200, 404, (429, 503)
@@ -103,7 +103,7 @@ class RestTransport:
             raise not_served(self.address, message)
         if 400 <= status < 500:
             raise InvalidValue(f"`{self.address.url}` refuses the request: {quoted(message)}.")
-        raise nonsense(self.address, f"HTTP status {status}, {quoted(message)}")
+        raise failed(self.address, f"HTTP status {status}, {message}")
 
     def _exchange(self, method: str, path: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
         deadline = time.monotonic() + timeout_s

@@ -84,6 +84,11 @@ def not_served(address: Address, message: str) -> ServerError:
     )
 
 
+def failed(address: Address, message: str) -> ServerError:
+    """The server says that the fault is its own."""
+    return ServerError(f"`{address.url}` failed to answer: {quoted(message)}; see the server's log.")
+
+
 def untrusted(address: Address, reason: str, *, variable: str) -> ServerError:
     """The server's certificate is not one to believe."""
     return ServerError(
