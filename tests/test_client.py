@@ -329,7 +329,7 @@ def test_a_server_that_is_down_is_tried_again_for_a_bounded_time(address: str) -
         client.status()
     with connect(address, retries=10**6, timeout_s=0.2) as client, pytest.raises(ServerError, match=r"Tried \d+ times"):
         client.status()
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < 10  # half a second on a machine with nothing else to do
 
 
 def test_an_unknown_host_is_named() -> None:
@@ -442,7 +442,7 @@ def test_a_slow_answer_is_waited_for_as_long_as_was_said(entry: list[bytes | flo
         start = time.monotonic()
         with pytest.raises(ServerError, match=r"has not answered in 0.3 s"):
             _ask(rogue, timeout_s=0.3, retries=5)
-        assert time.monotonic() - start < 1.5  # a loaded machine may add to 0.3 s
+        assert time.monotonic() - start < 4  # 0.3 s on a machine with nothing else to do; what is sent takes longer
 
 
 def test_messages_escaped_as_in_c_are_read() -> None:
