@@ -82,9 +82,10 @@ def test_a_number_that_is_taken_in_the_last_moment_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, "1")
-    answers = iter([1, 1, 2])
+    (tmp_path / "2").mkdir()  # empty: a rename alone would replace it
+    answers = iter([1, 2, 3])
     monkeypatch.setattr("kerasmlp.export.versions.next_version", lambda base: next(answers))
-    assert publish_one(tmp_path, "new") == "2"
+    assert publish_one(tmp_path, "new") == "3"
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "1"
 
 
