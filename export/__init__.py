@@ -8,17 +8,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kerasmlp.export.parity import ArtefactReport, ParityError, verify
     from kerasmlp.export.saved_model import export_saved_model
+    from kerasmlp.export.serving_files import write_serving_files
     from kerasmlp.export.tflite import export_tflite
+    from kerasmlp.export.versions import Rollback, rollback
 
 _MODULES = {
     "ArtefactReport": "kerasmlp.export.parity",
     "ParityError": "kerasmlp.export.parity",
+    "Rollback": "kerasmlp.export.versions",
     "export_saved_model": "kerasmlp.export.saved_model",
     "export_tflite": "kerasmlp.export.tflite",
+    "rollback": "kerasmlp.export.versions",
     "verify": "kerasmlp.export.parity",
+    "write_serving_files": "kerasmlp.export.serving_files",
 }
 
-__all__ = ["ArtefactReport", "ParityError", "export_saved_model", "export_tflite", "verify"]
+__all__ = [
+    "ArtefactReport",
+    "ParityError",
+    "Rollback",
+    "export_saved_model",
+    "export_tflite",
+    "rollback",
+    "verify",
+    "write_serving_files",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from kerasmlp.artefacts import open_artefact
 from kerasmlp.card import CARD_NAME, LABELS_NAME
-from kerasmlp.errors import OutputExists
-from kerasmlp.export.parity import ArtefactReport, Reference
-from kerasmlp.files import appearing
-from kerasmlp.model import input_name
+from kerasmlp.evaluation import check_artefact_fits, score
+from kerasmlp.export.answering import CLASS_ID, PROBABILITIES
+from kerasmlp.export.columns import COLUMNS_NAME, describe_columns
+from kerasmlp.export.parity import ArtefactReport
+from kerasmlp.export.plain_parity import check_answers, plain_tensorflow
+from kerasmlp.export.signatures import (
+    FEATURES,
+    PICTURES,
+    as_levels,
+    build_signatures,
+    from_levels,
+    signature_inputs,
+    signature_names,
+)
+from kerasmlp.export.versions import check_base, delete_old_versions, next_version, publish, writing_version
+from kerasmlp.export.warm_up import replay_warm_up, write_warm_up
+from kerasmlp.files import size_bytes
 from kerasmlp.runs import Run, as_run
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from os import PathLike
 
     import keras
@@ -21,70 +39,108 @@ if TYPE_CHECKING:
     from kerasmlp.card import Card
     from kerasmlp.data import Data
 
+NUM_PICTURES = 512  # test examples that go through `image_bytes`, which decodes one at a time
+
 
 def export_saved_model(
-    run: Run | str | PathLike[str], base: str | PathLike[str], *, data: Data | None = None
+    run: Run | str | PathLike[str],
+    base: str | PathLike[str],
+    *,
+    data: Data | None = None,
+    keep: int | None = None,
 ) -> ArtefactReport:
-    """Writes `base/1`, or the number after the highest version there, once it has proved equal to its Keras model.
+    """Writes the next version below `base` once it has proved equal to its Keras model, and never touches an older one.
 
-    Its signature `serving_default` takes raw features, float32 `(batch, *feature_shape)`, by the name `image` (two or
-    three axes) or `features`, and answers `probabilities`, float32 `(batch, num_classes)`, and `class_id`, int32
-    `(batch,)`. Class names and the network's card lie in its `assets.extra`.
+    Its signatures, whose names and inputs stay the same from version to version:
+
+    - `serving_default` takes raw features, float32 `(batch, *feature_shape)`, by the name `image` (two or three axes)
+      or `features`;
+    - `image_bytes`, of networks for images, takes PNG, JPEG, BMP or GIF files, string `(batch,)`, by the same name;
+    - `columns`, of networks for tables, takes raw rows: an input `(batch,)` per column; `columns.json` in
+      `assets.extra` names them.
+
+    Each answers `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label` string
+    `(batch,)`, and refuses wrong shapes and values with a sentence. `assets.extra` also holds class names, card and
+    warm-up records, which have been replayed. All signatures have been run in a process of plain TensorFlow:
+    `image_bytes` over 512 test examples, evenly chosen, the others over all.
 
     Args:
         run: The run, or its directory.
         base: Folder of the numbered versions; its last part is the name that TF Serving users see.
         data: The run's data, for the check. Default: loaded again from where they came.
+        keep: How many versions stay, the new one among them, at least 1. Default: all.
 
     Returns:
-        The report of the new version.
+        The report of the new version; its `max_abs_diff` is the largest of any signature.
 
     Raises:
-        OutputExists: `base` is a file.
-        ParityError: the SavedModel differs from the Keras model; nothing has been published.
+        OutputExists: `base` is a file, or a SavedModel.
+        InvalidValue: `base` cannot be written, or `keep` is below 1.
+        ParityError: the SavedModel differs from the Keras model, by more than 1e-6 in any probability; or a warm-up
+            record fails. Nothing has been published.
     """
     run, base = as_run(run), Path(base)
-    check_base(base)
-    reference = Reference(run, run.load_data() if data is None else data)
-    version = base / str(next_version(base))
-    # Version folders appear by a rename from a name that is no number, so that a server never sees half of one.
-    with appearing(version) as temporary:
-        write_saved_model(run.load_model(), run.card, temporary)
-        return reference.compare(open_artefact(temporary), published_as=version)
-
-
-def check_base(base: Path) -> None:
-    """Raises `OutputExists` where versions cannot be put into `base` because it is a file."""
-    if base.is_file():
-        raise OutputExists(f"`{base}` is a file; a SavedModel needs a folder for its numbered versions.")
-
-
-def next_version(base: Path) -> int:
-    """The number after the highest version in `base`, from 1."""
-    versions = [int(path.name) for path in base.iterdir() if path.name.isdigit()] if base.is_dir() else []
-    return max(versions, default=0) + 1
+    check_base(base, keep)
+    with plain_tensorflow() as plain:
+        data = run.load_data() if data is None else data
+        keras_model = open_artefact(run.path)
+        check_artefact_fits(keras_model, data)
+        card, features = run.card, data.test.features
+        inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
+        expected = dict.fromkeys(inputs, keras_model.probabilities(features))
+        if PICTURES in inputs:
+            chosen = np.unique(np.linspace(0, len(features) - 1, NUM_PICTURES).astype(int))
+            inputs[PICTURES] = signature_inputs(card, PICTURES, features[chosen])
+            expected[PICTURES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+        with writing_version(base) as folder:
+            write_saved_model(run.load_model(), card, folder)
+            write_warm_up(folder, base.absolute().name, inputs)
+            name = f"The SavedModel for `{base / str(next_version(base))}`"
+            replay_warm_up(folder, tuple(inputs), name=name)
+            answers = plain.run(folder, inputs, name=name)
+            differences = [
+                check_answers(
+                    f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
+                )
+                for signature in inputs
+            ]
+            report = _report(folder, answers[FEATURES], expected[FEATURES], max(differences), data)
+            report = replace(report, path=str(publish(folder, base)))
+    if keep is not None:
+        delete_old_versions(base, keep=keep)
+    return report
 
 
 def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
-    """Writes `model`, which ends in logits, as a SavedModel with probabilities to the free folder `path`."""
+    """Writes `model`, which ends in logits, with its signatures, class names and card, to the free folder `path`."""
     import keras
-    import tensorflow as tf
-
-    name = input_name(card.feature_shape)
-
-    def serve(features: Any) -> dict[str, Any]:
-        probabilities = tf.nn.softmax(model(features, training=False))
-        return {
-            "probabilities": probabilities,
-            "class_id": tf.argmax(probabilities, axis=-1, output_type=tf.int32),
-        }
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    spec = tf.TensorSpec((None, *card.feature_shape), tf.float32, name=name)
-    archive.add_endpoint("serving_default", serve, input_signature=[spec])
+    for name, function in build_signatures(model, card).items():
+        archive.add_endpoint(name, function)
     archive.write_out(str(path), verbose=False)
     extra = path / "assets.extra"  # TensorFlow Serving's own name for files that go with a model
     extra.mkdir()
     (extra / LABELS_NAME).write_text(card.labels_text(), encoding="utf-8")
     (extra / CARD_NAME).write_text(card.to_json(), encoding="utf-8")
+    if card.encoder is not None:
+        columns = json.dumps(describe_columns(card.encoder), indent=2, ensure_ascii=False)
+        (extra / COLUMNS_NAME).write_text(f"{columns}\n", encoding="utf-8")
+
+
+def _report(
+    folder: Path, answers: Mapping[str, np.ndarray], expected: np.ndarray, difference: float, data: Data
+) -> ArtefactReport:
+    labels, num_classes = data.test.labels, data.num_classes
+    return ArtefactReport(
+        path=str(folder),
+        format="saved_model",
+        precision="float32",
+        size_bytes=size_bytes(folder),
+        accuracy=score(answers[PROBABILITIES], labels, num_classes).accuracy,
+        keras_accuracy=score(expected, labels, num_classes).accuracy,
+        agreement=float((answers[CLASS_ID] == expected.argmax(axis=1)).mean()),
+        max_abs_diff=difference,
+        examples=len(labels),
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.card import CARD_NAME, Card
+from kerasmlp.client.address import is_address
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.files import size_bytes
 from kerasmlp.runs import CONFIG_NAME, METRICS_NAME, MODEL_NAME, Run
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     import keras
+
+    from kerasmlp.client.classifier import Classifier
 
 BATCH_SIZE = 1024  # examples per call where the format takes any number of them
 SAVED_MODEL_NAME = "saved_model.pb"
@@ -29,17 +32,18 @@ class Artefact:
     """A network in one of the forms in which it is kept or shipped.
 
     Attributes:
-        path: The file or folder.
-        format: `keras`, `saved_model` or `tflite`.
+        path: The file or folder; of a served network its URL.
+        format: `keras`, `saved_model` or `tflite`; for one that is served the protocol, `rest` or `grpc`.
         precision: `float32`, or for TFLite another of `kerasmlp.export.quantizing.PRECISIONS`.
         feature_shape: Shape of one raw example.
         num_classes: Number of probabilities per example.
         card: What it says of itself; None where it carries no card.
         run_batch: Computes float32 probabilities `(batch, num_classes)` from raw features `(batch, *feature_shape)`.
         has_probabilities: False where it answers the class alone, which then has probability 1.
+        served: The same network with all that its server can be asked; None for files.
     """
 
-    path: Path
+    path: Path | str
     format: str
     precision: str
     feature_shape: tuple[int, ...]
@@ -47,16 +51,26 @@ class Artefact:
     card: Card | None
     run_batch: Callable[[np.ndarray], np.ndarray]
     has_probabilities: bool = True
+    served: Classifier | None = None
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class; its index where the artefact carries no names."""
+        """The name of each class; its index where the artefact carries no names. A server tells them by and by."""
+        if self.served is not None:
+            return self.served.class_names
         return self.card.class_names if self.card else tuple(str(index) for index in range(self.num_classes))
 
     @property
+    def known_names(self) -> dict[int, str]:
+        """The names of classes by index, as far as the artefact has told any."""
+        if self.served is not None:
+            return dict(self.served.names)
+        return dict(enumerate(self.card.class_names)) if self.card else {}
+
+    @property
     def size_bytes(self) -> int:
-        """Bytes on disk, of all files of a folder."""
-        return size_bytes(self.path)
+        """Bytes on disk, of all files of a folder; 0 for a network that a server keeps."""
+        return 0 if self.served is not None else size_bytes(Path(self.path))
 
     def probabilities(self, features: np.ndarray) -> np.ndarray:
         """The probability of each class for each example.
@@ -86,12 +100,16 @@ def open_artefact(path: str | PathLike[str]) -> Artefact:
 
     Args:
         path: A run directory, a `.keras` file, a SavedModel (its folder, or the folder of its numbered versions, of
-            which the newest counts), or a `.tflite` file.
+            which the newest counts), a `.tflite` file, or the URL of a model that TF Serving serves, as
+            `kerasmlp.client.connect` takes it.
 
     Raises:
         NotFound: there is nothing at `path`.
         InvalidValue: what is there is no network, or a damaged one.
+        ServerError: a server is down, slow, serves another model, or answers nonsense.
     """
+    if is_address(path):
+        return _open_served(str(path))
     path = Path(path)
     if not path.exists():
         raise NotFound(f"There is no artefact `{path}`.")
@@ -106,13 +124,15 @@ def open_artefact(path: str | PathLike[str]) -> Artefact:
     elif path.suffix == ".tflite":
         return _open_tflite(path)
     raise InvalidValue(
-        f"`{path}` is no artefact; a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file was "
-        "expected."
+        f"`{path}` is no artefact; a run directory, a `.keras` file, a SavedModel folder, a `.tflite` file or the URL "
+        "of a served model was expected."
     )
 
 
 def is_artefact(path: str | PathLike[str]) -> bool:
     """Whether what lies at `path` is named as a network is, rather than as data."""
+    if is_address(path):
+        return True
     path = Path(path)
     if not path.is_dir():
         return path.suffix in (".keras", ".tflite")
@@ -187,6 +207,22 @@ def _open_saved_model(path: Path) -> Artefact:
     card_path = path / "assets.extra" / CARD_NAME
     card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
     return Artefact(path, "saved_model", spec.dtype.name, tuple(spec.shape[1:]), num_classes, card, run_batch)
+
+
+def _open_served(url: str) -> Artefact:
+    from kerasmlp.client.classifier import open_classifier
+
+    served = open_classifier(url)
+    return Artefact(
+        url,
+        served.client.address.protocol,
+        served.dtype,
+        served.feature_shape,
+        served.num_classes,
+        None,
+        served.probabilities,
+        served=served,
+    )
 
 
 def _open_tflite(path: Path) -> Artefact:

@@ -20,7 +20,10 @@ DATA_HELP = (
     "x_train, y_train, x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; "
     "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
 )
-ARTEFACT_HELP = "a run directory, a `.keras` file, a SavedModel folder or a `.tflite` file"
+ARTEFACT_HELP = (
+    "a run directory, a `.keras` file, a SavedModel folder, a `.tflite` file, or a model behind TF Serving: "
+    "`http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -167,8 +170,17 @@ def build_parser() -> argparse.ArgumentParser:
         "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
     )
     command.add_argument("run", metavar="RUN", help="a run directory")
-    command.add_argument("--saved-model", metavar="DIR", help="folder of numbered versions for TF Serving")
+    command.add_argument("--saved-model", metavar="BASE", help="folder of numbered versions for TF Serving")
     command.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
+    saved_model = command.add_argument_group("SavedModel")
+    saved_model.add_argument(
+        "--keep", type=int, metavar="N", help="versions that stay, the new one among them; older ones are deleted (all)"
+    )
+    saved_model.add_argument(
+        "--serving",
+        metavar="DIR",
+        help="also write what TF Serving needs: Docker Compose file, configurations, dashboard, each value explained",
+    )
     tflite = command.add_argument_group("TFLite")
     tflite.add_argument(
         "--quantize",
@@ -190,8 +202,19 @@ def build_parser() -> argparse.ArgumentParser:
     tflite.add_argument("--mediapipe", action="store_true", help="files for MediaPipe's ImageClassifier; not for int8")
     tflite.add_argument("--author", metavar="TEXT", help="who made it, in the metadata (kerasmlp and its version)")
     tflite.add_argument("--model-version", default="1", metavar="TEXT", help="its version, in the metadata (1)")
-    command.add_argument("--overwrite", action="store_true", help="replace TFLite files that lie there")
+    command.add_argument(
+        "--overwrite", action="store_true", help="replace TFLite files, and those of --serving, that lie there"
+    )
     _add_seed(command)
+
+    command = add(
+        "rollback",
+        "take the newest version of a SavedModel out of service, so that the one before it serves again",
+        "kerasmlp rollback models/digits",
+    )
+    command.add_argument(
+        "base", metavar="BASE", help="folder of numbered versions; the newest is kept in it as withdrawn-N"
+    )
 
     command = add(
         "evaluate", "run an artefact over the test examples", "kerasmlp evaluate mobile/digits_int8.tflite digits"
@@ -203,7 +226,7 @@ def build_parser() -> argparse.ArgumentParser:
         "predict", "classify images, or the rows of CSV and npz files", "kerasmlp predict runs/digits seven.png"
     )
     command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
-    command.add_argument("files", metavar="FILE", nargs="+", help="PNG, CSV or npz")
+    command.add_argument("files", metavar="FILE", nargs="+", help="images, CSV, Parquet or npz")
     command.add_argument(
         "--invert",
         action="store_true",

@@ -54,7 +54,9 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
         artefact = open_artefact(artefact)
     check_artefact_fits(artefact, data)
     examples: Split = getattr(data, split)
-    return score(artefact.probabilities(examples.features), examples.labels, data.num_classes)
+    probabilities = artefact.probabilities(examples.features)
+    check_artefact_fits(artefact, data)  # again, for a server tells the names of classes with its answers
+    return score(probabilities, examples.labels, data.num_classes)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> Evaluation:
@@ -87,3 +89,8 @@ def check_artefact_fits(artefact: Artefact, data: Data) -> None:
             f"`{artefact.path}` was trained on the classes {', '.join(artefact.card.class_names)}; {data.name} has "
             f"{', '.join(data.class_names)}."
         )
+    for index, name in artefact.known_names.items():
+        if data.class_names[index] != name:
+            raise InvalidValue(
+                f"`{artefact.path}` calls class {index} `{name}`; {data.name} calls it `{data.class_names[index]}`."
+            )

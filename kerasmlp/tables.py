@@ -59,11 +59,21 @@ def _speed(report: ArtefactReport) -> tuple[str, str]:
 
 def show_info(name: str, artefact: Artefact, contents: Contents | None = None) -> None:
     """Prints what an artefact takes, answers, and comes from."""
+    size = "" if artefact.served else f", {format_bytes(artefact.size_bytes)}"
     rows = [
-        ("format", f"{artefact.format}, {artefact.precision}, {format_bytes(artefact.size_bytes)}"),
+        ("format", f"{artefact.format}, {artefact.precision}{size}"),
         ("takes", f"raw examples of shape {artefact.feature_shape}"),
         ("classes", ", ".join(artefact.class_names)),
     ]
+    if artefact.served:
+        client = artefact.served.client
+        rows[-1] = ("classes", f"{artefact.num_classes}")
+        rows += [
+            (f"version {status.version}", f"{status.state} {status.message}".strip()) for status in client.status()
+        ]
+        for signature_name, signature in client.signatures.items():
+            inputs = "; ".join(f"{input_name} {spec}" for input_name, spec in signature.inputs.items())
+            rows.append((signature_name, inputs))
     for what, tensor in (("input", contents.source), ("output", contents.target)) if contents else ():
         steps = "" if tensor.dtype[0] == "f" else f", (value - {tensor.zero_point}) x {tensor.scale:.6g}"
         shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)

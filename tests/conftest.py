@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +14,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first
 import kerasmlp
 from kerasmlp.data import Data
 from kerasmlp.runs import Run
+
+if TYPE_CHECKING:
+    from tests.serving_stand_in import StandIn
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -51,6 +55,31 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasmlp.sources.image_folder._PIECE_BYTES", 200)
     monkeypatch.setattr("kerasmlp.sources.tfds._BATCH", 7)
     monkeypatch.setattr("kerasmlp.store._BUCKET_BYTES", 400)
+
+
+@pytest.fixture(scope="session")
+def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network trained on a table with numbers, a boolean, a category and missing values; never written to."""
+    from tests.test_tables import frame
+
+    data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
+    model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
+    return kerasmlp.train(model, data, epochs=3, learning_rate=0.05, out=tmp_path_factory.mktemp("runs") / "flowers")
+
+
+@pytest.fixture(scope="session")
+def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """A small TF Serving that serves the digits as `digits` and the table as `flowers`."""
+    from kerasmlp.export.saved_model import write_saved_model
+    from tests.serving_stand_in import StandIn
+
+    folder = tmp_path_factory.mktemp("served")
+    runs = {"digits": digits_run, "flowers": flowers_run}
+    for name, run in runs.items():
+        (folder / name).mkdir()
+        write_saved_model(run.load_model(), run.card, folder / name / "1")
+    with StandIn({name: folder / name for name in runs}) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

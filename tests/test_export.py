@@ -1,4 +1,4 @@
-"""Exports: folding, SavedModel, TFLite, and the check that holds back what differs."""
+"""Exports: folding, TFLite, and the check that holds back what differs."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ import numpy as np
 import pytest
 
 from kerasmlp import build_mlp, open_artefact
-from kerasmlp.card import Card
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export import ParityError, export_saved_model, export_tflite, verify
+from kerasmlp.export import ParityError, export_tflite, verify
 from kerasmlp.export.folding import FoldedLayer, fold
 from kerasmlp.runs import Run
 
@@ -66,37 +65,6 @@ def test_layers_that_no_dense_layer_can_take_in_are_refused() -> None:
         fold(keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5)]))
 
 
-def test_a_saved_model_loads_in_plain_tensorflow_and_answers_by_name(
-    digits_run: Run, digits: Data, tmp_path: Path
-) -> None:
-    import tensorflow as tf
-
-    report = export_saved_model(digits_run, tmp_path / "digits")
-    assert report.path == str(tmp_path / "digits" / "1")
-    assert (report.agreement, report.accuracy) == (1.0, digits_run.metrics["test_accuracy"])
-    loaded = tf.saved_model.load(report.path)
-    signature = loaded.signatures["serving_default"]
-    assert list(signature.structured_input_signature[1]) == ["image"]
-    answer = signature(image=tf.constant(digits.test.features[:5], tf.float32))
-    assert answer.keys() == {"probabilities", "class_id"}
-    expected = open_artefact(digits_run.path).probabilities(digits.test.features[:5])
-    np.testing.assert_allclose(answer["probabilities"], expected, atol=1e-6)  # float32
-    np.testing.assert_array_equal(answer["class_id"], expected.argmax(axis=1))
-    extra = tmp_path / "digits" / "1" / "assets.extra"
-    assert (extra / "labels.txt").read_text().split() == list(digits.class_names)
-    assert Card.from_json((extra / "card.json").read_text()) == digits_run.card
-
-
-def test_versions_are_numbered_and_older_ones_stay(digits_run: Run, digits: Data, tmp_path: Path) -> None:
-    base = tmp_path / "digits"
-    for expected in ("1", "2"):
-        assert Path(export_saved_model(digits_run, base, data=digits).path).name == expected
-    (base / "9").mkdir()
-    assert Path(export_saved_model(digits_run, base, data=digits).path).name == "10"
-    assert sorted(path.name for path in base.iterdir()) == ["1", "10", "2", "9"]
-    assert open_artefact(base).path == base / "10"
-
-
 def test_an_artefact_that_differs_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -142,8 +110,6 @@ def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, 
     occupied.write_text("mine")
     with pytest.raises(OutputExists, match="is a file; TFLite"):
         export_tflite(digits_run, occupied)
-    with pytest.raises(OutputExists, match="is a file; a SavedModel"):
-        export_saved_model(digits_run, occupied)
     (tmp_path / "digits_int8.tflite").write_text("mine")
     with pytest.raises(OutputExists, match="digits_int8.tflite` exists"):
         export_tflite(digits_run, tmp_path, data=digits)
@@ -151,10 +117,7 @@ def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, 
     assert len(export_tflite(digits_run, tmp_path, data=digits, overwrite=True)) == 2
 
 
-@pytest.mark.parametrize("kind", ["saved_model", "tflite"])
-def test_float_artefacts_compute_what_the_network_written_out_in_numpy_computes(
-    digits: Data, tmp_path: Path, kind: str
-) -> None:
+def test_float_tflite_computes_what_the_network_written_out_in_numpy_computes(digits: Data, tmp_path: Path) -> None:
     from kerasmlp import train
     from kerasmlp.conversion import numpy_logits
     from kerasmlp.numpy_mlp import softmax
@@ -163,10 +126,7 @@ def test_float_artefacts_compute_what_the_network_written_out_in_numpy_computes(
         [64, 24, 16, 10], input_shape=(8, 8), activation="tanh", preprocessing=digits.preprocessing(), seed=0
     )
     run = train(model, digits, epochs=2, out=tmp_path / "run")
-    if kind == "saved_model":
-        path = export_saved_model(run, tmp_path / "served", data=digits).path
-    else:
-        path = export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits)[0].path
+    path = export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits)[0].path
     features = digits.test.features
     expected = softmax(numpy_logits(run.load_model(), features))
     # The oracle computes in float64; float32 logits are right to about 1e-6.

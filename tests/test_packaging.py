@@ -30,6 +30,7 @@ def test_the_wheel_holds_the_package_and_no_module_beside_it(tmp_path: Path) -> 
     for start in (sources / "kerasmlp").glob("*/__init__.py"):
         if not start.parent.is_symlink():
             expected |= {f"kerasmlp/{start.parent.name}/{path.name}" for path in start.parent.glob("*.py")}
+    expected |= {f"kerasmlp/export/serving/{path.name}" for path in (sources / "export" / "serving").iterdir()}
     assert names == expected
 
 
@@ -40,7 +41,7 @@ def test_source_and_import_paths_agree() -> None:
         assert link.resolve() == ROOT / package
 
 
-@pytest.mark.parametrize("name", ["kerasmlp", "kerasmlp.tuning", "kerasmlp.export"])
+@pytest.mark.parametrize("name", ["kerasmlp", "kerasmlp.client", "kerasmlp.tuning", "kerasmlp.export"])
 def test_every_public_name_exists_and_is_documented(name: str) -> None:
     module = importlib.import_module(name)
     assert module.__all__ == sorted(module.__all__)

@@ -5,8 +5,8 @@ same to a person.
 """
 
 from kerasmlp.commands.artefacts import evaluate, info, predict
-from kerasmlp.commands.exporting import export
+from kerasmlp.commands.exporting import export, rollback
 from kerasmlp.commands.learning import lesson
 from kerasmlp.commands.training import quickstart, train, tune
 
-__all__ = ["evaluate", "export", "info", "lesson", "predict", "quickstart", "train", "tune"]
+__all__ = ["evaluate", "export", "info", "lesson", "predict", "quickstart", "rollback", "train", "tune"]

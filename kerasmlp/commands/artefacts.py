@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp.commands.asking import load_for_server, read_question
 from kerasmlp.commands.loading import load_for_test, read
 from kerasmlp.commands.outcome import Outcome
 from kerasmlp.errors import InvalidValue
@@ -13,8 +14,12 @@ from kerasmlp.terminal import make_table, results_console
 
 if TYPE_CHECKING:
     from argparse import Namespace
+    from collections.abc import Callable
+
+    import numpy as np
 
     from kerasmlp.artefacts import Artefact
+    from kerasmlp.data import Data
     from kerasmlp.tflite_file import Contents
 
 NUM_SHOWN = 3  # classes shown per prediction
@@ -25,7 +30,10 @@ def evaluate(args: Namespace) -> Outcome:
     import kerasmlp
 
     artefact = kerasmlp.open_artefact(args.artefact)
-    data = load_for_test(args, artefact.card)
+    if artefact.served is not None:
+        artefact, data = load_for_server(args, artefact, artefact.served)
+    else:
+        data = load_for_test(args, artefact.card)
     evaluation = kerasmlp.evaluate(artefact, data)
     result = {
         "artefact": args.artefact,
@@ -43,7 +51,7 @@ def evaluate(args: Namespace) -> Outcome:
         recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
         rows = [
             ("format", f"{artefact.format}, {artefact.precision}"),
-            ("examples", f"{evaluation.examples:,} ({data.name}, {_relation(result['same_data'])})"),
+            ("examples", f"{evaluation.examples:,} ({data.name}, {_relation(result['same_data'], data)})"),
             ("accuracy", f"{evaluation.accuracy:.2%}"),
             *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
             ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
@@ -53,27 +61,28 @@ def evaluate(args: Namespace) -> Outcome:
     return result, show
 
 
-def _relation(same_data: bool | None) -> str:
-    return {True: "test", False: "other data than it was trained on", None: "test"}[same_data]
+def _relation(same_data: bool | None, data: Data) -> str:
+    if same_data is False:
+        return "other data than it was trained on"
+    if same_data is None and not len(data.train):
+        return "all of them; what it was trained on the server does not say"
+    return "test"
 
 
 def predict(args: Namespace) -> Outcome:
     """`kerasmlp predict`."""
     import kerasmlp
-    from kerasmlp.inputs import read_inputs
 
     artefact = kerasmlp.open_artefact(args.artefact)
-    feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
-    inputs = [
-        (name, read_inputs(Path(name), artefact.feature_shape, feature_range, invert=args.invert, encoder=encoder))
-        for name in args.files
-    ]
+    questions = [(name, _read_question(artefact, Path(name), invert=args.invert)) for name in args.files]
+    answers = [(name, ask()) for name, ask in questions]
+    class_names = artefact.class_names  # after the answers, which bring those of a server
     predictions: list[dict[str, Any]] = []
-    rows_of = {name: len(features) for name, features in inputs}
-    for name, features in inputs:
-        for row, probabilities in enumerate(artefact.probabilities(features), start=1):
-            by_class = {label: float(p) for label, p in zip(artefact.class_names, probabilities, strict=True)}
-            answer = artefact.class_names[probabilities.argmax()]
+    rows_of = {name: len(probabilities) for name, probabilities in answers}
+    for name, rows in answers:
+        for row, probabilities in enumerate(rows, start=1):
+            by_class = {label: float(p) for label, p in zip(class_names, probabilities, strict=True)}
+            answer = class_names[probabilities.argmax()]
             known = by_class if artefact.has_probabilities else None
             predictions.append({"file": name, "row": row, "class": answer, "probabilities": known})
 
@@ -86,6 +95,17 @@ def predict(args: Namespace) -> Outcome:
         results_console().print(make_table(("input", "class", "most probable"), rows))
 
     return {"artefact": args.artefact, "predictions": predictions}, show
+
+
+def _read_question(artefact: Artefact, path: Path, *, invert: bool) -> Callable[[], np.ndarray]:
+    """The examples in a file, read and checked, as a call that gives their probabilities."""
+    if artefact.served is not None:
+        return read_question(artefact.served, path, invert=invert)
+    from kerasmlp.inputs import read_inputs
+
+    feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
+    features = read_inputs(path, artefact.feature_shape, feature_range, invert=invert, encoder=encoder)
+    return lambda: artefact.probabilities(features)
 
 
 def info(args: Namespace) -> Outcome:
@@ -107,7 +127,7 @@ def info(args: Namespace) -> Outcome:
         "artefact": args.artefact,
         "format": artefact.format,
         "precision": artefact.precision,
-        "size_bytes": artefact.size_bytes,
+        "size_bytes": None if artefact.served else artefact.size_bytes,
         "feature_shape": list(artefact.feature_shape),
         "num_classes": artefact.num_classes,
         "card": asdict(artefact.card) if artefact.card else None,
@@ -117,6 +137,10 @@ def info(args: Namespace) -> Outcome:
     contents = _tflite_contents(artefact)
     if contents is not None:
         result["tflite"] = asdict(contents) | {"weights": sorted(contents.weights)}
+    if artefact.served is not None:
+        client = artefact.served.client
+        signatures = {name: asdict(signature) for name, signature in client.signatures.items()}
+        result["server"] = {"versions": [asdict(status) for status in client.status()], "signatures": signatures}
     return result, lambda: show_info(args.artefact, artefact, contents)
 
 
@@ -125,7 +149,7 @@ def _tflite_contents(artefact: Artefact) -> Contents | None:
         return None
     from kerasmlp.tflite_file import read_contents
 
-    return read_contents(artefact.path.read_bytes())
+    return read_contents(Path(artefact.path).read_bytes())
 
 
 def _data_info(args: Namespace) -> Outcome:

@@ -1,4 +1,4 @@
-"""`kerasmlp export`."""
+"""`kerasmlp export` and `kerasmlp rollback`."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
 
+SAVED_MODEL_OPTIONS = ("keep", "serving")
 TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
@@ -31,35 +32,77 @@ def export(args: Namespace) -> Outcome:
             if vars(args)[option] not in (None, False):
                 name = option.replace("_", "-")
                 raise InvalidValue(f"`--{name}` is for TFLite files; name their folder with `--tflite`.")
+    if saved_model is None:
+        for option in SAVED_MODEL_OPTIONS:
+            if vars(args)[option] is not None:
+                raise InvalidValue(
+                    f"`--{option}` is for SavedModels; name the folder of versions with `--saved-model`."
+                )
     if saved_model is None and tflite is None:
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
-    reports = write_exports(run, saved_model, tflite, **_tflite_options(args, run))
-    result = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
+    if args.serving is not None:
+        from kerasmlp.export.serving_files import check_serving
+
+        check_serving(saved_model, args.serving, overwrite=args.overwrite)
+    reports = write_exports(run, saved_model, tflite, keep=args.keep, **_tflite_options(args, run))
+    result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
+    if args.serving is not None:
+        from kerasmlp.export import write_serving_files
+
+        result["serving"] = [
+            str(path) for path in write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
+        ]
 
     def show() -> None:
         show_reports(run, reports)
+        if args.serving is not None:
+            results_console().print(f"\nServe it: docker compose -f {result['serving'][0]} up", soft_wrap=True)
         if tflite is not None:
             results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)
 
     return result, show
 
 
+def rollback(args: Namespace) -> Outcome:
+    """`kerasmlp rollback`."""
+    from kerasmlp.export.versions import rollback
+
+    done = rollback(args.base)
+    result = {
+        "base": args.base,
+        "withdrawn": done.withdrawn,
+        "kept_as": str(done.kept_as),
+        "serves": done.serves,
+    }
+    sentence = (
+        f"Version {done.withdrawn} is out of service and lies in {done.kept_as}; version {done.serves} is the newest "
+        f"again.\nTo bring it back: mv {done.kept_as} {done.kept_as.with_name(str(done.withdrawn))}"
+    )
+    return result, lambda: results_console().print(sentence, soft_wrap=True)
+
+
 def write_exports(
-    run: Run, saved_model: str | Path | None, tflite: str | Path | None, *, data: Data | None = None, **options: Any
+    run: Run,
+    saved_model: str | Path | None,
+    tflite: str | Path | None,
+    *,
+    data: Data | None = None,
+    keep: int | None = None,
+    **options: Any,
 ) -> list[ArtefactReport]:
     """Writes what was asked for, after all that can be wrong with the request has been looked for."""
     from kerasmlp.export import export_saved_model, export_tflite
-    from kerasmlp.export.saved_model import check_base
     from kerasmlp.export.tflite import check_request
+    from kerasmlp.export.versions import check_base
 
     if saved_model is not None:
-        check_base(Path(saved_model))
+        check_base(Path(saved_model), keep)
     if tflite is not None:
         check_request(run, Path(tflite), **options)
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:
-        reports.append(export_saved_model(run, saved_model, data=data))
+        reports.append(export_saved_model(run, saved_model, data=data, keep=keep))
     if tflite is not None:
         reports += export_tflite(run, tflite, data=data, **options)
     return reports

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp.data import load_data
 from kerasmlp.describing import data_notes
 from kerasmlp.errors import InvalidValue
+from kerasmlp.splitting import Splitting
 from kerasmlp.terminal import messages_console
 
 if TYPE_CHECKING:
@@ -68,6 +69,11 @@ def read(source: str, args: Namespace) -> Examples | Table | Stream:
     from kerasmlp.sources import read_source
 
     return read_source(source, **_source_options(args))
+
+
+def splitting(args: Namespace) -> Splitting:
+    """How the data are to be split."""
+    return Splitting(args.validation_share, args.test_share, args.seed, group=args.group, time=args.time)
 
 
 def _source_options(args: Namespace) -> dict[str, Any]:

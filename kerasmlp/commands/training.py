@@ -127,7 +127,7 @@ def quickstart(args: Namespace) -> Outcome:
     run = _search(data, seed=args.seed, out=args.out, name="quickstart", overwrite=args.overwrite, **QUICKSTART)
     messages.print("2/2  Exporting, each artefact run over the whole test set beside the Keras model")
     # 360 test examples: two of them are more than half a point.
-    tflite = {"max_drop": 0.02}
+    tflite: dict[str, Any] = {"max_drop": 0.02}
     reports = write_exports(
         run, run.path / "export" / "saved_model", run.path / "export" / "tflite", data=data, **tflite
     )

@@ -1,0 +1,11 @@
+"""A client of TF Serving: one interface for REST and gRPC, NumPy in and out, without TensorFlow.
+
+with connect("http://localhost:8501/v1/models/digits") as client:
+    client.predict(images)["label"]
+"""
+
+from kerasmlp.client.serving import ServingClient, connect
+from kerasmlp.client.signatures import Signature, TensorSpec, VersionStatus
+from kerasmlp.client.trouble import ServerError
+
+__all__ = ["ServerError", "ServingClient", "Signature", "TensorSpec", "VersionStatus", "connect"]

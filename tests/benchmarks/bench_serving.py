@@ -1,0 +1,263 @@
+"""Claim: an export's checks, probabilities and labels cost little beside stock `model.export`, which has none of them.
+
+MNIST's 784-128-64-10 is trained shortly and exported both ways. The stock export answers logits; ours checks shape,
+values and range, and answers probabilities, class and label. Both through `serving_default`, on the same 1, 32 and 256
+examples:
+
+- `python`: called in this process as `tf.saved_model.load` gives it, on tensors;
+- `session`: called in this process as a server computes it, in a session on arrays, without Python around it, so that
+  what is added weighs most;
+- `rest` and `grpc`: asked of one `tensorflow_model_server` that serves both, where there is one (on PATH, or named by
+  KERASMLP_MODEL_SERVER), by one client and by four at once.
+
+Rounds interleave the two and begin with each in turn. Reported per way and batch: median microseconds, and the ratio of
+the two in the same round: median, least and most. Where a server is, also requests per second of four clients. Checked:
+the same classes as the stock export's, probabilities within 1e-6 of the softmax of its logits. Exports are timed whole,
+the check in plain TensorFlow included. The bars, 1.15 for one example, 1.2 for 256 and 10 s, hold for `python`, and for
+`rest` and `grpc`; missing one fails the benchmark.
+
+    python tests/benchmarks/bench_serving.py --data mnist.npz --json serving.json
+
+Machine and versions are in the JSON. A busy machine blurs the ratios: look at their spread, and at its load.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+import kerasmlp
+from kerasmlp.artefacts import softmax
+from kerasmlp.client import connect
+from kerasmlp.export import export_saved_model
+from tests.benchmarks.machine import describe_machine
+from tests.model_server import REASON, ModelServer, find_model_server
+
+PACKAGES = ("kerasmlp", "tensorflow", "keras", "numpy", "grpcio")
+SIZES = (784, 128, 64, 10)
+BATCHES = (1, 32, 256)
+BARS = {1: 1.15, 256: 1.2}
+LONGEST_EXPORT_S = 10.0
+OURS, STOCK = "kerasmlp", "stock"
+SECONDS = 0.15  # of each way, batch and peer in a round
+CLIENTS, CLIENT_SECONDS = 4, 2.0
+
+Call = Callable[[np.ndarray], dict[str, np.ndarray]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measures, prints a table, and writes the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--exports", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args(arguments)
+    if not options.data:
+        parser.error("no MNIST: pass `--data mnist.npz` or set KERASMLP_MNIST")
+    data = kerasmlp.load_data(options.data)
+    results: dict[str, Any] = {"machine": describe_machine(*PACKAGES), "sizes": SIZES, "rounds": options.rounds}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        results["export_s"] = _export_both(data, folder, options)
+        features = data.test.features.astype(np.float32)
+        with _ways(folder) as ways:
+            results["server"] = find_model_server() is not None
+            results["ways"] = {way: _measure(peers, features, options.rounds) for way, peers in ways.items()}
+        if results["server"]:
+            results["four_clients"] = _throughput(folder, features)
+    _print(results)
+    if options.json:
+        options.json.write_text(json.dumps(results, indent=2) + "\n", encoding="utf-8")
+    failures = _failures(results)
+    for failure in failures:
+        print(failure)
+    return 1 if failures else 0
+
+
+def _export_both(data: kerasmlp.Data, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Trains, exports to `ours` and `stock`, version 1 each and more of ours; the seconds of each of our exports."""
+    model = kerasmlp.build_mlp(SIZES, input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
+    run = kerasmlp.train(model, data, epochs=options.epochs, batch_size=128, seed=0, out=folder / "run")
+    times = []
+    for _ in range(options.exports):
+        began = time.perf_counter()
+        export_saved_model(run, folder / OURS, data=data, keep=1)
+        times.append(time.perf_counter() - began)
+    run.load_model().export(str(folder / STOCK / "1"), verbose=False)
+    return {"median": statistics.median(times), "least": min(times), "most": max(times)}
+
+
+def _version(folder: Path, peer: str) -> Path:
+    (version,) = (folder / peer).iterdir()
+    return version
+
+
+@contextmanager
+def _ways(folder: Path) -> Iterator[dict[str, dict[str, Call]]]:
+    """By way and peer, a function from examples to outputs by name."""
+    with ExitStack() as stack:
+        ways = {
+            "python": {peer: _in_python(_version(folder, peer)) for peer in (OURS, STOCK)},
+            "session": {peer: _in_session(_version(folder, peer)) for peer in (OURS, STOCK)},
+        }
+        if find_model_server() is None:
+            print(f"{REASON}; measured in this process alone.", file=sys.stderr)
+        else:
+            logs = stack.enter_context(tempfile.TemporaryDirectory())
+            server = stack.enter_context(ModelServer([folder / OURS, folder / STOCK], Path(logs)))
+            for way, url in (("rest", f"{server.rest}/v1/models"), ("grpc", server.grpc)):
+                clients = {peer: stack.enter_context(connect(f"{url}/{peer}")) for peer in (OURS, STOCK)}
+                ways[way] = {peer: client.predict for peer, client in clients.items()}
+        yield ways
+
+
+def _in_python(version: Path) -> Call:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(version))
+    signature = loaded.signatures["serving_default"]
+    (name,) = signature.structured_input_signature[1]
+    tensors: dict[int, Any] = {}  # by batch: handing over the array is not what is compared
+
+    def call(features: np.ndarray) -> dict[str, Any]:
+        if len(features) not in tensors:
+            tensors[len(features)] = tf.constant(features)
+        outputs: dict[str, Any] = loaded.signatures["serving_default"](**{name: tensors[len(features)]})
+        return outputs
+
+    return call
+
+
+def _in_session(version: Path) -> Call:
+    import tensorflow as tf
+    from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(version))
+    signature = graph.signature_def["serving_default"]
+    (source,) = signature.inputs.values()
+    names = sorted(signature.outputs)
+    options = CallableOptions(feed=[source.name], fetch=[signature.outputs[name].name for name in names])
+    run = session._make_callable_from_options(options)
+    return lambda features: dict(zip(names, run(features), strict=True))
+
+
+def _measure(peers: dict[str, Call], features: np.ndarray, rounds: int) -> dict[str, Any]:
+    """By batch: median microseconds of each peer, and the ratio of ours to stock."""
+    measured = {}
+    for size in BATCHES:
+        batch = features[:size]
+        _check({peer: call(batch) for peer, call in peers.items()})
+        times: dict[str, list[float]] = {peer: [] for peer in peers}
+        for number in range(rounds):
+            for peer in (OURS, STOCK) if number % 2 == 0 else (STOCK, OURS):
+                times[peer].append(_median_us(peers[peer], batch))
+        ratios = [ours / stock for ours, stock in zip(times[OURS], times[STOCK], strict=True)]
+        measured[str(size)] = {
+            **{f"{peer}_us": statistics.median(values) for peer, values in times.items()},
+            "ratio": {"median": statistics.median(ratios), "least": min(ratios), "most": max(ratios)},
+        }
+    return measured
+
+
+def _median_us(call: Call, batch: np.ndarray) -> float:
+    for _ in range(5):
+        call(batch)
+    times = []
+    until = time.perf_counter() + SECONDS
+    while time.perf_counter() < until:
+        began = time.perf_counter_ns()
+        call(batch)
+        times.append(time.perf_counter_ns() - began)
+    return statistics.median(times) / 1000
+
+
+def _check(outputs: dict[str, dict[str, Any]]) -> None:
+    """Both peers see the same in the same examples."""
+    ours = {name: np.asarray(output) for name, output in outputs[OURS].items()}
+    (logits,) = (np.asarray(output) for output in outputs[STOCK].values())
+    assert ours.keys() == {"probabilities", "class_id", "label"}, ours.keys()
+    assert np.abs(ours["probabilities"] - softmax(logits)).max() <= 1e-6
+    assert (ours["class_id"] == logits.argmax(axis=1)).all()
+    assert [int(label) for label in ours["label"]] == ours["class_id"].tolist()
+
+
+def _throughput(folder: Path, features: np.ndarray) -> dict[str, Any]:
+    """Requests per second of four clients at once, by way, batch and peer; the peers one after the other."""
+    measured: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as logs, ModelServer([folder / OURS, folder / STOCK], Path(logs)) as server:
+        for way, url in (("rest", f"{server.rest}/v1/models"), ("grpc", server.grpc)):
+            for size in BATCHES:
+                rates = {peer: _requests_per_s(f"{url}/{peer}", features[:size]) for peer in (OURS, STOCK)}
+                measured.setdefault(way, {})[str(size)] = rates
+    return measured
+
+
+def _requests_per_s(url: str, batch: np.ndarray) -> float:
+    until = time.perf_counter() + CLIENT_SECONDS
+    counts = [0] * CLIENTS
+
+    def ask(number: int) -> None:
+        with connect(url) as client:
+            while time.perf_counter() < until:
+                client.predict(batch)
+                counts[number] += 1
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(CLIENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return sum(counts) / CLIENT_SECONDS
+
+
+def _failures(results: dict[str, Any]) -> list[str]:
+    failures = []
+    for way, by_batch in results["ways"].items():
+        for size, bar in BARS.items():
+            ratio = by_batch[str(size)]["ratio"]["median"]
+            if way != "session" and ratio > bar:
+                failures.append(f"{way}, {size} examples: {ratio:.2f} times the stock export, more than {bar}")
+    if results["export_s"]["median"] > LONGEST_EXPORT_S:
+        failures.append(f"an export takes {results['export_s']['median']:.1f} s, more than {LONGEST_EXPORT_S:g}")
+    return failures
+
+
+def _print(results: dict[str, Any]) -> None:
+    seconds = results["export_s"]
+    print(f"an export: {seconds['median']:.1f} s ({seconds['least']:.1f} to {seconds['most']:.1f})")
+    print(f"{'way':<10}{'examples':>9}{'kerasmlp us':>13}{'stock us':>10}{'ratio':>8}{'spread':>14}")
+    for way, by_batch in results["ways"].items():
+        for size, row in by_batch.items():
+            ratio = row["ratio"]
+            spread = f"{ratio['least']:.2f}-{ratio['most']:.2f}"
+            print(
+                f"{way:<10}{size:>9}{row[f'{OURS}_us']:>13.1f}{row[f'{STOCK}_us']:>10.1f}{ratio['median']:>8.2f}"
+                f"{spread:>14}"
+            )
+    for way, by_batch in results.get("four_clients", {}).items():
+        for size, rates in by_batch.items():
+            print(f"{way}, four clients, {size} examples: {rates[OURS]:,.0f} requests/s, stock {rates[STOCK]:,.0f}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
