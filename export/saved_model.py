@@ -85,7 +85,7 @@ def export_saved_model(
         data = run.load_data() if data is None else data
         keras_model = open_artefact(run.path)
         check_artefact_fits(keras_model, data)
-        card, features = run.card, data.test.features
+        card, features = run.card, np.asarray(data.test.features)  # which may lie in a file
         inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
         expected = dict.fromkeys(inputs, keras_model.probabilities(features))
         if PICTURES in inputs:

@@ -333,9 +333,10 @@ def test_the_whole_road_on_a_streamed_table(tmp_path: Path, capfd: pytest.Captur
     search = ["--trials", "2", "--workers", "2", "--final-epochs", "2", "--batch-size", "16,32"]
     assert main(["tune", *common, *search, "--out", runs[2]]) == 0
     assert json.loads(capfd.readouterr().out)["test_accuracy"] > 0.85
-    assert main(["export", runs[0], "--saved-model", str(tmp_path / "served"), "--json"]) == 0
-    (artefact,) = json.loads(capfd.readouterr().out)["artefacts"]
-    assert artefact["accuracy"] == trained[0]["test_accuracy"]
+    folders = ["--saved-model", str(tmp_path / "served"), "--tflite", str(tmp_path / "mobile")]
+    assert main(["export", runs[0], *folders, "--quantize", "float32,int8-dynamic", "--max-drop", "0.1", "--json"]) == 0
+    artefacts = json.loads(capfd.readouterr().out)["artefacts"]
+    assert [artefact["accuracy"] for artefact in artefacts[:2]] == [trained[0]["test_accuracy"]] * 2
     assert main(["evaluate", runs[0], *streamed, "--test-share", "0.2"]) == 0
     assert json.loads(capfd.readouterr().out)["accuracy"] == trained[0]["test_accuracy"]
     assert main(["evaluate", runs[0], *streamed]) == 2
