@@ -55,7 +55,7 @@ def export_saved_model(
 
     - `serving_default` takes raw features, float32 `(batch, *feature_shape)`, by the name `image` (two or three axes)
       or `features`;
-    - `image_bytes`, of networks for images, takes PNG, JPEG, BMP or GIF files, string `(batch,)`, by the same name;
+    - `image_bytes`, of networks for images, takes PNG or JPEG files, string `(batch,)`, by the same name;
     - `columns`, of networks for tables, takes raw rows: an input `(batch,)` per column; `columns.json` in
       `assets.extra` names them.
 

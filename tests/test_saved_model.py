@@ -173,6 +173,7 @@ WRONG_IMAGES: list[tuple[str, Any, str]] = [
     ("too bright", np.full((1, 8, 8), 255), r"`image` needs values from 0 to 16; .* received are\] \[255\] \[255\]"),
     ("below", np.full((1, 8, 8), -1), r"`image` needs values from 0 to 16; .* received are\] \[-1\] \[-1\]"),
     ("NaN", np.eye(8)[np.newaxis] * np.nan, r"received are\] \[nan\] \[nan\]"),
+    ("beside a -0", np.where(np.eye(8), -0.0, 17.0)[np.newaxis], r"received are\] \[-?0\] \[17\]"),
     ("infinite", np.full((1, 8, 8), np.inf), r"received are\] \[inf\] \[inf\]"),
     ("one of many", np.where(np.arange(300 * 64).reshape(300, 8, 8) == 9999, 17, 3), r"received are\] \[3\] \[17\]"),
 ]
@@ -202,6 +203,18 @@ def test_the_graph_takes_every_size_of_batch_and_the_ends_of_the_range(
         assert served["probabilities"](image=np.zeros((size, 8, 8), np.float32)).shape == (size, 10)
     ends = np.stack([np.zeros((8, 8)), np.full((8, 8), 16), np.full((8, 8), -0.0)]).astype(np.float32)
     assert len(served["label"](image=ends)) == 3
+
+
+def test_a_range_may_begin_below_zero(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    card = card_of((2, 2), feature_range=(-1.0, 0.5))
+    write_saved_model(network(card), card, tmp_path / "1")
+    call = serve(tmp_path / "1")
+    assert call(image=np.array([[[-1, 0], [0.25, 0.5]]], np.float32)).shape == (1,)
+    for wrong in (-1.01, 0.51, np.nan):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`image` needs values from -1 to 0.5; the least"):
+            call(image=np.array([[[-1, 0], [wrong, 0.5]]], np.float32))
 
 
 def test_features_without_a_range_need_to_be_finite(tmp_path: Path) -> None:
