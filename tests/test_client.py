@@ -511,6 +511,34 @@ def test_nonsense_over_grpc_is_said_in_a_sentence(answer: Any, message: str) -> 
         client.probabilities([[1, 2]])
 
 
+@pytest.mark.parametrize(
+    ("end", "version", "label"), [("", None, None), ("/versions/3", 3, None), ("/labels/a", None, "a")]
+)
+def test_each_question_names_the_version_that_the_address_names(
+    end: str, version: int | None, label: str | None
+) -> None:
+    asked = []
+
+    def serve(method: str, request: bytes, context: Any) -> bytes:
+        kind = protos.GetModelMetadataRequest if method == GET_MODEL_METADATA else protos.PredictRequest
+        spec = kind.FromString(request).model_spec
+        has_version = spec.HasField("version")
+        asked.append((spec.name, spec.version.value if has_version else None, spec.version_label or None))
+        return _grpc_promise() if method == GET_MODEL_METADATA else _grpc_answer(probabilities=[[0.5, 0.5]])
+
+    with rogue_grpc(serve) as server, connect(f"grpc://{server}/m{end}") as client:
+        client.probabilities([[1, 2]])
+    assert asked == [("m", version, label)] * 2
+
+
+def test_rest_predictions_name_the_version_too(stand_in: StandIn) -> None:
+    stand_in.requests.clear()
+    with connect(f"{stand_in.rest}/v1/models/digits/versions/1") as client:
+        client.probabilities(np.zeros((1, 8, 8)))
+    path = "/v1/models/digits/versions/1"
+    assert stand_in.requests == [f"GET {path}/metadata", f"POST {path}:predict"]
+
+
 def test_a_passing_trouble_over_grpc_is_waited_for_and_answers_may_be_large() -> None:
     classes, calls = 10_000, []
 
