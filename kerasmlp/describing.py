@@ -85,7 +85,7 @@ def _describe_scan(scan: Scan) -> dict[str, Any]:
         about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
         fingerprint = arrays.hexdigest()
     else:
-        table = TableDigest([*scan.kinds, str(scan.target)])
+        table = TableDigest([*scan.columns, str(scan.target)])
         about = {"target": scan.target, "columns": _summarise_columns(table.watch(scan.pieces()), scan.kinds)}
         fingerprint = table.hexdigest(scan.classes, scan.labels)
     return {

@@ -16,12 +16,13 @@ class Scan:
     Attributes:
         classes: The different labels, sorted.
         labels: Index of each example's among them, int32 `(examples,)`, those of the source's own test last.
-        pieces: Reads the features of all examples, in that order: arrays `(any number, ...)`, or frames for a table.
-            Each call reads anew.
+        pieces: Reads the features of all examples, in that order: arrays `(any number, ...)`, or frames for a table,
+            with all columns but the target. Each call reads anew.
         num_own_test: How many test examples the source has of its own; None: it has no such thing.
         class_names: Names for the classes, in the order of the sorted labels; None: the labels themselves.
         feature_range: Lowest and highest possible value of a feature; None where there is none.
-        kinds: The kind of each column of a table; None for arrays.
+        kinds: The kind of each column of a table that is a feature; None for arrays.
+        columns: The names of all columns of a table but the target's.
         target: The column of labels of a table.
         groups: Group of each example, where it is split by such.
         times: Time of each example, where it is split by such.
@@ -34,6 +35,7 @@ class Scan:
     class_names: tuple[str, ...] | None = None
     feature_range: tuple[float, float] | None = None
     kinds: Mapping[str, str] | None = None
+    columns: tuple[str, ...] = ()
     target: str | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None

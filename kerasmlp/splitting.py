@@ -100,7 +100,10 @@ class Splitting:
             chosen = _choose(labels, self.test_share, 0, groups, times)
             rest, test = positions[~chosen], positions[chosen]
         if not len(test):
-            raise InvalidValue(f"{name}: {len(labels)} examples cannot give a share of {self.test_share} to the test.")
+            raise InvalidValue(
+                f"{name}: {_what(labels, groups, times)} cannot give a share of {self.test_share} to the test; more "
+                "would do, or another share."
+            )
         chosen = _choose(
             labels[rest],
             self.validation_share,
@@ -110,8 +113,8 @@ class Splitting:
         )
         if not chosen.any() or chosen.all():
             raise InvalidValue(
-                f"{name}: {len(rest)} examples cannot give a share of {self.validation_share} to validation and leave "
-                "each class one to train on; more examples or another share would do."
+                f"{name}: {_what(rest, groups, times)} cannot give a share of {self.validation_share} to validation "
+                "and leave each class one to train on; more would do, or another share."
             )
         return Indices(rest[~chosen], rest[chosen], test)
 
@@ -139,6 +142,15 @@ def check_classes_are_trained(name: str, labels: np.ndarray, indices: Indices, c
                 f"{name}: label `{class_names[unseen[0]]}` occurs in {part} but not in training; leave its examples "
                 "out, or split in another way."
             )
+
+
+def _what(positions: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:
+    """How many examples there are, and of how many kinds where whole kinds go to one side."""
+    for kind, values in (("group", groups), ("moment", times)):
+        if values is not None:
+            count = len(np.unique(values))
+            return f"{len(positions)} examples ({count} {kind}{'s' * (count != 1)} in the whole source)"
+    return f"{len(positions)} examples"
 
 
 def _choose(

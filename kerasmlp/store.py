@@ -35,6 +35,18 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kerasmlp"
 
 
+def make_cache(folder: Path) -> None:
+    """Makes a folder of the cache, or raises `InvalidValue` where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)  # fails where nothing can be written
+    except OSError as error:
+        raise InvalidValue(
+            f"Streaming keeps what it reads in `{folder}`, which cannot be written ({error.strerror}); name another "
+            f"folder in the variable {CACHE_VARIABLE}."
+        ) from error
+
+
 def open_store(folder: Path, write: Callable[[Path], None]) -> Data:
     """The data in the store `folder`, which `write` fills where it does not exist.
 
@@ -48,7 +60,7 @@ def open_store(folder: Path, write: Callable[[Path], None]) -> Data:
     Raises:
         InvalidValue: the disk has no room.
     """
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    make_cache(folder.parent)
     with _locked(folder.with_suffix(".lock")):
         if not (folder / STORE_NAME).is_file():
             for unfinished in folder.parent.glob(f".writing-{folder.name}-*"):

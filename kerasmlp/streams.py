@@ -19,7 +19,7 @@ from kerasmlp.examples import check_classes, check_features, check_no_encoder
 from kerasmlp.fingerprints import ArrayDigest, TableDigest
 from kerasmlp.scanning import Scan
 from kerasmlp.splitting import Indices, Splitting, check_classes_are_trained
-from kerasmlp.store import cache_folder, open_store, write_store
+from kerasmlp.store import cache_folder, make_cache, open_store, write_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +73,7 @@ class Stream:
     @contextmanager
     def scanned(self) -> Iterator[Scan]:
         """A first look at the source, for as long as the block runs."""
-        cache_folder().mkdir(parents=True, exist_ok=True)
+        make_cache(cache_folder())
         with tempfile.TemporaryDirectory(prefix="scan-", dir=cache_folder()) as scratch:
             yield self.look(Path(scratch))
 
@@ -130,7 +130,7 @@ class Stream:
             if not len(indices.train):
                 require_encoder(self.name, encoder)
             encoder = learn_encoder(_rows(scan.pieces(), indices.train, len(labels)), scan.kinds, source=self.name)
-        table = TableDigest([*scan.kinds, str(scan.target)])
+        table = TableDigest([*scan.columns, str(scan.target)])
         learnt: Encoder = encoder
         features = (learnt.encode(frame, source=self.name) for frame in table.watch(scan.pieces()))
         return features, learnt.to_config(), lambda: table.hexdigest(scan.classes, labels)

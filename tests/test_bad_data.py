@@ -113,6 +113,7 @@ CASES = [
     csv("row without a label", f"x,y\n{ROWS}\n1,\n", "row 21 has no label in the column `y`"),
     csv("unknown target", f"length,kind\n{ROWS}\n", "no column `lenght`. Did you mean `length`", "lenght"),
     csv("no target", f"x,y\n{ROWS}\n", "needs `--target COLUMN`.*its columns are x, y", None),
+    csv("semicolons", f"x;y\n{ROWS.replace(',', ';')}\n", "one column, `x;y`; values need commas between them"),
     csv("columns of one name", f"x,x,y\n{ROWS.replace(',', ',1,')}\n", "two columns `x`; rename one"),
     csv("nothing but labels", "y\na\nb\n", "no column beside `y`; features were expected"),
     csv("a single class", "x,y\n" + "\n".join(f"{i},a" for i in range(20)), "at least two classes; all labels are `a`"),

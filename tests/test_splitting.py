@@ -110,6 +110,20 @@ def test_columns_that_cannot_split_a_table_are_refused(options: dict[str, str], 
         data_from_frame(_visits(), "ill", **{"test_share": 0.2, **options})  # type: ignore[arg-type]
 
 
+def test_a_table_is_known_again_however_it_is_split() -> None:
+    visits = _visits()
+    prints = {
+        data_from_frame(visits, "ill", test_share=0.2, **options).fingerprint  # type: ignore[arg-type]
+        for options in ({}, {"group": "patient"}, {"time": "day"})
+    }
+    assert len(prints) == 1
+
+
+def test_a_single_group_cannot_be_split() -> None:
+    with pytest.raises(InvalidValue, match=r"300 examples \(1 group in the whole source\) cannot give a share of 0.2"):
+        data_from_frame(_visits().assign(patient="p"), "ill", test_share=0.2, group="patient")
+
+
 def test_rows_without_a_group_are_named() -> None:
     visits = _visits()
     visits.loc[6, "patient"] = None

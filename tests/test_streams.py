@@ -184,6 +184,13 @@ def test_training_rows_lie_in_a_random_order_and_epochs_mix_them_anew(
     assert np.abs(np.diff(first) == 1).mean() < 0.05, "neighbours do not stay together"
 
 
+def test_a_cache_that_cannot_be_written_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write(tmp_path / "flowers.csv", frame())
+    monkeypatch.setenv("KERASMLP_CACHE", str(path))
+    with pytest.raises(InvalidValue, match=r"flowers\.csv`, which cannot be written .*the variable KERASMLP_CACHE"):
+        load_data(path, target="kind", test_share=0.2, stream=True)
+
+
 @pytest.mark.parametrize("run", [1, 3, 16, 1000])
 def test_every_epoch_of_a_file_is_a_permutation_of_it(run: int) -> None:
     blocks = list(run_order(1, 2, 100, block=32, run=run))

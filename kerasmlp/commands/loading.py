@@ -91,7 +91,7 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     data = source.whole(card.encoder)
     if data.fingerprint == card.fingerprint:
         raise InvalidValue(
-            f"`{args.data}` is what `{args.artefact}` was trained on; pass the `--test-share` of that training, so "
-            "that it is judged by the rest."
+            f"`{args.data}` is what `{args.artefact}` was trained on; pass the `--test-share` of that training (and "
+            "its `--group` or `--time`), so that it is judged by the rest."
         )
     return data

@@ -17,7 +17,7 @@ import numpy as np
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.examples import Examples, check_labels
 from kerasmlp.scanning import Scan
-from kerasmlp.store import cache_folder
+from kerasmlp.store import cache_folder, make_cache
 from kerasmlp.stored import store_rows
 from kerasmlp.streams import Stream
 
@@ -108,7 +108,7 @@ def _own_folder() -> Path:
 
     It is locked as long as the process lives; what killed processes left is removed here.
     """
-    cache_folder().mkdir(parents=True, exist_ok=True)
+    make_cache(cache_folder())
     for left in cache_folder().glob(f"{_PREFIX}*"):
         directory = os.open(left, os.O_RDONLY)
         try:

@@ -23,6 +23,7 @@ from kerasmlp.sources.tables import (
     check_names,
     check_not_empty,
     find_roles,
+    group_keys,
     present,
     ragged,
     time_values,
@@ -68,23 +69,24 @@ def scan_table(
     labels, groups, times = _Codes(), _Codes(), []
     columns: dict[str, _ColumnScan] = {}
     done = 0
-    for frame in _numbered(frames(dict.fromkeys(roles.names, "str") if as_text else {})):
+    for frame in _numbered(frames({roles.target: "str"} if as_text else {})):
         done += len(frame)
         labels.add(present(name, frame.pop(roles.target), "label"))
         if roles.group is not None:
-            groups.add(present(name, frame.pop(roles.group), "group"))
+            groups.add(group_keys(present(name, frame[roles.group], "group")))
         if roles.time is not None:
-            times.append(time_values(name, present(name, frame.pop(roles.time), "time")))
+            times.append(time_values(name, present(name, frame[roles.time], "time")))
         for column in frame.columns:
             columns.setdefault(column, _ColumnScan()).add(frame[column])
     if not done:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
-    kinds = {column: scanned.kind(name, column) for column, scanned in columns.items()}
+    kinds = {column: scan.kind(name, column) for column, scan in columns.items() if column not in roles.names}
     dtypes = {column: scanned.dtype for column, scanned in columns.items()}
 
     def pieces() -> Iterator[pd.DataFrame]:
         for frame in _numbered(frames(dtypes)):
-            yield frame[list(columns)].astype({column: d for column, d in dtypes.items() if kinds[column] == NUMBER})
+            numbers = {column: dtype for column, dtype in dtypes.items() if getattr(dtype, "kind", "O") in "iuf"}
+            yield frame[list(columns)].astype(numbers)
 
     classes, indices = labels.sorted()
     return Scan(
@@ -92,6 +94,7 @@ def scan_table(
         labels=indices,
         pieces=pieces,
         kinds=kinds,
+        columns=tuple(columns),
         target=roles.target,
         num_own_test=num_own_test,
         groups=groups.codes() if roles.group is not None else None,

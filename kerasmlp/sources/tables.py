@@ -86,11 +86,11 @@ class Table:
         self.roles = find_roles(name, list(frame.columns), target, group, time)
         self.target = self.roles.target
         labels = present(name, frame.pop(self.target), "label")
-        self.groups = None if group is None else group_codes(present(name, frame.pop(group), "group"))
-        self.times = None if time is None else time_values(name, present(name, frame.pop(time), "time"))
-        self.frame = frame
+        self.groups = None if group is None else group_codes(present(name, frame[group], "group"))
+        self.times = None if time is None else time_values(name, present(name, frame[time], "time"))
+        self.frame = frame  # with the columns that are no features, for the fingerprint is of the whole table
         self.labels = labels.to_numpy() if labels.dtype.kind in "biuf" else labels.astype(str).to_numpy(dtype=str)
-        self.kinds = column_kinds(frame)
+        self.kinds = column_kinds(frame.drop(columns=self.roles.names, errors="ignore"))
         for column, kind in self.kinds.items():
             if kind == CATEGORY:
                 words = ColumnWords()
@@ -149,6 +149,7 @@ class Table:
             pieces=lambda: iter([self.frame]),
             num_own_test=self.num_own_test,
             kinds=self.kinds,
+            columns=tuple(self.frame.columns),
             target=self.target,
             groups=self.groups,
             times=self.times,
@@ -275,6 +276,10 @@ def find_roles(name: str, columns: list[str], target: str | None, group: str | N
     roles = Roles(target, group, time)
     for column in roles.names:
         if column not in columns:
+            if len(columns) == 1 and ";" in columns[0]:
+                raise InvalidValue(
+                    f"`{name}` has one column, `{columns[0]}`; values need commas between them, not `;`."
+                )
             raise InvalidValue(
                 f"`{name}` has no column `{column}`.{nearest(column, columns)} Its columns are {', '.join(columns)}."
             )
@@ -298,7 +303,12 @@ def group_codes(values: pd.Series) -> np.ndarray:
     """A whole number for each group, in the order in which they occur."""
     import pandas as pd
 
-    return np.asarray(pd.factorize(values)[0])
+    return np.asarray(pd.factorize(group_keys(values))[0])
+
+
+def group_keys(values: pd.Series) -> pd.Series:
+    """What tells groups apart, the same whether a column is read at once or in pieces: floats, or texts."""
+    return values.astype(float if values.dtype.kind in "iuf" else str)
 
 
 def time_values(name: str, values: pd.Series) -> np.ndarray:
