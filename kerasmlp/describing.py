@@ -47,6 +47,20 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         return {"name": source.name, **_describe_scan(scan)}
 
 
+def first_of_each_class(source: Examples | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first examples of each class, at most `count` of each, and their class indices."""
+    with source.scanned() as scan:
+        places = [np.flatnonzero(scan.labels == index)[:count] for index in range(len(scan.classes))]
+        wanted = np.sort(np.concatenate(places))
+        found: list[np.ndarray] = []
+        start = 0
+        for piece in scan.pieces():
+            inside = wanted[(wanted >= start) & (wanted < start + len(piece))]
+            found.append(piece[inside - start])
+            start += len(piece)
+        return np.concatenate(found), scan.labels[wanted]
+
+
 def describe_data(data: Data) -> dict[str, Any]:
     """What a run's `data.json` says: where the data came from, and each split's size and examples by class.
 

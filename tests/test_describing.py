@@ -61,6 +61,11 @@ def test_info_tells_data_from_artefacts_and_draws_images(
     assert main(["info", "digits", "--picture", "digits.png", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["classes"]["0"] == 178
     assert np.asarray(Image.open("digits.png")).std() > 50  # neither blank nor grey
+    write_images(Path("pets"))
+    assert main(["info", "pets", "--picture", "read.png"]) == 0
+    assert main(["info", "pets", "--picture", "streamed.png", "--stream"]) == 0
+    capfd.readouterr()
+    np.testing.assert_array_equal(Image.open("read.png"), Image.open("streamed.png"))
     write(Path("flowers.csv"), frame())
     assert main(["info", "flowers.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out

@@ -153,15 +153,15 @@ def _tflite_contents(artefact: Artefact) -> Contents | None:
 
 
 def _data_info(args: Namespace) -> Outcome:
-    from kerasmlp.describing import describe_source
-    from kerasmlp.examples import Examples
-    from kerasmlp.plots import plot_examples
+    from kerasmlp.describing import describe_source, first_of_each_class
+    from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples
 
     source = read(args.artefact, args)
     about = {"data": args.artefact, **describe_source(source)}
     if args.picture is not None:
-        if not isinstance(source, Examples) or source.features.ndim not in (3, 4):
+        if len(about.get("feature_shape", ())) not in (2, 3):
             raise InvalidValue(f"`--picture` shows images, and an example of `{source.name}` is none.")
-        plot_examples(source.features, source.labels, source.class_names, Path(args.picture), title=source.name)
+        features, labels = first_of_each_class(source, IMAGES_PER_CLASS)
+        plot_examples(features, labels, list(about["classes"]), Path(args.picture), title=source.name)
         about["picture"] = args.picture
     return about, lambda: show_data(about)
