@@ -47,8 +47,8 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         return {"name": source.name, **_describe_scan(scan)}
 
 
-def first_of_each_class(source: Examples | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first examples of each class, at most `count` of each, and their class indices."""
+def first_of_each_class(source: Examples | Table | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The first examples of each class of a source that is no table, at most `count` of each, and their indices."""
     with source.scanned() as scan:
         places = [np.flatnonzero(scan.labels == index)[:count] for index in range(len(scan.classes))]
         wanted = np.sort(np.concatenate(places))
