@@ -36,7 +36,7 @@ def input_names(columns: Iterable[str]) -> dict[str, str]:
 'Size': 'size_2', 'has_thorns': 'has_thorns'}
     """
     columns = list(columns)
-    stems = {column: _stem(column) for column in columns}
+    stems = {column: input_stem(column) for column in columns}
     named: dict[str, str] = {}
     taken: set[str] = set()
     for column in sorted(columns, key=lambda column: stems[column] != column):  # sorting keeps the order of equals
@@ -49,7 +49,8 @@ def input_names(columns: Iterable[str]) -> dict[str, str]:
     return {column: named[column] for column in columns}
 
 
-def _stem(column: str) -> str:
+def input_stem(column: str) -> str:
+    """The input's name of a column, as long as no other column's is the same."""
     stem = re.sub(r"[^a-z0-9_]", "_", column.lower())
     if not re.match("[a-z]", stem):
         stem = f"column_{stem}"

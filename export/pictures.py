@@ -71,7 +71,11 @@ def _decode(content: Any) -> Any:
     is_jpeg = tf.equal(start, JPEG_START)
     known = tf.raw_ops.Assert(
         condition=tf.logical_or(is_jpeg, tf.equal(start, PNG_START)),
-        data=["An image needs to be a PNG or JPEG file; received one that begins with", start],
+        # As text, or a server could not put it into its answer.
+        data=[
+            "An image needs to be a PNG or JPEG file; received one that begins with",
+            tf.strings.unicode_transcode(start, "UTF-8", "UTF-8", errors="replace"),
+        ],
         summarize=1,
     )
     with tf.control_dependencies([known]):

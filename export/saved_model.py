@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.artefacts import open_artefact
-from kerasmlp.card import CARD_NAME, LABELS_NAME
+from kerasmlp.card import CARD_NAME, LABELS_NAME, Card
+from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.answering import CLASS_ID, PROBABILITIES
 from kerasmlp.export.columns import COLUMNS_NAME, describe_columns
@@ -25,7 +26,14 @@ from kerasmlp.export.signatures import (
     signature_inputs,
     signature_names,
 )
-from kerasmlp.export.versions import check_base, delete_old_versions, next_version, publish, writing_version
+from kerasmlp.export.versions import (
+    check_base,
+    delete_old_versions,
+    next_version,
+    publish,
+    version_numbers,
+    writing_version,
+)
 from kerasmlp.export.warm_up import replay_warm_up, write_warm_up
 from kerasmlp.files import size_bytes
 from kerasmlp.runs import Run, as_run
@@ -36,9 +44,9 @@ if TYPE_CHECKING:
 
     import keras
 
-    from kerasmlp.card import Card
     from kerasmlp.data import Data
 
+EXTRA = "assets.extra"  # TensorFlow Serving's own name for files that go with a model
 NUM_PICTURES = 512  # test examples that go through `image_bytes`, which decodes one at a time
 
 
@@ -48,6 +56,7 @@ def export_saved_model(
     *,
     data: Data | None = None,
     keep: int | None = None,
+    allow_change: bool = False,
 ) -> ArtefactReport:
     """Writes the next version below `base` once it has proved equal to its Keras model, and never touches an older one.
 
@@ -69,18 +78,22 @@ def export_saved_model(
         base: Folder of the numbered versions; its last part is the name that TF Serving users see.
         data: The run's data, for the check. Default: loaded again from where they came.
         keep: How many versions stay, the new one among them, at least 1. Default: all.
+        allow_change: Whether the version may take other features or know other classes than the newest in `base`.
 
     Returns:
         The report of the new version; its `max_abs_diff` is the largest of any signature.
 
     Raises:
         OutputExists: `base` is a file, or a SavedModel.
-        InvalidValue: `base` cannot be written, or `keep` is below 1.
+        InvalidValue: `base` cannot be written, its newest version takes other features or knows other classes, or
+            `keep` is below 1.
         ParityError: the SavedModel differs from the Keras model, by more than 1e-6 in any probability; or a warm-up
             record fails. Nothing has been published.
     """
     run, base = as_run(run), Path(base)
     check_base(base, keep)
+    if not allow_change:
+        check_same_contract(run.card, base)
     with plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
         keras_model = open_artefact(run.path)
@@ -111,6 +124,29 @@ def export_saved_model(
     return report
 
 
+def check_same_contract(card: Card, base: Path) -> None:
+    """Raises `InvalidValue` where clients of the newest version in `base` could not go on with a network of `card`."""
+    numbers = version_numbers(base)
+    path = base / str(numbers[-1]) / EXTRA / CARD_NAME if numbers else None
+    if path is None or not path.is_file():
+        return
+    served = Card.from_json(path.read_text(encoding="utf-8"))
+
+    def takes(card: Card) -> list[str]:
+        columns = [] if card.encoder is None else describe_columns(card.encoder)
+        return [f"`{column['input']}` ({column['kind']})" for column in columns] or [str(card.feature_shape)]
+
+    for what, there, here in (
+        ("takes", takes(served), takes(card)),
+        ("knows the classes", list(served.class_names), list(card.class_names)),
+    ):
+        if there != here:
+            raise InvalidValue(
+                f"`{path.parent.parent}` {what} {', '.join(there)}, this network {', '.join(here)}: its clients could "
+                "not go on. Choose another folder, or pass `--allow-change` (`allow_change=True`)."
+            )
+
+
 def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
     """Writes `model`, which ends in logits, with its signatures, class names and card, to the free folder `path`."""
     import keras
@@ -120,7 +156,7 @@ def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
     for name, function in build_signatures(model, card).items():
         archive.add_endpoint(name, function)
     archive.write_out(str(path), verbose=False)
-    extra = path / "assets.extra"  # TensorFlow Serving's own name for files that go with a model
+    extra = path / EXTRA
     extra.mkdir()
     (extra / LABELS_NAME).write_text(card.labels_text(), encoding="utf-8")
     (extra / CARD_NAME).write_text(card.to_json(), encoding="utf-8")

@@ -34,7 +34,7 @@ def write_serving_files(
         The files; the first is the one to start, with `docker compose -f FILE up`.
 
     Raises:
-        OutputExists: a file lies there already, or `directory` is a file; nothing is written.
+        OutputExists: another file lies there already, or `directory` is a file; nothing is written.
         InvalidValue: the last part of `base` cannot be a model's name.
 
     Example:
@@ -45,16 +45,20 @@ def write_serving_files(
         >>> 'name: "digits"' in files[1].read_text()
         True
     """
-    base, directory = Path(base).absolute(), Path(directory)
     check_serving(base, directory, overwrite=overwrite)
+    files = []
+    for name, text in _filled_in(Path(base).absolute()).items():
+        write_text(Path(directory) / name, text)
+        files.append(Path(directory) / name)
+    return files
+
+
+def _filled_in(base: Path) -> dict[str, str]:
+    """The text of each file."""
     # In quotes, as YAML and JSON write texts; Compose takes `$` for a variable unless it is doubled.
     quoted = json.dumps(str(base), ensure_ascii=False)[1:-1].replace("$", "$$")
-    files = []
-    for name in NAMES:
-        text = (TEMPLATES / name).read_text(encoding="utf-8").replace(NAME, base.name).replace(BASE, quoted)
-        write_text(directory / name, text)
-        files.append(directory / name)
-    return files
+    templates = {name: (TEMPLATES / name).read_text(encoding="utf-8") for name in NAMES}
+    return {name: text.replace(NAME, base.name).replace(BASE, quoted) for name, text in templates.items()}
 
 
 def check_serving(base: str | PathLike[str], directory: str | PathLike[str], *, overwrite: bool = False) -> None:
@@ -68,8 +72,10 @@ def check_serving(base: str | PathLike[str], directory: str | PathLike[str], *, 
     existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
     if not existing.is_dir():
         raise OutputExists(f"`{existing}` is a file; the files for serving need a folder.")
-    for file in (directory / name for name in NAMES):
-        if file.exists() and not overwrite:
+    for name, text in _filled_in(Path(base).absolute()).items():
+        file = directory / name
+        if file.exists() and not overwrite and (not file.is_file() or file.read_text(encoding="utf-8") != text):
             raise OutputExists(
-                f"`{file}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
+                f"`{file}` exists and differs; choose another folder, or replace it with `--overwrite` "
+                "(`overwrite=True`)."
             )

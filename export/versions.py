@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 
 from kerasmlp.artefacts import SAVED_MODEL_NAME
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
+from kerasmlp.files import workspace
 
 WITHDRAWN = "withdrawn-"
 
@@ -77,16 +77,14 @@ def writing_version(base: Path) -> Iterator[Path]:
     Raises:
         InvalidValue: `base` cannot be written.
     """
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        # No number, so that a server does not see a version that is still being written.
-        workspace = Path(tempfile.mkdtemp(prefix=".writing-", dir=base))
-    except OSError as error:
-        raise InvalidValue(f"`{base}` cannot be written: {error.strerror}; choose another folder.") from error
-    try:
-        yield workspace / "version"
-    finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+    with contextlib.ExitStack() as stack:
+        try:
+            base.mkdir(parents=True, exist_ok=True)
+            # No number, so that a server does not see a version that is still being written.
+            folder = stack.enter_context(workspace(base, ".writing-"))
+        except OSError as error:
+            raise InvalidValue(f"`{base}` cannot be written: {error.strerror}; choose another folder.") from error
+        yield folder / "version"
 
 
 def publish(folder: Path, base: Path) -> Path:
@@ -144,8 +142,9 @@ def rollback(base: str | os.PathLike[str]) -> Rollback:
         (2, [1, 2], 4)
     """
     base = Path(base)
-    if not base.is_dir():
-        raise NotFound(f"There is no folder `{base}`; the folder of a SavedModel's numbered versions was expected.")
+    if not base.is_dir() or (base / SAVED_MODEL_NAME).is_file():
+        what = "is a single version" if base.is_dir() else "is a file" if base.exists() else "does not exist"
+        raise NotFound(f"`{base}` {what}; the folder of a SavedModel's numbered versions was expected.")
     versions = version_numbers(base)
     if len(versions) < 2:
         has = f"has one version, {versions[0]}, and none before it" if versions else "has no version"
@@ -161,7 +160,9 @@ def rollback(base: str | os.PathLike[str]) -> Rollback:
     try:
         folders[newest].rename(kept_as)
     except OSError as error:
-        raise InvalidValue(f"`{folders[newest]}` cannot be renamed to `{kept_as}`: {error.strerror}.") from error
+        raise InvalidValue(
+            f"`{folders[newest]}` cannot be renamed to `{kept_as}`: {error.strerror}; rename or remove what lies there."
+        ) from error
     return Rollback(newest, kept_as, previous)
 
 

@@ -95,13 +95,14 @@ class Artefact:
         return np.concatenate(batches) if batches else np.zeros((0, self.num_classes), np.float32)
 
 
-def open_artefact(path: str | PathLike[str]) -> Artefact:
+def open_artefact(path: str | PathLike[str], *, timeout_s: float = 30.0) -> Artefact:
     """The network at `path`.
 
     Args:
         path: A run directory, a `.keras` file, a SavedModel (its folder, or the folder of its numbered versions, of
             which the newest counts), a `.tflite` file, or the URL of a model that TF Serving serves, as
             `kerasmlp.client.connect` takes it.
+        timeout_s: Seconds to wait for each answer of a server, above 0.
 
     Raises:
         NotFound: there is nothing at `path`.
@@ -109,7 +110,7 @@ def open_artefact(path: str | PathLike[str]) -> Artefact:
         ServerError: a server is down, slow, serves another model, or answers nonsense.
     """
     if is_address(path):
-        return _open_served(str(path))
+        return _open_served(str(path), timeout_s)
     path = Path(path)
     if not path.exists():
         raise NotFound(f"There is no artefact `{path}`.")
@@ -209,10 +210,10 @@ def _open_saved_model(path: Path) -> Artefact:
     return Artefact(path, "saved_model", spec.dtype.name, tuple(spec.shape[1:]), num_classes, card, run_batch)
 
 
-def _open_served(url: str) -> Artefact:
+def _open_served(url: str, timeout_s: float) -> Artefact:
     from kerasmlp.client.classifier import open_classifier
 
-    served = open_classifier(url)
+    served = open_classifier(url, timeout_s=timeout_s)
     return Artefact(
         url,
         served.client.address.protocol,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
 from typing import Any
 
@@ -13,6 +13,7 @@ from kerasmlp.errors import InvalidValue
 
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
+SPLIT_OPTIONS = ("target", "group", "time", "test_share")
 PACKAGES = ("tensorflow", "keras")
 
 
@@ -30,6 +31,7 @@ class Card:
         test_accuracy: Share of test examples that the trained Keras model classified rightly, in [0, 1].
         versions: Version of each package that made it.
         columns: The columns of the table that it was trained on, as `Encoder.to_config` gives them; None for others.
+        split: Which of `SPLIT_OPTIONS` of `load_data` its training was given, so that its test can be found again.
     """
 
     dataset: str
@@ -41,6 +43,7 @@ class Card:
     test_accuracy: float | None
     versions: dict[str, str]
     columns: tuple[dict[str, Any], ...] | None = None
+    split: dict[str, Any] = field(default_factory=dict)
 
     @property
     def encoder(self) -> Encoder | None:
@@ -66,7 +69,7 @@ class Card:
             values: dict[str, Any] = json.loads(text)
             known = {
                 "columns": None,
-                **{field.name: values[field.name] for field in fields(Card) if field.name in values},
+                **{part.name: values[part.name] for part in fields(Card) if part.name in values},
             }
             Card(**known)  # a field that is missing
         except (ValueError, KeyError, TypeError) as error:

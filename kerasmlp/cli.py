@@ -177,6 +177,11 @@ def build_parser() -> argparse.ArgumentParser:
         "--keep", type=int, metavar="N", help="versions that stay, the new one among them; older ones are deleted (all)"
     )
     saved_model.add_argument(
+        "--allow-change",
+        action="store_true",
+        help="let the version take other features or know other classes than the newest there",
+    )
+    saved_model.add_argument(
         "--serving",
         metavar="DIR",
         help="also write what TF Serving needs: Docker Compose file, configurations, dashboard, each value explained",
@@ -220,12 +225,16 @@ def build_parser() -> argparse.ArgumentParser:
         "evaluate", "run an artefact over the test examples", "kerasmlp evaluate mobile/digits_int8.tflite digits"
     )
     command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    _add_timeout(command)
     _add_data(command)
 
     command = add(
-        "predict", "classify images, or the rows of CSV and npz files", "kerasmlp predict runs/digits seven.png"
+        "predict",
+        "classify images, or the rows of CSV, Parquet and npz files",
+        "kerasmlp predict runs/digits seven.png",
     )
     command.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    _add_timeout(command)
     command.add_argument("files", metavar="FILE", nargs="+", help="images, CSV, Parquet or npz")
     command.add_argument(
         "--invert",
@@ -236,6 +245,7 @@ def build_parser() -> argparse.ArgumentParser:
 
     command = add("info", "say what an artefact is, or what data are", "kerasmlp info flowers.csv --target kind")
     command.add_argument("artefact", metavar="ARTEFACT|DATA", help=f"{ARTEFACT_HELP}; or {DATA_HELP}")
+    _add_timeout(command)
     _add_source(command)
     command.add_argument("--picture", metavar="FILE", help="write a PNG of a few images of each class")
     _add_seed(command)
@@ -293,7 +303,11 @@ def _add_source(group: argparse._ActionsContainer) -> None:
     group.add_argument(
         "--group", metavar="COLUMN", help="of a table: rows with one value here are never on two sides of a split"
     )
-    group.add_argument("--time", metavar="COLUMN", help="of a table: set the latest rows aside, not any")
+    group.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="of a table, instead of --group: numbers or ISO dates; set the latest rows aside, not any",
+    )
     group.add_argument("--split", metavar="S", help="of TensorFlow Datasets, such as train[:20%%] (train)")
     group.add_argument("--test-split", metavar="S", help="of TensorFlow Datasets, for the test (test)")
     group.add_argument(
@@ -301,6 +315,12 @@ def _add_source(group: argparse._ActionsContainer) -> None:
         action="store_true",
         help="read a table, a folder of images or a set of TensorFlow Datasets in pieces and train from disk, in "
         "constant memory, for data that do not fit",
+    )
+
+
+def _add_timeout(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for each answer of a server (30)"
     )
 
 

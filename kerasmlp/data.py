@@ -149,7 +149,8 @@ def load_data(
         time: A column of a table, numbers or dates: validation is the latest share of training, the test the latest of
             all. It is no feature.
         split: Which examples of a TensorFlow Datasets set to use, in its own syntax: `train[:20%]`. Default: `train`.
-        test_split: Which are the test. Default: `test`, where the set has it and `split` is not given.
+        test_split: Which are the test. Default: `test`, where the set has it and `split` does not
+            use it.
         stream: Read a table, a folder of images or a set of TensorFlow Datasets in pieces, in constant memory: see
             `kerasmlp.streams`. The split is the same as without.
         validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).

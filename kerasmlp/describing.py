@@ -112,7 +112,9 @@ def _describe_scan(scan: Scan) -> dict[str, Any]:
 
 
 def data_notes(data: Data) -> list[str]:
-    """What one should know before trusting figures on these data: a sentence each on classes that are too small.
+    """What one should know before trusting figures on these data, in a sentence each.
+
+    That is: classes that are too small, and columns that are more likely names than categories.
 
     Example:
         >>> from kerasmlp import load_data
@@ -131,6 +133,12 @@ def data_notes(data: Data) -> list[str]:
     few = [data.class_names[index] for index in np.flatnonzero((counts["train"] > 0) & (counts["train"] < FEW))]
     if few:
         notes.append(f"{_classes(few)} has fewer than {FEW} training examples; more would help.")
+    for column in data.encoder.columns if data.encoder is not None else ():
+        if len(column.categories) > max(FEW, len(data.train) / 2):
+            notes.append(
+                f"The column `{column.name}` has {len(column.categories)} different values in {len(data.train)} "
+                "training rows, each a feature of its own: more likely names or dates than categories, so leave it out."
+            )
     return notes
 
 

@@ -134,8 +134,24 @@ def column_kinds(frame: pd.DataFrame) -> dict[str, str]:
         elif pd.api.types.is_numeric_dtype(values):
             kinds[str(name)] = NUMBER
         else:
-            kinds[str(name)] = kind_of_words(values.dropna().unique()[:3])
+            kinds[str(name)] = kind_of_words(first_values(values))
     return kinds
+
+
+def first_values(values: pd.Series) -> list[Any]:
+    """The first three different values of a column.
+
+    Raises:
+        InvalidValue: it holds lists or the like.
+    """
+    try:
+        return list(values.dropna().unique()[:3])
+    except TypeError as error:
+        kind = type(values.dropna().iloc[0]).__name__
+        raise InvalidValue(
+            f"The column `{values.name}` holds values of type {kind}; numbers, booleans or texts were expected, so "
+            "leave it out or spread it over columns."
+        ) from error
 
 
 def kind_of_words(values: Iterable[Any]) -> str:

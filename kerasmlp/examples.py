@@ -15,6 +15,8 @@ from kerasmlp.fingerprints import ArrayDigest
 from kerasmlp.scanning import Scan
 from kerasmlp.splitting import Splitting, check_classes_are_trained
 
+FEW = 20  # examples, among which many classes may be meant
+
 
 class Examples:
     """All examples of a source, checked, before validation is set aside."""
@@ -154,12 +156,17 @@ def check_no_encoder(name: str, encoder: Encoder | None) -> None:
 def find_classes(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The different labels, sorted, and the index of each example's among them, int32 `(examples,)`."""
     classes, indices = np.unique(labels, return_inverse=True)
-    check_classes(name, classes)
+    check_classes(name, classes, len(labels))
     return classes, indices.astype(np.int32)
 
 
-def check_classes(name: str, classes: np.ndarray) -> None:
-    """Raises `InvalidValue` where all labels are the same."""
+def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
+    """Raises `InvalidValue` where all labels are the same, or nearly all are different."""
+    if num_examples >= FEW and len(classes) > num_examples / 2:
+        raise InvalidValue(
+            f"{name}: {len(classes):,} of {num_examples:,} labels are different, as `{classes[0]}` and `{classes[1]}` "
+            "are; a classifier needs classes that occur again."
+        )
     if len(classes) < 2:
         raise InvalidValue(f"{name}: a classifier needs at least two classes; all labels are `{classes[0]}`.")
 

@@ -4,10 +4,13 @@ import json
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+_NEW_S = 10.0
 
 
 @contextmanager
@@ -30,16 +33,55 @@ def appearing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # Not a number, so that TF Serving ignores a version that is still being written; the suffix is kept for
     # writers that choose a format by it.
-    workspace = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
-    try:
-        temporary = workspace / path.name
+    with workspace(path.parent, f".writing-{path.name}-") as folder:
+        temporary = folder / path.name
         yield temporary
         if temporary.is_file():
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
         os.replace(temporary, path)
+
+
+@contextmanager
+def workspace(folder: Path, prefix: str) -> Iterator[Path]:
+    """A new folder in `folder`, named `prefix` and some letters, for as long as the block runs.
+
+    It is locked as long, so that the next workspace of that prefix can tell what a killed process left, and removes it.
+
+    Example:
+        >>> with workspace(Path(tempfile.gettempdir()), ".example-") as path:
+        ...     path.is_dir()
+        True
+        >>> path.exists()
+        False
+    """
+    import fcntl
+
+    for left in folder.iterdir():
+        if left.name.startswith(prefix):
+            _remove_unless_used(left)
+    path = Path(tempfile.mkdtemp(prefix=prefix, dir=folder))
+    lock = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield path
     finally:
-        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.rmtree(path, ignore_errors=True)
+        os.close(lock)
+
+
+def _remove_unless_used(path: Path) -> None:
+    import fcntl
+
+    with suppress(OSError):  # it is used, or another process was faster
+        if time.time() - path.stat().st_mtime < _NEW_S:
+            return  # its process may not have come to lock it
+        lock = os.open(path, os.O_RDONLY)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path, ignore_errors=True)
+        finally:
+            os.close(lock)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.card import Card
+from kerasmlp.card import SPLIT_OPTIONS, Card
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
 from kerasmlp.files import write_json
 
@@ -56,7 +56,10 @@ class Run:
             raise NotFound(f"There is no run directory `{path}`.")
         for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
             if not (run.path / name).is_file():
-                raise InvalidValue(f"`{path}` is no finished run: it has no `{name}`. `kerasmlp train` makes one.")
+                raise InvalidValue(
+                    f"`{path}` is no finished run: it has no `{name}`. `kerasmlp train` makes one; an interrupted one "
+                    "goes on when the same command is given again."
+                )
         return run
 
     @property
@@ -84,6 +87,7 @@ class Run:
     def card(self) -> Card:
         """What artefacts made from this run say of themselves."""
         data, model = self.config["data"], self.config["model"]
+        request = data["request"] or {}
         return Card(
             dataset=data["name"],
             fingerprint=data["fingerprint"],
@@ -94,6 +98,7 @@ class Run:
             test_accuracy=self.metrics["test_accuracy"],
             versions=self.config["versions"],
             columns=None if data.get("columns") is None else tuple(data["columns"]),
+            split={name: request[name] for name in SPLIT_OPTIONS if request.get(name) is not None},
         )
 
     def load_model(self) -> keras.Model:

@@ -113,7 +113,7 @@ class Splitting:
         )
         if not chosen.any() or chosen.all():
             raise InvalidValue(
-                f"{name}: {_what(rest, groups, times)} cannot give a share of {self.validation_share} to validation "
+                f"{name}: {_what(labels, groups, times)} cannot give a share of {self.validation_share} to validation "
                 "and leave each class one to train on; more would do, or another share."
             )
         return Indices(rest[~chosen], rest[chosen], test)
@@ -144,13 +144,13 @@ def check_classes_are_trained(name: str, labels: np.ndarray, indices: Indices, c
             )
 
 
-def _what(positions: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:
+def _what(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:
     """How many examples there are, and of how many kinds where whole kinds go to one side."""
     for kind, values in (("group", groups), ("moment", times)):
         if values is not None:
             count = len(np.unique(values))
-            return f"{len(positions)} examples ({count} {kind}{'s' * (count != 1)} in the whole source)"
-    return f"{len(positions)} examples"
+            return f"{len(labels)} examples of {count} {kind}{'s' * (count != 1)}"
+    return f"{len(labels)} examples"
 
 
 def _choose(

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -39,7 +40,8 @@ def make_cache(folder: Path) -> None:
     """Makes a folder of the cache, or raises `InvalidValue` where that cannot be."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        os.utime(folder)  # fails where nothing can be written
+        with tempfile.TemporaryFile(dir=folder):
+            pass
     except OSError as error:
         raise InvalidValue(
             f"Streaming keeps what it reads in `{folder}`, which cannot be written ({error.strerror}); name another "

@@ -94,7 +94,7 @@ class Stream:
             if self.progress is not None:
                 self.progress(0, None)
             scan = self.look(scratch)
-            check_classes(self.name, scan.classes)
+            check_classes(self.name, scan.classes, len(scan.labels))
             labels = scan.labels
             names = scan.class_names or tuple(map(str, scan.classes))
             indices = choose(scan, labels, names)

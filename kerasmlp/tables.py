@@ -100,7 +100,7 @@ def show_data(about: Mapping[str, Any]) -> None:
     test = about["test_examples"]
     rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
     if test is None:
-        rows.append(("test", "none of its own: pass `--test-share`"))
+        rows.append(("test", "none of its own: training takes `--test-share`"))
     if "feature_shape" in about:
         low, high = about["feature_range"]
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]

@@ -114,6 +114,7 @@ CASES = [
     csv("unknown target", f"length,kind\n{ROWS}\n", "no column `lenght`. Did you mean `length`", "lenght"),
     csv("no target", f"x,y\n{ROWS}\n", "needs `--target COLUMN`.*its columns are x, y", None),
     csv("semicolons", f"x;y\n{ROWS.replace(',', ';')}\n", "one column, `x;y`; values need commas between them"),
+    csv("measured labels", "x,y\n" + "\n".join(f"1,{i / 7}" for i in range(50)), "50 of 50 labels are different"),
     csv("columns of one name", f"x,x,y\n{ROWS.replace(',', ',1,')}\n", "two columns `x`; rename one"),
     csv("nothing but labels", "y\na\nb\n", "no column beside `y`; features were expected"),
     csv("a single class", "x,y\n" + "\n".join(f"{i},a" for i in range(20)), "at least two classes; all labels are `a`"),
@@ -197,6 +198,14 @@ def test_sources_out_of_reach_are_told_in_a_sentence(
     assert re.search(message, err), err
 
 
+def test_columns_of_lists_are_named(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "lists.parquet"
+    pd.DataFrame({"x": [[1, 2]] * 40, "y": ["a", "b"] * 20}).to_parquet(path)
+    for options in ([], ["--stream"]):
+        assert main(["train", str(path), *SMALL, *options]) == 2
+        assert "The column `x` holds values of type ndarray" in capfd.readouterr().err
+
+
 def test_rows_that_lack_a_column_of_training_are_refused(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, digits_run: Run
 ) -> None:
@@ -261,4 +270,7 @@ def test_classes_with_few_examples_are_told_of(
     assert "Each of the classes `few`, `once` has no example in validation, so no choice is made on it." in err
     assert "The class `once` has no example in test, so the test says nothing of it." in err
     assert "Each of the classes `few`, `once` has fewer than 5 training examples" in err
+    Path("ids.csv").write_text("x,y\n" + "\n".join(f"n{i},{'ab'[i % 2]}" for i in range(60)), encoding="utf-8")
+    assert main(["train", "ids.csv", *SMALL[:-2], "--out", "ids"]) == 0
+    assert "The column `x` has 44 different values in 44 training rows" in capfd.readouterr().err
     assert "`once` has no example in test" in Path("run/data.json").read_text(encoding="utf-8")

@@ -305,7 +305,7 @@ def test_another_model_or_version_is_named(url: str, question: str) -> None:
 def test_each_protocol_tells_the_port_of_the_other(stand_in: StandIn) -> None:
     rest, over_grpc = stand_in.rest, stand_in.grpc
     for wrong, message in (
-        (over_grpc.replace("grpc", "http") + "/v1/models/digits", "it speaks no HTTP;.*8500 is for `grpc://`"),
+        (over_grpc.replace("grpc", "http") + "/v1/models/digits", "it speaks no HTTP;.*8500 for `grpc://`"),
         (over_grpc.replace("grpc", "grpcs") + "/digits", "no encrypted connection came about"),
         (rest.replace("http", "grpc") + "/digits", "it speaks no gRPC;.*8501 is for `http://`"),
         (rest.replace("http", "https") + "/v1/models/digits", "no encrypted connection came about"),

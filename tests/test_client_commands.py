@@ -118,6 +118,16 @@ def test_rows_of_a_table_are_encoded_by_the_server(
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
+def test_columns_that_their_order_alone_would_tell_apart_are_refused(
+    capfd: pytest.CaptureFixture[str], server: str
+) -> None:
+    frame(9).assign(Size=1000).to_csv("alike.csv", index=False)
+    for command in ("predict", "evaluate"):
+        options = ["--target", "kind"] if command == "evaluate" else []
+        said = _fails(capfd, 2, command, f"{server}flowers", "alike.csv", *options)
+        assert "could tell the columns `size`, `Size` apart by their order alone; leave out those" in said
+
+
 def test_info_shows_versions_and_signatures(capfd: pytest.CaptureFixture[str], server: str) -> None:
     about = _json(capfd, "info", f"{server}flowers")
     assert (about["feature_shape"], about["num_classes"], about["size_bytes"], about["card"]) == ([7], 2, None, None)

@@ -69,7 +69,7 @@ def test_info_tells_data_from_artefacts_and_draws_images(
     write(Path("flowers.csv"), frame())
     assert main(["info", "flowers.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out
-    assert "none of its own: pass `--test-share`" in out
+    assert "none of its own: training takes `--test-share`" in out
     assert "3 different" in out
     assert main(["info", "flowers.csv", "--target", "kind", "--picture", "flowers.png"]) == 2
     assert "an example of `flowers` is none" in capfd.readouterr().err

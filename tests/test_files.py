@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasmlp.files import appearing, size_bytes, write_json, write_text
+from kerasmlp.files import appearing, size_bytes, workspace, write_json, write_text
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -37,3 +37,15 @@ def test_json_refuses_what_other_programs_cannot_read(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_used_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / ".writing-killed").mkdir()
+    with workspace(tmp_path, ".writing-") as young:
+        assert (tmp_path / ".writing-killed").exists(), "its process may be about to lock it"
+        monkeypatch.setattr("kerasmlp.files._NEW_S", -1.0)
+        with workspace(tmp_path, ".writing-"):
+            assert young.exists()
+            assert not (tmp_path / ".writing-killed").exists()

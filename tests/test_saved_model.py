@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -29,7 +30,7 @@ from kerasmlp.export import ParityError, export_saved_model
 from kerasmlp.export.columns import input_names
 from kerasmlp.export.pictures import read_picture
 from kerasmlp.export.plain_parity import PROGRAM, check_answers, plain_tensorflow
-from kerasmlp.export.saved_model import write_saved_model
+from kerasmlp.export.saved_model import check_same_contract, write_saved_model
 from kerasmlp.export.signatures import signature_inputs, signature_names
 from kerasmlp.export.warm_up import BATCH_SIZES, WARM_UP_PATH, read_warm_up, replay_warm_up, write_warm_up
 from kerasmlp.runs import Run
@@ -547,3 +548,18 @@ def test_requests_for_versions_that_cannot_be_met_write_nothing(
         with pytest.raises(InvalidValue, match="`keep` is how many versions stay, a whole number of at least 1; got"):
             export_saved_model(digits_run, tmp_path / "served", data=digits, keep=keep)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_network_that_would_break_a_versions_clients_is_not_put_beside_it(
+    version: Path, tmp_path: Path, flowers_run: Run
+) -> None:
+    base = tmp_path / "digits"
+    shutil.copytree(version.parent, base)
+    with pytest.raises(InvalidValue, match=r"digits/1` takes \(8, 8\), this network `size` \(number\), "):
+        export_saved_model(flowers_run, base)
+    card = Card.from_json((base / "1" / "assets.extra" / "card.json").read_bytes())
+    renamed = dataclasses.replace(card, class_names=(*card.class_names[:-1], "ten"))
+    check_same_contract(card, base)
+    with pytest.raises(InvalidValue, match="knows the classes 0, .*, this network 0, .*, ten: .*`--allow-change`"):
+        check_same_contract(renamed, base)
+    assert [path.name for path in base.iterdir()] == ["1"]

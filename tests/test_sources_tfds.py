@@ -120,7 +120,7 @@ def test_a_split_syntax_chooses_the_examples(prepared: Path) -> None:
         ("scans", {"split": "trian"}, "has no split `trian`; it has t.*, and parts of them"),
         ("scans", {"split": "train[99%:1%]"}, "has no (example in its )?split `train"),
         ("scans", {"test_split": "train[50%:]"}, "`train` and `train\\[50%:\\]` share examples"),
-        ("scans", {"split": "train"}, "scans has no test examples of its own"),
+        ("scans", {"split": "train+test"}, "scans has no test examples of its own"),
         ("scans", {"target": "lable"}, "has no feature `lable`. Did you mean `label`"),
         ("scans", {"group": "id"}, "`scans` is no table; leave `group` and `time` out"),
         ("people", {}, "needs `--target FEATURE` .*; it has age"),

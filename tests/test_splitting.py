@@ -101,13 +101,27 @@ def test_arrays_can_be_split_by_group_and_time_too() -> None:
         ({"group": "pateint"}, "has no column `pateint`. Did you mean `patient`"),
         ({"group": "ill"}, "the column `ill` cannot be the target and tell rows apart, too"),
         ({"group": "patient", "time": "day"}, "by `group` or by `time`; got both"),
-        ({"time": "patient"}, "row 1: the column `patient` needs numbers or dates such as 2026-11-25; got `p"),
+        ({"time": "patient"}, "row 1: the column `patient` needs numbers or dates such as 2026-11-25 .*; got `p"),
         ({"test_share": "notebook", "group": "patient"}, "leave `group` and `time` out"),
     ],
 )
 def test_columns_that_cannot_split_a_table_are_refused(options: dict[str, str], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         data_from_frame(_visits(), "ill", **{"test_share": 0.2, **options})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"])
+def test_dates_that_could_be_read_in_two_ways_are_refused(pattern: str) -> None:
+    visits = _visits()
+    visits["day"] = pd.date_range("2026-01-01", periods=300).strftime(pattern)
+    with pytest.raises(InvalidValue, match="needs numbers or dates such as 2026-11-25"):
+        data_from_frame(visits, "ill", test_share=0.2, time="day")
+
+
+def test_groups_are_told_apart_by_every_digit() -> None:
+    visits = _visits().assign(patient=2**60 + np.arange(300) // 4)
+    data = data_from_frame(visits.drop(columns="day"), "ill", test_share=0.2, group="patient")
+    assert len(data.test) == 60
 
 
 def test_a_table_is_known_again_however_it_is_split() -> None:
@@ -120,7 +134,7 @@ def test_a_table_is_known_again_however_it_is_split() -> None:
 
 
 def test_a_single_group_cannot_be_split() -> None:
-    with pytest.raises(InvalidValue, match=r"300 examples \(1 group in the whole source\) cannot give a share of 0.2"):
+    with pytest.raises(InvalidValue, match=r"300 examples of 1 group cannot give a share of 0.2"):
         data_from_frame(_visits().assign(patient="p"), "ill", test_share=0.2, group="patient")
 
 

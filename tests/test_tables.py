@@ -154,8 +154,12 @@ def test_a_network_of_a_table_is_trained_evaluated_and_asked_by_raw_rows(
     assert main(["evaluate", "run", "other.csv", "--target", "kind", "--json"]) == 0
     evaluated = json.loads(capfd.readouterr().out)
     assert (evaluated["examples"], evaluated["same_data"]) == (400, False)
-    assert main(["evaluate", "run", "flowers.csv", "--target", "kind"]) == 2
-    assert "pass the `--test-share` of that training" in capfd.readouterr().err
+    # Of what it was trained on, the test of that training, and nothing else.
+    assert main(["evaluate", "run", "flowers.csv", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["same_data"] is True
+    for option, value in (("--test-share", "0.4"), ("--group", "colour")):
+        assert main(["evaluate", "run", "flowers.csv", option, value]) == 2
+        assert f"`{option} {value}` would judge it by examples that it knows" in capfd.readouterr().err
     assert main(["info", "mobile/flowers_float32.tflite"]) == 0
     shown = capfd.readouterr().out
     assert "size is missing" in shown

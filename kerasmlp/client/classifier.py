@@ -62,14 +62,14 @@ class Classifier:
                 raise unfit(self.client.address, f"class {index} of {self.num_classes}, `{name}`, once `{known}`")
 
 
-def open_classifier(url: str) -> Classifier:
+def open_classifier(url: str, *, timeout_s: float = 30.0) -> Classifier:
     """The classifier at `url`; see `connect`. Asks the server what it serves.
 
     Raises:
         InvalidValue: `url` is no address.
         ServerError: the server is down, slow, serves another model, answers nonsense, or serves no classifier.
     """
-    client = connect(url)
+    client = connect(url, timeout_s=timeout_s)
     signatures = client.signatures
     if SERVING_DEFAULT not in signatures:
         raise unfit(client.address, f"that it has no `{SERVING_DEFAULT}`")

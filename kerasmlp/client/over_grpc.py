@@ -118,7 +118,7 @@ def _translated(error: Any, address: Address, timeout_s: float) -> Exception:
         if (unverified := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message)) is not None:
             return untrusted(address, unverified[1], variable="GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
         if "Tls handshake failed" in message:
-            return nonsense(address, "no encrypted connection came about")
+            return nonsense(address, "no encrypted connection came about; does it speak plain `grpc://`")
         if "HTTP/2" in message:
             return nonsense(address, "it speaks no gRPC")
         return down(address, quoted(message).rsplit(": ", 1)[-1].rstrip("]"))  # the innermost reason

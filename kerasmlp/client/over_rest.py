@@ -128,7 +128,10 @@ class RestTransport:
             raise untrusted(self.address, error.verify_message, variable="SSL_CERT_FILE") from error
         except ssl.SSLError as error:
             self.close()
-            raise nonsense(self.address, f"no encrypted connection came about ({error.reason or error})") from error
+            raise nonsense(
+                self.address,
+                f"no encrypted connection came about ({error.reason or error}); does it speak plain `http://`",
+            ) from error
         except OSError as error:  # an unknown host, no way to it
             self.close()
             raise down(self.address, error.strerror or str(error)) from error

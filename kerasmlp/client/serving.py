@@ -60,7 +60,7 @@ def connect(url: str, *, timeout_s: float = 30.0, retries: int = 3) -> ServingCl
         ...     client.address.model
         'digits'
     """
-    if not timeout_s > 0:
+    if not isinstance(timeout_s, int | float) or not timeout_s > 0:
         raise InvalidValue(f"`timeout_s` needs a number of seconds above 0; got {timeout_s}.")
     if retries < 0:
         raise InvalidValue(f"`retries` needs a whole number of at least 0; got {retries}.")
@@ -116,8 +116,8 @@ class ServingClient:
 
         Args:
             inputs: An array or nested lists, the first axis being examples, where the signature takes a single input;
-                a dict of these by name otherwise. They become exactly the types that the signature takes. In the
-                signature `columns` NaN stands for a missing number.
+                a dict of these by name, or a pandas frame, otherwise. They become exactly the types that the signature
+                takes. In the signature `columns` NaN stands for a missing number.
             signature: Name of the signature.
 
         Returns:
@@ -192,6 +192,8 @@ class ServingClient:
         return with_patience(question, self.address, timeout_s=self.timeout_s, retries=self.retries)
 
     def _fitting(self, inputs: Any, name: str, signature: Signature) -> dict[str, np.ndarray]:
+        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # a frame
+            inputs = {str(column): inputs[column].to_numpy() for column in inputs.columns}
         if not isinstance(inputs, Mapping):
             if len(signature.inputs) != 1:
                 raise InvalidType(
@@ -205,9 +207,10 @@ class ServingClient:
             problems = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(unknown)}"] * bool(
                 unknown
             )
-            raise InvalidValue(
-                f"The signature `{name}` takes {', '.join(signature.inputs)}; got inputs {' and '.join(problems)}."
-            )
+            others = [other for other, known in self.signatures.items() if inputs.keys() == known.inputs.keys()]
+            hint = f" The signature `{others[0]}` takes these." if others else ""
+            got = f"got inputs {' and '.join(problems)}.{hint}"
+            raise InvalidValue(f"The signature `{name}` takes {', '.join(signature.inputs)}; {got}")
         return {
             key: as_input(inputs[key], spec, key, may_lack=name == COLUMNS) for key, spec in signature.inputs.items()
         }

@@ -134,7 +134,8 @@ def as_input(value: Any, spec: TensorSpec, name: str, *, may_lack: bool = False)
     array: np.ndarray = value if is_array or spec.dtype != STRING else np.array(value, object)
     array = np.asarray(array)
     if not spec.fits(array.shape):
-        raise InvalidValue(f"`{name}` takes {spec}; got an array of shape {array.shape}.")
+        hint = " One example needs a list around it." if not array.shape else ""
+        raise InvalidValue(f"`{name}` takes {spec}; got an array of shape {array.shape}.{hint}")
     if spec.dtype == STRING:
         return _as_strings(array, name)
     target = np.dtype(spec.dtype)
@@ -156,7 +157,10 @@ def _as_strings(array: np.ndarray, name: str) -> np.ndarray:
     strings = array.astype(object)
     for value in strings.ravel():
         if not isinstance(value, str | bytes):
-            raise InvalidType(f"`{name}` takes strings; got `{value!r}`.")
+            raise InvalidType(
+                f"`{name}` takes strings; got `{value!r}`. In `columns` a missing one is `''`, and booleans "
+                "are 'true' and 'false'."
+            )
     return strings
 
 

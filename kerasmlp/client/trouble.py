@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from kerasmlp.client.address import GRPC, Address
+from kerasmlp.client.address import Address
 
 FIRST_WAIT_S = 0.1  # before the second try; doubled before each further one
 LONGEST_QUOTE = 400  # characters of a server's own message
@@ -69,8 +69,8 @@ def busy(address: Address, message: str) -> Unanswered:
 def slow(address: Address, timeout_s: float) -> ServerError:
     """No whole answer in time."""
     return ServerError(
-        f"`{address.url}` has not answered in {timeout_s:.3g} s; the server is overloaded or hangs, or `timeout_s` is "
-        "too short."
+        f"`{address.url}` has not answered in {timeout_s:.3g} s; the server is overloaded or hangs, or `--timeout` "
+        "(`timeout_s`) is too short."
     )
 
 
@@ -78,9 +78,11 @@ def not_served(address: Address, message: str) -> ServerError:
     """The server knows no such model or version."""
     which = "" if address.version is None else f" in version {address.version}"
     which = which if address.label is None else f" as `{address.label}`"
+    mend = "compare the name with the server's `--model_name` or model configuration"
+    if which:
+        mend = "`kerasmlp info` on the address without its end tells which versions it serves"
     return ServerError(
-        f"The server at `{address.server}` does not serve a model `{address.model}`{which} ({quoted(message)}); "
-        "compare the name with the server's `--model_name` or model configuration."
+        f"The server at `{address.server}` does not serve a model `{address.model}`{which} ({quoted(message)}); {mend}."
     )
 
 
@@ -99,10 +101,9 @@ def untrusted(address: Address, reason: str, *, variable: str) -> ServerError:
 
 def nonsense(address: Address, what: str) -> ServerError:
     """The answer is none of TF Serving's."""
-    other = "8501 is for `http://`, 8500 for `grpc://`" if address.protocol == GRPC else "8500 is for `grpc://`"
     return ServerError(
-        f"`{address.url}` does not answer as TF Serving does: {quoted(what)}; is another program on that port? Of its "
-        f"usual ports, {other}."
+        f"`{address.url}` does not answer as TF Serving does: {quoted(what)}; is another program on that port? Usually "
+        "8501 is for `http://` and 8500 for `grpc://`."
     )
 
 

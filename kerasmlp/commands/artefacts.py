@@ -29,7 +29,7 @@ def evaluate(args: Namespace) -> Outcome:
     """`kerasmlp evaluate`."""
     import kerasmlp
 
-    artefact = kerasmlp.open_artefact(args.artefact)
+    artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout)
     if artefact.served is not None:
         artefact, data = load_for_server(args, artefact, artefact.served)
     else:
@@ -63,7 +63,7 @@ def evaluate(args: Namespace) -> Outcome:
 
 def _relation(same_data: bool | None, data: Data) -> str:
     if same_data is False:
-        return "other data than it was trained on"
+        return "not exactly the data it was trained on"
     if same_data is None and not len(data.train):
         return "all of them; what it was trained on the server does not say"
     return "test"
@@ -73,7 +73,7 @@ def predict(args: Namespace) -> Outcome:
     """`kerasmlp predict`."""
     import kerasmlp
 
-    artefact = kerasmlp.open_artefact(args.artefact)
+    artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout)
     questions = [(name, _read_question(artefact, Path(name), invert=args.invert)) for name in args.files]
     answers = [(name, ask()) for name, ask in questions]
     class_names = artefact.class_names  # after the answers, which bring those of a server
@@ -121,7 +121,7 @@ def info(args: Namespace) -> Outcome:
     for option in ("target", "group", "time", "split", "test_split", "data_dir", "picture"):
         if vars(args)[option] is not None:
             raise InvalidValue(f"`--{option.replace('_', '-')}` goes with data; `{args.artefact}` is an artefact.")
-    artefact = kerasmlp.open_artefact(args.artefact)
+    artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout)
     run = Run(Path(args.artefact))
     result = {
         "artefact": args.artefact,

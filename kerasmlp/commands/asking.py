@@ -14,7 +14,7 @@ from kerasmlp.client.classifier import PICTURES
 from kerasmlp.client.signatures import COLUMNS
 from kerasmlp.client.tensors import STRING
 from kerasmlp.commands.loading import read, splitting
-from kerasmlp.errors import InvalidValue, NotFound, nearest
+from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.inputs import BRIGHTEST, IMAGE_SUFFIXES, read_inputs
 from kerasmlp.sources import TABLE_SUFFIXES
 
@@ -80,7 +80,7 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
     """
     import pandas as pd
 
-    from kerasmlp.export.columns import input_names
+    from kerasmlp.export.columns import input_names, input_stem
 
     if COLUMNS not in served.client.signatures:
         raise InvalidValue(
@@ -91,10 +91,18 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
     frame = frame.rename(columns=str)
     inputs = {}
     for name, spec in served.client.signature(COLUMNS).inputs.items():
+        if name in column_of:
+            alike = [c for c in map(str, frame.columns) if input_stem(c) == input_stem(column_of[name])]
+            if len(alike) > 1:
+                raise InvalidValue(
+                    f"`{source}`: `{served.client.address.url}` could tell the columns `{'`, `'.join(alike)}` apart by "
+                    "their order alone; leave out those that the network was not trained on, or ask the run or the "
+                    "SavedModel folder, which know them by their names."
+                )
         if name not in column_of:
             raise InvalidValue(
-                f"`{source}` needs a column for the input `{name}` of `{served.client.address.url}`."
-                f"{nearest(name, column_of)}"
+                f"`{source}` needs a column for the input `{name}` of `{served.client.address.url}`, as the network's "
+                "training rows had."
             )
         values = frame[column_of[name]]
         missing = values.isna().to_numpy(bool)

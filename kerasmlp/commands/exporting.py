@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from kerasmlp.export import ArtefactReport
     from kerasmlp.runs import Run
 
-SAVED_MODEL_OPTIONS = ("keep", "serving")
+SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change")
 TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
@@ -34,17 +35,17 @@ def export(args: Namespace) -> Outcome:
                 raise InvalidValue(f"`--{name}` is for TFLite files; name their folder with `--tflite`.")
     if saved_model is None:
         for option in SAVED_MODEL_OPTIONS:
-            if vars(args)[option] is not None:
-                raise InvalidValue(
-                    f"`--{option}` is for SavedModels; name the folder of versions with `--saved-model`."
-                )
+            if vars(args)[option] not in (None, False):
+                name = option.replace("_", "-")
+                raise InvalidValue(f"`--{name}` is for SavedModels; name the folder of versions with `--saved-model`.")
     if saved_model is None and tflite is None:
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if args.serving is not None:
         from kerasmlp.export.serving_files import check_serving
 
         check_serving(saved_model, args.serving, overwrite=args.overwrite)
-    reports = write_exports(run, saved_model, tflite, keep=args.keep, **_tflite_options(args, run))
+    versions = {"keep": args.keep, "allow_change": args.allow_change}
+    reports = write_exports(run, saved_model, tflite, **versions, **_tflite_options(args, run))
     result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
     if args.serving is not None:
         from kerasmlp.export import write_serving_files
@@ -56,7 +57,8 @@ def export(args: Namespace) -> Outcome:
     def show() -> None:
         show_reports(run, reports)
         if args.serving is not None:
-            results_console().print(f"\nServe it: docker compose -f {result['serving'][0]} up", soft_wrap=True)
+            compose = shlex.quote(result["serving"][0])
+            results_console().print(f"\nServe it: docker compose -f {compose} up -d", soft_wrap=True)
         if tflite is not None:
             results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)
 
@@ -76,7 +78,8 @@ def rollback(args: Namespace) -> Outcome:
     }
     sentence = (
         f"Version {done.withdrawn} is out of service and lies in {done.kept_as}; version {done.serves} is the newest "
-        f"again.\nTo bring it back: mv {done.kept_as} {done.kept_as.with_name(str(done.withdrawn))}"
+        "again.\nTo bring it back, as long as no newer one has been exported: "
+        f"mv {shlex.quote(str(done.kept_as))} {shlex.quote(str(done.kept_as.with_name(str(done.withdrawn))))}"
     )
     return result, lambda: results_console().print(sentence, soft_wrap=True)
 
@@ -88,6 +91,7 @@ def write_exports(
     *,
     data: Data | None = None,
     keep: int | None = None,
+    allow_change: bool = False,
     **options: Any,
 ) -> list[ArtefactReport]:
     """Writes what was asked for, after all that can be wrong with the request has been looked for."""
@@ -102,7 +106,7 @@ def write_exports(
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:
-        reports.append(export_saved_model(run, saved_model, data=data, keep=keep))
+        reports.append(export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change))
     if tflite is not None:
         reports += export_tflite(run, tflite, data=data, **options)
     return reports

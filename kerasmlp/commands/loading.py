@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+from argparse import Namespace
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.data import load_data
+from kerasmlp.card import SPLIT_OPTIONS
+from kerasmlp.data import Data, load_data
 from kerasmlp.describing import data_notes
 from kerasmlp.errors import InvalidValue
+from kerasmlp.sources import TABLE_SUFFIXES
 from kerasmlp.splitting import Splitting
+from kerasmlp.streams import Stream
 from kerasmlp.terminal import messages_console
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     from kerasmlp.card import Card
-    from kerasmlp.data import Data
     from kerasmlp.examples import Examples
     from kerasmlp.sources.tables import Table
-    from kerasmlp.streams import Stream
 
 
 def load_to_train(args: Namespace) -> Data:
@@ -82,16 +83,38 @@ def _source_options(args: Namespace) -> dict[str, Any]:
 
 
 def load_for_test(args: Namespace, card: Card | None) -> Data:
-    """The data to judge a network by: of a source without a test of its own, all that it was not trained on."""
-    if args.test_share is not None or card is None:
-        return load(args, card)
+    """The data to judge a network by.
+
+    Of what it was trained on that is the test of that training, whatever the source has; of other data their own test,
+    or else all of them.
+
+    Raises:
+        InvalidValue: also where options would split the data of the training in another way.
+    """
+    if card is None:
+        return load(args)
+    if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
+        args = Namespace(**{**vars(args), "target": card.split.get("target")})
     source = read(args.data, args)
-    if source.has_test:
-        return load(args, card)
-    data = source.whole(card.encoder)
-    if data.fingerprint == card.fingerprint:
+    # Of a stream only what has been read tells.
+    known = source.whole(card.encoder) if isinstance(source, Stream) else source
+    fingerprint = known.fingerprint if isinstance(known, Data) else known.fingerprint()
+    if fingerprint != card.fingerprint:
+        if source.has_test or args.test_share is not None:
+            return load(args, card)
+        return known if isinstance(known, Data) else known.whole(card.encoder)
+    for option in SPLIT_OPTIONS:
+        typed, trained = getattr(args, option), card.split.get(option)
+        if typed is not None and typed != trained:
+            name = f"--{option.replace('_', '-')}"
+            was = f"with `{name} {trained}`" if trained is not None else f"without `{name}`"
+            raise InvalidValue(
+                f"`{args.artefact}` was trained on `{args.data}` {was}, so `{name} {typed}` would judge it by examples "
+                "that it knows; leave it out, and the test of that training is used."
+            )
+    if not source.has_test and "test_share" not in card.split:
         raise InvalidValue(
-            f"`{args.data}` is what `{args.artefact}` was trained on; pass the `--test-share` of that training (and "
-            "its `--group` or `--time`), so that it is judged by the rest."
+            f"`{args.artefact}` was trained on `{args.data}`, and does not say by which test; use other data, or the "
+            "run."
         )
-    return data
+    return load(Namespace(**{**vars(args), **card.split}), card)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import atexit
-import fcntl
-import os
-import shutil
-import tempfile
+import contextlib
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +13,7 @@ import numpy as np
 
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.examples import Examples, check_labels
+from kerasmlp.files import workspace
 from kerasmlp.scanning import Scan
 from kerasmlp.store import cache_folder, make_cache
 from kerasmlp.stored import store_rows
@@ -25,7 +23,6 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
 _BATCH = 1024  # single examples that are read at a time
-_PREFIX = "dataset-"
 
 
 def read_dataset(
@@ -85,7 +82,8 @@ def _batches(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
         raise InvalidType(f"{name}: elements `(features, labels)` of two dense tensors were expected; got {spec}.")
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise InvalidValue(f"{name} never ends; leave `repeat` out, for each epoch reads all examples again anyway.")
-    if spec[1].shape.rank not in (0, 1):
+    is_one_hot = spec[1].shape.rank == 1 and spec[0].shape.rank == 1  # or batches of examples without an axis
+    if spec[1].shape.rank not in (0, 1) or is_one_hot:
         raise InvalidValue(
             f"{name}: a label per example was expected, shaped () or (batch,); got {spec[1].shape}. One-hot rows "
             "become labels with `tf.argmax(labels, axis=-1)`."
@@ -104,21 +102,8 @@ def _checked(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, 
 
 
 def _own_folder() -> Path:
-    """A folder of this process's, which goes with it: nobody can find the same dataset again.
-
-    It is locked as long as the process lives; what killed processes left is removed here.
-    """
+    """A folder that goes when the process ends: nobody can find the same dataset again."""
     make_cache(cache_folder())
-    for left in cache_folder().glob(f"{_PREFIX}*"):
-        directory = os.open(left, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(left, ignore_errors=True)
-        except OSError:
-            pass  # its process lives
-        finally:
-            os.close(directory)
-    folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=cache_folder()))
-    fcntl.flock(os.open(folder, os.O_RDONLY), fcntl.LOCK_EX)  # held until the process ends
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    stack = contextlib.ExitStack()
+    atexit.register(stack.close)
+    return stack.enter_context(workspace(cache_folder(), "dataset-"))

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.encoding import BOOLEAN, CATEGORY, NUMBER, kind_of_words
+from kerasmlp.encoding import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
 from kerasmlp.errors import InvalidValue
 from kerasmlp.scanning import Scan
 from kerasmlp.sources.tables import (
@@ -27,6 +27,7 @@ from kerasmlp.sources.tables import (
     present,
     ragged,
     time_values,
+    with_plain_booleans,
 )
 from kerasmlp.streams import Stream, identify_file
 
@@ -44,7 +45,8 @@ def stream_table(path: Path, target: str | None, *, group: str | None = None, ti
     check_not_empty(path)
     is_csv = path.suffix.lower() == ".csv"
     names, frames = (_csv_names, _csv_frames) if is_csv else (_parquet_names, _parquet_frames)
-    roles = find_roles(path.stem, check_names(path, names(path)), target, group, time)
+    columns = check_names(path, names(path))
+    roles = find_roles(path.stem, columns, target, group, time)
     return Stream(
         path.stem,
         request={"source": str(path.resolve()), "target": target, "stream": True},
@@ -86,7 +88,7 @@ def scan_table(
     def pieces() -> Iterator[pd.DataFrame]:
         for frame in _numbered(frames(dtypes)):
             numbers = {column: dtype for column, dtype in dtypes.items() if getattr(dtype, "kind", "O") in "iuf"}
-            yield frame[list(columns)].astype(numbers)
+            yield with_plain_booleans(frame[list(columns)].astype(numbers), kinds)
 
     classes, indices = labels.sorted()
     return Scan(
@@ -114,7 +116,7 @@ class _ColumnScan:
         self.dtype = values.dtype if self.dtype is None else _common(self.dtype, values)
         self.numbers.add(values)
         if len(self.words) < 3:
-            seen = (str(value) for value in values.dropna().unique()[:3])
+            seen = (str(value) for value in first_values(values))
             self.words += [word for word in seen if word not in self.words][: 3 - len(self.words)]
 
     def kind(self, name: str, column: str) -> str:
@@ -206,7 +208,7 @@ def _parquet_file(path: Path) -> Any:
 def _csv_names(path: Path) -> list[str]:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file))
+            return next(csv.reader(file, skipinitialspace=True))
     except UnicodeDecodeError as error:
         raise InvalidValue(f"`{path}` is not UTF-8 text: {error}.") from error
     except (csv.Error, StopIteration) as error:
@@ -215,7 +217,7 @@ def _csv_names(path: Path) -> list[str]:
 
 def _csv_frames(path: Path, dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
     """The rows of a CSV file, parsed block by block on all cores, in order."""
-    names = _csv_names(path)
+    names = check_names(path, _csv_names(path))
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[tuple[pd.DataFrame, int, tuple[int, int] | None]]] = deque()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.data import Data, Split
-from kerasmlp.encoding import CATEGORY, Encoder, column_kinds, learn_encoder, require_encoder
+from kerasmlp.encoding import BOOLEAN, CATEGORY, Encoder, column_kinds, learn_encoder, require_encoder
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.examples import find_classes
 from kerasmlp.fingerprints import TableDigest
@@ -76,6 +76,7 @@ class Table:
             InvalidValue: there is no such column, no row, or a row without a label.
         """
         frame = frame.rename(columns=str).reset_index(drop=True)
+        target, group, time = (None if column is None else str(column) for column in (target, group, time))
         duplicates = frame.columns[frame.columns.duplicated()]
         if len(duplicates):
             raise InvalidValue(f"`{name}` has two columns `{duplicates[0]}`; rename one.")
@@ -96,6 +97,7 @@ class Table:
                 words = ColumnWords()
                 words.add(frame[column])
                 words.check(name, column)
+        self.frame = with_plain_booleans(frame, self.kinds)
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
         """Sets validation and test aside, and encodes all by what the training rows say; see `load_data`."""
@@ -220,7 +222,7 @@ def read_frame(path: Path) -> pd.DataFrame:
             raise InvalidValue(f"`{path}` cannot be read as a Parquet file: {str(error).splitlines()[0]}") from error
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            names = check_names(path, next(csv.reader(file)))
+            names = check_names(path, next(csv.reader(file, skipinitialspace=True)))
             for number, row in enumerate(csv.reader(file), start=1):
                 if row and len(row) != len(names):
                     raise ragged(path, number, len(row), len(names))
@@ -252,10 +254,12 @@ def check_not_empty(path: Path) -> None:
 
 def check_names(path: Path, names: list[str]) -> list[str]:
     """The names of a table's columns, or `InvalidValue` where one occurs twice."""
-    duplicates = [name for name in names if names.count(name) > 1]
+    if len(names) == 1 and ";" in names[0]:
+        raise InvalidValue(f"`{path}` has one column, `{names[0]}`; values need commas between them, not `;`.")
+    duplicates = [name for name in names if name and names.count(name) > 1]
     if duplicates:
         raise InvalidValue(f"`{path}` has two columns `{duplicates[0]}`; rename one.")
-    return names
+    return [name or f"Unnamed: {index}" for index, name in enumerate(names)]  # pandas's name for it
 
 
 def ragged(path: Path, row: int, count: int, num_columns: int) -> InvalidValue:
@@ -307,12 +311,29 @@ def group_codes(values: pd.Series) -> np.ndarray:
 
 
 def group_keys(values: pd.Series) -> pd.Series:
-    """What tells groups apart, the same whether a column is read at once or in pieces: floats, or texts."""
-    return values.astype(float if values.dtype.kind in "iuf" else str)
+    """What tells groups apart, as texts, the same whether a column is read at once or in pieces."""
+    if values.dtype.kind == "f":  # which whole numbers are in one piece and not in another
+        return values.map(lambda value: str(int(value)) if value.is_integer() else str(value))
+    return values.astype(str)
+
+
+def with_plain_booleans(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """The frame with booleans that are words, or lack values, as `true` and `false` in small letters.
+
+    pandas reads them as one or the other, as the rest of a column is.
+    """
+    changed = {
+        column: frame[column].map(lambda value: str(value).lower(), na_action="ignore").astype(object)
+        for column, kind in kinds.items()
+        if kind == BOOLEAN and frame[column].dtype.kind != "b"
+    }
+    return frame.assign(**changed) if changed else frame
 
 
 def time_values(name: str, values: pd.Series) -> np.ndarray:
     """Times as numbers that grow with them: numbers as they are, dates and times as nanoseconds.
+
+    Of texts only ISO 8601 is taken: 03/04/2026 is a day in March or in April.
 
     Raises:
         InvalidValue: a value is neither.
@@ -322,11 +343,11 @@ def time_values(name: str, values: pd.Series) -> np.ndarray:
     numbers = pd.to_numeric(values, errors="coerce")
     if values.dtype.kind != "M" and numbers.notna().all():
         return np.asarray(numbers, np.float64)
-    times = pd.to_datetime(values, errors="coerce", utc=True, format="mixed")
+    times = pd.to_datetime(values, errors="coerce", utc=True, format="ISO8601")
     if times.isna().any():
         row = int(values.index[times.isna()][0]) + 1
         raise InvalidValue(
-            f"`{name}`, row {row}: the column `{values.name}` needs numbers or dates such as 2026-11-25; got "
-            f"`{values[row - 1]}`."
+            f"`{name}`, row {row}: the column `{values.name}` needs numbers or dates such as 2026-11-25 (ISO 8601); "
+            f"got `{values[row - 1]}`."
         )
     return np.asarray(times.astype("datetime64[ns, UTC]").astype("int64"))

@@ -146,7 +146,7 @@ class _Set:
 def _find_splits(name: str, splits: Any, split: str | None, test_split: str | None) -> tuple[tuple[str, ...], bool]:
     """The split to train on and the one to test on, if there is one; and whether there is."""
     chosen = [split or "train"]
-    if test_split is not None or (split is None and "test" in splits):
+    if test_split is not None or "test" in splits:
         chosen.append(test_split or "test")
     intervals = []
     for text in chosen:
@@ -163,6 +163,8 @@ def _find_splits(name: str, splits: Any, split: str | None, test_split: str | No
     for file, start, stop in intervals[0]:
         for other, first, last in intervals[1] if len(chosen) > 1 else []:
             if file == other and max(start, first) < min(stop, last):
+                if test_split is None:
+                    return (chosen[0],), False
                 raise InvalidValue(
                     f"TensorFlow Datasets' `{name}`: the splits `{chosen[0]}` and `{chosen[1]}` share examples, so "
                     "the test would be trained on; choose parts that do not."
