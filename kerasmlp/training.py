@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from kerasmlp.artefacts import open_artefact
 from kerasmlp.card import LABELS_NAME
 from kerasmlp.describing import describe_data
 from kerasmlp.engine.blocks import DEFAULT_MAX_BLOCK_BYTES, block_dataset
@@ -305,7 +306,8 @@ def _show_augmentation(run: Run, model: keras.Model, data: Data) -> None:
 
 def _conclude(run: Run, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:
     """Tests the model as it lies on disk and draws the plots; `metrics.json`, last, makes the run a finished one."""
-    tested, validated = evaluate(run.model_path, data), evaluate(run.model_path, data, split="validation")
+    stored = open_artefact(run.model_path)
+    tested, validated = evaluate(stored, data), evaluate(stored, data, split="validation")
     seconds = [row["seconds"] for row in recorder.history]
     sizes, settings = config["model"]["sizes"], dict(config["training"])
     if not isinstance(settings["optimizer"], str):

@@ -203,10 +203,13 @@ def test_the_health_check_tells_a_model_that_serves(folder: Path, state: str, is
 
 def test_files_that_lie_there_are_not_replaced_unasked(tmp_path: Path) -> None:
     (tmp_path / "monitoring.config").write_text("mine")
-    with pytest.raises(OutputExists, match="monitoring.config` exists; choose another folder, or replace it with"):
+    with pytest.raises(
+        OutputExists, match="monitoring.config` exists and differs; choose another folder, or replace it with"
+    ):
         write_serving_files("models/digits", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["monitoring.config"]
     assert len(write_serving_files("models/digits", tmp_path, overwrite=True)) == len(NAMES)
+    assert len(write_serving_files("models/digits", tmp_path)) == len(NAMES), "they would be the same"
     (tmp_path / "file").write_text("mine")
     with pytest.raises(OutputExists, match="file` is a file; the files for serving need a folder"):
         write_serving_files("models/digits", tmp_path / "file")

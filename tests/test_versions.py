@@ -109,11 +109,15 @@ def test_a_rollback_keeps_what_it_withdraws_and_its_number(tmp_path: Path) -> No
 
 
 def test_rollbacks_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no folder .*absent`; the folder of a SavedModel's numbered versions"):
+    with pytest.raises(NotFound, match="absent` does not exist; the folder of a SavedModel's numbered versions"):
         rollback(tmp_path / "absent")
     with pytest.raises(InvalidValue, match="has no version, to which a server could go back"):
         rollback(tmp_path)
     base = make(tmp_path, "4")
+    with pytest.raises(NotFound, match="4` is a single version; the folder of"):
+        rollback(base / "4")
+    with pytest.raises(NotFound, match="pb` is a file; the folder of"):
+        rollback(base / "4" / "saved_model.pb")
     with pytest.raises(InvalidValue, match="has one version, 4, and none before it"):
         rollback(base)
     (base / "2").mkdir()
@@ -150,7 +154,7 @@ def test_the_command_says_what_serves_and_how_to_go_forward_again(
     assert main(["rollback", base]) == 0
     assert capfd.readouterr().out == (
         f"Version 2 is out of service and lies in {base}/withdrawn-2; version 1 is the newest again.\n"
-        f"To bring it back: mv {base}/withdrawn-2 {base}/2\n"
+        f"To bring it back, as long as no newer one has been exported: mv {base}/withdrawn-2 {base}/2\n"
     )
     assert main(["rollback", base]) == 2
     assert capfd.readouterr().err.endswith("has one version, 1, and none before it, to which a server could go back.\n")
