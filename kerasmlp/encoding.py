@@ -106,7 +106,8 @@ def learn_encoder(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str], *, s
         source: What the table is called in messages.
 
     Raises:
-        InvalidValue: a column has no value in any training row, or is a category of more than 1,000 values.
+        InvalidValue: a column has no value in any training row, holds numbers that float32 cannot tell apart, or is a
+            category of more than 1,000 values.
     """
     columns = {name: _ColumnLearner(name, kind) for name, kind in kinds.items()}
     for frame in frames:
@@ -185,6 +186,7 @@ class _ColumnLearner:
             raise InvalidValue(f"`{source}`: the column `{self.name}` has no value in any training row; leave it out.")
         has_missing = self.num_present < self.num_rows
         if self.kind == NUMBER:
+            self._check_float32(source)
             return Column(self.name, self.kind, fill=float(np.median(self._sample)), has_missing=has_missing)
         if self.kind == BOOLEAN:
             return Column(self.name, self.kind, fill=0.5)
@@ -195,6 +197,15 @@ class _ColumnLearner:
                 f"{self.num_rows:,} training rows; it is more likely a name or a key than a category, so leave it out."
             )
         return Column(self.name, self.kind, categories=categories)
+
+    def _check_float32(self, source: str) -> None:
+        """Networks compute in float32, of whose 24 bits large numbers with small differences leave none."""
+        different, left = (len(np.unique(self._sample.astype(kind))) for kind in (np.float64, np.float32))
+        if left < different / 2:
+            raise InvalidValue(
+                f"`{source}`: the column `{self.name}` holds numbers such as {self._sample[0]:.17g}, of which float32 "
+                f"tells {left:,} of {different:,} apart; subtract what they have in common, or leave it out."
+            )
 
     def _draw(self, numbers: np.ndarray) -> None:
         """Keeps a random sample of all numbers so far (Vitter 1985, "Random Sampling with a Reservoir", method R)."""

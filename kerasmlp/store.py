@@ -49,6 +49,11 @@ def make_cache(folder: Path) -> None:
         ) from error
 
 
+def is_store(folder: Path) -> bool:
+    """Whether a store lies there, whole."""
+    return (folder / STORE_NAME).is_file()
+
+
 def open_store(folder: Path, write: Callable[[Path], None]) -> Data:
     """The data in the store `folder`, which `write` fills where it does not exist.
 
@@ -64,7 +69,7 @@ def open_store(folder: Path, write: Callable[[Path], None]) -> Data:
     """
     make_cache(folder.parent)
     with _locked(folder.with_suffix(".lock")):
-        if not (folder / STORE_NAME).is_file():
+        if not is_store(folder):
             for unfinished in folder.parent.glob(f".writing-{folder.name}-*"):
                 shutil.rmtree(unfinished, ignore_errors=True)
             with appearing(folder) as temporary:

@@ -19,7 +19,7 @@ from kerasmlp.examples import check_classes, check_features, check_no_encoder
 from kerasmlp.fingerprints import ArrayDigest, TableDigest
 from kerasmlp.scanning import Scan
 from kerasmlp.splitting import Indices, Splitting, check_classes_are_trained
-from kerasmlp.store import cache_folder, make_cache, open_store, write_store
+from kerasmlp.store import cache_folder, is_store, make_cache, open_store, write_store
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from kerasmlp.data import Data
 
 FORMAT = 1  # of stores: another one is written anew
+
+_Choice = Callable[[Scan, np.ndarray, tuple[str, ...]], Indices]
 
 
 @dataclass(frozen=True)
@@ -77,46 +79,35 @@ class Stream:
         with tempfile.TemporaryDirectory(prefix="scan-", dir=cache_folder()) as scratch:
             yield self.look(Path(scratch))
 
-    def _stored(
-        self,
-        asked: dict[str, Any],
-        choose: Callable[[Scan, np.ndarray, tuple[str, ...]], Indices],
-        encoder: Encoder | None,
-    ) -> Data:
+    def _stored(self, asked: dict[str, Any], choose: _Choice, encoder: Encoder | None) -> Data:
         key = [FORMAT, self.identity, self.request, asked, None if encoder is None else encoder.to_config()]
         digest = hashlib.sha256(json.dumps(key, sort_keys=True, default=str).encode()).hexdigest()
 
+        store = (self.folder or cache_folder()) / f"{self.name}-{digest[:16]}"
+        if self.progress is not None and not is_store(store):
+            self.progress(0, None)  # also where another process is writing it, and this one will wait
+
         def write(folder: Path) -> None:
             with tempfile.TemporaryDirectory(dir=folder) as scratch:
-                write_all(folder, Path(scratch))
+                self._write(folder, self.look(Path(scratch)), asked, choose, encoder)
 
-        def write_all(folder: Path, scratch: Path) -> None:
-            if self.progress is not None:
-                self.progress(0, None)
-            scan = self.look(scratch)
-            check_classes(self.name, scan.classes, len(scan.labels))
-            labels = scan.labels
-            names = scan.class_names or tuple(map(str, scan.classes))
-            indices = choose(scan, labels, names)
-            pieces, columns, fingerprint = self._read(scan, labels, names, indices, encoder)
-            about = {
-                "name": self.name,
-                "class_names": names,
-                "feature_range": scan.feature_range,
-                "request": None if self.request is None else {**self.request, **asked},
-                "columns": columns,
-                "fingerprint": fingerprint,
-            }
-            write_store(
-                folder,
-                self._counted(pieces, len(labels)),
-                labels,
-                indices,
-                about,
-                needs_moments=scan.feature_range is None,
-            )
+        return open_store(store, write)
 
-        return open_store((self.folder or cache_folder()) / f"{self.name}-{digest[:16]}", write)
+    def _write(self, folder: Path, scan: Scan, asked: dict[str, Any], choose: _Choice, encoder: Encoder | None) -> None:
+        check_classes(self.name, scan.classes, len(scan.labels))
+        names = scan.class_names or tuple(map(str, scan.classes))
+        indices = choose(scan, scan.labels, names)
+        pieces, columns, fingerprint = self._read(scan, scan.labels, names, indices, encoder)
+        about = {
+            "name": self.name,
+            "class_names": names,
+            "feature_range": scan.feature_range,
+            "request": None if self.request is None else {**self.request, **asked},
+            "columns": columns,
+            "fingerprint": fingerprint,
+        }
+        pieces = self._counted(pieces, len(scan.labels))
+        write_store(folder, pieces, scan.labels, indices, about, needs_moments=scan.feature_range is None)
 
     def _read(
         self, scan: Scan, labels: np.ndarray, names: tuple[str, ...], indices: Indices, encoder: Encoder | None

@@ -115,6 +115,7 @@ CASES = [
     csv("no target", f"x,y\n{ROWS}\n", "needs `--target COLUMN`.*its columns are x, y", None),
     csv("semicolons", f"x;y\n{ROWS.replace(',', ';')}\n", "one column, `x;y`; values need commas between them"),
     csv("measured labels", "x,y\n" + "\n".join(f"1,{i / 7}" for i in range(50)), "50 of 50 labels are different"),
+    csv("large numbers", "x,y\n" + "\n".join(f"{2**52 + i},{i % 2}" for i in range(50)), "float32 tells 1 of 36 apart"),
     csv("columns of one name", f"x,x,y\n{ROWS.replace(',', ',1,')}\n", "two columns `x`; rename one"),
     csv("nothing but labels", "y\na\nb\n", "no column beside `y`; features were expected"),
     csv("a single class", "x,y\n" + "\n".join(f"{i},a" for i in range(20)), "at least two classes; all labels are `a`"),
