@@ -21,6 +21,7 @@ from kerasmlp import build_mlp, data_from_dataset, load_data
 from kerasmlp.cli import main
 from kerasmlp.data import Data
 from kerasmlp.describing import describe_source
+from kerasmlp.encoding import learn_encoder
 from kerasmlp.engine.blocks import block_dataset, run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.memory import check_fits_memory
@@ -147,6 +148,40 @@ def test_streamed_tables_are_split_by_group_and_time_as_others_are(tmp_path: Pat
     path = write(tmp_path / "visits.csv", table.drop(columns="who" if column == "time" else "when"))
     options: dict[str, Any] = {"target": "kind", "test_share": 0.2, column: "when" if column == "time" else "who"}
     assert_same_data(load_data(path, stream=True, **options), load_data(path, **options))
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_rows_are_counted_over_all_pieces(tmp_path: Path) -> None:
+    path = write(tmp_path / "late.csv", frame(300))
+    with path.open("a", encoding="utf-8") as file:
+        file.write("1,2\n")
+    with pytest.raises(InvalidValue, match="row 301 has 2 values; its 5 columns need as many"):
+        load_data(path, target="kind", test_share=0.2, stream=True)
+
+
+def test_a_sample_of_many_numbers_gives_their_median(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasmlp.encoding._SAMPLE", 200)
+    numbers = pd.DataFrame({"x": np.arange(10_000.0)})
+    frames = [numbers[start : start + 150] for start in range(0, 10_000, 150)]
+    (column,) = learn_encoder(frames, {"x": "number"}, source="x").columns
+    # The median of 200 of them has a standard deviation of 10,000 / (2 sqrt(200)).
+    assert abs(column.fill - 5000) < 5 * 354
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_workers_of_a_search_get_a_table_as_it_is_encoded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
+) -> None:
+    from kerasmlp.tuning import workers
+
+    data = load_data(write(tmp_path / "f.csv", frame()), target="kind", test_share=0.2, stream=stream)
+    got: list[Data] = []
+    monkeypatch.setattr(workers, "run_worker", lambda data, request: got.append(data))
+    workers._hand_over(tmp_path, data, {})
+    assert workers.main(tmp_path) == 0
+    assert got[0].encoder == data.encoder
+    np.testing.assert_array_equal(got[0].train.features, data.train.features)
+    assert got[0].preprocessing().get_config()["mean"] == data.preprocessing().get_config()["mean"]
 
 
 def _images(folder: Path, count: int = 20) -> Path:
