@@ -13,7 +13,7 @@ from kerasmlp.errors import InvalidValue
 
 CARD_NAME = "card.json"
 LABELS_NAME = "labels.txt"
-SPLIT_OPTIONS = ("target", "group", "time", "test_share")
+SPLIT_OPTIONS = ("group", "time", "test_share")
 PACKAGES = ("tensorflow", "keras")
 
 
@@ -31,7 +31,8 @@ class Card:
         test_accuracy: Share of test examples that the trained Keras model classified rightly, in [0, 1].
         versions: Version of each package that made it.
         columns: The columns of the table that it was trained on, as `Encoder.to_config` gives them; None for others.
-        split: Which of `SPLIT_OPTIONS` of `load_data` its training was given, so that its test can be found again.
+        split: What `target` and `SPLIT_OPTIONS` of `load_data` its training was given, so that its test can be found
+            again.
     """
 
     dataset: str

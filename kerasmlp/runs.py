@@ -98,7 +98,7 @@ class Run:
             test_accuracy=self.metrics["test_accuracy"],
             versions=self.config["versions"],
             columns=None if data.get("columns") is None else tuple(data["columns"]),
-            split={name: request[name] for name in SPLIT_OPTIONS if request.get(name) is not None},
+            split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
         )
 
     def load_model(self) -> keras.Model:

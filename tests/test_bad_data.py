@@ -213,25 +213,7 @@ def test_rows_that_lack_a_column_of_training_are_refused(
     monkeypatch.chdir(tmp_path)
     Path("one.csv").write_text("x,y\n" + ROWS, encoding="utf-8")
     Path("other.csv").write_text("xx,y\n" + ROWS, encoding="utf-8")
-    assert (
-        main(
-            [
-                "train",
-                "one.csv",
-                "--target",
-                "y",
-                "--test-share",
-                "0.2",
-                "--hidden",
-                "4",
-                "--batch-size",
-                "4",
-                "--out",
-                "run",
-            ]
-        )
-        == 0
-    )
+    assert main(["train", "one.csv", *SMALL]) == 0
     capfd.readouterr()
     for options in ([], ["--stream"]):
         assert main(["evaluate", "run", "other.csv", "--target", "y", *options]) == 2
@@ -248,25 +230,7 @@ def test_classes_with_few_examples_are_told_of(
     monkeypatch.chdir(tmp_path)
     rare = "\n".join(["7,once", "8,few", "9,few", "5,few"])
     Path("rare.csv").write_text(f"x,y\n{ROWS}\n{rare}\n", encoding="utf-8")
-    assert (
-        main(
-            [
-                "train",
-                "rare.csv",
-                "--target",
-                "y",
-                "--test-share",
-                "0.2",
-                "--hidden",
-                "4",
-                "--batch-size",
-                "4",
-                "--out",
-                "run",
-            ]
-        )
-        == 0
-    )
+    assert main(["train", "rare.csv", *SMALL]) == 0
     err = capfd.readouterr().err
     assert "Each of the classes `few`, `once` has no example in validation, so no choice is made on it." in err
     assert "The class `once` has no example in test, so the test says nothing of it." in err

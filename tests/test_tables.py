@@ -169,6 +169,28 @@ def test_a_network_of_a_table_is_trained_evaluated_and_asked_by_raw_rows(
     assert "`none.csv` has no row" in capfd.readouterr().err
 
 
+def test_a_target_that_was_found_by_its_name_may_be_named_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write(Path("f.csv"), frame().rename(columns={"kind": "label"}))
+    assert main(["train", "f.csv", "--test-share", "0.2", "--hidden", "4", "--epochs", "1", "--out", "run"]) == 0
+    for options in ([], ["--target", "label"], ["--test-share", "0.2"]):
+        capfd.readouterr()
+        assert main(["evaluate", "run", "f.csv", *options, "--json"]) == 0
+        evaluated = json.loads(capfd.readouterr().out)
+        assert (evaluated["examples"], evaluated["same_data"]) == (40, True)
+
+
+def test_a_run_of_a_frame_does_not_say_what_its_test_was(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    data = data_from_frame(frame(), "kind", test_share=0.2)
+    model = build_mlp([7, 4, 2], preprocessing=data.preprocessing(), seed=0)
+    kerasmlp.train(model, data, epochs=1, out=tmp_path / "run")
+    path = write(tmp_path / "frame.csv", frame())
+    assert main(["evaluate", str(tmp_path / "run"), str(path), "--target", "kind"]) == 2
+    assert "does not say which; judge it by data that it has not seen" in capfd.readouterr().err
+
+
 def test_other_tables_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     damaged = tmp_path / "damaged.parquet"
     damaged.write_bytes(b"PAR1 and no more")

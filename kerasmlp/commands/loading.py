@@ -114,7 +114,8 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             )
     if not source.has_test and "test_share" not in card.split:
         raise InvalidValue(
-            f"`{args.artefact}` was trained on `{args.data}`, and does not say by which test; use other data, or the "
-            "run."
+            f"`{args.artefact}` was trained on examples of `{args.data}` and does not say which; judge it by data that "
+            "it has not seen."
         )
-    return load(Namespace(**{**vars(args), **card.split}), card)
+    target = args.target or card.split.get("target")
+    return load(Namespace(**{**vars(args), **card.split, "target": target}), card)

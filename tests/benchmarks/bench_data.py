@@ -136,7 +136,7 @@ def _epoch(
     blocks = block_dataset(features, labels, batch_size=BATCH_SIZE)
     data = _Ready(list(blocks), blocks) if gathered else blocks
 
-    class Clock(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    class Clock(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.began = time.perf_counter()
 
@@ -153,7 +153,7 @@ def _epoch(
     return run
 
 
-class _Ready(tf.data.Dataset):  # type: ignore[misc, unused-ignore]
+class _Ready(tf.data.Dataset):
     """Blocks that lie in memory already."""
 
     def __init__(self, elements: list[Any], like: tf.data.Dataset) -> None:

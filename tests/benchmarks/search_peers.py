@@ -101,7 +101,7 @@ def keras_tuner(search: Search) -> dict[str, Any]:
     y_train, y_val, y_test = (keras.utils.to_categorical(part, NUM_CLASSES) for part in (y_train, y_val, y_test))
     trials: list[dict[str, Any]] = []
 
-    class EpochClock(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    class EpochClock(keras.callbacks.Callback):
         def on_train_begin(self, logs: Any = None) -> None:
             self.seconds: list[float] = []
 
@@ -111,7 +111,7 @@ def keras_tuner(search: Search) -> dict[str, Any]:
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             self.seconds.append(time.perf_counter() - self.began)
 
-    class MyHyperModel(keras_tuner.HyperModel):  # type: ignore[misc, unused-ignore]
+    class MyHyperModel(keras_tuner.HyperModel):
         def build(self, hp: Any) -> Any:
             self.began = time.perf_counter()
             model = keras.Sequential(
@@ -175,7 +175,7 @@ def keras_tuner(search: Search) -> dict[str, Any]:
 def optuna(search: Search) -> dict[str, Any]:
     """Optuna's `GridSampler` around a PyTorch trial; more than one process share the study through a journal file."""
     import torch
-    from optuna.trial import TrialState  # type: ignore[import-not-found, unused-ignore]
+    from optuna.trial import TrialState
 
     began = time.perf_counter()
     study = _study(search)
@@ -217,8 +217,8 @@ def _result(trials: list[dict[str, Any]], test_accuracy: float, *, search_s: flo
 
 
 def _study(search: Search) -> Any:
-    import optuna  # type: ignore[import-not-found, unused-ignore]
-    from optuna.storages.journal import (  # type: ignore[import-not-found, unused-ignore]
+    import optuna
+    from optuna.storages.journal import (
         JournalFileBackend,
     )
 
@@ -239,8 +239,8 @@ def _grid(search: Search) -> dict[str, list[Any]]:
 def _optimize(search: Search) -> None:
     """Runs trials until the study has as many as it needs, those that run in other processes included."""
     import torch
-    from optuna.study import MaxTrialsCallback  # type: ignore[import-not-found, unused-ignore]
-    from optuna.trial import TrialState  # type: ignore[import-not-found, unused-ignore]
+    from optuna.study import MaxTrialsCallback
+    from optuna.trial import TrialState
 
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // search.workers))
     problem = _TorchProblem(search)
