@@ -11,6 +11,7 @@ from typing import Any, NoReturn
 
 from kerasmlp import __version__
 from kerasmlp.errors import RequestError
+from kerasmlp.start_up import spare_collections
 
 LARGEST_SEED = 2**31 - 1000  # layers and the search add to it, and Keras takes 32 bits
 EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_INTERRUPTED = 1, 2, 130
@@ -39,6 +40,7 @@ class Parser(argparse.ArgumentParser):
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command; returns its exit status: 0, 1 when the work failed, 2 when the request was wrong."""
     args = build_parser().parse_args(argv)
+    spare_collections()
     # Progress and messages go to stderr under `quiet`, which also takes what libraries print.
     from kerasmlp.terminal import quiet_libraries
 

@@ -18,6 +18,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
+from kerasmlp.start_up import spare_collections
+
 _POLL_S = 0.05
 _ORPHAN_S = 0.5
 _LOST = -signal.SIGKILL
@@ -118,6 +120,7 @@ def take_server() -> ForkServer:
 
 def _serve() -> None:
     """Forks a worker for each line on stdin, and tells of its beginning and end on stdout, until stdin ends."""
+    spare_collections()
     # What a worker imports; none of it starts TensorFlow's runtime.
     import keras_tuner  # noqa: F401
     import tensorflow  # noqa: F401
