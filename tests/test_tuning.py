@@ -14,6 +14,7 @@ import pytest
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.tuning import Range, Space, TrialRecord, search
+from kerasmlp.tuning.affinity import PATIENCE_S, Compiled
 from kerasmlp.tuning.oracles import make_oracle
 from kerasmlp.tuning.records import Listener, best_trial
 
@@ -77,28 +78,82 @@ def test_a_search_leaves_a_run_trained_on_the_best_trial(digits: Data, tmp_path:
     assert list((run.path / "search" / "tensorboard").rglob("events.out.tfevents.*"))
 
 
+def grid_oracle(folder: Path, rates: tuple[float, ...]) -> Any:
+    """The oracle of a grid of these rates and two batch sizes, whose trials run in no process."""
+    options: dict[str, Any] = {"trials": None, "epochs": 1, "early_stopping": False, "seed": 0, "digest": ""}
+    oracle = make_oracle("grid", Space(rates, (32, 64)), listener=Listener(), **options)
+    oracle.open(folder / "search")
+    return oracle
+
+
+def end(oracle: Any, trial: Any, val_accuracy: float = 0.5) -> None:
+    """Ends a trial that `create_trial` gave."""
+    oracle.update_trial(trial.trial_id, {"val_accuracy": val_accuracy, "val_loss": 1.0})
+    trial.status = "COMPLETED"
+    oracle.end_trial(trial)
+
+
 def test_a_grid_gives_a_worker_what_it_has_compiled_while_there_is_such(tmp_path: Path) -> None:
-    oracle = make_oracle(
-        "grid",
-        Space((1e-3, 1e-2), (32, 64)),
-        trials=None,
-        epochs=1,
-        early_stopping=False,
-        seed=0,
-        digest="",
-        listener=Listener(),
-    )
-    oracle.open(tmp_path / "search")
+    oracle = grid_oracle(tmp_path, (1e-3, 1e-2))
     given = []
     for worker in ("first", "second", "second", "first"):
         trial = oracle.create_trial(worker)
         given.append((worker, trial.hyperparameters.values["batch_size"]))
-        oracle.update_trial(trial.trial_id, {"val_accuracy": 0.5, "val_loss": 1.0})
-        trial.status = "COMPLETED"
-        oracle.end_trial(trial)
+        end(oracle, trial)
     # In the order of the grid, the third would be of 32 and the last of 64.
     assert given == [("first", 32), ("second", 64), ("second", 64), ("first", 32)]
     assert len({tuple(record.values.items()) for record in oracle.records()}) == 4
+
+
+def test_a_worker_leaves_the_last_trial_to_the_one_that_has_compiled_it_but_does_not_wait_for_long(
+    tmp_path: Path,
+) -> None:
+    now = [0.0]
+    oracle = grid_oracle(tmp_path, (1e-3, 1e-2))
+    oracle.compiled = Compiled(clock=lambda: now[0])
+    first, second = (oracle.create_trial(worker) for worker in ("first", "second"))
+    end(oracle, first)
+    end(oracle, oracle.create_trial("first"))
+    assert oracle.create_trial("first").status == "IDLE"
+    now[0] = 0.9 * PATIENCE_S
+    assert oracle.create_trial("first").status == "IDLE"
+    end(oracle, second)
+    assert oracle.create_trial("second").hyperparameters.values["batch_size"] == 64
+
+    oracle = grid_oracle(tmp_path / "alone", (1e-3, 1e-2))
+    oracle.compiled = Compiled(clock=lambda: now[0])
+    for worker in ("first", "second"):
+        trial = oracle.create_trial(worker)
+    end(oracle, oracle.ongoing_trials["first"])
+    end(oracle, oracle.create_trial("first"))
+    assert oracle.create_trial("first").status == "IDLE"
+    now[0] += 1.1 * PATIENCE_S
+    assert oracle.create_trial("first").hyperparameters.values["batch_size"] == 64
+    assert trial.status == "RUNNING"
+
+
+def test_nobody_waits_for_a_worker_that_is_gone(tmp_path: Path) -> None:
+    oracle = grid_oracle(tmp_path, (1e-3,))
+    oracle.create_trial("first")
+    end(oracle, oracle.create_trial("second"))
+    oracle.requeue("first", "first was killed")
+    end(oracle, oracle.create_trial("second"), val_accuracy=0.9)
+    assert oracle.create_trial("second").trial_id == "again"
+
+
+def test_the_best_is_trained_again_where_it_is_compiled_and_nobody_is_sent_away_before(tmp_path: Path) -> None:
+    oracle = grid_oracle(tmp_path, (1e-3,))
+    trials = [oracle.create_trial(worker) for worker in ("first", "second")]
+    end(oracle, trials[0], val_accuracy=0.9)
+    assert oracle.create_trial("first").status == "IDLE"  # the other may die over its trial
+    end(oracle, trials[1], val_accuracy=0.8)
+    assert oracle.create_trial("second").status == "IDLE"
+    again = oracle.create_trial("first")
+    assert (again.trial_id, again.hyperparameters.values["batch_size"]) == ("again", 32)
+    assert oracle.create_trial("second").status == "IDLE"
+    end(oracle, again, val_accuracy=0.9)
+    assert [oracle.create_trial(worker).status for worker in ("first", "second")] == ["STOPPED", "STOPPED"]
+    assert not oracle.tuner_ids
 
 
 @pytest.mark.parametrize("oracle", ["random", "bayesian", "hyperband", "grid"])

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.data import Data
-    from kerasmlp.tuning.oracles import _SearchOracle
+    from kerasmlp.tuning.search_oracle import SearchOracle
 
 SEARCH_NAME = "search"
 _WRITE_EVERY_S = 2.0
@@ -226,10 +226,10 @@ class _Recorder(Listener):
 
     def __init__(self, folder: Path, listener: Listener) -> None:
         self._folder, self._written_at = folder, 0.0
-        self._oracle: _SearchOracle | None = None
+        self._oracle: SearchOracle | None = None
         self._listener = listener
 
-    def watch(self, oracle: _SearchOracle) -> None:
+    def watch(self, oracle: SearchOracle) -> None:
         """Takes the records from `oracle`, and tells of those that it has already."""
         self._oracle = oracle
         if oracle.records():
@@ -267,7 +267,7 @@ class _Recorder(Listener):
 
 
 def _run_trials(
-    oracle: _SearchOracle,
+    oracle: SearchOracle,
     data: Data,
     network: Network,
     request: dict[str, Any],

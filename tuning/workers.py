@@ -31,7 +31,7 @@ from kerasmlp.tuning.forking import ForkedWorker, take_server
 from kerasmlp.tuning.space import Network
 
 if TYPE_CHECKING:
-    from kerasmlp.tuning.oracles import _SearchOracle
+    from kerasmlp.tuning.search_oracle import SearchOracle
 
 LOST_AFTER_S = 30.0
 _HEARTBEAT_S = 2.0
@@ -73,7 +73,7 @@ def split_address(address: str) -> tuple[str, int]:
 class Chief:
     """Serves an oracle to workers until its search has ended."""
 
-    def __init__(self, oracle: _SearchOracle, address: str | None = None) -> None:
+    def __init__(self, oracle: SearchOracle, address: str | None = None) -> None:
         """Starts to listen on `address`; None: on a free port of this machine, for its own processes alone.
 
         Raises:
@@ -182,7 +182,7 @@ class _LocalWorkers:
         """Whether none runs."""
         return not self._processes
 
-    def tend(self, oracle: _SearchOracle) -> None:
+    def tend(self, oracle: SearchOracle) -> None:
         """Takes their trials from processes that have died, and starts others."""
         for name, process in list(self._processes.items()):
             status = process.status
@@ -215,7 +215,7 @@ class _LocalWorkers:
 
 
 def run_with_workers(
-    oracle: _SearchOracle, data: Data, request: Mapping[str, Any], *, workers: int, address: str | None = None
+    oracle: SearchOracle, data: Data, request: Mapping[str, Any], *, workers: int, address: str | None = None
 ) -> None:
     """Runs a search's trials in `workers` processes here, and in those that join at `address`; returns at its end.
 
