@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping, Set
 from typing import Any
 
+from kerasmlp.tuning.adjusting import compiled_values
+
 # About what it takes to compile a network. Who waits no longer than that pays at most twice what the best choice would
 # have cost (the ski rental problem: Karlin et al. 1988, 10.1007/BF01762111).
 PATIENCE_S = 1.0
@@ -44,5 +46,4 @@ class Compiled:
 
 
 def _network(values: Mapping[str, Any]) -> str:
-    """What of a trial's values is part of compiled code: all but the learning rate."""
-    return json.dumps({name: value for name, value in values.items() if name != "learning_rate"}, sort_keys=True)
+    return json.dumps(compiled_values(values), sort_keys=True)

@@ -19,6 +19,7 @@ from kerasmlp.model import build_mlp
 from kerasmlp.optimizers import make_optimizer
 from kerasmlp.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training import compile_model, validation_blocks
+from kerasmlp.tuning.adjusting import AdjustableNetwork, compiled_values, make_adjustable
 
 if TYPE_CHECKING:
     from kerasmlp.data import Data
@@ -33,7 +34,8 @@ _IDLE_S = 0.05  # between two questions to an oracle that waits for other worker
 class TrialTrainer:
     """Trains networks, each from its first day, so that a result does not depend on what was trained before.
 
-    Networks of one architecture, optimizer and batch size share a model and the code that XLA compiled for it.
+    Networks of one architecture, optimizer and batch size share a model and the code that XLA compiled for it, whatever
+    their learning rate, dropout and L2 penalty.
     """
 
     def __init__(self, data: Data, network: Network, *, epochs: int, seed: int) -> None:
@@ -44,7 +46,7 @@ class TrialTrainer:
         self.seed = seed
         self._train = (as_held(data.train.features), as_held(data.train.labels))
         self._validation = validation_blocks(data)
-        self._prepared: OrderedDict[tuple[Any, ...], keras.Model] = OrderedDict()
+        self._prepared: OrderedDict[tuple[Any, ...], AdjustableNetwork] = OrderedDict()
 
     def train(
         self,
@@ -84,25 +86,32 @@ class TrialTrainer:
         """A model with its first day's weights and optimizer, compiled once per architecture and batch size."""
         options = {"preprocessing": self.data.preprocessing(), "input_shape": self.data.feature_shape}
         fresh = build_mlp(network.sizes, seed=self.seed, **{**options, **network.options})
-        key = (network.sizes, tuple(sorted(network.options.items())), network.optimizer, batch_size)
-        if key in self._prepared:
-            self._prepared.move_to_end(key)
-            reset(self._prepared[key], fresh)
-            return self._prepared[key]
-        compile_model(fresh, make_optimizer(network.optimizer, DEFAULT_LEARNING_RATE))
+        compiled = sorted(compiled_values(network.options).items())
+        key = (network.sizes, tuple(compiled), network.optimizer, batch_size)
+        if key not in self._prepared:
+            self._prepared[key] = self._prepare(fresh, network.optimizer, batch_size)
+            if len(self._prepared) > MOST_PREPARED:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        prepared = self._prepared[key]
+        prepared.dropout.assign(network.options.get("dropout", 0.0))
+        prepared.l2.assign(network.options.get("l2", 0.0))
+        reset(prepared.model, fresh)
+        return prepared.model
+
+    def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int) -> AdjustableNetwork:
+        network = make_adjustable(fresh)
+        compile_model(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE))
         # Trials of one batch size share a compile, so that it is won back sooner; counted are the steps of a single
         # trial all the same, or its result would depend on how many others there are.
         steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
         prepare(
-            fresh,
+            network.model,
             batch_size=batch_size,
             eval_batch_size=min(1024, len(self.data.validation)),
             xla=worth_compiling(steps),
         )
-        self._prepared[key] = fresh
-        if len(self._prepared) > MOST_PREPARED:
-            self._prepared.popitem(last=False)
-        return fresh
+        return network
 
 
 class TrialTuner(keras_tuner.Tuner):
