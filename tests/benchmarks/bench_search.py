@@ -16,6 +16,7 @@ Machine and versions are in the JSON. Parts:
 
 - `main`: MNIST, 50,000 examples to train and 10,000 to validate on, 784-128-64-10, Adam, 24 pairs of 5 epochs, then 10
   epochs on the best pair. No trial is stopped early. A minute and more per search, so one round unless told otherwise.
+  Beside the whole commands: the pace of steady trials of two workers, of one, and of one that has one processor.
 - `long`: 96 pairs of 10 epochs with two workers, all in full and with hopeless ones stopped, which is the default; the
   peers' time is extrapolated from their epochs in `main`.
 - `oracles`: seconds until the best so far was within 0.1 points of the search's own best, and of all searches' best.
@@ -38,7 +39,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -55,15 +56,23 @@ MANY_TRIALS, MANY_FIRST = 200, 50
 NEAR = 0.001
 MOST_DISTURBED = 0.05
 
-ONE, TWO = "kerasmlp, 1 worker", "kerasmlp, 2 workers"
-GUIDE = "Keras Tuner's guide"
-# Name, number of processes, and which of `search_peers.py`; None for kerasmlp itself.
-PEERS: dict[str, tuple[int, str | None]] = {
-    ONE: (1, None),
-    TWO: (2, None),
-    GUIDE: (1, "keras_tuner"),
-    "Optuna and PyTorch, 1 process": (1, "optuna"),
-    "Optuna and PyTorch, 2 processes": (2, "optuna"),
+
+class Peer(NamedTuple):
+    """A way to search: how many processes, which of `search_peers.py` (None: kerasmlp), and on how many processors."""
+
+    workers: int
+    script: str | None = None
+    cores: int | None = None
+
+
+ONE, TWO, ONE_CORE = "kerasmlp, 1 worker", "kerasmlp, 2 workers", "kerasmlp on 1 processor"
+PEERS = {
+    ONE: Peer(1),
+    TWO: Peer(2),
+    ONE_CORE: Peer(1, cores=1),
+    "Keras Tuner's guide": Peer(1, "keras_tuner"),
+    "Optuna and PyTorch, 1 process": Peer(1, "optuna"),
+    "Optuna and PyTorch, 2 processes": Peer(2, "optuna"),
 }
 
 # After ten epochs on the best of the pairs each is at 0.974 to 0.981; one that trained or chose wrongly is below.
@@ -123,13 +132,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(peer: str, options: argparse.Namespace, **changes: Any) -> dict[str, Any]:
     """Runs the search of `main` as a peer does it; `changes` replace `rates`, `epochs` and such of the options."""
     wanted = {**vars(options), **changes}
-    workers, script = PEERS[peer]
+    workers, script, cores = PEERS[peer]
     arguments = ["--learning-rate", f"{RATES}:{wanted['rates']}", "--batch-size", wanted["batch_sizes"]]
     arguments += ["--epochs", str(wanted["epochs"]), "--final-epochs", str(wanted["final_epochs"])]
     arguments += ["--workers", str(workers)]
     if script is None:
         stopping = [] if wanted.get("early_stopping") else ["--no-early-stopping"]
-        return _tune(options.data, *arguments, "--oracle", "grid", *stopping)
+        return _tune(options.data, *arguments, "--oracle", "grid", *stopping, cores=cores)
     file = str(Path(__file__).with_name("search_peers.py"))
     with tempfile.TemporaryDirectory() as folder:
         measured = _measure([file, script, "--data", options.data, *arguments], Path(folder))
@@ -142,12 +151,13 @@ def _tune(
     sizes: str = SIZES,
     share: str = VALIDATION_SHARE,
     watch: Callable[[Path], dict[str, Any]] | None = None,
+    cores: int | None = None,
 ) -> dict[str, Any]:
     """Runs `kerasmlp tune` and reads what it left."""
     command = ["-m", "kerasmlp", "tune", data, "--sizes", sizes, "--validation-share", share, "--json", *arguments]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        measured = _measure(command, Path(folder), watch)
+        measured = _measure(command, Path(folder), watch, cores)
         del measured["stdout"]
         trials = json.loads((out / "search" / "trials.json").read_text(encoding="utf-8"))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -167,9 +177,12 @@ def _tune(
 
 
 def _measure(
-    command: Sequence[str], folder: Path, watch: Callable[[Path], dict[str, Any]] | None = None
+    command: Sequence[str],
+    folder: Path,
+    watch: Callable[[Path], dict[str, Any]] | None = None,
+    cores: int | None = None,
 ) -> dict[str, Any]:
-    """Runs Python with `command` and `--out`, and returns its time, memory, files and stdout.
+    """Runs Python with `command` and `--out`, on `cores` processors, and returns its time, memory, files and stdout.
 
     `watch` is asked at each sample of the memory for what to note beside it, and all samples are returned.
     """
@@ -186,6 +199,8 @@ def _measure(
             env=environment,
             start_new_session=True,
         )
+        if cores is not None:
+            os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:cores])
         try:
             while True:
                 with contextlib.suppress(subprocess.TimeoutExpired):
@@ -281,11 +296,17 @@ def _summary(runs: Runs) -> dict[str, Any]:
         }
         for peer, measured in runs.items()
     ]
-    steady = None
-    if ONE in runs and TWO in runs:
-        alone = sum(trial["seconds"] for trial in _typical(runs[ONE])["trials"])
-        steady = alone / _typical(runs[TWO])["search_s"]
-    return {"rows": rows, "two_workers_speedup_of_trials": steady}
+    steady = {own: _steady_s(runs[own]) for own in (ONE, TWO, ONE_CORE) if own in runs}
+    speedups = {own: 2 * seconds / steady[TWO] for own, seconds in steady.items() if TWO in steady and own != TWO}
+    return {"rows": rows, "steady_trial_s": steady, "two_workers_speedup": speedups}
+
+
+def _steady_s(measured: list[dict[str, Any]]) -> float:
+    """Mean over the batch sizes of a trial's median seconds; trials that compile are too few to count in a median."""
+    seconds: dict[int, list[float]] = {}
+    for trial in (trial for run in measured for trial in run["trials"]):
+        seconds.setdefault(trial["batch_size"], []).append(trial["seconds"])
+    return statistics.mean(statistics.median(each) for each in seconds.values())
 
 
 def _ratios(measured: list[dict[str, Any]], own: list[dict[str, Any]]) -> dict[str, float]:
@@ -331,8 +352,8 @@ def _long(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
             "times_kerasmlp_stopping": seconds / stopping["seconds"],
         }
         for peer, measured in runs.items()
-        if PEERS[peer][1] is not None
-        for seconds in [_extrapolate(_typical(measured), PEERS[peer][0], options)]
+        if PEERS[peer].script is not None
+        for seconds in [_extrapolate(_typical(measured), PEERS[peer].workers, options)]
     ]
     return {"rates": LONG_RATES, "epochs": LONG_EPOCHS, "measured": ours, "stopping": stopping, "peers": peers}
 
@@ -432,8 +453,10 @@ def _print_main(result: dict[str, Any]) -> None:
             share = run["others_cpu_s"] / run["seconds"] / (os.cpu_count() or 1)
             if share > MOST_DISTURBED:
                 print(f"{row['peer']}: other processes took {share:.0%} of the processors in {run['seconds']:.1f} s")
-    if result["two_workers_speedup_of_trials"] is not None:
-        print(f"trials alone, one worker's seconds by two workers': {result['two_workers_speedup_of_trials']:.2f}")
+    steady = result["steady_trial_s"]
+    for own, speedup in result["two_workers_speedup"].items():
+        each = f"a trial takes {steady[TWO]:.2f} s, two at a time, and {steady[own]:.2f} s"
+        print(f"steady trials, {TWO} against {own}: {speedup:.2f}x ({each})")
 
 
 def _print_profile(result: dict[str, Any]) -> None:
