@@ -30,6 +30,11 @@ class Watcher(Listener):
         self.ended: list[TrialRecord] = []
         self.resumed: list[TrialRecord] = []
         self.curves: dict[int, list[float]] = {}
+        self.reasons: list[str] = []
+
+    def requeued(self, number: int, reason: str) -> None:
+        """Keeps the reason."""
+        self.reasons.append(reason)
 
     def resume(self, records: Any) -> None:
         """Keeps the records."""

@@ -10,15 +10,18 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from keras_tuner.engine.trial import Trial
 
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.tuning import Range, Space, join_search, search
+from kerasmlp.tuning import Range, Space, join_search, search, workers
+from kerasmlp.tuning.oracles import make_oracle
 from kerasmlp.tuning.workers import num_cores, split_address
 from tests.test_tuning import Watcher, read_trials, results
 
@@ -140,6 +143,68 @@ def test_workers_join_a_chief_at_its_address_and_all_end_by_themselves(tmp_path:
     assert len(read_trials(tmp_path / "run")) == 6
 
 
+def test_a_silent_workers_trial_is_given_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import grpc
+    from keras_tuner.src import protos
+
+    monkeypatch.setattr(workers, "LOST_AFTER_S", 1.0)
+    watcher = Watcher()
+    options: dict[str, Any] = {"trials": None, "epochs": 1, "early_stopping": False, "seed": 0, "digest": ""}
+    oracle = make_oracle("grid", Space((1e-3,), (32,)), listener=watcher, **options)
+    oracle.open(tmp_path / "search")
+    chief = workers.Chief(oracle, f"127.0.0.1:{free_port()}")
+    serving = threading.Thread(target=chief.serve)
+    serving.start()
+    messages = protos.get_service()
+    with grpc.insecure_channel(f"{chief.host}:{chief.port}") as channel:
+        stub = protos.get_service_grpc().OracleStub(channel)
+
+        def ask(worker: str) -> Any:
+            return Trial.from_proto(stub.CreateTrial(messages.CreateTrialRequest(tuner_id=worker)).trial)
+
+        given = ask("silent")
+        assert given.status == "RUNNING"
+        while (trial := ask("other")).status != "STOPPED":
+            if trial.status == "IDLE":
+                time.sleep(0.05)
+                continue
+            assert trial.trial_id in (given.trial_id, "again")
+            metrics = {"val_accuracy": 0.5, "val_loss": 1.0}
+            stub.UpdateTrial(messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics=metrics, step=0))
+            trial.status = "COMPLETED"
+            stub.EndTrial(messages.EndTrialRequest(trial=trial.to_proto()))
+    serving.join(timeout=30)
+    chief.stop()
+    assert not serving.is_alive()
+    assert watcher.reasons == ["nothing was heard of silent for 1 s"]
+    assert [record.status for record in oracle.records()] == ["completed"]
+
+
+def test_a_worker_whose_chief_is_gone_ends_and_says_so() -> None:
+    code = (
+        "import time, types, grpc\n"
+        "from kerasmlp.tuning import workers\n"
+        "workers.LOST_AFTER_S, workers._HEARTBEAT_S = 0.5, 0.1\n"
+        "def get_space(): raise grpc.RpcError()\n"
+        "nothing = lambda trial: None\n"
+        "oracle = types.SimpleNamespace(get_space=get_space)\n"
+        "tuner = types.SimpleNamespace(oracle=oracle, on_trial_begin=nothing, on_trial_end=nothing)\n"
+        "workers._Heartbeat(tuner).start()\n"
+        "time.sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "The chief is gone, so this worker ends too.\n")
+
+
+def test_what_keeps_workers_from_starting_is_named(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "keras_tuner.py").write_text("raise ImportError('no such processor')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="Workers end before they begin a trial.*ImportError: no such processor"):
+        search(digits, **OPTIONS, workers=2, out=tmp_path / "search")
+
+
 class JoinAnother(Watcher):
     """Tries to join the search that it watches with another seed, in a process of its own."""
 
@@ -175,8 +240,6 @@ def test_a_worker_with_another_seed_is_refused(digits: Data, tmp_path: Path) -> 
 def test_an_address_that_nobody_listens_on_is_given_up_after_a_while(
     digits: Data, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from kerasmlp.tuning import workers
-
     # `join` sets Keras Tuner's variables for its process, which here is that of the tests.
     for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"):
         monkeypatch.setenv(name, "")

@@ -12,6 +12,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Mapping
@@ -23,6 +24,7 @@ from kerasmlp.start_up import spare_collections
 _POLL_S = 0.05
 _ORPHAN_S = 0.5
 _LOST = -signal.SIGKILL
+_LAST_WORDS_BYTES = 4096
 
 
 class ForkServer:
@@ -31,12 +33,14 @@ class ForkServer:
     def __init__(self) -> None:
         """Starts it; it imports while the caller goes on."""
         environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": os.environ.get("TF_CPP_MIN_LOG_LEVEL", "3")}
+        self._errors, path = tempfile.mkstemp()
+        os.unlink(path)  # it lives as long as it is open
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kerasmlp.tuning.forking"],
             env=environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._errors,
             text=True,
         )
         self._workers: dict[str, ForkedWorker] = {}
@@ -61,12 +65,19 @@ class ForkServer:
         """Whether the server has ended, and its workers with it."""
         return self._is_lost
 
+    def last_words(self) -> str:
+        """The last line that it wrote to stderr, such as why it ended; empty where it wrote none."""
+        start = max(0, os.fstat(self._errors).st_size - _LAST_WORDS_BYTES)
+        lines = os.pread(self._errors, _LAST_WORDS_BYTES, start).decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else ""
+
     def stop(self) -> None:
         """Ends the server and all its workers."""
         for worker in self._workers.values():
             worker.kill()
         self._process.kill()
         self._process.communicate()
+        os.close(self._errors)
 
     def _listen(self) -> None:
         assert self._process.stdout is not None

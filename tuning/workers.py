@@ -166,6 +166,7 @@ class _LocalWorkers:
         self._started += 1
         name = f"worker{self._started}"
         if self._server.is_lost:
+            self._server.stop()
             self._server = take_server()
         variables = {
             "KERASTUNER_TUNER_ID": name,
@@ -207,7 +208,9 @@ class _LocalWorkers:
     def _last_words(self, name: str) -> str:
         log = self._folder / f"{name}.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        return f": {lines[-1]}" if lines else ""
+        # Without a line of its own it was perhaps never forked.
+        words = lines[-1] if lines else self._server.last_words() if self._server.is_lost else ""
+        return f": {words}" if words else ""
 
     def end(self) -> None:
         """Ends all that still run."""
