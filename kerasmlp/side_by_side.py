@@ -104,6 +104,7 @@ def compare(
     lesson: bool = False,
     seed: int | None = SEED,
     frameworks: Sequence[str] | None = None,
+    listener: Callable[[str, int, float, float], None] | None = None,
 ) -> list[Row]:
     """A row per framework that trained the same network: same data, same start, same batches in file order.
 
@@ -120,6 +121,7 @@ def compare(
             the same parameters and follow the right gradients.
         seed: Seed of the first parameters.
         frameworks: Some of `numpy`, `keras`, `torch`; default all that are installed.
+        listener: Called after each epoch: the framework, the epoch from 1, validation accuracy and seconds of training.
 
     Raises:
         InvalidValue: a value is unknown, outside its range, or a framework that is not installed.
@@ -142,12 +144,19 @@ def compare(
     sizes = [split.x_train.shape[1], *hidden, int(max(split.y_train.max(), split.y_val.max())) + 1]
     start = NumpyMLP(sizes, activation=activation, loss=loss, lesson=lesson, seed=seed)
     rate = Optimizer(optimizer, learning_rate).learning_rate
-    rows = []
-    for framework in frameworks:
-        accuracies, seconds = _TRAINERS[framework](start, split, optimizer, rate, epochs, batch_size)
-        version = importlib.metadata.version(framework)
-        rows.append(Row(framework, version, tuple(accuracies), tuple(seconds)))
-    return rows
+
+    def train(framework: str) -> Row:
+        ended: list[tuple[float, float]] = []
+
+        def end_epoch(accuracy: float, seconds: float) -> None:
+            ended.append((accuracy, seconds))
+            if listener is not None:
+                listener(framework, len(ended), accuracy, seconds)
+
+        _TRAINERS[framework](start, split, optimizer, rate, epochs, batch_size, end_epoch)
+        return Row(framework, importlib.metadata.version(framework), *zip(*ended, strict=True))
+
+    return [train(framework) for framework in frameworks]
 
 
 def installed_frameworks() -> list[str]:
@@ -155,33 +164,38 @@ def installed_frameworks() -> list[str]:
     return [name for name in _TRAINERS if importlib.util.find_spec(name)]
 
 
-History = tuple[list[float], list[float]]  # accuracies and seconds
+EndEpoch = Callable[[float, float], None]  # takes validation accuracy and seconds
 
 
 def _train_numpy(
-    start: NumpyMLP, split: Split, optimizer: str, learning_rate: float, epochs: int, batch_size: int
-) -> History:
+    start: NumpyMLP,
+    split: Split,
+    optimizer: str,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    end_epoch: EndEpoch,
+) -> None:
     from threadpoolctl import threadpool_limits
 
-    network = copy.deepcopy(start)
+    network, steps = copy.deepcopy(start), Optimizer(optimizer, learning_rate)
     # One thread here and in PyTorch. A batch of 32 is too little work to share: on a busy machine, threads that wait
     # for each other were seen to cost 20 times what they save.
     with threadpool_limits(1):
-        history = network.fit(
-            split.x_train,
-            split.y_train,
-            epochs=epochs,
-            batch_size=batch_size,
-            optimizer=Optimizer(optimizer, learning_rate),
-            shuffle=False,
-            validation_data=(split.x_val, split.y_val),
-        )
-    return history["val_accuracy"], history["seconds"]
+        for _ in range(epochs):
+            history = network.fit(split.x_train, split.y_train, batch_size=batch_size, optimizer=steps, shuffle=False)
+            end_epoch(network.accuracy(split.x_val, split.y_val), history["seconds"][0])
 
 
 def _train_keras(
-    start: NumpyMLP, split: Split, optimizer: str, learning_rate: float, epochs: int, batch_size: int
-) -> History:
+    start: NumpyMLP,
+    split: Split,
+    optimizer: str,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    end_epoch: EndEpoch,
+) -> None:
     import keras
 
     class Watch(keras.callbacks.Callback):
@@ -191,12 +205,10 @@ def _train_keras(
             self.started = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-            seconds.append(time.perf_counter() - self.started)
+            seconds = time.perf_counter() - self.started
             predicted = np.argmax(model(split.x_val, training=False), axis=1)
-            accuracies.append(float(np.mean(predicted == split.y_val)))
+            end_epoch(float(np.mean(predicted == split.y_val)), seconds)
 
-    accuracies: list[float] = []
-    seconds: list[float] = []
     model = to_keras(start)
     if start.loss == "mse":
         trained = keras.Sequential([model, keras.layers.Softmax()])
@@ -206,19 +218,23 @@ def _train_keras(
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trained.compile(make_optimizer(optimizer, learning_rate), loss)
     trained.fit(split.x_train, y, epochs=epochs, batch_size=batch_size, shuffle=False, verbose=0, callbacks=[Watch()])
-    return accuracies, seconds
 
 
 def _train_torch(
-    start: NumpyMLP, split: Split, optimizer: str, learning_rate: float, epochs: int, batch_size: int
-) -> History:
+    start: NumpyMLP,
+    split: Split,
+    optimizer: str,
+    learning_rate: float,
+    epochs: int,
+    batch_size: int,
+    end_epoch: EndEpoch,
+) -> None:
     import torch
     from torch.nn import functional
 
     model = to_torch(start)
     steps = torch_optimizer(optimizer, learning_rate, list(model.parameters()))
     x, y, x_val = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train).long(), torch.from_numpy(split.x_val)
-    accuracies, seconds = [], []
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -234,13 +250,12 @@ def _train_torch(
                 steps.zero_grad()
                 loss.backward()
                 steps.step()
-            seconds.append(time.perf_counter() - started)
+            seconds = time.perf_counter() - started
             with torch.no_grad():
                 predicted = model(x_val).argmax(dim=1).numpy()
-            accuracies.append(float(np.mean(predicted == split.y_val)))
+            end_epoch(float(np.mean(predicted == split.y_val)), seconds)
     finally:
         torch.set_num_threads(num_threads)
-    return accuracies, seconds
 
 
 def torch_optimizer(name: str, learning_rate: float, parameters: list[Any]) -> torch.optim.Optimizer:
@@ -262,7 +277,7 @@ def torch_optimizer(name: str, learning_rate: float, parameters: list[Any]) -> t
     return makers[name]()
 
 
-_TRAINERS: dict[str, Callable[[NumpyMLP, Split, str, float, int, int], History]] = {
+_TRAINERS: dict[str, Callable[[NumpyMLP, Split, str, float, int, int, EndEpoch], None]] = {
     "numpy": _train_numpy,
     "keras": _train_keras,
     "torch": _train_torch,

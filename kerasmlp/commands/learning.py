@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kerasmlp.commands.outcome import Outcome
 from kerasmlp.tables import show_lesson
+from kerasmlp.terminal import messages_console
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -21,6 +22,7 @@ def lesson(args: Namespace) -> Outcome:
     optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
     is_notebooks = args.lesson and optimizer == "sgd"
     rate = LESSON_RATE if is_notebooks and args.learning_rate is None else args.learning_rate
+    messages = messages_console()
     split = load_split(args.data, data_dir=args.data_dir)
     rows = compare(
         split,
@@ -34,6 +36,9 @@ def lesson(args: Namespace) -> Outcome:
         lesson=args.lesson,
         seed=args.seed,
         frameworks=args.frameworks,
+        listener=lambda framework, epoch, accuracy, seconds: messages.print(
+            f"{framework}  epoch {epoch}/{args.epochs}  {seconds:.1f} s  val_accuracy {accuracy:.4f}"
+        ),
     )
     result = {
         "data": args.data,
