@@ -18,8 +18,8 @@ EXIT_FAILED, EXIT_WRONG_REQUEST, EXIT_INTERRUPTED = 1, 2, 130
 
 DATA_HELP = (
     "`digits` (1,797 real 8x8 scans, always at hand); the path of a `.csv` or `.parquet` table, of an `.npz` with "
-    "x_train, y_train, x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; "
-    "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
+    "x_train, y_train, x_test and y_test, or x and y, of IDX files, or of a folder with a sub-folder of images per "
+    "class; `openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
 )
 ARTEFACT_HELP = (
     "a run directory, a `.keras` file, a SavedModel folder, a `.tflite` file, or a model behind TF Serving: "

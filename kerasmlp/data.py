@@ -136,7 +136,8 @@ def load_data(
 
             - `digits`: scikit-learn's 1,797 real 8x8 scans, embedded;
             - the path of a `.csv` or `.parquet` file with a column of labels;
-            - the path of an `.npz` file in Keras's layout (`x_train`, `y_train`, `x_test`, `y_test`);
+            - the path of an `.npz` file in Keras's layout (`x_train`, `y_train`, `x_test`, `y_test`),
+              without its test set, or with `x` and `y`;
             - the path of IDX files, gzipped or not: the folder of all four, or one of them;
             - the path of a folder with a sub-folder of images per class, or with `train` and `test` that have these;
             - `openml:NAME`, a set of openml.org such as `openml:mnist_784`;

@@ -34,6 +34,16 @@ def test_an_npz_in_keras_layout_is_read_as_stored(tmp_path: Path) -> None:
     assert load_data(**data.request).fingerprint == data.fingerprint
 
 
+@pytest.mark.parametrize("names", [("x_train", "y_train"), ("x", "y")])
+def test_an_npz_without_a_test_set_has_one_set_aside(tmp_path: Path, names: tuple[str, str]) -> None:
+    whole = dict(np.load(_write_npz(tmp_path / "tiny.npz")))
+    np.savez(tmp_path / "all.npz", **{names[0]: whole["x_train"], names[1]: whole["y_train"], "about": np.array("me")})
+    data = load_data(tmp_path / "all.npz", validation_share=0.25, test_share=0.2)
+    assert (len(data.train), len(data.validation), len(data.test)) == (18, 6, 6)
+    assert data.request is not None
+    assert load_data(**data.request).fingerprint == data.fingerprint
+
+
 def test_mnist_as_npz_is_the_real_one(mnist_path: Path) -> None:
     data = load_data(mnist_path)
     assert (data.feature_shape, len(data.train) + len(data.validation), len(data.test)) == ((28, 28), 60_000, 10_000)
@@ -52,7 +62,9 @@ def test_mnist_from_tensorflow_datasets_equals_the_npz(mnist_path: Path, tfds_di
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_test": None}, "needs the arrays x_train, y_train, x_test, y_test; it has x_train, y_train, x_test"),
+        ({"y_test": None}, "lacks y_test: .* needs the arrays x_train, y_train .* It has x_train, y_train, x_test;"),
+        ({"y_train": None}, "lacks y_train: .* It has x_train, x_test, y_test;"),
+        ({"x": np.zeros((30, 4)), "y": np.zeros(30), "y_train": None}, "lacks y_train"),
         ({"y_train": np.arange(29) % 3}, "need the same number of examples; got 30 and 29"),
         ({"x_train": np.full((30, 4, 5), np.nan)}, "finite numbers; got nan"),
         ({"x_train": np.zeros((30, 4, 5), object)}, "cannot be read as an `.npz` file"),

@@ -19,8 +19,8 @@ OPENML_PREFIX = "openml:"
 TABLE_SUFFIXES = (".csv", ".parquet")
 KNOWN_SOURCES = (
     "Known are `digits`; the path of a `.csv` or `.parquet` table, of an `.npz` file with the arrays x_train, y_train, "
-    "x_test and y_test, of IDX files, or of a folder with a sub-folder of images per class; `openml:NAME`; and the "
-    "names of TensorFlow Datasets such as `mnist`."
+    "x_test and y_test or with x and y, of IDX files, or of a folder with a sub-folder of images per class; "
+    "`openml:NAME`; and the names of TensorFlow Datasets such as `mnist`."
 )
 
 

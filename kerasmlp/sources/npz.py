@@ -1,4 +1,4 @@
-"""`.npz` files in Keras's layout: `x_train`, `y_train`, `x_test` and `y_test`."""
+"""`.npz` files in Keras's layout, `x_train`, `y_train`, `x_test`, `y_test`, with or without a test; or `x` and `y`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.examples import Examples
 from kerasmlp.memory import check_fits_memory
 
-NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+TRAIN, TEST, ALL = ("x_train", "y_train"), ("x_test", "y_test"), ("x", "y")
 
 
 def read_npz(path: Path) -> Examples:
@@ -28,14 +28,10 @@ def read_npz(path: Path) -> Examples:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise InvalidValue(f"`{path}` holds one bare array; an `.npz` file was expected.")
-            missing = [key for key in NPZ_ARRAYS if key not in archive.files]
-            if missing:
-                raise InvalidValue(
-                    f"`{path}` needs the arrays {', '.join(NPZ_ARRAYS)}; it has {', '.join(archive.files) or 'none'}."
-                )
-            data_bytes = sum(archive.zip.getinfo(f"{key}.npy").file_size for key in NPZ_ARRAYS)
+            names = _names(path, archive.files)
+            data_bytes = sum(archive.zip.getinfo(f"{name}.npy").file_size for name in names)
             check_fits_memory(str(path), data_bytes, can_stream=False)
-            arrays = [archive[key] for key in NPZ_ARRAYS]
+            arrays = [archive[name] for name in names]
     except InvalidValue:
         raise
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
@@ -43,3 +39,17 @@ def read_npz(path: Path) -> Examples:
         reason = "it holds something else than arrays of numbers" if "pickle" in str(error) else str(error)
         raise InvalidValue(f"`{path}` cannot be read as an `.npz` file, it may be truncated: {reason}.") from error
     return Examples(path.stem, *arrays, request={"source": str(path.resolve())})
+
+
+def _names(path: Path, files: list[str]) -> tuple[str, ...]:
+    """The arrays to read: features and labels, and those of the test where the file has a part of its own for it."""
+    names: tuple[str, ...] = ALL if set(files) >= set(ALL) and not set(files) & {*TRAIN, *TEST} else TRAIN
+    if set(files) & set(TEST):
+        names += TEST
+    if missing := [name for name in names if name not in files]:
+        raise InvalidValue(
+            f"`{path}` lacks {', '.join(missing)}: an `.npz` file needs the arrays {', '.join(TRAIN)} and, if it has a "
+            f"test set, {', '.join(TEST)}; or {' and '.join(ALL)}. It has {', '.join(files) or 'none'}; "
+            "`numpy.savez(file, x=features, y=labels)` writes such a file."
+        )
+    return names
