@@ -1,7 +1,9 @@
-"""Whether data fit into memory, asked before they are read."""
+"""Whether data and networks fit into memory, asked before they are read or built."""
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 
 from kerasmlp.errors import InvalidValue
@@ -46,3 +48,13 @@ def check_fits_memory(name: str, data_bytes: int, *, can_stream: bool) -> None:
     raise InvalidValue(
         f"`{name}` needs {needed / 2**30:.1f} GiB of memory, of which {available / 2**30:.1f} GiB are free. {mend}"
     )
+
+
+def check_weights_fit_memory(sizes: Sequence[int]) -> None:
+    """Raises `InvalidValue` for layer widths whose weights, float32, are too large for memory."""
+    needed = 4 * sum((inputs + 1) * units for inputs, units in itertools.pairwise(sizes))
+    if needed > (available := available_bytes()):
+        raise InvalidValue(
+            f"`sizes` {list(sizes)} needs {needed / 2**30:,.1f} GiB of memory for its weights, and four times that to "
+            f"train them with Adam; {available / 2**30:.1f} GiB are free."
+        )

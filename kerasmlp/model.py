@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
+from kerasmlp.memory import check_weights_fit_memory
 
 if TYPE_CHECKING:
     import keras
@@ -65,7 +66,8 @@ def build_mlp(
 
     Raises:
         InvalidType: `sizes` holds something else than whole numbers.
-        InvalidValue: a value is outside its range, or `input_shape` does not multiply up to `sizes[0]`.
+        InvalidValue: a value is outside its range, `input_shape` does not multiply up to `sizes[0]`, or the weights
+            would not fit into memory.
 
     Example:
         >>> model = build_mlp([784, 128, 10], input_shape=(28, 28), seed=0)
@@ -75,6 +77,7 @@ def build_mlp(
     widths = check_sizes(sizes)
     shape = _check_input_shape(input_shape, widths)
     _check_options(activation, dropout, l2, kernel_initializer)
+    check_weights_fit_memory(widths)
 
     import keras
 

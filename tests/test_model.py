@@ -89,6 +89,7 @@ def test_the_input_is_named_after_what_it_holds(shape: tuple[int, ...], name: st
         ([784, True, 10], InvalidType, "whole numbers"),
         ("784,10", InvalidType, "a list of layer widths"),
         (784, InvalidType, "a list of layer widths"),
+        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"needs 372,\d+\.\d GiB of memory for its weights"),
     ],
 )
 def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception], message: str) -> None:
