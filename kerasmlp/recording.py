@@ -13,6 +13,7 @@ import keras
 import numpy as np
 
 from kerasmlp.engine.state import restore_state, save_state
+from kerasmlp.errors import InvalidValue
 from kerasmlp.files import appearing, write_text
 from kerasmlp.runs import HISTORY_NAME, STATE_NAME
 
@@ -58,10 +59,16 @@ class RunRecorder(keras.callbacks.Callback):
         """Sets model, optimizer and callbacks to the last finished epoch; returns how many epochs are finished.
 
         Without a state, as when the first epoch was not finished, nothing is set and 0 returned.
+
+        Raises:
+            InvalidValue: the state is damaged, or that of another network.
         """
         if not self.state_path.is_file():
             return 0
-        info = restore_state(self.state_path, model)
+        try:
+            info = restore_state(self.state_path, model)
+        except InvalidValue as error:
+            raise InvalidValue(f"{error} Delete that file to train this run from its first epoch.") from error
         self.history = info["history"]
         self._kept = info["callbacks"]
         # A training that had ended by itself, as by early stopping, has nothing left to train.

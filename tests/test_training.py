@@ -284,6 +284,19 @@ def test_an_unfinished_run_of_other_settings_is_left_alone_and_told_apart(digits
     assert [row["epoch"] for row in run.history] == [1, 2, 3]
 
 
+def test_a_damaged_state_is_refused_and_the_way_out_is_named(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(Interruption):
+        train(_model(digits), digits, epochs=2, out=tmp_path / "run", callbacks=[_Stop(1)])
+    state = tmp_path / "run" / "state.npz"
+    state.write_bytes(state.read_bytes()[:1000])
+    with pytest.raises(
+        InvalidValue, match=r"state\.npz` is not a training state .* Delete that file to train this run"
+    ):
+        train(_model(digits), digits, epochs=2, out=tmp_path / "run")
+    state.unlink()
+    assert len(train(_model(digits), digits, epochs=2, out=tmp_path / "run").history) == 2
+
+
 def test_an_unfinished_run_without_a_name_is_found_again(
     digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

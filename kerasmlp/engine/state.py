@@ -75,7 +75,8 @@ def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str,
         raise NotFound(f"no training state at `{path}`.")
     variables = _variables(model)
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, for NumPy leaves a damaged archive open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}
         info: dict[str, Any] = json.loads(str(saved.pop(_INFO)))
     except (ValueError, KeyError, OSError, zipfile.BadZipFile) as error:
