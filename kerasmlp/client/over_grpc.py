@@ -20,7 +20,7 @@ from kerasmlp.client.protos import (
 )
 from kerasmlp.client.signatures import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import busy, down, failed, nonsense, not_served, quoted, slow, untrusted
+from kerasmlp.client.trouble import TimeIsUp, busy, down, failed, nonsense, not_served, quoted, untrusted
 from kerasmlp.errors import InvalidValue
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -107,11 +107,11 @@ class GrpcTransport:
         try:
             answer: bytes = self._channel.unary_unary(method)(request.SerializeToString(), timeout=timeout_s)
         except grpc.RpcError as error:
-            raise _translated(error, self.address, timeout_s) from error
+            raise _translated(error, self.address) from error
         return answer
 
 
-def _translated(error: Any, address: Address, timeout_s: float) -> Exception:
+def _translated(error: Any, address: Address) -> Exception:
     code, message = error.code(), error.details() or ""
     codes = grpc.StatusCode
     if code == codes.UNAVAILABLE:
@@ -123,7 +123,7 @@ def _translated(error: Any, address: Address, timeout_s: float) -> Exception:
             return nonsense(address, "it speaks no gRPC")
         return down(address, quoted(message).rsplit(": ", 1)[-1].rstrip("]"))  # the innermost reason
     if code == codes.DEADLINE_EXCEEDED:
-        return slow(address, timeout_s)
+        return TimeIsUp()
     if code == codes.NOT_FOUND:
         return not_served(address, message)
     if code in (codes.INVALID_ARGUMENT, codes.FAILED_PRECONDITION, codes.OUT_OF_RANGE):

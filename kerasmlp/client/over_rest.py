@@ -18,7 +18,7 @@ import numpy as np
 from kerasmlp.client.address import Address
 from kerasmlp.client.signatures import Signature, TensorSpec, VersionStatus, signatures_from_json
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import broken_off, busy, down, failed, nonsense, not_served, quoted, slow, untrusted
+from kerasmlp.client.trouble import TimeIsUp, broken_off, busy, down, failed, nonsense, not_served, quoted, untrusted
 from kerasmlp.errors import InvalidValue
 
 OK, NOT_FOUND, BUSY = 200, 404, (429, 503)
@@ -119,7 +119,7 @@ class RestTransport:
             raise broken_off(self.address) from error
         except TimeoutError as error:
             self.close()
-            raise slow(self.address, timeout_s) from error
+            raise TimeIsUp from error
         except http.client.HTTPException as error:
             self.close()
             raise nonsense(self.address, "it speaks no HTTP") from error

@@ -23,8 +23,12 @@ class Unanswered(Exception):
     """A request that may be sent again: it met no server, or one that was busy or died. Predictions change nothing."""
 
 
+class TimeIsUp(Exception):
+    """There was no whole answer in the time that was left for it."""
+
+
 def with_patience(ask: Callable[[float], Answer], address: Address, *, timeout_s: float, retries: int) -> Answer:
-    """What `ask` returns, called again as long as it raises `Unanswered`.
+    """What `ask` returns, called again as long as it raises `Unanswered`, until time or tries are used up.
 
     Args:
         ask: Called with the seconds that are left.
@@ -46,6 +50,11 @@ def with_patience(ask: Callable[[float], Answer], address: Address, *, timeout_s
                 times = "once" if tries == 1 else f"{tries} times in {seconds:.1f} s"
                 raise ServerError(f"{error} (Tried {times}.)") from error
             time.sleep(wait_s)
+        except TimeIsUp as error:
+            raise ServerError(
+                f"`{address.url}` has not answered in {timeout_s:.3g} s; the server is overloaded or hangs, or "
+                "`--timeout` (`timeout_s`) is too short."
+            ) from error
     raise AssertionError("the last try returns or raises")
 
 
@@ -64,14 +73,6 @@ def broken_off(address: Address) -> Unanswered:
 def busy(address: Address, message: str) -> Unanswered:
     """The server says that it cannot answer now."""
     return Unanswered(f"`{address.url}` is too busy or not ready: {quoted(message)}.")
-
-
-def slow(address: Address, timeout_s: float) -> ServerError:
-    """No whole answer in time."""
-    return ServerError(
-        f"`{address.url}` has not answered in {timeout_s:.3g} s; the server is overloaded or hangs, or `--timeout` "
-        "(`timeout_s`) is too short."
-    )
 
 
 def not_served(address: Address, message: str) -> ServerError:
