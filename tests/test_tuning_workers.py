@@ -20,7 +20,7 @@ from keras_tuner.engine.trial import Trial
 
 from kerasmlp.data import Data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.tuning import Range, Space, join_search, search, workers
+from kerasmlp.tuning import Range, Space, forking, join_search, search, workers
 from kerasmlp.tuning.oracles import make_oracle
 from kerasmlp.tuning.workers import num_cores, split_address
 from tests.test_tuning import Watcher, read_trials, results
@@ -199,6 +199,7 @@ def test_a_worker_whose_chief_is_gone_ends_and_says_so() -> None:
 def test_what_keeps_workers_from_starting_is_named(
     digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(forking, "_ahead", [])  # another test may have left one, which has imported
     (tmp_path / "keras_tuner.py").write_text("raise ImportError('no such processor')\n")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with pytest.raises(RuntimeError, match="Workers end before they begin a trial.*ImportError: no such processor"):
