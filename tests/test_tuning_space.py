@@ -89,6 +89,15 @@ def test_a_grid_holds_every_combination_once() -> None:
     assert len(combinations) == len(set(combinations)) == space.size() == 12
 
 
+@pytest.mark.parametrize(
+    ("num_examples", "batch_sizes"),
+    [(None, (16, 32, 64, 128)), (512, (16, 32, 64, 128)), (511, (16, 32, 64)), (64, (16,)), (63, (15,)), (3, (1,))],
+)
+def test_batch_sizes_that_nobody_chose_suit_the_data(num_examples: int | None, batch_sizes: tuple[int, ...]) -> None:
+    assert Space().for_examples(num_examples).batch_size == batch_sizes
+    assert Space(batch_size=(256,)).for_examples(num_examples).batch_size == (256,)
+
+
 def test_the_hypermodel_serves_any_tuner_and_trains_with_the_batch_size_that_it_chose(
     digits: Any, tmp_path: Path
 ) -> None:

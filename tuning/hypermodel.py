@@ -33,7 +33,7 @@ class MLPHyperModel(keras_tuner.HyperModel):
     ) -> None:
         """See `kerasmlp.tuning.search` for the arguments."""
         super().__init__()
-        self.space = space or Space()
+        self.space = (space or Space()).for_examples()
         self.network = Network(check_sizes(sizes), model_options, optimizer)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:

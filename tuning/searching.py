@@ -71,7 +71,7 @@ def search(
         sizes: Layer widths from input to output; see `build_mlp`. The space may replace the hidden ones.
         trials: Number of trials, at least 1. Default: 12, or all of a grid; Hyperband finds its own.
         epochs: Passes over the training examples in each trial; for Hyperband, in its longest ones.
-        space: What to choose from. Default: rates from 1e-4 to 1e-2 and batch sizes of 16, 32, 64 and 128.
+        space: What to choose from. Default: rates from 1e-4 to 1e-2 and batch sizes of 16 to 128; see `Space`.
         oracle: `random`; `bayesian`, which models the score over the space with a Gaussian process; `hyperband`, many
             short trials of which the best go on; or `grid`, every combination.
         early_stopping: Whether a trial ends early that, after an epoch, has a lower best validation accuracy than the
@@ -115,7 +115,7 @@ def search(
     from kerasmlp.tuning.workers import check_workers
 
     widths = check_sizes(sizes)
-    space = space or Space()
+    space = (space or Space()).for_examples(len(data.train))
     check_search(data, widths, epochs=epochs, final_epochs=final_epochs)
     check_schedule(final_schedule)
     check_oracle(oracle, space, trials)

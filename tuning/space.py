@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -89,13 +89,17 @@ PARAMETERS = {
 }
 
 
+BATCH_SIZES = (16, 32, 64, 128)
+
+
 @dataclass(frozen=True)
 class Space:
     """What a search may choose from: for each hyper-parameter a `Range` or a tuple of values; None leaves it fixed.
 
     Attributes:
         learning_rate: Positive; a range is drawn evenly on a logarithmic scale.
-        batch_size: Examples per step.
+        batch_size: Examples per step. Default: of 16, 32, 64 and 128 those that are at most a quarter of the training
+            examples; see `for_examples`.
         hidden: Hidden widths of whole networks, such as `((128, 64), (256,))`; instead of `depth` and `units`.
         depth: Number of hidden layers, at least 1.
         units: Width of every hidden layer, at least 1; a range is drawn on a logarithmic scale.
@@ -115,7 +119,7 @@ class Space:
     """
 
     learning_rate: Choices = Range(1e-4, 1e-2)
-    batch_size: Choices = (16, 32, 64, 128)
+    batch_size: Choices | None = None
     hidden: Choices | None = None
     depth: Choices | None = None
     units: Choices | None = None
@@ -133,6 +137,18 @@ class Space:
                 object.__setattr__(self, field.name, _checked(field.name, value))
         if self.hidden is not None and (self.depth is not None or self.units is not None):
             raise InvalidValue("`hidden` names whole networks; leave out `depth` and `units`, or `hidden`.")
+
+    def for_examples(self, num_examples: int | None = None) -> Space:
+        """The same, with batch sizes that suit so many training examples if none were chosen; None: many.
+
+        Example:
+            >>> Space().for_examples(200).batch_size, Space(batch_size=(100,)).for_examples(200).batch_size
+            ((16, 32), (100,))
+        """
+        if self.batch_size is not None:
+            return self
+        suiting = tuple(size for size in BATCH_SIZES if num_examples is None or size <= num_examples // 4)
+        return replace(self, batch_size=suiting or (max(1, (num_examples or 0) // 4),))
 
     def varied(self) -> dict[str, Choices]:
         """What may vary, by name."""
