@@ -95,8 +95,13 @@ def build_parser() -> argparse.ArgumentParser:
         common.add_argument("--verbose", action="store_true", help="show TensorFlow's own messages, and tracebacks")
         return command
 
-    command = add("quickstart", "search, train, export and verify on real scans of digits", "kerasmlp quickstart")
-    _add_out(command, "runs/quickstart")
+    command = add(
+        "quickstart",
+        "search, train, export and verify, by default on real scans of digits",
+        "kerasmlp quickstart\n  kerasmlp quickstart flowers.csv --test-share 0.2",
+    )
+    _add_data(command, default="digits")
+    _add_out(command, "the first free one of runs/NAME-quickstart, ...; runs/quickstart for the digits")
 
     command = add("train", "train a network", "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10")
     _add_data(command)
@@ -142,7 +147,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CHOICES",
         help="LOW:HIGH, LOW:HIGH:COUNT for so many in it, or R,R,... (0.0001:0.01)",
     )
-    search.add_argument("--batch-size", metavar="CHOICES", help="N,N,... (16,32,64,128)")
+    search.add_argument(
+        "--batch-size", metavar="CHOICES", help="N,N,... (16,32,64,128; of few examples up to a quarter)"
+    )
     search.add_argument(
         "--vary",
         action="append",
@@ -280,8 +287,11 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _add_data(command: argparse.ArgumentParser) -> None:
-    command.add_argument("data", metavar="DATA", help=DATA_HELP)
+def _add_data(command: argparse.ArgumentParser, default: str | None = None) -> None:
+    if default is None:
+        command.add_argument("data", metavar="DATA", help=DATA_HELP)
+    else:
+        command.add_argument("data", metavar="DATA", nargs="?", default=default, help=f"{DATA_HELP} ({default})")
     group = command.add_argument_group("data")
     _add_source(group)
     group.add_argument(

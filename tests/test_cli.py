@@ -215,6 +215,26 @@ def test_quickstart_goes_the_whole_road_as_a_program_of_its_own() -> None:
     assert Path("runs/quickstart/plots/search.png").is_file()
 
 
+def test_quickstart_goes_the_road_with_data_of_ones_own_and_names_them_in_what_to_try_next(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = {"trials": 2, "epochs": 1, "final_epochs": 20, "dropout": 0.3, "batch_normalization": True}
+    monkeypatch.setattr("kerasmlp.commands.training.QUICKSTART", small)
+    generator = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((400, 2))]
+    Path("my flowers.csv").write_text("\n".join(["width,height,kind", *rows]) + "\n")
+    typed = ["my flowers.csv", "--target", "kind", "--test-share", "0.25"]
+    assert main(["quickstart", *typed]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    run = "runs/my flowers-quickstart"
+    int8 = f"'{run}/export/tflite/my flowers_int8_dynamic.tflite'"
+    assert f"kerasmlp evaluate {int8} 'my flowers.csv' --target kind --test-share 0.25" in shown
+    assert "kerasmlp tune 'my flowers.csv' --target kind --test-share 0.25 --trials 24" in shown
+    assert "of 100" in shown
+    assert main(["evaluate", f"{run}/export/tflite/my flowers_int8_dynamic.tflite", *typed, "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["examples"] == 100
+
+
 def test_the_tuning_module_is_the_tune_command() -> None:
     command = [sys.executable, "-m", "kerasmlp.tuning", "digits", "--trials", "0"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)

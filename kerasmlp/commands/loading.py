@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from kerasmlp.data import Data, load_data
 from kerasmlp.describing import data_notes
 from kerasmlp.errors import InvalidValue
 from kerasmlp.sources import TABLE_SUFFIXES
-from kerasmlp.splitting import Splitting
+from kerasmlp.splitting import VALIDATION_SHARE, Splitting
 from kerasmlp.streams import Stream
 from kerasmlp.terminal import messages_console
 
@@ -70,6 +71,16 @@ def read(source: str, args: Namespace) -> Examples | Table | Stream:
     from kerasmlp.sources import read_source
 
     return read_source(source, **_source_options(args))
+
+
+def typed_data(args: Namespace) -> str:
+    """The data and their options as they are typed in another command."""
+    options = {**_source_options(args), "validation_share": args.validation_share, "test_share": args.test_share}
+    words = [args.data]
+    for name, value in options.items():
+        if value not in (None, False) and (name, value) != ("validation_share", VALIDATION_SHARE):
+            words += [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
+    return shlex.join(words)
 
 
 def splitting(args: Namespace) -> Splitting:
