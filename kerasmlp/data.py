@@ -175,19 +175,12 @@ def load_data(
         ((8, 8), 10, 1295, 142, 360)
     """
     from kerasmlp.sources import read_source
+    from kerasmlp.sources.options import SourceOptions
     from kerasmlp.streams import Stream
 
     splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
-    examples = read_source(
-        str(source),
-        data_dir=data_dir,
-        target=target,
-        group=group,
-        time=time,
-        split=split,
-        test_split=test_split,
-        stream=stream,
-    )
+    options = SourceOptions(data_dir, target, group, time, split, test_split, stream)
+    examples = read_source(str(source), options)
     if isinstance(examples, Stream):
         examples = dataclasses.replace(examples, progress=progress)
     return examples.split(splitting, encoder=encoder)

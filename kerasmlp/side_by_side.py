@@ -23,6 +23,7 @@ from kerasmlp.examples import Examples
 from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
 from kerasmlp.optimizers import make_optimizer
 from kerasmlp.sources import read_source
+from kerasmlp.sources.options import SourceOptions
 from kerasmlp.splitting import notebook_split
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLi
         >>> load_split().x_train.shape
         (1527, 64)
     """
-    examples = read_source(str(source), data_dir=data_dir)
+    examples = read_source(str(source), SourceOptions(data_dir))
     if not isinstance(examples, Examples) or examples.feature_range is None:
         raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
     low, high = examples.feature_range

@@ -15,6 +15,7 @@ from kerasmlp.data import Data
 from kerasmlp.describing import describe_source
 from kerasmlp.runs import Run
 from kerasmlp.sources import read_source
+from kerasmlp.sources.options import SourceOptions
 from tests.test_sources_files import write_images
 from tests.test_tables import frame, write
 
@@ -32,7 +33,7 @@ def test_arrays_are_described_by_shape_type_range_and_classes(tmp_path: Path) ->
 def test_tables_are_described_column_by_column(tmp_path: Path) -> None:
     table = frame()
     path = write(tmp_path / "flowers.csv", table)
-    about = describe_source(read_source(str(path), target="kind"))
+    about = describe_source(read_source(str(path), SourceOptions(target="kind")))
     assert about["classes"] == table["kind"].value_counts().to_dict()
     columns = {column["name"]: column for column in about["columns"]}
     assert list(columns) == ["size", "colour", "has thorns", "petals"]

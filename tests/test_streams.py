@@ -26,6 +26,7 @@ from kerasmlp.engine.blocks import block_dataset, run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.memory import check_fits_memory
 from kerasmlp.sources import read_source
+from kerasmlp.sources.options import SourceOptions
 from kerasmlp.store import cache_folder
 from kerasmlp.stored import StoredArray
 from tests.test_tables import frame, write
@@ -104,8 +105,8 @@ def test_a_streamed_table_is_the_same_data_as_one_read_at_once(tmp_path: Path, s
     assert streamed.request is not None
     assert streamed.request["stream"] is True
     assert load_data(**streamed.request).fingerprint == read.fingerprint
-    assert describe_source(read_source(str(path), target="kind", stream=True)) == describe_source(
-        read_source(str(path), target="kind")
+    assert describe_source(read_source(str(path), SourceOptions(target="kind", stream=True))) == describe_source(
+        read_source(str(path), SourceOptions(target="kind"))
     )
 
 
@@ -201,7 +202,9 @@ def test_a_streamed_folder_of_images_is_the_same_data_as_one_read_at_once(tmp_pa
     folder = _images(tmp_path / "pets")
     assert_same_data(load_data(folder, stream=True), load_data(folder))
     assert_same_data(load_data(folder, stream=True, test_share=0.2), load_data(folder, test_share=0.2))
-    assert describe_source(read_source(str(folder), stream=True)) == describe_source(read_source(str(folder)))
+    assert describe_source(read_source(str(folder), SourceOptions(stream=True))) == describe_source(
+        read_source(str(folder))
+    )
 
 
 def test_damaged_images_stop_a_stream_by_name_and_leave_nothing(tmp_path: Path) -> None:

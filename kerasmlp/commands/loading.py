@@ -6,6 +6,7 @@ import contextlib
 import shlex
 from argparse import Namespace
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from kerasmlp.data import Data, load_data
 from kerasmlp.describing import data_notes
 from kerasmlp.errors import InvalidValue
 from kerasmlp.sources import TABLE_SUFFIXES
+from kerasmlp.sources.options import SourceOptions
 from kerasmlp.splitting import VALIDATION_SHARE, Splitting
 from kerasmlp.streams import Stream
 from kerasmlp.terminal import messages_console
@@ -70,7 +72,7 @@ def read(source: str, args: Namespace) -> Examples | Table | Stream:
     """The source `source`, none of it set aside."""
     from kerasmlp.sources import read_source
 
-    return read_source(source, **_source_options(args))
+    return read_source(source, SourceOptions(**_source_options(args)))
 
 
 def typed_data(args: Namespace) -> str:
@@ -89,8 +91,7 @@ def splitting(args: Namespace) -> Splitting:
 
 
 def _source_options(args: Namespace) -> dict[str, Any]:
-    names = ("data_dir", "target", "group", "time", "split", "test_split", "stream")
-    return {name: getattr(args, name) for name in names}
+    return {field.name: getattr(args, field.name) for field in fields(SourceOptions)}
 
 
 def load_for_test(args: Namespace, card: Card | None) -> Data:

@@ -6,10 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasmlp.errors import InvalidValue, NotFound, nearest
+from kerasmlp.sources.options import SourceOptions
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from kerasmlp.examples import Examples
     from kerasmlp.sources.tables import Table
     from kerasmlp.streams import Stream
@@ -24,57 +23,38 @@ KNOWN_SOURCES = (
 )
 
 
-def read_source(
-    source: str,
-    *,
-    data_dir: str | PathLike[str] | None = None,
-    target: str | None = None,
-    group: str | None = None,
-    time: str | None = None,
-    split: str | None = None,
-    test_split: str | None = None,
-    stream: bool = False,
-) -> Examples | Table | Stream:
+def read_source(source: str, options: SourceOptions | None = None) -> Examples | Table | Stream:
     """All examples of the source that `source` names, or a way to read them; see `kerasmlp.load_data`."""
+    options = options or SourceOptions()
     path = Path(source)
     is_path = source != DIGITS and not source.startswith(OPENML_PREFIX) and _is_path(path)
     is_tfds = not is_path and source != DIGITS and not source.startswith(OPENML_PREFIX)
     is_table = is_path and path.suffix.lower() in TABLE_SUFFIXES
-    if data_dir is not None and (is_path or source == DIGITS):
+    if options.data_dir is not None and (is_path or source == DIGITS):
         why = f"`{source}` is a path" if is_path else "`digits` needs none"
         raise InvalidValue(f"`data_dir` goes with TensorFlow Datasets names; {why}.")
-    for option, column in (("target", target), ("group", group), ("time", time)):
-        if column is not None and not is_table and not is_tfds:
+    for option in ("target", "group", "time"):
+        if getattr(options, option) is not None and not is_table and not is_tfds:
             raise InvalidValue(
                 f"`{option}` names a column of a table, {' or '.join(TABLE_SUFFIXES)}; `{source}` is none."
             )
-    for option, text in (("split", split), ("test_split", test_split)):
-        if text is not None and not is_tfds:
+    for option in ("split", "test_split"):
+        if getattr(options, option) is not None and not is_tfds:
             raise InvalidValue(f"`{option}` is for sets of TensorFlow Datasets; `{source}` is none.")
     if is_tfds:
         from kerasmlp.sources.tfds import read_tfds
 
-        return read_tfds(
-            source,
-            data_dir,
-            target=target,
-            group=group,
-            time=time,
-            split=split,
-            test_split=test_split,
-            stream=stream,
-            known_sources=KNOWN_SOURCES,
-        )
+        return read_tfds(source, options, known_sources=KNOWN_SOURCES)
     if is_path:
-        return _read_path(path, target, group=group, time=time, stream=stream)
-    _check_not_streamed(source, stream)
+        return _read_path(path, options)
+    _check_not_streamed(source, options)
     if source == DIGITS:
         from kerasmlp.sources.digits import read_digits
 
         return read_digits()
     from kerasmlp.sources.openml import read_openml
 
-    return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=data_dir)
+    return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=options.data_dir)
 
 
 def _is_path(path: Path) -> bool:
@@ -82,9 +62,7 @@ def _is_path(path: Path) -> bool:
     return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
 
 
-def _read_path(
-    path: Path, target: str | None, *, group: str | None, time: str | None, stream: bool
-) -> Examples | Table | Stream:
+def _read_path(path: Path, options: SourceOptions) -> Examples | Table | Stream:
     from kerasmlp.sources.idx import is_idx, read_idx
     from kerasmlp.sources.image_folder import is_image_folder, read_image_folder, stream_image_folder
     from kerasmlp.sources.npz import read_npz
@@ -97,10 +75,11 @@ def _read_path(
         from kerasmlp.sources.table_streams import stream_table
         from kerasmlp.sources.tables import read_table
 
-        return (stream_table if stream else read_table)(path, target, group=group, time=time)
+        read = stream_table if options.stream else read_table
+        return read(path, options.target, group=options.group, time=options.time)
     if not is_idx(path) and is_image_folder(path):
-        return stream_image_folder(path) if stream else read_image_folder(path)
-    _check_not_streamed(str(path), stream)
+        return stream_image_folder(path) if options.stream else read_image_folder(path)
+    _check_not_streamed(str(path), options)
     if is_idx(path):
         return read_idx(path)
     if path.is_dir():
@@ -110,8 +89,8 @@ def _read_path(
     return read_npz(path)
 
 
-def _check_not_streamed(source: str, stream: bool) -> None:
-    if stream:
+def _check_not_streamed(source: str, options: SourceOptions) -> None:
+    if options.stream:
         raise InvalidValue(
             "`stream` is for tables, folders of images and sets of TensorFlow Datasets; leave it out, for "
             f"`{source}` is read into memory."

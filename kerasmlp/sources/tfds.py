@@ -18,6 +18,7 @@ from kerasmlp.examples import Examples
 from kerasmlp.inputs import BRIGHTEST
 from kerasmlp.memory import check_fits_memory
 from kerasmlp.scanning import Scan
+from kerasmlp.sources.options import SourceOptions
 from kerasmlp.sources.table_streams import scan_table
 from kerasmlp.sources.tables import TARGET_NAMES, Table, find_roles
 from kerasmlp.store import check_room
@@ -32,31 +33,14 @@ if TYPE_CHECKING:
 _BATCH = 1024  # examples read at a time
 
 
-def read_tfds(
-    name: str,
-    data_dir: str | PathLike[str] | None,
-    *,
-    target: str | None = None,
-    group: str | None = None,
-    time: str | None = None,
-    split: str | None = None,
-    test_split: str | None = None,
-    stream: bool = False,
-    known_sources: str,
-) -> Examples | Table | Stream:
-    """The examples of a set, prepared in `data_dir` or downloaded.
+def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examples | Table | Stream:
+    """The examples of a set, prepared in the options' `data_dir` or downloaded.
 
     A set with one image per example, or one array of numbers, gives arrays; other features become columns of a table.
 
     Args:
         name: The set, perhaps with a version: `mnist:3.0.1`.
-        data_dir: See `kerasmlp.load_data`, as are all that follow.
-        target: See there.
-        group: See there.
-        time: See there.
-        split: See there.
-        test_split: See there.
-        stream: See there.
+        options: How to read it.
         known_sources: What a message says of other sources.
 
     Raises:
@@ -65,6 +49,7 @@ def read_tfds(
     """
     import tensorflow_datasets as tfds
 
+    data_dir, target, group, time = options.data_dir, options.target, options.group, options.time
     base = name.split("/")[0].split(":")[0]
     if data_dir is not None and not Path(data_dir).is_dir():
         raise NotFound(f"There is no folder `{data_dir}` for TensorFlow Datasets to look in.")
@@ -73,8 +58,8 @@ def read_tfds(
         hint = nearest(base, ["digits", *known])
         raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
     builder = _prepared_builder(tfds, name, data_dir)
-    chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, split, test_split))
-    asked = {"target": target, "split": split, "test_split": test_split, "stream": stream or None}
+    chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, options.split, options.test_split))
+    asked = {name: getattr(options, name) or None for name in ("target", "split", "test_split", "stream")}
     request = {
         "source": name,
         "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
@@ -85,7 +70,7 @@ def read_tfds(
     array = _find_array(tfds, columns, label, name)
     if array is not None and (group or time):
         raise InvalidValue(f"TensorFlow Datasets' `{name}` is no table; leave `group` and `time` out.")
-    if stream:
+    if options.stream:
         roles = None if array else find_roles(name, _column_names(columns), label, group, time)
 
         def look(folder: Path) -> Scan:
