@@ -154,7 +154,7 @@ def compare(
             if listener is not None:
                 listener(framework, len(ended), accuracy, seconds)
 
-        _TRAINERS[framework](start, split, optimizer, rate, epochs, batch_size, end_epoch)
+        _TRAINERS[framework](_Task(start, split, optimizer, rate, epochs, batch_size, end_epoch))
         return Row(framework, importlib.metadata.version(framework), *zip(*ended, strict=True))
 
     return [train(framework) for framework in frameworks]
@@ -165,38 +165,34 @@ def installed_frameworks() -> list[str]:
     return [name for name in _TRAINERS if importlib.util.find_spec(name)]
 
 
-EndEpoch = Callable[[float, float], None]  # takes validation accuracy and seconds
+@dataclass(frozen=True)
+class _Task:
+    """What each framework trains; `end_epoch` takes the validation accuracy and the seconds of each epoch."""
+
+    start: NumpyMLP
+    split: Split
+    optimizer: str
+    learning_rate: float
+    epochs: int
+    batch_size: int
+    end_epoch: Callable[[float, float], None]
 
 
-def _train_numpy(
-    start: NumpyMLP,
-    split: Split,
-    optimizer: str,
-    learning_rate: float,
-    epochs: int,
-    batch_size: int,
-    end_epoch: EndEpoch,
-) -> None:
+def _train_numpy(task: _Task) -> None:
     from threadpoolctl import threadpool_limits
 
-    network, steps = copy.deepcopy(start), Optimizer(optimizer, learning_rate)
+    split, network, steps = task.split, copy.deepcopy(task.start), Optimizer(task.optimizer, task.learning_rate)
     # One thread here and in PyTorch. A batch of 32 is too little work to share: on a busy machine, threads that wait
     # for each other were seen to cost 20 times what they save.
     with threadpool_limits(1):
-        for _ in range(epochs):
-            history = network.fit(split.x_train, split.y_train, batch_size=batch_size, optimizer=steps, shuffle=False)
-            end_epoch(network.accuracy(split.x_val, split.y_val), history["seconds"][0])
+        for _ in range(task.epochs):
+            history = network.fit(
+                split.x_train, split.y_train, batch_size=task.batch_size, optimizer=steps, shuffle=False
+            )
+            task.end_epoch(network.accuracy(split.x_val, split.y_val), history["seconds"][0])
 
 
-def _train_keras(
-    start: NumpyMLP,
-    split: Split,
-    optimizer: str,
-    learning_rate: float,
-    epochs: int,
-    batch_size: int,
-    end_epoch: EndEpoch,
-) -> None:
+def _train_keras(task: _Task) -> None:
     import keras
 
     class Watch(keras.callbacks.Callback):
@@ -208,43 +204,43 @@ def _train_keras(
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             seconds = time.perf_counter() - self.started
             predicted = np.argmax(model(split.x_val, training=False), axis=1)
-            end_epoch(float(np.mean(predicted == split.y_val)), seconds)
+            task.end_epoch(float(np.mean(predicted == split.y_val)), seconds)
 
-    model = to_keras(start)
-    if start.loss == "mse":
+    split, model = task.split, to_keras(task.start)
+    if task.start.loss == "mse":
         trained = keras.Sequential([model, keras.layers.Softmax()])
-        loss, y = keras.losses.MeanSquaredError(), np.eye(start.sizes[-1], dtype=np.float32)[split.y_train]
+        loss, y = keras.losses.MeanSquaredError(), np.eye(task.start.sizes[-1], dtype=np.float32)[split.y_train]
     else:
         trained, y = model, np.asarray(split.y_train)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    trained.compile(make_optimizer(optimizer, learning_rate), loss)
-    trained.fit(split.x_train, y, epochs=epochs, batch_size=batch_size, shuffle=False, verbose=0, callbacks=[Watch()])
+    trained.compile(make_optimizer(task.optimizer, task.learning_rate), loss)
+    trained.fit(
+        split.x_train,
+        y,
+        epochs=task.epochs,
+        batch_size=task.batch_size,
+        shuffle=False,
+        verbose=0,
+        callbacks=[Watch()],
+    )
 
 
-def _train_torch(
-    start: NumpyMLP,
-    split: Split,
-    optimizer: str,
-    learning_rate: float,
-    epochs: int,
-    batch_size: int,
-    end_epoch: EndEpoch,
-) -> None:
+def _train_torch(task: _Task) -> None:
     import torch
     from torch.nn import functional
 
-    model = to_torch(start)
-    steps = torch_optimizer(optimizer, learning_rate, list(model.parameters()))
+    split, model = task.split, to_torch(task.start)
+    steps = torch_optimizer(task.optimizer, task.learning_rate, list(model.parameters()))
     x, y, x_val = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train).long(), torch.from_numpy(split.x_val)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        for _ in range(epochs):
+        for _ in range(task.epochs):
             started = time.perf_counter()
-            for first in range(0, len(x), batch_size):
-                logits, labels = model(x[first : first + batch_size]), y[first : first + batch_size]
-                if start.loss == "mse":
-                    targets = functional.one_hot(labels, start.sizes[-1]).to(logits.dtype)
+            for first in range(0, len(x), task.batch_size):
+                logits, labels = model(x[first : first + task.batch_size]), y[first : first + task.batch_size]
+                if task.start.loss == "mse":
+                    targets = functional.one_hot(labels, task.start.sizes[-1]).to(logits.dtype)
                     loss = functional.mse_loss(functional.softmax(logits, dim=1), targets)
                 else:
                     loss = functional.cross_entropy(logits, labels)
@@ -254,7 +250,7 @@ def _train_torch(
             seconds = time.perf_counter() - started
             with torch.no_grad():
                 predicted = model(x_val).argmax(dim=1).numpy()
-            end_epoch(float(np.mean(predicted == split.y_val)), seconds)
+            task.end_epoch(float(np.mean(predicted == split.y_val)), seconds)
     finally:
         torch.set_num_threads(num_threads)
 
@@ -278,7 +274,7 @@ def torch_optimizer(name: str, learning_rate: float, parameters: list[Any]) -> t
     return makers[name]()
 
 
-_TRAINERS: dict[str, Callable[[NumpyMLP, Split, str, float, int, int, EndEpoch], None]] = {
+_TRAINERS: dict[str, Callable[[_Task], None]] = {
     "numpy": _train_numpy,
     "keras": _train_keras,
     "torch": _train_torch,
