@@ -137,6 +137,23 @@ def test_a_worker_leaves_the_last_trial_to_the_one_that_has_compiled_it_but_does
     assert trial.status == "RUNNING"
 
 
+def test_a_worker_that_waited_for_a_trial_in_vain_waits_anew_for_the_best(tmp_path: Path) -> None:
+    now = [0.0]
+    oracle = grid_oracle(tmp_path, (1e-3, 1e-2))
+    oracle.compiled = Compiled(clock=lambda: now[0])
+    first, second = (oracle.create_trial(worker) for worker in ("first", "second"))
+    end(oracle, first)
+    end(oracle, oracle.create_trial("first"))
+    assert oracle.create_trial("first").status == "IDLE"
+    end(oracle, second)
+    last = oracle.create_trial("second")
+    assert oracle.create_trial("first").status == "IDLE"
+    now[0] = 2 * PATIENCE_S
+    end(oracle, last, val_accuracy=0.9)
+    assert oracle.create_trial("first").status == "IDLE"
+    assert oracle.create_trial("second").trial_id == "again"
+
+
 def test_nobody_waits_for_a_worker_that_is_gone(tmp_path: Path) -> None:
     oracle = grid_oracle(tmp_path, (1e-3,))
     oracle.create_trial("first")

@@ -28,6 +28,10 @@ class Compiled:
         self._workers.setdefault(_network(values), set()).add(worker)
         self._waits_since.pop(worker, None)
 
+    def rest(self, worker: str) -> None:
+        """There is no trial that a worker could wait for another to take."""
+        self._waits_since.pop(worker, None)
+
     def suits(self, worker: str, values: Mapping[str, Any], alive: Set[str]) -> bool:
         """Whether a worker that asks for a trial is to get one of these values.
 

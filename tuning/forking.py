@@ -28,7 +28,11 @@ _LAST_WORDS_BYTES = 4096
 
 
 class ForkServer:
-    """The server's side of the process that asks for workers."""
+    """The server's side of the process that asks for workers.
+
+    Attributes:
+        last_words: Once it is lost, the last line that it wrote to stderr, such as why it ended; or empty.
+    """
 
     def __init__(self) -> None:
         """Starts it; it imports while the caller goes on."""
@@ -45,11 +49,13 @@ class ForkServer:
         )
         self._workers: dict[str, ForkedWorker] = {}
         self._is_lost = False
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.last_words = ""
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def fork(self, name: str, folder: Path, variables: Mapping[str, str]) -> ForkedWorker:
         """A worker with environment `variables`, which reads its task in `folder` and writes `NAME.log` there."""
-        worker = self._workers[name] = ForkedWorker()
+        worker = self._workers[name] = ForkedWorker(self)
         try:
             assert self._process.stdin is not None
             self._process.stdin.write(json.dumps({"name": name, "folder": str(folder), "variables": variables}) + "\n")
@@ -65,17 +71,12 @@ class ForkServer:
         """Whether the server has ended, and its workers with it."""
         return self._is_lost
 
-    def last_words(self) -> str:
-        """The last line that it wrote to stderr, such as why it ended; empty where it wrote none."""
-        start = max(0, os.fstat(self._errors).st_size - _LAST_WORDS_BYTES)
-        lines = os.pread(self._errors, _LAST_WORDS_BYTES, start).decode(errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""
-
     def stop(self) -> None:
         """Ends the server and all its workers."""
         for worker in self._workers.values():
             worker.kill()
         self._process.kill()
+        self._listener.join()
         self._process.communicate()
         os.close(self._errors)
 
@@ -88,6 +89,9 @@ class ForkServer:
                 worker.pid = told["pid"]
             else:
                 worker.status = told["status"]
+        start = max(0, os.fstat(self._errors).st_size - _LAST_WORDS_BYTES)
+        lines = os.pread(self._errors, _LAST_WORDS_BYTES, start).decode(errors="replace").strip().splitlines()
+        self.last_words = lines[-1] if lines else ""
         self._is_lost = True
         for worker in self._workers.values():
             if worker.status is None:
@@ -98,12 +102,14 @@ class ForkedWorker:
     """A worker that a server forked.
 
     Attributes:
+        server: Whose it is.
         pid: Its process; None before the server has told it.
         status: Its exit status, negative for a signal; None while it runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, server: ForkServer) -> None:
         """It has been asked for."""
+        self.server = server
         self.pid: int | None = None
         self.status: int | None = None
 

@@ -42,7 +42,7 @@ class SearchOracle(keras_tuner.Oracle):
     - A listener hears of all that happens.
     - When all trials have ended, the best is given out once more: what its record says has to come out again. Until
       then no worker is sent away, so that one that dies is replaced by another that waits.
-    - A trial goes to a worker that has compiled its network, if one is at hand.
+    - The best goes, then, to a worker that has compiled its network, if one is at hand; so does every trial of a grid.
 
     Attributes:
         again: Validation accuracy and loss of the best trial when it was trained again; None until it was.
@@ -179,6 +179,7 @@ class SearchOracle(keras_tuner.Oracle):
             return self._without_values("STOPPED")
         self.tuner_ids.add(tuner_id)
         if self.has_work():
+            self.compiled.rest(tuner_id)
             return self.ongoing_trials.get(tuner_id) or self._without_values("IDLE")
         best = self._best()
         if not self.compiled.suits(tuner_id, searched(best), self.tuner_ids):

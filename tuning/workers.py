@@ -84,7 +84,7 @@ class Chief:
 
         heard: dict[str, float] = {}
 
-        class Servicer(OracleServicer):  # type: ignore[misc, unused-ignore]
+        class Servicer(OracleServicer):
             """Keras Tuner's service, with a note of when each worker was heard of."""
 
             def CreateTrial(self, request: Any, context: Any) -> Any:  # noqa: N802 (the service's own name)
@@ -197,19 +197,21 @@ class _LocalWorkers:
             self._deaths[key] = self._deaths.get(key, 0) + 1
             how = f"killed by signal {-status}" if status < 0 else f"ended with status {status}"
             if self._deaths[key] >= _MOST_DEATHS:
-                reason = f"{self._deaths[key]} workers died over it, the last {how}{self._last_words(name)}"
+                last = f"the last {how}{self._last_words(name, process)}"
+                reason = f"{self._deaths[key]} workers died over it, {last}"
                 if key is None:
-                    raise RuntimeError(f"Workers end before they begin a trial, the last {how}{self._last_words(name)}")
+                    raise RuntimeError(f"Workers end before they begin a trial, {last}")
                 oracle.fail(name, reason)
             else:
                 oracle.requeue(name, f"{name} was {how}" if status < 0 else f"{name} {how}")
             self.start()
 
-    def _last_words(self, name: str) -> str:
+    def _last_words(self, name: str, process: ForkedWorker) -> str:
         log = self._folder / f"{name}.log"
         lines = log.read_text(errors="replace").strip().splitlines() if log.is_file() else []
-        # Without a line of its own it was perhaps never forked.
-        words = lines[-1] if lines else self._server.last_words() if self._server.is_lost else ""
+        words = (
+            lines[-1] if lines else process.server.last_words
+        )  # without a line of its own it was perhaps never forked
         return f": {words}" if words else ""
 
     def end(self) -> None:

@@ -108,7 +108,7 @@ def sklearn_mlp(task: Task) -> Epochs:
 
 def jax_step(task: Task) -> Epochs:
     """JAX, one jitted step per Python iteration, state donated."""
-    import jax  # type: ignore[import-not-found, unused-ignore]
+    import jax
 
     state, train_step, accuracy = _jax_problem(task)
     step = jax.jit(train_step, donate_argnums=0)
@@ -126,7 +126,7 @@ def jax_scan(task: Task) -> Epochs:
     """JAX, `lax.scan` over a whole epoch's steps in one jitted call, state donated."""
     from functools import partial
 
-    import jax  # type: ignore[import-not-found, unused-ignore]
+    import jax
 
     state, train_step, accuracy = _jax_problem(task)
 
@@ -187,7 +187,7 @@ def _keras_epochs(task: Task, model: Any, x_test: np.ndarray, **data: Any) -> Ep
     go: queue.Queue[None] = queue.Queue()
     done: queue.Queue[Any] = queue.Queue()
 
-    class Gate(keras.callbacks.Callback):  # type: ignore[misc, unused-ignore]
+    class Gate(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             if epoch:
                 go.get()
@@ -255,8 +255,8 @@ def _torch_epochs(task: Task, *, compiled: bool) -> Epochs:
 
 def _jax_problem(task: Task) -> tuple[Any, Callable[[Any, Any], Any], Callable[[Any], float]]:
     """Initial state, a step `(state, indices) -> (state, loss)`, and test accuracy; Adam as in Kingma & Ba 2015."""
-    import jax  # type: ignore[import-not-found, unused-ignore]
-    import jax.numpy as jnp  # type: ignore[import-not-found, unused-ignore]
+    import jax
+    import jax.numpy as jnp
 
     # Bytes, widened inside the step: a quarter of the memory to gather from, and faster here than floats.
     features, labels = jnp.asarray(task.x_train), jnp.asarray(task.y_train)
