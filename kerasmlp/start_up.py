@@ -27,8 +27,22 @@ def spare_collections() -> None:
         atexit.register(gc.freeze)
 
 
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Executes a module with the collector off."""
+
+    def exec_module(self, module: ModuleType) -> None:
+        was_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            super().exec_module(module)
+        finally:
+            gc.freeze()
+            if was_enabled:
+                gc.enable()
+
+
 class _Finder:
-    """Finds the large packages where Python would, and has them executed with the collector off."""
+    """Finds the large packages where Python would."""
 
     @staticmethod
     def find_spec(
@@ -38,18 +52,6 @@ class _Finder:
         if name not in _LARGE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
-
-            def exec_module(module: ModuleType) -> None:
-                was_enabled = gc.isenabled()
-                gc.disable()
-                try:
-                    execute(module)
-                finally:
-                    gc.freeze()
-                    if was_enabled:
-                        gc.enable()
-
-            spec.loader.exec_module = exec_module  # type: ignore[method-assign]
+        if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
         return spec

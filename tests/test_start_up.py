@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+START = "import gc\nfrom kerasmlp.start_up import spare_collections\nspare_collections()\n"
+
 
 def _run(code: str, folder: Path) -> str:
     """What Python prints that finds the modules of `folder` before the real ones."""
@@ -27,10 +29,7 @@ def test_the_collector_is_off_while_the_large_packages_are_imported_and_on_befor
     (tmp_path / f"{other}.py").write_text("import gc\nenabled = gc.isenabled()\n")
     (tmp_path / "small.py").write_text("import gc\nenabled = gc.isenabled()\n")
     code = (
-        "import gc\n"
-        "from kerasmlp.start_up import spare_collections\n"
-        "spare_collections()\n"
-        f"import small, {first} as large, {other} as inner\n"
+        START + f"import small, {first} as large, {other} as inner\n"
         "print(small.enabled, large.enabled, inner.enabled, gc.isenabled(), gc.get_freeze_count() > 0)"
     )
     assert _run(code, tmp_path).split() == ["True", "False", "False", "True", "True"]
@@ -38,39 +37,21 @@ def test_the_collector_is_off_while_the_large_packages_are_imported_and_on_befor
 
 def test_the_collector_is_on_again_after_an_import_that_failed(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("raise ImportError('no such processor')\n")
-    code = (
-        "import gc\n"
-        "from kerasmlp.start_up import spare_collections\n"
-        "spare_collections()\n"
-        "try:\n"
-        "    import keras\n"
-        "except ImportError as error:\n"
-        "    print(error, gc.isenabled())"
-    )
+    code = START + "try:\n    import keras\nexcept ImportError as error:\n    print(error, gc.isenabled())"
     assert _run(code, tmp_path).strip() == "no such processor True"
 
 
 def test_whoever_had_switched_the_collector_off_finds_it_off(tmp_path: Path) -> None:
     (tmp_path / "keras.py").write_text("")
-    code = (
-        "import gc\n"
-        "from kerasmlp.start_up import spare_collections\n"
-        "spare_collections()\n"
-        "gc.disable()\n"
-        "import keras\n"
-        "print(gc.isenabled())"
-    )
+    code = START + "gc.disable()\nimport keras\nprint(gc.isenabled())"
     assert _run(code, tmp_path).strip() == "False"
 
 
 def test_what_lives_at_the_end_is_not_walked_once_more(tmp_path: Path) -> None:
     code = (
-        "import gc\n"
-        "from kerasmlp.start_up import spare_collections\n"
-        "class Loud:\n"
+        START + "class Loud:\n"
         "    def __init__(self): self.own = self\n"
         "    def __del__(self): print('collected')\n"
-        "spare_collections()\n"
         "spare_collections()\n"
         "Loud()\n"
         "print('end')"
