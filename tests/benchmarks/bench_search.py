@@ -27,16 +27,13 @@ Machine and versions are in the JSON. Parts:
 from __future__ import annotations
 
 import argparse
-import contextlib
 import csv
 import json
 import os
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,6 +41,7 @@ from typing import Any, NamedTuple
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.benchmarks.machine import describe_machine
+from tests.benchmarks.processes import measure_command
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "keras-tuner", "torch", "optuna", "numpy")
 PARTS = ("main", "long", "oracles", "profile", "many")
@@ -77,8 +75,6 @@ PEERS = {
 
 # After ten epochs on the best of the pairs each is at 0.974 to 0.981; one that trained or chose wrongly is below.
 LEAST_ACCURACY = 0.965
-_SAMPLE_S = 0.2
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 Runs = dict[str, list[dict[str, Any]]]
 
@@ -141,7 +137,7 @@ def _run(peer: str, options: argparse.Namespace, **changes: Any) -> dict[str, An
         return _tune(options.data, *arguments, "--oracle", "grid", *stopping, cores=cores)
     file = str(Path(__file__).with_name("search_peers.py"))
     with tempfile.TemporaryDirectory() as folder:
-        measured = _measure([file, script, "--data", options.data, *arguments], Path(folder))
+        measured = measure_command([file, script, "--data", options.data, *arguments], Path(folder))
     return {**measured, **json.loads(measured.pop("stdout").splitlines()[-1])}
 
 
@@ -157,7 +153,7 @@ def _tune(
     command = ["-m", "kerasmlp", "tune", data, "--sizes", sizes, "--validation-share", share, "--json", *arguments]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
-        measured = _measure(command, Path(folder), watch, cores)
+        measured = measure_command(command, Path(folder), watch, cores)
         del measured["stdout"]
         trials = json.loads((out / "search" / "trials.json").read_text(encoding="utf-8"))
         metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
@@ -174,92 +170,6 @@ def _tune(
         "final_s": final_s,
         "trials": rows,
     }
-
-
-def _measure(
-    command: Sequence[str],
-    folder: Path,
-    watch: Callable[[Path], dict[str, Any]] | None = None,
-    cores: int | None = None,
-) -> dict[str, Any]:
-    """Runs Python with `command` and `--out`, on `cores` processors, and returns its time, memory, files and stdout.
-
-    `watch` is asked at each sample of the memory for what to note beside it, and all samples are returned.
-    """
-    out = folder / "out"
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
-    peak, samples = 0, []
-    with (folder / "stdout").open("w+") as stdout, (folder / "stderr").open("w+") as stderr:
-        busy, own = _busy_s(), os.times()
-        began = time.perf_counter()
-        process = subprocess.Popen(
-            [sys.executable, *command, "--out", str(out)],
-            stdout=stdout,
-            stderr=stderr,
-            env=environment,
-            start_new_session=True,
-        )
-        if cores is not None:
-            os.sched_setaffinity(process.pid, sorted(os.sched_getaffinity(0))[:cores])
-        try:
-            while True:
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    process.wait(timeout=_SAMPLE_S)
-                    break
-                resident = _resident_bytes(process.pid)
-                peak = max(peak, resident)
-                if watch is not None:
-                    samples.append({"resident_bytes": resident, **watch(out)})
-            seconds = time.perf_counter() - began
-            now = os.times()
-            cpu_s = now.children_user + now.children_system - own.children_user - own.children_system
-            others_s = _busy_s() - busy - cpu_s - (now.user + now.system - own.user - own.system)
-        finally:
-            # Whatever is left of it when it failed or the benchmark is interrupted.
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-        stdout.seek(0)
-        stderr.seek(0)
-        if process.returncode:
-            last = stderr.read().strip().splitlines()[-1:] or [""]
-            raise RuntimeError(f"exit status {process.returncode}: {last[0][:300]}")
-        files = [path for path in out.rglob("*") if path.is_file()]
-        return {
-            "seconds": seconds,
-            "cpu_s": cpu_s,
-            "others_cpu_s": max(0.0, others_s),
-            "peak_bytes": peak,
-            "disk_bytes": sum(path.stat().st_size for path in files),
-            "num_files": len(files),
-            "stdout": stdout.read(),
-            **({"samples": samples} if watch is not None else {}),
-        }
-
-
-def _resident_bytes(root: int) -> int:
-    """Resident memory of a process and all that descend from it, by Linux's `/proc`; see proc(5)."""
-    parents: dict[int, int] = {}
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                # The name, in parentheses, may hold anything; state and parent follow it.
-                parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
-    tree, grew = {root}, True
-    while grew:
-        more = {pid for pid, parent in parents.items() if parent in tree} - tree
-        tree |= more
-        grew = bool(more)
-    total = 0
-    for pid in tree:
-        with contextlib.suppress(OSError):
-            total += int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
-    return total
-
-
-def _busy_s() -> float:
-    """Seconds that all processors together have worked since the machine started; see proc(5)."""
-    user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
-    return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
 def _warm_up() -> None:
