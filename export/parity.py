@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.artefacts import Artefact, open_artefact
+from kerasmlp.artefacts.opening import Artefact, open_artefact
+from kerasmlp.errors import ParityError as ParityError
 from kerasmlp.evaluation import check_artefact_fits, score
-from kerasmlp.runs import Run, as_run
+from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from os import PathLike
     from pathlib import Path
 
-    from kerasmlp.data import Data
-    from kerasmlp.export.latency import Latency
+    from kerasmlp.data.types import Data
+    from kerasmlp.export.tflite.latency import Latency
 
 # Float artefacts repeat the model's arithmetic in another order of additions: probabilities move by parts in 1e-7, and
 # 1e-5 leaves room for wide layers. All others round weights, and most of them values, to fewer bits.
@@ -27,10 +28,6 @@ MAX_DROP = 0.005
 DISAGREEMENTS_PER_DROP = 10
 
 
-class ParityError(RuntimeError):
-    """An artefact that does not compute what its model computes; it has not been published."""
-
-
 @dataclass(frozen=True)
 class ArtefactReport:
     """How an artefact compares with its Keras model on the test examples.
@@ -38,7 +35,7 @@ class ArtefactReport:
     Attributes:
         path: The artefact.
         format: `saved_model` or `tflite`.
-        precision: `float32`, or another of `kerasmlp.export.quantizing.PRECISIONS`.
+        precision: `float32`, or another of `kerasmlp.export.tflite.quantizing.PRECISIONS`.
         size_bytes: Bytes on disk.
         accuracy: Share of right answers of the artefact, in [0, 1].
         keras_accuracy: The same of the Keras model.

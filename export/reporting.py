@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.files import write_json
+from kerasmlp._system.files import write_json
 from kerasmlp.plots import plot_sizes
 
 if TYPE_CHECKING:

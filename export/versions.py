@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasmlp.artefacts import SAVED_MODEL_NAME
+from kerasmlp._system.files import workspace
+from kerasmlp.contract import SAVED_MODEL_NAME
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
-from kerasmlp.files import workspace
 
 WITHDRAWN = "withdrawn-"
 

@@ -1,5 +1,5 @@
 """`python -m kerasmlp`: the command line."""
 
-from kerasmlp.cli import main
+from kerasmlp.cli.parser import main
 
 raise SystemExit(main())

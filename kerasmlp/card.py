@@ -8,11 +8,10 @@ from importlib.metadata import version
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.encoding import Encoder
+from kerasmlp.contract import CARD_NAME
+from kerasmlp.data.encoding import Encoder
 from kerasmlp.errors import InvalidValue
 
-CARD_NAME = "card.json"
-LABELS_NAME = "labels.txt"
 SPLIT_OPTIONS = ("group", "time", "test_share")
 PACKAGES = ("tensorflow", "keras")
 

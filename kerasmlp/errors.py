@@ -1,23 +1,41 @@
-"""The errors of a request that cannot be met as it was made: a sentence each, exit status 2 on the command line.
+"""Every error and warning of kerasmlp.
 
-Each is also the built-in exception that Python programs expect (`ValueError`, `FileExistsError`, ...). The shared base
-lets the command line tell a wrong request, which its user mends, from work that failed.
+    KerasMLPError
+    ├── RequestError            the request cannot be met as it was made; exit status 2 on the command line
+    │   ├── InvalidValue        also a ValueError
+    │   ├── InvalidType         also a TypeError
+    │   ├── NotFound            also a FileNotFoundError
+    │   └── OutputExists        also a FileExistsError
+    └── WorkFailed              the request was fine, but the work failed; exit status 1; also a RuntimeError
+        ├── LossNotFinite       also an ArithmeticError
+        ├── XlaUnsupported
+        ├── WorkerLost
+        ├── ParityError
+        └── ServerError
+
+    KerasMLPWarning             also a UserWarning
+
+Each error is also the built-in exception that a Python program would catch.
 """
 
 import difflib
 from collections.abc import Iterable
 
 
-class RequestError(Exception):
-    """Base of all errors that name what was received, what was expected and how to mend it."""
+class KerasMLPError(Exception):
+    """Base class of all errors that kerasmlp raises on purpose."""
+
+
+class RequestError(KerasMLPError):
+    """The request cannot be met. The message says what was received, what was expected and what to do."""
 
 
 class InvalidValue(RequestError, ValueError):
-    """A value outside what is possible."""
+    """A value that is not allowed."""
 
 
 class InvalidType(RequestError, TypeError):
-    """A value of the wrong kind."""
+    """A value of the wrong type."""
 
 
 class NotFound(RequestError, FileNotFoundError):
@@ -25,11 +43,39 @@ class NotFound(RequestError, FileNotFoundError):
 
 
 class OutputExists(RequestError, FileExistsError):
-    """An output that would replace something."""
+    """An output that would overwrite something."""
+
+
+class WorkFailed(KerasMLPError, RuntimeError):
+    """The request was fine, but the work failed."""
+
+
+class LossNotFinite(WorkFailed, ArithmeticError):
+    """The loss became NaN or infinite. Training stopped; the best model so far is kept."""
+
+
+class XlaUnsupported(WorkFailed):
+    """XLA cannot compile the model, and `require_xla` is set."""
+
+
+class WorkerLost(WorkFailed):
+    """Another worker of a distributed training stopped while this one waited for its gradients."""
+
+
+class ParityError(WorkFailed):
+    """An artefact does not compute what its Keras model computes. It was not published."""
+
+
+class ServerError(WorkFailed):
+    """A model server is down, slow or overloaded, serves another model, or gave an unexpected answer."""
+
+
+class KerasMLPWarning(UserWarning):
+    """Something the user should know that does not stop the work, such as a class with very few examples."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """The part of a message that suggests the known name nearest to `name`, or nothing.
+    """Returns the part of a message that suggests the known name closest to `name`, or an empty string.
 
     Example:
         >>> nearest("mnits", ["mnist", "digits"])

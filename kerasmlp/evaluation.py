@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.artefacts import Artefact, open_artefact
+from kerasmlp.artefacts.opening import Artefact, open_artefact
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from os import PathLike
 
-    from kerasmlp.data import Data, Split
+    from kerasmlp.data.types import Data, Split
 
 # Whole-number artefacts answer probabilities in steps of 1/256, 0 among them, whose logarithm is no number. Keras clips
 # at the same value (keras.config.epsilon).

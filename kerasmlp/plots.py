@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator
 
-from kerasmlp.files import appearing
+from kerasmlp._system.files import appearing
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -12,11 +12,11 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 import kerasmlp
-from kerasmlp.data import Data
-from kerasmlp.runs import Run
+from kerasmlp.data.types import Data
+from kerasmlp.run import Run
 
 if TYPE_CHECKING:
-    from tests.serving_stand_in import StandIn
+    from tests.helpers.serving_stand_in import StandIn
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -50,17 +50,17 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources come in many pieces, and training examples in many buckets."""
-    monkeypatch.setattr("kerasmlp.sources.table_streams._BLOCK_BYTES", 700)
-    monkeypatch.setattr("kerasmlp.sources.table_streams._BATCH_ROWS", 30)
-    monkeypatch.setattr("kerasmlp.sources.image_folder._PIECE_BYTES", 200)
-    monkeypatch.setattr("kerasmlp.sources.tfds._BATCH", 7)
-    monkeypatch.setattr("kerasmlp.store._BUCKET_BYTES", 400)
+    monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BLOCK_BYTES", 700)
+    monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BATCH_ROWS", 30)
+    monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
+    monkeypatch.setattr("kerasmlp.data.readers.tfds._BATCH", 7)
+    monkeypatch.setattr("kerasmlp.data.split_cache._BUCKET_BYTES", 400)
 
 
 @pytest.fixture(scope="session")
 def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small network trained on a table with numbers, a boolean, a category and missing values; never written to."""
-    from tests.test_tables import frame
+    from tests.data.test_table import frame
 
     data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
     model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
@@ -70,8 +70,8 @@ def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="session")
 def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A small TF Serving that serves the digits as `digits` and the table as `flowers`."""
-    from kerasmlp.export.saved_model import write_saved_model
-    from tests.serving_stand_in import StandIn
+    from kerasmlp.export.saved_model.exporting import write_saved_model
+    from tests.helpers.serving_stand_in import StandIn
 
     folder = tmp_path_factory.mktemp("served")
     runs = {"digits": digits_run, "flowers": flowers_run}

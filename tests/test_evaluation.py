@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from kerasmlp import data_from_arrays, evaluate
-from kerasmlp.data import Data
+from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import score
-from kerasmlp.runs import Run
+from kerasmlp.run import Run
 
 
 def test_scores_equal_those_worked_by_hand() -> None:

@@ -54,7 +54,7 @@ def test_every_public_name_exists_and_is_documented(name: str) -> None:
 def test_importing_the_package_and_asking_for_help_do_not_load_tensorflow() -> None:
     code = (
         "import sys, kerasmlp, kerasmlp.tuning, kerasmlp.export\n"
-        "from kerasmlp.cli import build_parser\n"
+        "from kerasmlp.cli.parser import build_parser\n"
         "build_parser().format_help()\n"
         "heavy = {'tensorflow', 'keras', 'keras_tuner', 'sklearn', 'numpy', 'matplotlib', 'ai_edge_litert'}\n"
         "sys.exit(f'loaded {heavy & set(sys.modules)}' if heavy & set(sys.modules) else 0)"

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from kerasmlp.files import write_json, write_text
+from kerasmlp._system.files import write_json, write_text
 from kerasmlp.tuning.space import PARAMETERS
 
 COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial
 
+from kerasmlp._system.files import write_json
 from kerasmlp.errors import InvalidValue
-from kerasmlp.files import write_json
-from kerasmlp.tuning.affinity import Compiled
+from kerasmlp.tuning.compiled_networks import Compiled
 from kerasmlp.tuning.records import COMPLETED, Listener, TrialRecord, best_trial, curve, number_of, record_of, searched
 from kerasmlp.tuning.space import PARAMETERS
 

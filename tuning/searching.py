@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasmlp._system.files import write_json
 from kerasmlp.card import package_versions
 from kerasmlp.errors import InvalidValue
-from kerasmlp.files import write_json
-from kerasmlp.model import build_mlp, check_sizes, check_sizes_fit
+from kerasmlp.model.building import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.plots import plot_search
-from kerasmlp.runs import Run, open_run_directory
-from kerasmlp.settings import check_schedule, data_config, training_config
+from kerasmlp.run import Run, open_run_directory
+from kerasmlp.training.settings import check_schedule, data_config, training_config
 from kerasmlp.tuning.records import Listener, TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.space import Network, Space
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     import keras
 
-    from kerasmlp.data import Data
+    from kerasmlp.data.types import Data
     from kerasmlp.tuning.search_oracle import SearchOracle
 
 SEARCH_NAME = "search"
@@ -82,7 +82,7 @@ def search(
             trust.
         final_epochs: Passes in the final training.
         final_schedule: `cosine`, from the best rate down to zero in the final training, or `constant`.
-        optimizer: One of `kerasmlp.optimizers.OPTIMIZERS`.
+        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`.
         seed: Seed of the oracle's choices, the initial weights and the order of the examples.
         out: The run directory. Default: the first of `runs/NAME-search`, `runs/NAME-search-2`, ... that is free, or
             that holds this same search unfinished.
@@ -304,7 +304,7 @@ def _run_trials(
 
 
 def _show(run: Run, records: Sequence[TrialRecord], *, title: str) -> None:
-    from kerasmlp.tuning.hparams import write_hparams
+    from kerasmlp.tuning.tensorboard_log import write_hparams
 
     plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=title)
     write_hparams(run.path / SEARCH_NAME / "tensorboard", records)
@@ -318,7 +318,7 @@ def _train_best(
     settings: dict[str, Any],
     callbacks: Sequence[keras.callbacks.Callback],
 ) -> Run:
-    from kerasmlp.training import train_run
+    from kerasmlp.training.fitting import train_run
 
     chosen = network.with_values(best.values)
     model = build_mlp(

@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasmlp.data.pipelines import check_batch_size
 from kerasmlp.errors import InvalidType, InvalidValue, NotFound, nearest
-from kerasmlp.model import build_mlp
-from kerasmlp.optimizers import check_optimizer
-from kerasmlp.pipelines import check_batch_size
+from kerasmlp.model.building import build_mlp
+from kerasmlp.model.optimizers import check_optimizer
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import keras_tuner
 
-    from kerasmlp.data import Data
+    from kerasmlp.data.types import Data
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,17 @@ import keras
 import keras_tuner
 
 from kerasmlp.engine.blocks import as_held, block_dataset
-from kerasmlp.engine.finite import StopOnNonFiniteLoss
+from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.engine.state import reset, restore_state, save_state
-from kerasmlp.model import build_mlp
-from kerasmlp.optimizers import make_optimizer
-from kerasmlp.settings import DEFAULT_LEARNING_RATE
-from kerasmlp.training import compile_model, validation_blocks
-from kerasmlp.tuning.adjusting import AdjustableNetwork, compiled_values, make_adjustable
+from kerasmlp.model.building import build_mlp
+from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.training.fitting import compile_model, validation_blocks
+from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
+from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 
 if TYPE_CHECKING:
-    from kerasmlp.data import Data
+    from kerasmlp.data.types import Data
     from kerasmlp.tuning.space import Network
 
 TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of usual size

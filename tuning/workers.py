@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Any, cast
 import grpc
 import numpy as np
 
-from kerasmlp.data import Data, Split
-from kerasmlp.encoding import Encoder
+from kerasmlp.data.disk_array import StoredArray
+from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
-from kerasmlp.stored import StoredArray
-from kerasmlp.tuning.forking import ForkedWorker, take_server
+from kerasmlp.tuning.fork_server import ForkedWorker, take_server
 from kerasmlp.tuning.space import Network
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.client.serving import PROBABILITIES, SERVING_DEFAULT, ServingClient, connect
-from kerasmlp.client.trouble import unfit
+from kerasmlp.client.connection import PROBABILITIES, SERVING_DEFAULT, ServingClient, connect
+from kerasmlp.client.failures import unfit
 
 CLASS_ID, LABEL = "class_id", "label"
 PICTURES = "image_bytes"  # the signature, and its input, of encoded images

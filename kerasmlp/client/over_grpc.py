@@ -10,7 +10,9 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from kerasmlp.client.address import Address
+from kerasmlp.client.failures import TimeIsUp, busy, down, failed, nonsense, not_served, quoted, untrusted
 from kerasmlp.client.messages import predict_request, read_predict_response, set_model
+from kerasmlp.client.model_signature import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.protos import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
@@ -18,9 +20,7 @@ from kerasmlp.client.protos import (
     GetModelStatusResponse,
     SignatureDefMap,
 )
-from kerasmlp.client.signatures import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import TimeIsUp, busy, down, failed, nonsense, not_served, quoted, untrusted
 from kerasmlp.errors import InvalidValue
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.client.address import Address
-from kerasmlp.client.signatures import Signature, TensorSpec, VersionStatus, signatures_from_json
+from kerasmlp.client.failures import TimeIsUp, broken_off, busy, down, failed, nonsense, not_served, quoted, untrusted
+from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, signatures_from_json
 from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
-from kerasmlp.client.trouble import TimeIsUp, broken_off, busy, down, failed, nonsense, not_served, quoted, untrusted
 from kerasmlp.errors import InvalidValue
 
 OK, NOT_FOUND, BUSY = 200, 404, (429, 503)

@@ -13,8 +13,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from kerasmlp.data.disk_array import StoredArray
 from kerasmlp.errors import InvalidType, InvalidValue
-from kerasmlp.stored import StoredArray
 
 DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
 
@@ -52,7 +52,7 @@ def block_dataset(
     one that it also passes to `fit(initial_epoch=...)`. A dataset that is read by hand has spent that epoch.
 
     Memory: the arrays once, and at most two blocks (in training, being gathered). Features that lie in a file
-    (`kerasmlp.stored.StoredArray`) stay there; three blocks are in memory then. Their order keeps runs of neighbours
+    (`StoredArray`) stay there; three blocks are in memory then. Their order keeps runs of neighbours
     of some 256 KiB together: the runs come in a new order each epoch, and each block is shuffled anew, by
     `seed` and epoch.
 

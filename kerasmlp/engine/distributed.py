@@ -19,6 +19,7 @@ import tensorflow as tf
 
 from kerasmlp.engine.steps import BlockFunction, map_tensors
 from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.errors import WorkerLost as WorkerLost
 
 STRATEGIES = ("mirrored", "multiworker")
 
@@ -29,10 +30,6 @@ _LOST_ERRORS = (
     tf.errors.CancelledError,
     tf.errors.DeadlineExceededError,
 )
-
-
-class WorkerLost(RuntimeError):
-    """Another worker ended while this one waited for its gradients."""
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:

@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import keras
 
+from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine.distributed import ReplicatedBlockFunction, take_strategy
-from kerasmlp.engine.steps import BlockFunction, XlaUnsupported
-from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.engine.steps import BlockFunction
+from kerasmlp.errors import InvalidType, InvalidValue, XlaUnsupported
 
 # A step in TensorFlow's own loop takes 0.3 to 0.6 ms longer than in XLA's, whose compile takes 1 to 2 s: seen for
 # 64-128-64-10 and 784-128-64-10 at batch 32 on two cores.
@@ -30,7 +31,7 @@ def prepare(
     model: keras.Model,
     *,
     batch_size: int,
-    eval_batch_size: int = 1024,
+    eval_batch_size: int = EVALUATION_BATCH_SIZE,
     xla: bool = True,
     require_xla: bool = False,
     warn: Callable[[str], None] | None = None,

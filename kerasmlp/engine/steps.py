@@ -12,12 +12,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasmlp.errors import XlaUnsupported as XlaUnsupported
+
 # What TensorFlow raises where XLA has no kernel for an operation, or needs a shape that is known only at run time.
 _XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
-
-
-class XlaUnsupported(RuntimeError):
-    """XLA cannot compile the model, and the caller asked for nothing less."""
 
 
 class BlockFunction:

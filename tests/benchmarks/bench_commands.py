@@ -3,7 +3,7 @@
 Parts:
 
 - `start`: importing Keras and TensorFlow and ending, with the garbage collector at work as ever and spared
-  (`kerasmlp.start_up`); whole processes, rounds that begin with each in turn. Reported: median seconds of the import
+  (`start_up`); whole processes, rounds that begin with each in turn. Reported: median seconds of the import
   and of the whole, and the ratio of the two wholes in the same round, median, least and most.
 - `commands`: each whole command once, start-up and all files included: seconds, peak memory and test accuracy. One that
   stays more than half a point below what the README says fails the benchmark.
@@ -44,7 +44,7 @@ COMMANDS = {
 SLACK = 0.005
 
 IMPORT = "import time; began = time.perf_counter(); import keras; print(time.perf_counter() - began)"
-SPARED = f"from kerasmlp.start_up import spare_collections; spare_collections(); {IMPORT}"
+SPARED = f"from kerasmlp._system.start_up import spare_collections; spare_collections(); {IMPORT}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

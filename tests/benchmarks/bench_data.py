@@ -38,9 +38,9 @@ import keras
 import tensorflow as tf
 
 import kerasmlp
-from kerasmlp.augmentation import Augmentation
 from kerasmlp.engine import block_dataset, prepare
-from kerasmlp.training import compile_model
+from kerasmlp.model.augmentation import Augmentation
+from kerasmlp.training.fitting import compile_model
 from tests.benchmarks import data_streams
 from tests.benchmarks.machine import describe_machine
 

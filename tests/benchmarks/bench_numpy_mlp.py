@@ -23,8 +23,8 @@ import numpy as np
 import sklearn
 from threadpoolctl import threadpool_limits
 
-from kerasmlp.numpy_mlp import Array, Labels, NumpyMLP, Optimizer
-from kerasmlp.side_by_side import LESSON_RATE, load_split
+from kerasmlp.lesson.comparison import LESSON_RATE, load_split
+from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
 
 BATCH_SIZE = 32
 SPEED_UP = 8

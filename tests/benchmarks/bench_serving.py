@@ -43,11 +43,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
-from kerasmlp.artefacts import softmax
+from kerasmlp.artefacts.opening import softmax
 from kerasmlp.client import connect
 from kerasmlp.export import export_saved_model
 from tests.benchmarks.machine import describe_machine
-from tests.model_server import REASON, ModelServer, find_model_server
+from tests.helpers.model_server import REASON, ModelServer, find_model_server
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "numpy", "grpcio")
 SIZES = (784, 128, 64, 10)

@@ -35,11 +35,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
+from kerasmlp.artefacts.litert import as_input, read_contents
 from kerasmlp.export import export_tflite
-from kerasmlp.export.folding import FoldedLayer, fold
-from kerasmlp.export.quantizing import PRECISIONS
-from kerasmlp.runs import Run
-from kerasmlp.tflite_file import as_input, read_contents
+from kerasmlp.export.tflite.folding import FoldedLayer, fold
+from kerasmlp.export.tflite.quantizing import PRECISIONS
+from kerasmlp.run import Run
 from tests.benchmarks.machine import describe_machine
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "onnxruntime", "numpy")

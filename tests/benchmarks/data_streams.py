@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import kerasmlp
 from kerasmlp.engine import prepare, stream_blocks
-from kerasmlp.training import compile_model
+from kerasmlp.training.fitting import compile_model
 
 SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
 CSV_BYTES = 1_000_000_000
@@ -29,7 +29,7 @@ _MEASURE_CSV = """
 import json, os, re, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, matplotlib.pyplot, pandas, tensorflow as tf
-import kerasmlp, kerasmlp.training
+import kerasmlp, kerasmlp.training.fitting
 tf.constant(1.0)
 # The high-water mark of this address space: `getrusage` hands down that of the process that started this one.
 peak = lambda: 1024 * int(re.search("VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])

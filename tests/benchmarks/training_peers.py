@@ -44,7 +44,7 @@ def keras_engine(task: Task) -> Epochs:
     import keras
 
     from kerasmlp.engine import block_dataset, prepare
-    from kerasmlp.model import build_mlp
+    from kerasmlp.model.building import build_mlp
 
     model = build_mlp(task.sizes, seed=task.seed, preprocessing=keras.layers.Rescaling(1 / 255))
     _compile(model)
@@ -165,7 +165,7 @@ def _equal_batches(rng: np.random.Generator, task: Task) -> np.ndarray:
 
 
 def _keras_model(task: Task) -> Any:
-    from kerasmlp.model import build_mlp
+    from kerasmlp.model.building import build_mlp
 
     return build_mlp(task.sizes, seed=task.seed)
 

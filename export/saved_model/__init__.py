@@ -1,0 +1,1 @@
+"""SavedModels for TF Serving: signatures, parity, warm-up and serving files."""

@@ -1,0 +1,135 @@
+"""`read_picture`: an encoded image as raw features, in the graph, pixel for pixel as `kerasmlp predict` reads it.
+
+Pillow, which `kerasmlp.data.inputs` reads with, is repeated in whole numbers: what is transparent shows white, grey is
+(19595 R + 38470 G + 7471 B + 32768) / 65536, and resizing rounds to whole levels after each of its two passes.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.data.inputs import BRIGHTEST
+
+if TYPE_CHECKING:
+    from kerasmlp.card import Card
+
+CHANNELS = (1, 3)
+PNG_START, JPEG_START = b"\x89PN", b"\xff\xd8\xff"
+# ITU-R 601-2 luma in 65,536ths (Pillow, libImaging/Convert.c, L24).
+LUMA, LUMA_SHIFT = (19595, 38470, 7471), 16
+# Pillow's bicubic, and the units in which it counts weights (libImaging/Resample.c).
+CUBIC_A, WHOLE = -0.5, 2.0**22
+
+
+def takes_pictures(card: Card) -> bool:
+    """Whether a network's examples are images, grey or RGB.
+
+    Example:
+        >>> from types import SimpleNamespace as Namespace
+        >>> [takes_pictures(Namespace(feature_shape=shape)) for shape in ((28, 28), (28, 28, 3), (28, 28, 2), (4,))]
+        [True, True, False, False]
+    """
+    shape = card.feature_shape
+    return len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
+
+
+def read_picture(content: Any, card: Card) -> Any:
+    """Raw features of one image.
+
+    PNG and JPEG come out exactly as `kerasmlp.data.inputs.read_inputs` reads them; but where an image higher than
+    wide is resized, Pillow may take the two passes in the other order, which moves some pixels by a level or two of
+    255. Other formats are refused: TensorFlow reads some of them, but not all as Pillow does.
+
+    Args:
+        content: The bytes of a PNG or JPEG file, string `()`.
+        card: The network's card.
+
+    Returns:
+        float32 `card.feature_shape`, in `card.feature_range` (0 to 255 where there is none).
+    """
+    import tensorflow as tf
+
+    height, width, *channels = card.feature_shape
+    pixels = _on_white(tf.cast(_decode(content), tf.int32)) * tf.ones((1, 1, 3), tf.int32)  # grey as RGB
+    if channels != [3]:
+        luma = tf.reduce_sum(pixels * tf.constant(LUMA), axis=-1, keepdims=True)
+        pixels = tf.bitwise.right_shift(luma + 2 ** (LUMA_SHIFT - 1), LUMA_SHIFT)
+    resized = _resize(pixels, height, width)
+    low, high = card.feature_range or (0.0, BRIGHTEST)
+    # A table rather than a division, which TensorFlow would turn into a multiplication that rounds otherwise.
+    values = low + np.arange(BRIGHTEST + 1, dtype=np.float32) / BRIGHTEST * (high - low)
+    return tf.reshape(tf.gather(tf.constant(values, tf.float32), resized), card.feature_shape)
+
+
+def _decode(content: Any) -> Any:
+    """uint8 `(height, width, 1 to 4)` of a PNG, `(height, width, 1 or 3)` of a JPEG file."""
+    import tensorflow as tf
+
+    start = tf.strings.substr(content, 0, 3)
+    is_jpeg = tf.equal(start, JPEG_START)
+    known = tf.raw_ops.Assert(
+        condition=tf.logical_or(is_jpeg, tf.equal(start, PNG_START)),
+        # As text, or a server could not put it into its answer.
+        data=[
+            "An image needs to be a PNG or JPEG file; received one that begins with",
+            tf.strings.unicode_transcode(start, "UTF-8", "UTF-8", errors="replace"),
+        ],
+        summarize=1,
+    )
+    with tf.control_dependencies([known]):
+        return tf.cond(
+            is_jpeg,
+            # Pillow's arithmetic rather than a faster one.
+            lambda: tf.io.decode_jpeg(content, dct_method="INTEGER_ACCURATE"),
+            lambda: tf.io.decode_png(content),
+        )
+
+
+def _on_white(pixels: Any) -> Any:
+    """int32 `(height, width, 1 or 3)` of `(height, width, 1 to 4)`, whose last channel of two or four is opacity."""
+    import tensorflow as tf
+
+    num_channels = tf.shape(pixels)[2]
+    has_opacity = tf.equal(num_channels % 2, 0)
+    colour = pixels[:, :, : num_channels - tf.cast(has_opacity, tf.int32)]
+    opacity = tf.where(has_opacity, pixels[:, :, -1:], BRIGHTEST)
+    # Pillow's division by 255, rounded, with seven bits more than eight (libImaging/AlphaComposite.c).
+    blended = 128 * (colour * opacity + BRIGHTEST * (BRIGHTEST - opacity) + 128)
+    shift = tf.bitwise.right_shift
+    return shift(shift(shift(blended, 8) + blended, 8), 7)
+
+
+def _resize(pixels: Any, height: int, width: int) -> Any:
+    """int32 `(height, width, channels)`: a box filter where the image is wider than `width`, else a bicubic one."""
+    import tensorflow as tf
+
+    given = tf.shape(pixels)
+    shrinks = given[1] > width
+    values = tf.cast(pixels, tf.float64)
+    for equation, given_size, size in (("ow,hwc->hoc", given[1], width), ("oh,hwc->owc", given[0], height)):
+        values = tf.einsum(equation, _filter_weights(given_size, size, shrinks), values)
+        values = tf.clip_by_value(tf.floor(values / WHOLE + 0.5), 0.0, BRIGHTEST)
+    return tf.cast(values, tf.int32)
+
+
+def _filter_weights(given: Any, size: int, shrinks: Any) -> Any:
+    """float64 `(size, given)`: what each old row or column counts in each new one, in whole units of 1 / `WHOLE`."""
+    import tensorflow as tf
+
+    scale = tf.cast(given, tf.float64) / size
+    stretch = tf.maximum(scale, 1.0)
+    reach = tf.where(shrinks, tf.constant(0.5, tf.float64), 2.0) * stretch
+    centre = (tf.range(size, dtype=tf.float64)[:, tf.newaxis] + 0.5) * scale
+    position = tf.cast(tf.range(given), tf.float64)[tf.newaxis]
+    distance = (position - centre + 0.5) / stretch
+    box = tf.cast((distance > -0.5) & (distance <= 0.5), tf.float64)
+    x = tf.abs(distance)
+    near = ((CUBIC_A + 2.0) * x - (CUBIC_A + 3.0)) * x * x + 1.0
+    far = (((x - 5.0) * x + 8.0) * x - 4.0) * CUBIC_A
+    cubic = tf.where(x < 1.0, near, tf.where(x < 2.0, far, tf.zeros_like(x)))
+    within = (position >= tf.floor(centre - reach + 0.5)) & (position < tf.floor(centre + reach + 0.5))
+    weights = tf.where(within, tf.where(shrinks, box, cubic), tf.zeros_like(x))
+    units = weights / tf.reduce_sum(weights, axis=1, keepdims=True) * WHOLE
+    return tf.sign(units) * tf.floor(tf.abs(units) + 0.5)

@@ -1,0 +1,1 @@
+"""TFLite files: folding, conversion, quantisation, metadata and latency."""

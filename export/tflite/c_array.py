@@ -1,0 +1,71 @@
+"""`write_c_array`: a file as a C array, for programs without a file system."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kerasmlp._system.files import write_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_BYTES_PER_LINE = 16
+
+
+def c_array_paths(path: Path) -> tuple[Path, Path]:
+    """Header and source that `write_c_array` writes beside `path`."""
+    return path.with_suffix(".h"), path.with_suffix(".c")
+
+
+def write_c_array(path: Path) -> tuple[Path, Path]:
+    """Writes the bytes of `path` as C, beside it: `NAME.h` declares `NAME` and `NAME_size`, `NAME.c` defines them.
+
+    The array is aligned to 16 bytes, which TFLite Micro asks of models, and both files suit C and C++. Characters that
+    no name may have in C become underscores.
+    """
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    name = f"_{name}" if name[0].isdigit() else name
+    header, source = c_array_paths(path)
+    content = path.read_bytes()
+    guard = f"{name.upper()}_H"
+    write_text(
+        header,
+        f"""#ifndef {guard}
+#define {guard}
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {{
+#endif
+
+extern const unsigned char {name}[];
+extern const size_t {name}_size;
+
+#ifdef __cplusplus
+}}
+#endif
+
+#endif
+""",
+    )
+    lines = (content[i : i + _BYTES_PER_LINE] for i in range(0, len(content), _BYTES_PER_LINE))
+    rows = "\n".join("    " + " ".join(f"0x{byte:02x}," for byte in line) for line in lines)
+    write_text(
+        source,
+        f"""#include "{header.name}"
+
+#if defined(_MSC_VER)
+__declspec(align(16))
+#else
+__attribute__((aligned(16)))
+#endif
+const unsigned char {name}[] = {{
+{rows}
+}};
+
+const size_t {name}_size = sizeof({name});
+""",
+    )
+    return header, source

@@ -1,0 +1,164 @@
+"""Metadata inside TFLite files: what goes in and comes out, and labels and card as files that `unzip` reads.
+
+The format is TensorFlow Lite Metadata (`metadata_schema.fbs` of TFLite Support), which Android Studio and MediaPipe
+read: a flatbuffer of its own in the model's, and a zip archive behind both, which other readers pass over.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.contract import CARD_NAME, LABELS_NAME
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.card import Card
+
+METADATA_NAME = "TFLITE_METADATA"
+_FILE_IDENTIFIER = b"M001"
+_PARSER_VERSION = "1.0.0"  # the oldest that knows all that is used here
+
+# Numbers of the schema's enumerations and unions.
+_IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1
+_RGB, _GRAYSCALE = 1, 2
+_TENSOR_AXIS_LABELS = 2
+
+
+@dataclass(frozen=True)
+class _Byte:
+    """An enumeration's value, or a union's kind."""
+
+    value: int
+
+
+@dataclass(frozen=True)
+class _Number:
+    """An unsigned 32-bit number."""
+
+    value: int
+
+
+# A table of the schema: its fields by their place in the definition, those of no value left out.
+_Table = dict[int, Any]
+
+
+def with_metadata(content: bytes, contents: Contents, card: Card, *, author: str, version: str) -> bytes:
+    """A TFLite flatbuffer with metadata in it, and with `labels.txt` and `card.json` behind it.
+
+    Args:
+        content: The flatbuffer.
+        contents: What it holds.
+        card: What the network says of itself.
+        author: Who made it.
+        version: Which version of the network it is.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.tools import flatbuffer_utils
+
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(_encode(_describe(contents, card, author, version)), np.uint8)
+    model.buffers.append(buffer)
+    entry = schema.MetadataT()
+    entry.name, entry.buffer = METADATA_NAME, len(model.buffers) - 1
+    model.metadata = [*(model.metadata or []), entry]
+    whole = io.BytesIO(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
+    whole.seek(0, io.SEEK_END)
+    with zipfile.ZipFile(whole, "a") as archive:
+        for name, text in ((LABELS_NAME, card.labels_text()), (CARD_NAME, card.to_json())):
+            # A fixed time, so that the same network makes the same bytes.
+            archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
+    return whole.getvalue()
+
+
+def pixels_to_raw(card: Card) -> tuple[float, float]:
+    """Mean and deviation with which `(pixel - mean) / deviation`, pixels being 0 to 255, is a raw value.
+
+    Example:
+        >>> from kerasmlp.card import Card
+        >>> pixels_to_raw(Card("d", "", (64, 10), (8, 8), (0.0, 16.0), (), None, {}))
+        (0.0, 15.9375)
+    """
+    low, high = card.feature_range or (0.0, 255.0)
+    deviation = 255 / (high - low)
+    return 0 - low * deviation, deviation
+
+
+def _describe(contents: Contents, card: Card, author: str, version: str) -> _Table:
+    """`ModelMetadata`."""
+    source, target = contents.source, contents.target
+    is_rgb = len(source.shape) == 4
+    tensor: _Table = {0: source.name, 1: f"Raw values of shape {card.feature_shape}."}
+    if len(card.feature_shape) in (2, 3):
+        colours = _RGB if is_rgb or card.feature_shape[2:] == (3,) else _GRAYSCALE
+        size = {0: _Number(card.feature_shape[1]), 1: _Number(card.feature_shape[0])}
+        tensor[3] = {0: _Byte(_IMAGE_PROPERTIES), 1: {0: _Byte(colours), 1: size}}
+    # The network takes raw values as they are; MediaPipe hands over pixels from 0 to 255.
+    mean, deviation = pixels_to_raw(card) if is_rgb else (0.0, 1.0)
+    tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
+    if card.feature_range is not None:
+        tensor[5] = {0: [card.feature_range[1]], 1: [card.feature_range[0]]}
+    labels: _Table = {0: LABELS_NAME, 1: "Name of each class, a line each.", 2: _Byte(_TENSOR_AXIS_LABELS)}
+    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} of {len(card.class_names)} classes."}
+    if target.name == "probabilities":
+        answer[5] = {0: [1.0], 1: [0.0]}
+    if target.name != "class_id":
+        answer[6] = [labels]
+    network = "-".join(map(str, card.sizes))
+    return {
+        0: f"{card.dataset} {network}",
+        1: f"A multi-layer perceptron of {network} units, trained on {card.dataset}. {CARD_NAME} says more.",
+        2: version,
+        3: [{0: "main", 2: [tensor], 3: [answer]}],
+        4: author,
+        7: _PARSER_VERSION,
+    }
+
+
+def _encode(table: _Table) -> bytes:
+    """The table as a flatbuffer."""
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(_write_table(builder, table), file_identifier=_FILE_IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def _write_table(builder: Any, table: Mapping[int, Any]) -> int:
+    # Flatbuffers are written from the leaves up: what a table refers to comes before it.
+    written = {
+        slot: _write_value(builder, value) for slot, value in table.items() if not isinstance(value, _Byte | _Number)
+    }
+    builder.StartObject(max(table) + 1)
+    for slot, value in table.items():
+        if isinstance(value, _Byte):
+            builder.PrependUint8Slot(slot, value.value, 0)
+        elif isinstance(value, _Number):
+            builder.PrependUint32Slot(slot, value.value, 0)
+        else:
+            builder.PrependUOffsetTRelativeSlot(slot, written[slot], 0)
+    return int(builder.EndObject())
+
+
+def _write_value(builder: Any, value: Any) -> int:
+    if isinstance(value, str):
+        return int(builder.CreateString(value))
+    if isinstance(value, dict):
+        return _write_table(builder, value)
+    if isinstance(value[0], float):
+        builder.StartVector(4, len(value), 4)
+        for number in reversed(value):
+            builder.PrependFloat32(number)
+    else:
+        offsets = [_write_table(builder, table) for table in value]
+        builder.StartVector(4, len(offsets), 4)
+        for offset in reversed(offsets):
+            builder.PrependUOffsetTRelative(offset)
+    return int(builder.EndVector())

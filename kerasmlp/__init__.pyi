@@ -1,0 +1,16 @@
+__version__: str
+
+from .artefacts.opening import Artefact as Artefact
+from .artefacts.opening import open_artefact as open_artefact
+from .data.loading import data_from_arrays as data_from_arrays
+from .data.loading import data_from_dataset as data_from_dataset
+from .data.loading import data_from_frame as data_from_frame
+from .data.loading import load_data as load_data
+from .data.pipelines import make_pipeline as make_pipeline
+from .data.types import Data as Data
+from .data.types import Split as Split
+from .evaluation import Evaluation as Evaluation
+from .evaluation import evaluate as evaluate
+from .model.building import build_mlp as build_mlp
+from .run import Run as Run
+from .training.fitting import train as train

@@ -1,0 +1,1 @@
+"""What kerasmlp needs of the operating system: files, locks, memory, the allocator and start-up."""

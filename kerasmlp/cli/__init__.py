@@ -1,0 +1,5 @@
+"""The command line: `parser` says what can be asked, `commands` does it."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,0 +1,153 @@
+"""The tables that commands print."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.terminal import format_bytes, make_table, results_console
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.export import ArtefactReport
+    from kerasmlp.lesson.comparison import Row
+    from kerasmlp.run import Run
+
+
+def show_run(run: Run) -> None:
+    """Prints what was trained and how well it does."""
+    metrics = run.metrics
+    rows = [
+        ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
+        ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        (
+            "settings",
+            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
+        ),
+        (
+            "validation accuracy",
+            f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
+        ),
+        ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
+        ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
+    ]
+    results_console().print(make_table(("trained", ""), rows))
+
+
+def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
+    """Prints a row per artefact, beside the Keras model that it came from."""
+    keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
+    timed = any(report.latency_p50_us is not None for report in reports)
+    rows = [[*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "", *(["", ""] if timed else [])]]
+    for report in reports:
+        row = [report.path, report.format, report.precision, format_bytes(report.size_bytes)]
+        row += [f"{report.accuracy:.2%}", f"{report.agreement:.2%}"]
+        row += ["" if report.max_abs_diff is None else f"{report.max_abs_diff:.1e}"]
+        rows.append([*row, *(_speed(report) if timed else ())])
+    columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "difference"]
+    columns += ["us (99 %)", "examples/s"] if timed else []
+    results_console().print(make_table(columns, rows))
+
+
+def _speed(report: ArtefactReport) -> tuple[str, str]:
+    if report.latency_p50_us is None:
+        return "", ""
+    return f"{report.latency_p50_us:.1f} ({report.latency_p99_us:.1f})", f"{report.examples_per_s:,.0f}"
+
+
+def show_info(name: str, artefact: Artefact, contents: Contents | None = None) -> None:
+    """Prints what an artefact takes, answers, and comes from."""
+    size = "" if artefact.served else f", {format_bytes(artefact.size_bytes)}"
+    rows = [
+        ("format", f"{artefact.format}, {artefact.precision}{size}"),
+        ("takes", f"raw examples of shape {artefact.feature_shape}"),
+        ("classes", ", ".join(artefact.class_names)),
+    ]
+    if artefact.served:
+        client = artefact.served.client
+        rows[-1] = ("classes", f"{artefact.num_classes}")
+        rows += [
+            (f"version {status.version}", f"{status.state} {status.message}".strip()) for status in client.status()
+        ]
+        for signature_name, signature in client.signatures.items():
+            inputs = "; ".join(f"{input_name} {spec}" for input_name, spec in signature.inputs.items())
+            rows.append((signature_name, inputs))
+    for what, tensor in (("input", contents.source), ("output", contents.target)) if contents else ():
+        steps = "" if tensor.dtype[0] == "f" else f", (value - {tensor.zero_point}) x {tensor.scale:.6g}"
+        shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)
+        rows.append((what, f"{tensor.name}, {tensor.dtype} ({', '.join(map(str, shape))}){steps}"))
+    if contents:
+        rows.append(("operations", ", ".join(contents.operations)))
+    if artefact.card:
+        card = artefact.card
+        if card.encoder is not None:
+            rows.append(("features", ", ".join(card.encoder.feature_names)))
+        rows.append(("sizes", " - ".join(map(str, card.sizes))))
+        if card.feature_range:
+            rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
+        rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
+        if card.test_accuracy is not None:
+            rows.append(("test accuracy", f"{card.test_accuracy:.2%} (the Keras model's)"))
+        rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
+    results_console().print(make_table((name, ""), rows))
+
+
+def show_data(about: Mapping[str, Any]) -> None:
+    """Prints what `describe_source` found."""
+    console = results_console()
+    test = about["test_examples"]
+    rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
+    if test is None:
+        rows.append(("test", "none of its own: training takes `--test-share`"))
+    if "feature_shape" in about:
+        low, high = about["feature_range"]
+        rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
+    else:
+        rows.append(("labels", about["target"]))
+    rows.append(("fingerprint", about["fingerprint"][:12]))
+    if about.get("picture"):
+        rows.append(("picture", about["picture"]))
+    console.print(make_table((about["name"], ""), rows))
+    total = sum(about["classes"].values())
+    shares = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about["classes"].items()]
+    console.print()
+    console.print(make_table(("class", "examples", "share"), shares))
+    if "columns" in about:
+        columns = [
+            (
+                column["name"],
+                column["kind"],
+                f"{column['missing']:,}",
+                f"{column['values'][0]:g} to {column['values'][1]:g}"
+                if isinstance(column["values"], list)
+                else f"{column['values']:,} different",
+            )
+            for column in about["columns"]
+        ]
+        console.print()
+        console.print(make_table(("column", "kind", "missing", "values"), columns))
+
+
+def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch: bool) -> None:
+    """Prints a row per framework: validation accuracy after each epoch, and seconds."""
+    from kerasmlp.lesson.comparison import LESSON_ACCURACIES
+
+    console = results_console()
+    epochs = [f"epoch {epoch}" for epoch in range(1, len(rows[0].val_accuracy) + 1)]
+    shown = [
+        (
+            f"{row.framework} {row.version}",
+            *(f"{accuracy:.2%}" for accuracy in row.val_accuracy),
+            f"{row.seconds_per_epoch:.3f}",
+        )
+        for row in rows
+    ]
+    title = f"{result['data']}, validation accuracy ({result['optimizer']}, {result['loss']})"
+    console.print(title, make_table(("", *epochs, "s per epoch"), shown), sep="\n")
+    if result["lesson"]:
+        recorded = ", ".join(f"{accuracy:.2%}" for accuracy in LESSON_ACCURACIES)
+        console.print(f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded}.")
+    if hint_at_torch:
+        console.print("PyTorch is not installed, so its row is missing: `pip install torch`.")

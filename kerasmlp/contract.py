@@ -1,0 +1,86 @@
+"""Names that training, exported artefacts, servers and clients must agree on. Nothing here imports TensorFlow or NumPy.
+
+Clients rely on the names of signatures, inputs and outputs: a new version may add names but must never change one.
+"""
+
+from __future__ import annotations
+
+import keyword
+import re
+from collections.abc import Iterable, Sequence
+
+# Files of a run directory.
+CONFIG_NAME, DATA_NAME, METRICS_NAME, HISTORY_NAME = "config.json", "data.json", "metrics.json", "history.csv"
+MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
+
+# Files that travel with artefacts.
+CARD_NAME, LABELS_NAME, COLUMNS_NAME = "card.json", "labels.txt", "columns.json"
+SAVED_MODEL_NAME = "saved_model.pb"
+EXTRA_FOLDER = "assets.extra"  # TF Serving's own name for the files beside a SavedModel
+WARM_UP_NAME = "tf_serving_warmup_requests"  # TF Serving's own name for its warm-up requests
+
+# Signatures of a SavedModel. The input of `image_bytes` has the signature's name.
+SERVING_DEFAULT, IMAGE_BYTES, COLUMNS = "serving_default", "image_bytes", "columns"
+IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
+
+# Outputs. A TFLite file answers one of `TFLITE_OUTPUTS`.
+PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
+TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
+
+# Words for booleans, in small letters. The serving graph accepts exactly the words that training does.
+TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
+MISSING = ""  # a missing boolean or category in a request; a missing number is NaN
+
+# Examples per call wherever nothing is learnt: validation, evaluation and parity checks. All use the same number,
+# because floating-point sums over batches of another size are rounded differently.
+EVALUATION_BATCH_SIZE = 1024
+
+
+def input_name(feature_shape: Sequence[int]) -> str:
+    """Returns the name of the input for raw examples: `image` for two or three axes, otherwise `features`.
+
+    Example:
+        >>> input_name((28, 28)), input_name((64,))
+        ('image', 'features')
+    """
+    return IMAGE if len(feature_shape) in (2, 3) else FEATURES
+
+
+def column_input_names(columns: Iterable[str]) -> dict[str, str]:
+    """Returns the input name of each table column in the signature `columns`.
+
+    A column keeps its name if that is a valid input name. Otherwise:
+
+    - letters become lower case, because TensorFlow does not distinguish case;
+    - characters other than ASCII letters, digits and `_` become `_`;
+    - a name that does not start with a letter gets the prefix `column_`;
+    - a Python keyword gets the suffix `_`.
+
+    If two columns would get the same name, the column that keeps its own name has priority. The others follow in table
+    order and get the first free suffix `_2`, `_3`, ... The names therefore depend on nothing but the columns.
+
+    Example:
+        >>> column_input_names(["size", "has thorns", "2nd", "Größe", "class", "Size", "has_thorns"])
+        {'size': 'size', 'has thorns': 'has_thorns_2', '2nd': 'column_2nd', 'Größe': 'gr__e', 'class': 'class_', \
+'Size': 'size_2', 'has_thorns': 'has_thorns'}
+    """
+    columns = list(columns)
+    stems = {column: column_input_stem(column) for column in columns}
+    named: dict[str, str] = {}
+    taken: set[str] = set()
+    for column in sorted(columns, key=lambda column: stems[column] != column):  # a stable sort keeps the table's order
+        name, number = stems[column], 1
+        while name in taken:
+            number += 1
+            name = f"{stems[column]}_{number}"
+        taken.add(name)
+        named[column] = name
+    return {column: named[column] for column in columns}
+
+
+def column_input_stem(column: str) -> str:
+    """Returns the input name of a column before clashes with other columns are resolved."""
+    stem = re.sub(r"[^a-z0-9_]", "_", column.lower())
+    if not re.match("[a-z]", stem):
+        stem = f"column_{stem}"
+    return f"{stem}_" if keyword.iskeyword(stem) else stem

@@ -1,0 +1,332 @@
+"""Classification sets of TensorFlow Datasets, by name: images, or dictionaries of features."""
+
+from __future__ import annotations
+
+import math
+import socket
+import urllib.parse
+import urllib.request
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp._system.memory import check_fits_memory
+from kerasmlp.data.disk_array import store_rows
+from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.inputs import BRIGHTEST
+from kerasmlp.data.readers.table_in_pieces import scan_table
+from kerasmlp.data.source import Scan, SourceOptions
+from kerasmlp.data.split_cache import check_room
+from kerasmlp.data.streamed import Stream
+from kerasmlp.data.table import TARGET_NAMES, Table, find_roles
+from kerasmlp.errors import InvalidValue, NotFound, nearest
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    import pandas as pd
+
+_BATCH = 1024  # examples read at a time
+
+
+def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examples | Table | Stream:
+    """The examples of a set, prepared in the options' `data_dir` or downloaded.
+
+    A set with one image per example, or one array of numbers, gives arrays; other features become columns of a table.
+
+    Args:
+        name: The set, perhaps with a version: `mnist:3.0.1`.
+        options: How to read it.
+        known_sources: What a message says of other sources.
+
+    Raises:
+        NotFound: the set lies nowhere and no network reaches it.
+        InvalidValue: there is no such set, split or label, or its images have different sizes.
+    """
+    import tensorflow_datasets as tfds
+
+    data_dir, target, group, time = options.data_dir, options.target, options.group, options.time
+    base = name.split("/")[0].split(":")[0]
+    if data_dir is not None and not Path(data_dir).is_dir():
+        raise NotFound(f"There is no folder `{data_dir}` for TensorFlow Datasets to look in.")
+    known = tfds.list_builders(with_community_datasets=False)
+    if base not in known and not (data_dir is not None and (Path(data_dir) / base).is_dir()):
+        hint = nearest(base, ["digits", *known])
+        raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
+    builder = _prepared_builder(tfds, name, data_dir)
+    chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, options.split, options.test_split))
+    asked = {name: getattr(options, name) or None for name in ("target", "split", "test_split", "stream")}
+    request = {
+        "source": name,
+        "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
+        **{option: value for option, value in asked.items() if value is not None},
+    }
+    columns = _flatten(builder.info.features)
+    label = _find_label(tfds, builder.info, columns, target, name)
+    array = _find_array(tfds, columns, label, name)
+    if array is not None and (group or time):
+        raise InvalidValue(f"TensorFlow Datasets' `{name}` is no table; leave `group` and `time` out.")
+    if options.stream:
+        roles = None if array else find_roles(name, _column_names(columns), label, group, time)
+
+        def look(folder: Path) -> Scan:
+            if roles is None:
+                check_room(folder, chosen.num_bytes(columns, array))
+                return _scan_arrays(tfds, chosen, columns, str(array), label, folder)
+            return scan_table(base, lambda dtypes: _frames(chosen, columns), roles, num_own_test=chosen.num_test)
+
+        identity = [str(builder.data_dir), str(builder.info.version), chosen.splits]
+        return Stream(base, request, identity, chosen.num_test is not None, look)
+    check_fits_memory(name, chosen.num_bytes(columns, array), can_stream=True)
+    if array is None:
+        import pandas as pd
+
+        frame = pd.concat(list(_frames(chosen, columns)), ignore_index=True)
+        return Table(base, frame, label, group=group, time=time, num_own_test=chosen.num_test, request=request)
+    arrays: list[np.ndarray] = []
+    for part in chosen.splits:
+        batches = list(chosen.batches([part]))
+        arrays += [np.concatenate([_pick(batch, key) for batch in batches]) for key in (array, label)]
+    return Examples(
+        base,
+        *arrays,
+        class_names=_class_names(tfds, columns[label], arrays[1]),
+        feature_range=_feature_range(tfds, columns[array]),
+        request=request,
+    )
+
+
+@dataclass(frozen=True)
+class _Set:
+    """A prepared set and which of its examples are asked for, those of the test last."""
+
+    name: str
+    builder: Any
+    splits: tuple[str, ...]
+    has_test: bool
+
+    @property
+    def num_test(self) -> int | None:
+        return int(self.builder.info.splits[self.splits[-1]].num_examples) if self.has_test else None
+
+    def batches(self, splits: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
+        """The examples, decoded on all cores, always in one order."""
+        import tensorflow_datasets as tfds
+
+        for split in splits or self.splits:
+            yield from tfds.as_numpy(self.builder.as_dataset(split=split, batch_size=_BATCH, shuffle_files=False))
+
+    def num_bytes(self, columns: Mapping[str, Any], array: str | None) -> int:
+        splits = [self.builder.info.splits[split] for split in self.splits]
+        if array is None:
+            return sum(int(split.num_bytes) for split in splits)
+        each = math.prod(columns[array].shape) * np.dtype(columns[array].np_dtype).itemsize
+        return int(each * sum(split.num_examples for split in splits))
+
+
+def _find_splits(name: str, splits: Any, split: str | None, test_split: str | None) -> tuple[tuple[str, ...], bool]:
+    """The split to train on and the one to test on, if there is one; and whether there is."""
+    chosen = [split or "train"]
+    if test_split is not None or "test" in splits:
+        chosen.append(test_split or "test")
+    intervals = []
+    for text in chosen:
+        try:
+            found = splits[text]
+        except (KeyError, ValueError, AssertionError) as error:
+            raise InvalidValue(
+                f"TensorFlow Datasets' `{name}` has no split `{text}`; it has {', '.join(splits)}, and parts of them "
+                "such as `train[:20%]`."
+            ) from error
+        if found.num_examples <= 0:
+            raise InvalidValue(f"TensorFlow Datasets' `{name}` has no example in its split `{text}`.")
+        intervals.append([_interval(shard) for shard in found.file_instructions])
+    for file, start, stop in intervals[0]:
+        for other, first, last in intervals[1] if len(chosen) > 1 else []:
+            if file == other and max(start, first) < min(stop, last):
+                if test_split is None:
+                    return (chosen[0],), False
+                raise InvalidValue(
+                    f"TensorFlow Datasets' `{name}`: the splits `{chosen[0]}` and `{chosen[1]}` share examples, so "
+                    "the test would be trained on; choose parts that do not."
+                )
+    return tuple(chosen), len(chosen) > 1
+
+
+def _interval(shard: Any) -> tuple[str, int, int]:
+    """The file that a split reads, and the first of its examples and the one after the last."""
+    return shard.filename, shard.skip, shard.examples_in_shard if shard.take < 0 else shard.skip + shard.take
+
+
+def _flatten(features: Any, prefix: str = "") -> dict[str, Any]:
+    """The features of an example by name; those of a dictionary within it have its name and a slash before theirs.
+
+    Sorted by name, for the order in which a prepared set gives them differs from one reading to the next.
+    """
+    import tensorflow_datasets as tfds
+
+    flat: dict[str, Any] = {}
+    for key, feature in sorted(features.items()):
+        if isinstance(feature, tfds.features.FeaturesDict):
+            flat |= _flatten(feature, f"{prefix}{key}/")
+        else:
+            flat[prefix + key] = feature
+    return flat
+
+
+def _pick(example: Mapping[str, Any], name: str) -> Any:
+    value: Any = example
+    for key in name.split("/"):
+        value = value[key]
+    return value
+
+
+def _find_label(tfds: Any, info: Any, columns: Mapping[str, Any], target: str | None, name: str) -> str:
+    if target is not None:
+        if target not in columns:
+            raise InvalidValue(
+                f"TensorFlow Datasets' `{name}` has no feature `{target}`.{nearest(target, columns)} It has "
+                f"{', '.join(columns)}."
+            )
+        return target
+    # Looked for by type: of a set that is read without its code, TensorFlow Datasets does not know which they are.
+    supervised = info.supervised_keys[1] if info.supervised_keys else None
+    if isinstance(supervised, str) and supervised in columns:
+        return supervised
+    labels = [key for key, feature in columns.items() if isinstance(feature, tfds.features.ClassLabel)]
+    if len(labels) != 1:
+        labels = [key for key in labels or columns if key.rpartition("/")[2].lower() in TARGET_NAMES]
+    if len(labels) != 1:
+        raise InvalidValue(
+            f"TensorFlow Datasets' `{name}` needs `--target FEATURE` (`target=`), what is to be told; it has "
+            f"{', '.join(columns)}."
+        )
+    return labels[0]
+
+
+def _find_array(tfds: Any, columns: Mapping[str, Any], label: str, name: str) -> str | None:
+    """The one image of an example, or its one feature if that is an array of numbers; None for a table."""
+    found = [key for key, feature in columns.items() if isinstance(feature, tfds.features.Image) and key != label]
+    if not found and len(columns) == 2:
+        found = [key for key in columns if key != label and columns[key].shape and _is_numeric(columns[key])]
+    if len(found) > 1:
+        raise InvalidValue(f"TensorFlow Datasets' `{name}` has {len(found)} images per example; one was expected.")
+    if found and None in columns[found[0]].shape:
+        raise InvalidValue(f"TensorFlow Datasets' `{name}` has images of different sizes; one size was expected.")
+    return found[0] if found else None
+
+
+def _is_numeric(feature: Any) -> bool:
+    return np.dtype(feature.np_dtype).kind in "biuf"
+
+
+def _column_names(columns: Mapping[str, Any]) -> list[str]:
+    return [column for name, feature in columns.items() for column in _names_of(name, feature)]
+
+
+def _names_of(name: str, feature: Any) -> list[str]:
+    """The columns of a feature: none for one that is neither a number nor a text, nor a fixed number of numbers."""
+    shape = feature.shape if isinstance(feature.shape, tuple) else (None,)
+    if None in shape or (shape and not _is_numeric(feature)):
+        return []
+    return [name] if not shape else [f"{name}_{index}" for index in range(math.prod(shape))]
+
+
+def _frames(chosen: _Set, columns: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+    """A table's rows, batch by batch."""
+    import pandas as pd
+
+    for batch in chosen.batches():
+        values: dict[str, Any] = {}
+        for name, feature in columns.items():
+            names = _names_of(name, feature)
+            if names:
+                flat = np.asarray(_pick(batch, name)).reshape(-1, len(names))
+                values |= {column: _column(feature, flat[:, i]) for i, column in enumerate(names)}
+        yield pd.DataFrame(values)
+
+
+def _column(feature: Any, values: np.ndarray) -> Any:
+    names = getattr(feature, "names", None)
+    if names:  # -1 stands for a class that is not known
+        return np.array([*names, None], object)[values]
+    return [value.decode("utf-8", "replace") for value in values] if values.dtype.kind in "OS" else values
+
+
+def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path) -> Scan:
+    """Decodes all examples to a file: reading the labels alone would take nearly as long again."""
+    labels: list[np.ndarray] = []
+
+    def decoded() -> Iterator[np.ndarray]:
+        for batch in chosen.batches():
+            labels.append(np.asarray(_pick(batch, label)))
+            yield np.asarray(_pick(batch, array))
+
+    rows = store_rows(folder / "decoded.bin", decoded())
+    values = np.concatenate(labels)
+    classes, indices = np.unique(values.astype(str) if values.dtype.kind in "OS" else values, return_inverse=True)
+    return Scan(
+        classes=classes,
+        labels=indices.astype(np.int32),
+        pieces=rows.chunks,
+        num_own_test=chosen.num_test,
+        class_names=_class_names(tfds, columns[label], classes),
+        feature_range=_feature_range(tfds, columns[array]),
+    )
+
+
+def _class_names(tfds: Any, feature: Any, labels: np.ndarray) -> tuple[str, ...] | None:
+    if not isinstance(feature, tfds.features.ClassLabel):
+        return None
+    present = np.unique(labels)
+    if present[0] < 0:
+        raise InvalidValue(
+            "TensorFlow Datasets marks examples as without a label (-1); choose a `split` that has them."
+        )
+    return tuple(feature.names[index] for index in present)
+
+
+def _feature_range(tfds: Any, feature: Any) -> tuple[float, float] | None:
+    return (0.0, float(BRIGHTEST)) if np.dtype(feature.np_dtype) == np.uint8 else None
+
+
+def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None) -> Any:
+    """TensorFlow Datasets' builder of a set that lies prepared in `data_dir`, after a download where it does not."""
+    where = f"`{data_dir}`" if data_dir is not None else "TensorFlow Datasets' own folder"
+    mend = (
+        "Name the folder that holds it with `--data-dir` (`data_dir=` in Python), or run this once with a network, "
+        "which downloads it."
+    )
+    try:
+        builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
+    except Exception as error:
+        raise InvalidValue(f"TensorFlow Datasets does not accept the name `{name}`: {error}") from error
+    if Path(builder.data_dir).is_dir():
+        return builder
+    host = _unreachable_host(builder.url_infos)
+    if host:
+        raise NotFound(
+            f"TensorFlow Datasets' `{name}` is not prepared in {where}, and no network reaches {host}. {mend}"
+        )
+    try:
+        builder.download_and_prepare()
+    except Exception as error:
+        raise RuntimeError(
+            f"TensorFlow Datasets' `{name}` could not be downloaded to {where} ({type(error).__name__}). {mend}"
+        ) from error
+    return builder
+
+
+def _unreachable_host(urls: Iterable[str]) -> str | None:
+    """The first of the hosts whose name cannot be resolved: asked first, for the download itself tries for minutes."""
+    if urllib.request.getproxies():
+        return None  # the proxy resolves names
+    for host in sorted({urllib.parse.urlsplit(url).hostname or "" for url in urls} - {""}):
+        try:
+            socket.getaddrinfo(host, 443)
+        except OSError:
+            return host
+    return None

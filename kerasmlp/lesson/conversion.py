@@ -1,0 +1,229 @@
+"""Weights between `NumpyMLP`, `build_mlp`'s Keras models and PyTorch, and a Keras model's forward pass in NumPy.
+
+Keras and PyTorch are imported when they are needed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from kerasmlp.errors import InvalidValue
+from kerasmlp.lesson.network import ACTIVATIONS, LEAK, Array, NumpyMLP
+from kerasmlp.model.building import build_mlp
+
+if TYPE_CHECKING:
+    import keras
+    import torch
+
+# What a layer does to features before the first dense layer, and what does nothing when a network predicts.
+PREPROCESSING = ("Rescaling", "Normalization")
+PASSING = ("InputLayer", "Flatten", "Dropout")
+
+
+def from_keras(
+    model: keras.Model, *, preprocessed: bool = False, loss: str = "cross_entropy", dtype: str = "float64"
+) -> NumpyMLP:
+    """A NumPy network with a copy of the weights, the activation and the L2 penalty of `build_mlp`'s `model`.
+
+    Args:
+        model: A chain of dense layers and activations that ends in logits, as `build_mlp` makes it.
+        preprocessed: Whether the network's features will have been through the model's preprocessing layer already;
+            has to be True for a model that has one. `numpy_logits` takes raw features.
+        loss: The network's loss, `cross_entropy` or `mse`; a model holds none.
+        dtype: The network's dtype, `float64` or `float32`.
+
+    Returns:
+        A network that maps features (n, sizes[0]) to the model's logits, up to rounding. Dropout, which does nothing
+        when a model predicts, is left out.
+
+    Raises:
+        InvalidValue: the model has layers that `NumpyMLP` has not, such as batch normalisation.
+
+    Example:
+        >>> network = from_keras(build_mlp([4, 8, 3], activation="tanh", seed=0))
+        >>> network.sizes, network.activation
+        ((4, 8, 3), 'tanh')
+    """
+    preprocessing, dense, activations = _split(model)
+    if preprocessing and not preprocessed:
+        raise InvalidValue(
+            f"`model` begins with the preprocessing layer `{preprocessing[0].name}`, which a NumPy network has not: "
+            "use `numpy_logits(model, x)` for raw features `x`, or give the network what comes out of that layer and "
+            "say so with `preprocessed=True`."
+        )
+    penalties = {_l2(layer) for layer in dense}
+    biases = {bool(layer.use_bias) for layer in dense}
+    for what, found in (("activation", activations), ("L2 penalty", penalties), ("`use_bias`", biases)):
+        if len(found) > 1:
+            raise InvalidValue(f"A NumPy network has one {what} for all layers; got {sorted(found)}.")
+    network = NumpyMLP(
+        [dense[0].kernel.shape[0], *(layer.units for layer in dense)],
+        activation=activations.pop(),
+        loss=loss,
+        use_bias=biases.pop(),
+        l2=penalties.pop(),
+        dtype=dtype,
+    )
+    for (kernel, bias), layer in zip(network.layers, dense, strict=True):
+        kernel[...] = _array(layer.kernel)
+        bias[...] = _array(layer.bias) if layer.use_bias else 0
+    return network
+
+
+def to_keras(network: NumpyMLP, *, name: str = "mlp") -> keras.Model:
+    """`build_mlp`'s model with a copy of the network's weights, in float32.
+
+    Example:
+        >>> to_keras(NumpyMLP([4, 8, 3], seed=0)).count_params()
+        67
+    """
+    model = build_mlp(
+        network.sizes, activation=network.activation, use_bias=network.use_bias, l2=network.l2, seed=0, name=name
+    )
+    model.set_weights(network.parameters if network.use_bias else network.parameters[0::2])
+    return model
+
+
+def numpy_logits(model: keras.Model, features: ArrayLike) -> Array:
+    """The logits of `build_mlp`'s `model` for raw features, computed in NumPy in float64: an independent answer.
+
+    Args:
+        model: A model that `from_keras` takes; it may begin with a `Rescaling` or `Normalization` layer.
+        features: Raw features, `(n, *input_shape)`, of any numeric dtype.
+
+    Returns:
+        float64 (n, sizes[-1]).
+
+    Raises:
+        InvalidValue: as `from_keras`, or the features have the wrong shape.
+
+    Example:
+        >>> model = build_mlp([4, 8, 3], input_shape=(2, 2), seed=0)
+        >>> numpy_logits(model, np.ones((5, 2, 2), "uint8")).shape
+        (5, 3)
+    """
+    x = np.asarray(features, dtype=np.float64)
+    if x.shape[1:] != model.input_shape[1:]:
+        raise InvalidValue(f"`features` needs the shape {('n', *model.input_shape[1:])}; got {x.shape}.")
+    for layer in _split(model)[0]:
+        if type(layer).__name__ == "Rescaling":
+            x = x * np.asarray(layer.scale) + np.asarray(layer.offset)
+        elif layer.invert:
+            raise InvalidValue(f"`numpy_logits` needs a layer that normalises; `{layer.name}` does the inverse.")
+        else:  # the standard deviation is kept from zero by Keras's epsilon
+            x = (x - _array(layer.mean)) / np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
+    return from_keras(model, preprocessed=True).logits(x.reshape(len(x), -1))
+
+
+def to_torch(network: NumpyMLP) -> torch.nn.Sequential:
+    """`torch.nn.Linear` layers with the network's activation between them, its weights copied, in its dtype.
+
+    PyTorch keeps the kernel of a linear layer as (outputs, inputs).
+
+    Raises:
+        ImportError: PyTorch is not installed.
+    """
+    import torch
+
+    layers: list[torch.nn.Module] = []
+    for kernel, bias in network.layers:
+        if layers:
+            layers.append(_torch_activation(network.activation))
+        linear = torch.nn.Linear(*kernel.shape, bias=network.use_bias, dtype=getattr(torch, network.dtype.name))
+        with torch.no_grad():
+            linear.weight.copy_(torch.from_numpy(kernel.T.copy()))
+            if network.use_bias:
+                linear.bias.copy_(torch.from_numpy(bias))
+        layers.append(linear)
+    return torch.nn.Sequential(*layers)
+
+
+def from_torch(module: torch.nn.Sequential, *, loss: str = "cross_entropy") -> NumpyMLP:
+    """A NumPy network with a copy of the weights and the activation of `module`, which is as `to_torch` makes it.
+
+    Raises:
+        InvalidValue: `module` is no chain of linear layers with one and the same activation between them.
+    """
+    import torch
+
+    linear, between = list(module)[0::2], list(module)[1::2]
+    if not linear or len(linear) != len(between) + 1 or not all(isinstance(layer, torch.nn.Linear) for layer in linear):
+        raise InvalidValue(f"`module` needs linear layers with an activation between each two; got {module}.")
+    # By their printed form, which holds the settings: a leaky ReLU of another slope is another activation.
+    known = {repr(_torch_activation(name)): name for name in ACTIVATIONS}
+    names = {known.get(repr(layer)) for layer in between} or {"linear"}
+    if len(names) > 1 or None in names:
+        raise InvalidValue(f"`module` needs one activation, one of {', '.join(known)}; got {module}.")
+    network = NumpyMLP(
+        [linear[0].in_features, *(layer.out_features for layer in linear)],
+        activation=str(names.pop()),
+        loss=loss,
+        use_bias=linear[0].bias is not None,
+        dtype=str(linear[0].weight.dtype).removeprefix("torch."),
+    )
+    for (kernel, bias), layer in zip(network.layers, linear, strict=True):
+        if (layer.bias is not None) != network.use_bias:
+            raise InvalidValue(f"`module` needs a bias in all linear layers, or in none; got {module}.")
+        kernel[...] = layer.weight.detach().numpy().T
+        bias[...] = layer.bias.detach().numpy() if network.use_bias else 0
+    return network
+
+
+def _torch_activation(name: str) -> torch.nn.Module:
+    import torch
+
+    modules: dict[str, torch.nn.Module] = {
+        "linear": torch.nn.Identity(),
+        "sigmoid": torch.nn.Sigmoid(),
+        "tanh": torch.nn.Tanh(),
+        "relu": torch.nn.ReLU(),
+        "leaky_relu": torch.nn.LeakyReLU(LEAK),
+        "elu": torch.nn.ELU(),
+        "gelu": torch.nn.GELU(),
+        "softplus": torch.nn.Softplus(),
+    }
+    return modules[name]
+
+
+def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
+    """The preprocessing layers, the dense layers, and the names of all hidden activations of a plain chain."""
+    preprocessing: list[Any] = []
+    dense: list[Any] = []
+    names: list[list[str]] = []  # of the activations behind each dense layer
+    for layer in model.layers:
+        kind = type(layer).__name__
+        if kind == "Dense" or (kind == "Activation" and dense):
+            if kind == "Dense":
+                dense.append(layer)
+                names.append([])
+            name = str(layer.get_config()["activation"])
+            names[-1] += [name] if name != "linear" else []
+        elif kind in PREPROCESSING and not dense:
+            preprocessing.append(layer)
+        elif kind not in PASSING:
+            raise InvalidValue(
+                f"A NumPy network has dense layers and activations alone; `model` has the {kind} layer `{layer.name}`."
+            )
+    if not dense or names[-1]:
+        raise InvalidValue(f"`model` needs to end in a dense layer of logits, without an activation; got {names}.")
+    hidden = {" then ".join(found) or "linear" for found in names[:-1]} or {"linear"}
+    if unknown := hidden - set(ACTIVATIONS):
+        raise InvalidValue(f"A NumPy network knows {', '.join(ACTIVATIONS)}; `model` has {', '.join(unknown)}.")
+    return preprocessing, dense, hidden
+
+
+def _l2(layer: Any) -> float:
+    """The weight of a dense layer's L2 penalty."""
+    penalty = layer.kernel_regularizer
+    if penalty is not None and type(penalty).__name__ != "L2":
+        raise InvalidValue(f"A NumPy network knows the L2 penalty alone; layer `{layer.name}` has {penalty}.")
+    return float(penalty.l2) if penalty else 0.0
+
+
+def _array(variable: Any) -> Array:
+    """A Keras variable or tensor as a float64 array."""
+    # `keras.ops.convert_to_numpy` makes NumPy 2 warn that TensorFlow's variables know no `copy`.
+    return np.asarray(variable, dtype=np.float64)

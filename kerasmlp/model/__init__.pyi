@@ -1,0 +1,3 @@
+from .augmentation import Augmentation as Augmentation
+from .building import build_mlp as build_mlp
+from .optimizers import make_optimizer as make_optimizer

@@ -1,0 +1,176 @@
+"""`Augmentation`: images shifted, turned, scaled, sheared and warped anew in each step of training."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from kerasmlp.engine.steps import random_generator
+from kerasmlp.errors import InvalidValue, nearest
+
+
+@dataclass(frozen=True)
+class Strengths:
+    """How much images are moved, each drawn evenly between its negative and itself for every image and step.
+
+    The defaults suit handwriting: Simard et al. 2003, "Best Practices for Convolutional Neural Networks Applied to
+    Visual Document Analysis", and Ciresan et al. 2010, arXiv:1003.0358, section 3.
+
+    Attributes:
+        shift: Share of height and width, in [0, 1): 0.07 moves 28 pixels by up to 2.
+        rotation: Degrees, in [0, 180].
+        scale: Share of the size, in [0, 1): 0.1 makes images from 0.9 to 1.1 times as large.
+        shear: Share of the height by which the upper edge moves against the middle, in [0, 1).
+        elastic: Typical displacement by the warp, as a share of the height, in [0, 1). The field of displacements is
+            normal noise under a Gaussian of `smoothness`.
+        smoothness: Deviation of that Gaussian, as a share of the height, in (0, 1).
+    """
+
+    shift: float = 0.07
+    rotation: float = 12.0
+    scale: float = 0.12
+    shear: float = 0.12
+    elastic: float = 0.03
+    smoothness: float = 0.15
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            InvalidValue: one is outside its range.
+        """
+        for field in fields(self):
+            value, most = getattr(self, field.name), 180 if field.name == "rotation" else 1
+            is_possible = 0 <= value <= most if field.name == "rotation" else 0 <= value < most
+            if not is_possible or (field.name == "smoothness" and not value):
+                raise InvalidValue(f"`{field.name}` of an augmentation lies between 0 and {most}; got {value}.")
+
+
+def parse_strengths(text: str) -> Strengths:
+    """Strengths from `name=value` with commas; those that are not named are 0, and an empty text means the defaults.
+
+    Raises:
+        InvalidValue: a name is unknown, or a value is no number in its range.
+
+    Example:
+        >>> parse_strengths("rotation=15,shift=0.1")
+        Strengths(shift=0.1, rotation=15.0, scale=0.0, shear=0.0, elastic=0.0, smoothness=0.15)
+    """
+    if not text:
+        return Strengths()
+    names = [field.name for field in fields(Strengths)]
+    values: dict[str, float] = {name: 0.0 for name in names if name != "smoothness"}
+    for part in text.split(","):
+        name, _, value = part.partition("=")
+        name = name.strip()
+        if name not in names:
+            raise InvalidValue(
+                f"There is no augmentation `{name}`.{nearest(name, names)} There are {', '.join(names)}, as in "
+                "`rotation=15,shift=0.1`."
+            )
+        try:
+            values[name] = float(value)
+        except ValueError:
+            raise InvalidValue(f"The augmentation `{name}` needs a number; got `{value}`.") from None
+    return Strengths(**values)
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class Augmentation(keras.layers.Layer):
+    """Moves each image of a batch differently while its model trains, and passes it on as it is in all other use.
+
+    `(batch, height, width)` or `(batch, height, width, channels)` -> float32 of the same shape. What comes from outside
+    an image has the value `fill`. It draws with its own seed, whose state is saved with the model's other variables. A
+    model with this layer is loaded with `kerasmlp.model.augmentation` imported; what `kerasmlp` exports is free of it.
+
+    All is gathers and matrix products, so that XLA compiles it into the step.
+    """
+
+    def __init__(
+        self, strengths: Strengths | dict[str, float] | None = None, *, fill: float = 0.0, seed: int = 0, **options: Any
+    ) -> None:
+        """Takes the strengths, by default `Strengths()`."""
+        super().__init__(**options)
+        self.strengths = Strengths(**strengths) if isinstance(strengths, dict) else strengths or Strengths()
+        self.fill, self.seed = fill, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, images: Any, training: bool = False) -> Any:
+        """The images, moved where `training`."""
+        images = tf.cast(images, tf.float32)
+        if not training:
+            return images
+        height, width = images.shape[1:3]
+        pixels = tf.reshape(images, (tf.shape(images)[0], height * width, -1))  # (batch, pixels, channels)
+        rows, columns = self._sources(tf.shape(images)[0], height, width)
+        return tf.reshape(_sample(pixels, rows, columns, height, width, self.fill), tf.shape(images))
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the input."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The layer's arguments, for Keras."""
+        return {**super().get_config(), "strengths": asdict(self.strengths), "fill": self.fill, "seed": self.seed}
+
+    def _sources(self, count: Any, height: int, width: int) -> tuple[Any, Any]:
+        """Row and column, float32 `(batch, pixels)`, from which each pixel of each image is taken."""
+        s = self.strengths
+        draw = self._uniform(count)  # (batch, 6) in [-1, 1)
+        angle = draw[:, 0:1] * float(np.deg2rad(s.rotation))
+        scale_y, scale_x = 1 / (1 + s.scale * draw[:, 1:2]), 1 / (1 + s.scale * draw[:, 2:3])
+        shear = s.shear * draw[:, 3:4]
+        y, x = (np.reshape(axis, (1, -1)).astype(np.float32) for axis in np.mgrid[0:height, 0:width])
+        y, x = y - (height - 1) / 2, x - (width - 1) / 2
+        turned_y = tf.cos(angle) * y - tf.sin(angle) * x
+        turned_x = tf.sin(angle) * y + tf.cos(angle) * x
+        rows = scale_y * turned_y + s.shift * height * draw[:, 4:5] + (height - 1) / 2
+        columns = scale_x * (turned_x + shear * turned_y) + s.shift * width * draw[:, 5:6] + (width - 1) / 2
+        if s.elastic:
+            field = self._field(count, height, width)  # (batch, 2, pixels)
+            rows, columns = rows + s.elastic * height * field[:, 0], columns + s.elastic * height * field[:, 1]
+        return rows, columns
+
+    def _field(self, count: Any, height: int, width: int) -> Any:
+        # Noise on a coarse grid, which smoothing makes as good as noise for every pixel, and a tenth of the cost.
+        along_rows, along_columns = (_smoothing(size, self.strengths.smoothness * height) for size in (height, width))
+        shape = (count, 2, along_rows.shape[1], along_columns.shape[1])
+        noise = tf.random.stateless_normal(shape, self._next_seed(), alg=random_generator())
+        smooth = tf.einsum("ij,bcjk,lk->bcil", tf.constant(along_rows), noise, tf.constant(along_columns))
+        return tf.reshape(smooth, (count, 2, height * width))
+
+    def _uniform(self, count: Any) -> Any:
+        return tf.random.stateless_uniform((count, 6), self._next_seed(), -1.0, 1.0, alg=random_generator())
+
+    def _next_seed(self) -> Any:
+        return tf.cast(self.seed_generator.next(), tf.int32)
+
+
+def _smoothing(size: int, deviation: float) -> np.ndarray:
+    """A Gaussian filter, from knots no further apart than its deviation, under which unit noise keeps its variance.
+
+    float32 `(size, knots)`; the outer knots lie a deviation outside.
+    """
+    deviation = max(deviation, 0.5)
+    knots = np.linspace(-deviation, size - 1 + deviation, int(np.ceil((size - 1) / deviation)) + 3)
+    weights = np.exp(-0.5 * ((np.arange(size)[:, np.newaxis] - knots) / deviation) ** 2)
+    smoothing: np.ndarray = (weights / np.sqrt((weights**2).sum(axis=1, keepdims=True))).astype(np.float32)
+    return smoothing
+
+
+def _sample(pixels: Any, rows: Any, columns: Any, height: int, width: int, fill: float) -> Any:
+    """Pixels at broken positions, each from its four neighbours by distance: `(batch, pixels, channels)`."""
+    top, left = tf.floor(rows), tf.floor(columns)
+    total = 0.0
+    for row, row_weight in ((top, top + 1 - rows), (top + 1, rows - top)):
+        for column, column_weight in ((left, left + 1 - columns), (left + 1, columns - left)):
+            inside = (row >= 0) & (row < height) & (column >= 0) & (column < width)
+            index = tf.clip_by_value(row, 0, height - 1) * width + tf.clip_by_value(column, 0, width - 1)
+            value = tf.gather(pixels, tf.cast(index, tf.int32), batch_dims=1)
+            value = tf.where(inside[..., tf.newaxis], value, fill)
+            total += (row_weight * column_weight)[..., tf.newaxis] * value
+    return total

@@ -1,0 +1,179 @@
+"""`build_mlp`: from a list of layer sizes to a plain Keras functional model."""
+
+from __future__ import annotations
+
+import math
+import operator
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp._system.memory import check_weights_fit_memory
+from kerasmlp.contract import input_name
+from kerasmlp.errors import InvalidType, InvalidValue, nearest
+
+if TYPE_CHECKING:
+    import keras
+
+# He initialisation keeps the variance of what passes through a rectifier: He et al. 2015, arXiv:1502.01852, eq. 10.
+# Its authors derive it for ReLU; the smooth rectifiers have the same gain to within a few per cent.
+RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "gelu", "silu", "swish", "softplus", "mish", "relu6"})
+
+# What `keras.activations` and `keras.initializers` list beside activations and initialisers; `glu`, which halves the
+# width of its layer; `threshold`, which has no defaults; and `constant`, from which no layer can learn.
+NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "threshold", "stft", "constant"})
+
+
+def build_mlp(
+    sizes: Iterable[int],
+    *,
+    input_shape: Sequence[int] | None = None,
+    activation: str = "relu",
+    use_bias: bool = True,
+    dropout: float = 0.0,
+    batch_normalization: bool = False,
+    l2: float = 0.0,
+    kernel_initializer: str | None = None,
+    preprocessing: keras.layers.Layer | None = None,
+    augmentation: keras.layers.Layer | None = None,
+    seed: int | None = None,
+    name: str = "mlp",
+) -> keras.Model:
+    """An uncompiled multi-layer perceptron that maps raw features to logits.
+
+    The layers, in order: input, augmentation and preprocessing (if any), flattening, then per hidden width a dense
+    layer, batch normalisation (if asked for), the activation and dropout, and last a dense layer called `logits`.
+
+    Args:
+        sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two, each at least 1.
+        input_shape: Shape of one example, without the batch; its product is `sizes[0]`. Default `(sizes[0],)`.
+        activation: Name of a Keras activation, used after every hidden layer.
+        use_bias: Whether dense layers add a bias. Hidden layers in front of batch normalisation never do: it
+            would subtract the bias again (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.2).
+        dropout: Share of hidden units dropped in training, in [0, 1).
+        batch_normalization: Whether to normalise before each hidden activation.
+        l2: Weight of the penalty `l2 * sum(kernel ** 2)` of every dense kernel, at least 0.
+        kernel_initializer: Name of a Keras initialiser. Default: `he_normal` for rectifiers (ReLU and its
+            relatives), `glorot_uniform` for the rest.
+        preprocessing: A layer that turns raw features into numbers fit for training, such as
+            `data.preprocessing()`; it becomes part of the model, and so of all that is exported from it.
+        augmentation: A layer that changes raw images while the model trains, such as
+            `kerasmlp.model.augmentation.Augmentation()`; what is exported from the model is free of it.
+        seed: Seed of the initial kernels and of dropout; None draws them anew each time.
+        name: Name of the model.
+
+    Returns:
+        A functional `keras.Model`: `(batch, *input_shape)`, any numeric dtype, -> logits float32 `(batch, sizes[-1])`.
+        Its input is called `image` where `input_shape` has two or three axes and `features` elsewhere.
+
+    Raises:
+        InvalidType: `sizes` holds something else than whole numbers.
+        InvalidValue: a value is outside its range, `input_shape` does not multiply up to `sizes[0]`, or the weights
+            would not fit into memory.
+
+    Example:
+        >>> model = build_mlp([784, 128, 10], input_shape=(28, 28), seed=0)
+        >>> model.count_params()  # (784 + 1) * 128 + (128 + 1) * 10
+        101770
+    """
+    widths = check_sizes(sizes)
+    shape = _check_input_shape(input_shape, widths)
+    _check_options(activation, dropout, l2, kernel_initializer)
+    check_weights_fit_memory(widths)
+
+    import keras
+
+    if kernel_initializer is None:
+        kernel_initializer = "he_normal" if activation in RECTIFIERS else "glorot_uniform"
+
+    def dense(index: int, units: int, **options: Any) -> keras.layers.Dense:
+        initializer = keras.initializers.get(kernel_initializer)
+        if seed is not None and hasattr(initializer, "seed"):  # constants, such as zeros, have none
+            initializer = type(initializer)(**{**initializer.get_config(), "seed": seed + index})
+        regularizer = keras.regularizers.L2(l2) if l2 else None
+        return keras.layers.Dense(units, kernel_initializer=initializer, kernel_regularizer=regularizer, **options)
+
+    inputs = keras.Input(shape=shape, dtype="float32", name=input_name(shape))
+    x = inputs
+    if augmentation is not None:
+        if len(shape) not in (2, 3):
+            raise InvalidValue(f"`augmentation` is for images, of two or three axes; `input_shape` is {shape}.")
+        x = augmentation(x)
+    if preprocessing is not None:
+        x = preprocessing(x)
+    if len(shape) > 1:
+        x = keras.layers.Flatten(name="flatten")(x)
+    for index, units in enumerate(widths[1:-1], start=1):
+        x = dense(index, units, use_bias=use_bias and not batch_normalization, name=f"dense_{index}")(x)
+        if batch_normalization:
+            x = keras.layers.BatchNormalization(name=f"batch_normalization_{index}")(x)
+        x = keras.layers.Activation(activation, name=f"{activation}_{index}")(x)
+        if dropout:
+            dropout_seed = None if seed is None else seed + index
+            x = keras.layers.Dropout(dropout, seed=dropout_seed, name=f"dropout_{index}")(x)
+    # float32 whatever the global policy says: a softmax over half-precision logits loses digits that the loss needs.
+    outputs = dense(len(widths) - 1, widths[-1], use_bias=use_bias, dtype="float32", name="logits")(x)
+    return keras.Model(inputs, outputs, name=name)
+
+
+def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
+    """`sizes` as a tuple of at least two positive whole numbers, or an error that says what is wrong with it."""
+    if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
+        raise InvalidType(f"`sizes` needs a list of layer widths, such as `[784, 128, 10]`; got {sizes!r}.")
+    received = list(sizes)
+    widths = []
+    for width in received:
+        try:
+            if isinstance(width, bool):
+                raise TypeError
+            widths.append(operator.index(width))
+        except TypeError:
+            raise InvalidType(f"`sizes` needs whole numbers, such as `[784, 128, 10]`; got {received}.") from None
+    if len(widths) < 2:
+        raise InvalidValue(f"`sizes` needs an input and an output width, such as `[784, 128, 10]`; got {widths}.")
+    if min(widths) < 1:
+        raise InvalidValue(f"`sizes` needs widths of at least 1; got {widths}.")
+    return tuple(widths)
+
+
+def check_sizes_fit(sizes: Sequence[int], feature_shape: Sequence[int], num_classes: int) -> None:
+    """Raises `InvalidValue`, naming the widths that would fit, where `sizes` does not suit the data."""
+    num_features = math.prod(feature_shape)
+    if sizes[0] != num_features or sizes[-1] != num_classes:
+        fitting = [num_features, *sizes[1:-1], num_classes]
+        raise InvalidValue(
+            f"`sizes` {list(sizes)} does not fit the data: its examples have {num_features} features "
+            f"(shape {tuple(feature_shape)}) and {num_classes} classes; `{','.join(map(str, fitting))}` would fit."
+        )
+
+
+def _check_input_shape(input_shape: Sequence[int] | None, widths: tuple[int, ...]) -> tuple[int, ...]:
+    if input_shape is None:
+        return (widths[0],)
+    shape = tuple(int(axis) for axis in input_shape)
+    if math.prod(shape) != widths[0]:
+        raise InvalidValue(
+            f"`sizes[0]` must be the number of features, the product of `input_shape`: {shape} has "
+            f"{math.prod(shape)} features; got sizes {list(widths)}."
+        )
+    return shape
+
+
+def _check_options(activation: str, dropout: float, l2: float, kernel_initializer: str | None) -> None:
+    import keras
+
+    if not 0 <= dropout < 1:
+        raise InvalidValue(f"`dropout` is a share of units, from 0 up to but not including 1; got {dropout}.")
+    if not (0 <= l2 < math.inf):
+        raise InvalidValue(f"`l2` is a weight of at least 0; got {l2}.")
+    for option, value, module in (
+        ("activation", activation, keras.activations),
+        ("kernel_initializer", kernel_initializer, keras.initializers),
+    ):
+        if value is None and option == "kernel_initializer":
+            continue
+        known = {name for name in dir(module) if name.islower() and not name.startswith("_")} - NOT_ELEMENTWISE
+        if value not in known:
+            raise InvalidValue(
+                f"`{option}` needs a name that Keras knows; got {value!r}.{nearest(str(value), known)} "
+                f"Known are {', '.join(sorted(known))}."
+            )

@@ -1,0 +1,1 @@
+from .fitting import train as train

@@ -1,0 +1,80 @@
+"""Artefacts: one interface to every format, and files that are none."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from kerasmlp import open_artefact
+from kerasmlp.card import Card
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.run import Run
+
+
+def test_a_run_and_its_model_file_are_the_same_network(digits_run: Run, digits: Data) -> None:
+    run, file = open_artefact(digits_run.path), open_artefact(digits_run.model_path)
+    for artefact in (run, file):
+        assert (artefact.format, artefact.precision, artefact.feature_shape) == ("keras", "float32", (8, 8))
+        assert artefact.class_names == digits.class_names
+    features = digits.test.features
+    np.testing.assert_array_equal(run.probabilities(features), file.probabilities(features))
+    # One example at a time takes other kernels with other orders of addition.
+    singly = np.concatenate([run.probabilities(features[i : i + 1]) for i in range(20)])
+    np.testing.assert_allclose(singly, run.probabilities(features)[:20], atol=1e-6)
+    np.testing.assert_allclose(run.probabilities(features).sum(axis=1), 1, atol=1e-6)
+
+
+def test_examples_may_come_with_a_channel_axis_or_none_at_all(digits_run: Run, digits: Data) -> None:
+    artefact, features = open_artefact(digits_run.path), digits.test.features
+    with_channel = artefact.probabilities(features[..., np.newaxis])
+    np.testing.assert_array_equal(with_channel, artefact.probabilities(features))
+    assert artefact.probabilities(features[:0]).shape == (0, 10)
+    with pytest.raises(InvalidValue, match=r"shape \(8, 8\); got \(64,\)"):
+        artefact.probabilities(features.reshape(-1, 64))
+
+
+def test_a_model_file_away_from_its_run_has_no_card_but_still_answers(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    lone = tmp_path / "lone.keras"
+    lone.write_bytes(digits_run.model_path.read_bytes())
+    artefact = open_artefact(lone)
+    assert artefact.card is None
+    assert artefact.class_names == tuple("0123456789")
+
+
+def test_things_that_are_no_artefact_are_refused(digits_run: Run, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="no artefact"):
+        open_artefact(tmp_path / "absent")
+    with pytest.raises(InvalidValue, match="is no artefact; a run directory"):
+        open_artefact(tmp_path)
+    note = tmp_path / "note.txt"
+    note.write_text("hello")
+    with pytest.raises(InvalidValue, match="is no artefact"):
+        open_artefact(note)
+    for suffix, message in ((".keras", "no `.keras` file"), (".tflite", "no TFLite file")):
+        fake = tmp_path / f"fake{suffix}"
+        fake.write_bytes(b"not a network at all")
+        with pytest.raises(InvalidValue, match=message):
+            open_artefact(fake)
+    hollow = tmp_path / "hollow.keras"
+    with zipfile.ZipFile(hollow, "w") as archive:
+        archive.writestr("note.txt", "hello")
+    with pytest.raises(InvalidValue, match="cannot be loaded by Keras"):
+        open_artefact(hollow)
+    broken = tmp_path / "saved_model" / "1"
+    broken.mkdir(parents=True)
+    (broken / "saved_model.pb").write_bytes(b"\x00broken")
+    with pytest.raises(InvalidValue, match="cannot be loaded as a SavedModel"):
+        open_artefact(broken.parent)
+
+
+def test_a_card_survives_json_and_refuses_other_json(digits_run: Run) -> None:
+    assert Card.from_json(digits_run.card.to_json()) == digits_run.card
+    for text in ("{}", "[1]", "nonsense"):
+        with pytest.raises(InvalidValue, match="does not describe a network"):
+            Card.from_json(text)

@@ -1,0 +1,218 @@
+"""`kerasmlp evaluate`, `predict` and `info` of a served model: the same answers as of the files, and wrong requests."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+import kerasmlp
+import kerasmlp.client
+from kerasmlp.artefacts.opening import is_artefact
+from kerasmlp.cli.commands.server_questions import read_question
+from kerasmlp.cli.parser import main
+from kerasmlp.client import failures
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue
+from kerasmlp.run import Run
+from tests.data.test_table import frame
+from tests.helpers.serving_stand_in import Rogue, StandIn, http
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def server(request: pytest.FixtureRequest, stand_in: StandIn) -> str:
+    """The URL of the stand-in, to which the name of a model is added."""
+    return f"{stand_in.rest}/v1/models/" if request.param == "rest" else f"{stand_in.grpc}/"
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.01)
+
+
+def _json(capfd: pytest.CaptureFixture[str], *argv: str) -> Any:
+    assert main([*argv, "--json"]) == 0, capfd.readouterr().err
+    return json.loads(capfd.readouterr().out)
+
+
+def _fails(capfd: pytest.CaptureFixture[str], status: int, *argv: str) -> str:
+    assert main([*argv]) == status
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert err.count("\n") == 1, err
+    return err
+
+
+def test_evaluate_says_of_a_server_what_it_says_of_the_run(
+    capfd: pytest.CaptureFixture[str], server: str, digits_run: Run
+) -> None:
+    served, of_run = (_json(capfd, "evaluate", where, "digits") for where in (f"{server}digits", str(digits_run.path)))
+    assert served.keys() == of_run.keys()
+    for key in ("accuracy", "examples", "confusion", "dataset", "precision"):
+        assert served[key] == of_run[key]
+    assert served["loss"] == pytest.approx(of_run["loss"], abs=1e-5)  # float32 in other orders
+    assert (served["artefact"], served["same_data"]) == (f"{server}digits", None)
+    assert served["format"] == ("rest" if server.startswith("http") else "grpc")
+    assert main(["evaluate", f"{server}digits", "digits"]) == 0
+    assert "360 (digits, test)" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["ink.png", "large.webp", "clear.png"])
+def test_predict_says_of_a_server_what_it_says_of_the_run(
+    capfd: pytest.CaptureFixture[str], server: str, digits_run: Run, digits: Data, name: str
+) -> None:
+    image = Image.fromarray((255 - digits.test.features[0] * 15).astype(np.uint8))
+    if name == "large.webp":
+        image = image.resize((90, 70))
+    if name == "clear.png":  # ink on nothing, which shows white
+        image.putalpha(Image.fromarray((digits.test.features[0] * 15).astype(np.uint8)))
+    image.save(name, lossless=True)
+    Path("rows.csv").write_text(",".join(["3"] * 64) + "\n" + ",".join(["16"] * 64))
+    answers = {}
+    for where in (f"{server}digits", str(digits_run.path)):
+        answers[where] = _json(capfd, "predict", where, "--invert", name)["predictions"]
+        answers[where] += _json(capfd, "predict", where, "rows.csv")["predictions"]
+    served, of_run = answers.values()
+    assert len(served) == 3
+    for own, other in zip(served, of_run, strict=True):
+        assert (own["file"], own["row"], own["class"]) == (other["file"], other["row"], other["class"])
+        own_values, other_values = (list(each["probabilities"].values()) for each in (own, other))
+        np.testing.assert_allclose(own_values, other_values, atol=1e-5)  # pixels are divided by 255 elsewhere
+    # A server tells the names of the classes that it answers.
+    assert own["class"] in own["probabilities"]
+    assert all(name == str(i) or name == f"class {i}" for i, name in enumerate(own["probabilities"]))
+
+
+def test_rows_of_a_table_are_encoded_by_the_server(
+    capfd: pytest.CaptureFixture[str], server: str, flowers_run: Run
+) -> None:
+    table = frame(60)
+    table.loc[3, "colour"] = "blue"  # of which no training row was
+    table["has thorns"] = table["has thorns"].astype(object)
+    table.loc[4, "has thorns"] = None
+    # Columns in another order, and one that nobody asked for.
+    table[["kind", "petals", "has thorns", "colour", "size"]].assign(garden=1).to_csv("june.csv", index=False)
+    options = ["june.csv", "--target", "kind"]
+    served, of_run = (
+        _json(capfd, "evaluate", where, *options) for where in (f"{server}flowers", str(flowers_run.path))
+    )
+    assert (served["examples"], served["accuracy"]) == (60, of_run["accuracy"])
+    assert served["confusion"] == of_run["confusion"]
+    assert served["loss"] == pytest.approx(of_run["loss"], abs=1e-5)
+    assert main(["evaluate", f"{server}flowers", *options]) == 0
+    assert "60 (june, all of them; what it was trained on the server does not say)" in " ".join(
+        capfd.readouterr().out.split()
+    )
+    assert _json(capfd, "evaluate", f"{server}flowers", *options, "--test-share", "0.2")["examples"] < 20
+    table.drop(columns="kind").to_parquet("july.parquet")
+    places = (f"{server}flowers", str(flowers_run.path))
+    predictions = [_json(capfd, "predict", where, "july.parquet")["predictions"] for where in places]
+    for own, other in zip(*predictions, strict=True):
+        assert own["class"] == other["class"]
+        assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+def test_columns_that_their_order_alone_would_tell_apart_are_refused(
+    capfd: pytest.CaptureFixture[str], server: str
+) -> None:
+    frame(9).assign(Size=1000).to_csv("alike.csv", index=False)
+    for command in ("predict", "evaluate"):
+        options = ["--target", "kind"] if command == "evaluate" else []
+        said = _fails(capfd, 2, command, f"{server}flowers", "alike.csv", *options)
+        assert "could tell the columns `size`, `Size` apart by their order alone; leave out those" in said
+
+
+def test_info_shows_versions_and_signatures(capfd: pytest.CaptureFixture[str], server: str) -> None:
+    about = _json(capfd, "info", f"{server}flowers")
+    assert (about["feature_shape"], about["num_classes"], about["size_bytes"], about["card"]) == ([7], 2, None, None)
+    assert about["server"]["versions"] == [{"version": 1, "state": "AVAILABLE", "message": ""}]
+    assert about["server"]["signatures"]["columns"]["inputs"]["size"] == {"dtype": "float32", "shape": [None]}
+    assert main(["info", f"{server}digits"]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "version 1 AVAILABLE" in shown
+    assert "image float32 (any, 8, 8)" in shown
+    assert is_artefact(server)
+
+
+def test_a_server_that_is_down_ends_with_1_and_a_wrong_url_with_2(capfd: pytest.CaptureFixture[str]) -> None:
+    for command in (["evaluate", "http://127.0.0.1:9/v1/models/digits", "digits"], ["info", "grpc://127.0.0.1:9/m"]):
+        assert "No server answers at" in _fails(capfd, 1, *command)
+    assert "does not name a model on a server" in _fails(capfd, 2, "predict", "http://127.0.0.1:8501/digits", "x.png")
+
+
+def test_another_model_ends_with_1_and_what_does_not_fit_it_with_2(
+    capfd: pytest.CaptureFixture[str], server: str
+) -> None:
+    assert "does not serve a model `roses`" in _fails(capfd, 1, "evaluate", f"{server}roses", "digits")
+    assert "knows 2 classes; digits has 10" in _fails(capfd, 2, "evaluate", f"{server}flowers", "digits")
+    features = np.zeros((100, 8, 8), np.uint8)
+    labels = np.arange(100) % 10 + 1  # as if the digits were counted from 1
+    np.savez("shifted.npz", x_train=features, y_train=labels, x_test=features, y_test=labels)
+    assert "shifted calls it" in _fails(capfd, 2, "evaluate", f"{server}digits", "shifted.npz")
+    frame().assign(size="tall").to_csv("words.csv", index=False)
+    assert "the column `size` needs finite numbers; got `tall`" in _fails(
+        capfd, 2, "evaluate", f"{server}flowers", "words.csv", "--target", "kind"
+    )
+    frame().drop(columns="colour").to_csv("grey.csv", index=False)
+    assert "needs a column for the input `colour`" in _fails(capfd, 2, "predict", f"{server}flowers", "grey.csv")
+    assert "has no signature `columns`" in _fails(
+        capfd, 2, "evaluate", f"{server}digits", "grey.csv", "--target", "kind"
+    )
+    assert "There is no file `absent.png`" in _fails(capfd, 2, "predict", f"{server}digits", "absent.png")
+    assert "`--invert` goes with images" in _fails(capfd, 2, "predict", f"{server}flowers", "grey.csv", "--invert")
+    pd.DataFrame(columns=["size"]).to_csv("empty.csv", index=False)
+    assert "has no row" in _fails(capfd, 2, "predict", f"{server}flowers", "empty.csv")
+    Image.new("L", (8, 8)).save("image.png")
+    assert "which are no images" in _fails(capfd, 2, "predict", f"{server}flowers", "image.png")
+    Path("bright.csv").write_text(",".join(["17"] * 64))
+    assert "refuses the request: `image` needs values from 0 to 16" in _fails(
+        capfd, 2, "predict", f"{server}digits", "bright.csv"
+    )
+
+
+def _promise(*outputs: str, inputs: dict[str, list[int]] | None = None) -> bytes:
+    def tensor(dtype: str, sizes: list[int]) -> dict[str, Any]:
+        return {"dtype": dtype, "tensor_shape": {"dim": [{"size": str(size)} for size in sizes]}}
+
+    kinds = {"class_id": ("DT_INT32", [-1]), "label": ("DT_STRING", [-1])}
+    signature = {
+        "inputs": {name: tensor("DT_FLOAT", sizes) for name, sizes in (inputs or {"image": [-1, 8, 8]}).items()},
+        "outputs": {name: tensor(*kinds.get(name, ("DT_FLOAT", [-1, 2]))) for name in outputs},
+    }
+    return http(200, json.dumps({"metadata": {"signature_def": {"signature_def": {"serving_default": signature}}}}))
+
+
+@pytest.mark.parametrize(
+    ("promise", "message"),
+    [
+        (_promise("output_0"), "that it takes `image` float32 .any, 8, 8. and gives `output_0`"),
+        (_promise("probabilities", inputs={"a": [-1], "b": [-1]}), "that it takes `a` float32 .any., `b`"),
+        (_promise("probabilities", inputs={"a": [-1, -1]}), "that it takes `a` float32 .any, any."),
+        (_promise("probabilities").replace(b"serving_default", b"serving_another"), "that it has no `serving_default`"),
+    ],
+    ids=["no probabilities", "two inputs", "unknown width", "no serving_default"],
+)
+def test_a_model_that_is_no_classifier_is_refused_before_it_is_asked(promise: bytes, message: str) -> None:
+    with Rogue([[promise]]) as rogue:
+        with pytest.raises(kerasmlp.client.ServerError, match=message):
+            kerasmlp.open_artefact(f"http://{rogue.server}/v1/models/m")
+        assert rogue.num_requests == 1
+
+
+def test_a_server_that_contradicts_itself_or_takes_no_images_is_not_believed(digits: Data) -> None:
+    promise = _promise("probabilities", "class_id", "label")
+    answer = {"probabilities": [[0.1, 0.9], [0.2, 0.8]], "class_id": [1, 1], "label": ["cat", "dog"]}
+    Image.new("L", (8, 8)).save("image.png")
+    with Rogue([[promise], [http(200, json.dumps({"outputs": answer}))]]) as rogue:
+        artefact = kerasmlp.open_artefact(f"http://{rogue.server}/v1/models/m")
+        assert artefact.served is not None
+        with pytest.raises(kerasmlp.client.ServerError, match="class 1 of 2, `dog`, once `cat`"):
+            artefact.probabilities(digits.test.features[:2])
+        with pytest.raises(InvalidValue, match="no signature `image_bytes`, so the range of its pixels is not known"):
+            read_question(artefact.served, Path("image.png"), invert=False)

@@ -1,0 +1,604 @@
+"""The client of TF Serving: addresses, types, both protocols against a stand-in server, and servers that misbehave."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasmlp import open_artefact
+from kerasmlp.client import ServerError, ServingClient, connect, connection, failures, protos
+from kerasmlp.client.address import is_address, parse_address
+from kerasmlp.client.messages import predict_response
+from kerasmlp.client.model_signature import TensorSpec, as_input
+from kerasmlp.client.over_grpc import GET_MODEL_METADATA
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.run import Run
+from tests.helpers.serving_stand_in import Rogue, StandIn, http, rogue_grpc
+
+
+@pytest.fixture(params=["rest", "grpc"])
+def url(request: pytest.FixtureRequest, stand_in: StandIn) -> str:
+    """The digits, by either protocol."""
+    return f"{stand_in.rest}/v1/models/digits" if request.param == "rest" else f"{stand_in.grpc}/digits"
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.01)
+
+
+# Addresses
+
+
+@pytest.mark.parametrize(
+    ("text", "protocol", "server", "model", "version", "label", "path"),
+    [
+        ("http://h:8501/v1/models/m", "rest", "h:8501", "m", None, None, "/v1/models/m"),
+        ("http://h/v1/models/m/versions/12", "rest", "h:80", "m", 12, None, "/v1/models/m/versions/12"),
+        ("https://h/tf/v1/models/m/labels/new/", "rest", "h:443", "m", None, "new", "/tf/v1/models/m/labels/new"),
+        ("HTTP://[::1]:8501/v1/models/a%20b", "rest", "[::1]:8501", "a b", None, None, "/v1/models/a%20b"),
+        ("grpc://h/m", "grpc", "h:8500", "m", None, None, "/v1/models/m"),
+        ("grpc://h:1/m/versions/3", "grpc", "h:1", "m", 3, None, "/v1/models/m/versions/3"),
+        ("grpcs://h/m/labels/old", "grpc", "h:443", "m", None, "old", "/v1/models/m/labels/old"),
+    ],
+)
+def test_an_address_says_protocol_server_model_and_version(
+    text: str, protocol: str, server: str, model: str, version: int | None, label: str | None, path: str
+) -> None:
+    address = parse_address(text)
+    assert (address.protocol, address.server, address.model) == (protocol, server, model)
+    assert (address.version, address.label, address.path) == (version, label, path)
+    assert address.is_encrypted == text.split(":")[0].endswith("s")
+    assert is_address(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("ftp://h/m", "none of http, https, grpc and grpcs"),
+        ("http://h:8501/digits", "does not name a model"),
+        ("http://h:8501/v1/models/", "does not name a model"),
+        ("http://h/v1/models/m:predict", "does not name a model"),
+        ("http://h/v1/models/m/versions/new", "does not name a model"),
+        ("http:///v1/models/m", "does not name a model"),
+        ("grpc://h:8500", "does not name a model"),
+        ("grpc://h:8500/v1/models/m", "does not name a model"),
+        ("grpc://h:0/m", "does not name a model"),
+        ("grpc://h:99999/m", "Port out of range"),
+        ("http://user:secret@h/v1/models/m", "does not name a model"),
+        ("http://h/v1/models/m?x=1", "does not name a model"),
+        ("http://[::1/v1/models/m", "Invalid IPv6 URL"),
+    ],
+)
+def test_what_is_no_address_is_refused_with_an_example_of_one(text: str, message: str) -> None:
+    with pytest.raises(InvalidValue, match=f"{message}.*grpc://HOST:8500/NAME` was expected"):
+        connect(text)
+
+
+def test_paths_are_no_addresses() -> None:
+    assert not any(is_address(text) for text in ("models/digits", "C:\\models", "http:/x", Path("http://x")))
+
+
+def test_waits_and_retries_need_sensible_numbers() -> None:
+    for seconds in (0, -1, float("nan")):
+        with pytest.raises(InvalidValue, match="`timeout_s` needs a number of seconds above 0"):
+            connect("grpc://h/m", timeout_s=seconds)
+    with pytest.raises(InvalidValue, match="`retries` needs a whole number of at least 0; got -1"):
+        connect("grpc://h/m", retries=-1)
+
+
+# Types
+
+
+def test_what_a_type_can_hold_is_cast_to_it() -> None:
+    for value in ([[1, 2]], np.array([[1, 2]], np.uint8), np.array([[1.0, 2.0]])):
+        for dtype in ("float32", "float64", "int32", "uint8"):
+            cast = as_input(value, TensorSpec(dtype, (None, 2)), "image")
+            assert cast.dtype == dtype
+            np.testing.assert_array_equal(cast, [[1, 2]])
+    assert as_input([True], TensorSpec("bool", (None,)), "x").dtype == bool
+    texts = as_input(["é", b"\x89PNG\0"], TensorSpec("string", (None,)), "x")
+    assert texts.tolist() == ["é", b"\x89PNG\0"]  # NumPy's own strings would have lost the zero
+    with_gap = as_input([np.nan, 1], TensorSpec("float32", (None,)), "size", may_lack=True)
+    np.testing.assert_array_equal(with_gap, np.array([np.nan, 1], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "message"),
+    [
+        ([300, 1], "uint8", "whole numbers from 0 to 255; got 300 at index \\(0,\\)"),
+        ([1, -1], "uint8", "from 0 to 255; got -1 at index \\(1,\\)"),
+        ([1.5, 1], "int32", "got 1.5 at index"),
+        ([np.nan, 1], "int32", "got nan at index"),
+        ([np.nan, 1], "float32", "finite numbers of float32; got nan"),
+        ([1, 1e39], "float32", "finite numbers of float32; got 1e\\+39 at index \\(1,\\)"),
+        ([[1, 2]], "float32", "\\(any\\); got an array of shape \\(1, 2\\)"),
+    ],
+)
+def test_what_a_type_cannot_hold_is_refused(value: Any, dtype: str, message: str) -> None:
+    with pytest.raises(InvalidValue, match=f"^`x` takes .*{message}"):
+        as_input(value, TensorSpec(dtype, (None,)), "x")
+
+
+@pytest.mark.parametrize(("value", "dtype"), [(["a"], "float32"), ([1], "string"), ([1], "bool"), ([True], "string")])
+def test_another_kind_is_refused(value: Any, dtype: str) -> None:
+    with pytest.raises(InvalidType, match="`x` takes"):
+        as_input(value, TensorSpec(dtype, (None,)), "x")
+    with pytest.raises(InvalidValue, match="got inf"):
+        as_input([np.inf], TensorSpec("float32", (None,)), "x", may_lack=True)
+
+
+# Against the stand-in
+
+
+def test_a_served_network_answers_as_its_keras_model_does(
+    url: str, stand_in: StandIn, digits_run: Run, digits: Data
+) -> None:
+    expected = open_artefact(digits_run.path).probabilities(digits.test.features)
+    with connect(url) as client:
+        stand_in.requests.clear()
+        outputs = client.predict(digits.test.features)
+        assert len(stand_in.requests) == 1 + 2  # the metadata; 360 examples in parts of at most 256
+    assert outputs.keys() >= {"probabilities", "class_id", "label"}
+    assert [outputs[name].dtype.name for name in ("probabilities", "class_id")] == ["float32", "int32"]
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)  # other kernels at another batch size
+    np.testing.assert_array_equal(outputs["class_id"], outputs["probabilities"].argmax(axis=1))
+    assert outputs["label"].tolist() == [digits.class_names[index] for index in outputs["class_id"]]
+
+
+def test_types_and_sizes_of_inputs_do_not_change_the_answer(
+    url: str, digits: Data, monkeypatch: pytest.MonkeyPatch, stand_in: StandIn
+) -> None:
+    features = digits.test.features[:5]
+    with connect(url) as client:
+        expected = client.probabilities(features)
+        for same in (features.astype(np.float64), features.astype(np.uint8), features.tolist(), {"image": features}):
+            np.testing.assert_array_equal(client.probabilities(same), expected)
+        monkeypatch.setattr(connection, "MOST_BYTES", 1)
+        stand_in.requests.clear()
+        # One example at a time takes other kernels with other orders of addition.
+        np.testing.assert_allclose(client.probabilities(features), expected, atol=1e-6)
+        assert len(stand_in.requests) == 5
+        stand_in.requests.clear()
+        nothing = client.predict(features[:0])
+        assert (nothing["probabilities"].shape, nothing["label"].shape) == ((0, 10), (0,))
+        assert stand_in.requests == []
+
+
+def test_numbers_arrive_over_rest_as_exactly_as_over_grpc(stand_in: StandIn) -> None:
+    whole = np.full((2, 8, 8), 7, np.float32)
+    near = np.nextafter(whole, np.float32(8))  # they differ in the last bit
+    with connect(f"{stand_in.rest}/v1/models/digits") as rest, connect(f"{stand_in.grpc}/digits") as over_grpc:
+        for features in (whole, near, np.concatenate([whole, near]), np.float32(1e-30) * whole):
+            np.testing.assert_array_equal(rest.probabilities(features), over_grpc.probabilities(features))
+        assert (rest.probabilities(whole) != rest.probabilities(near)).any()
+
+
+def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(stand_in: StandIn) -> None:
+    rows = np.zeros((1, 7))
+    rows[0, 0] = 2.0**24 + 2  # which the server refuses without a decimal point
+    with connect(f"{stand_in.rest}/v1/models/flowers") as client:
+        assert client.probabilities(rows).shape == (1, 2)
+
+
+@pytest.fixture(scope="module")
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+    """Serves a model that answers what it is sent, an input of each type."""
+    import tensorflow as tf
+
+    kinds = {"f": tf.float32, "d": tf.float64, "i": tf.int32, "l": tf.int64, "u": tf.uint8, "b": tf.bool}
+    kinds |= {"text": tf.string, "raw": tf.string}
+    module = tf.Module()
+    module.answer = tf.function(
+        lambda **inputs: {"raw_bytes" if k == "raw" else f"{k}_out": tf.identity(v) for k, v in inputs.items()},
+        input_signature=None,
+        autograph=False,
+    )
+    specs = {name: tf.TensorSpec((None, 2), kind, name=name) for name, kind in kinds.items()}
+    base = tmp_path_factory.mktemp("served") / "echo"
+    function = module.answer.get_concrete_function(**specs)
+    tf.saved_model.save(module, str(base / "1"), signatures={"serving_default": function})
+    with StandIn({"echo": base}) as server:
+        yield server
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_every_type_arrives_and_comes_back_as_it_is(echo: StandIn, protocol: str) -> None:
+    url = f"{echo.rest}/v1/models/echo" if protocol == "rest" else f"{echo.grpc}/echo"
+    inputs = {
+        "f": np.array([[0.1, -3e38], [16777217, 1e-40]], np.float32),
+        "d": np.array([[0.1, 1e300], [2**53 + 2, 0]]),
+        "i": np.array([[2**31 - 1, -(2**31)], [0, 1]]),
+        "l": np.array([[2**63 - 1, -(2**63)], [0, 1]]),
+        "u": np.array([[0, 255], [1, 2]]),
+        "b": np.array([[True, False], [False, True]]),
+        "text": [["é", ""], ['"', "\n"]],
+        "raw": [[b"\x89PNG\0", b""], [b"\xff\0", "é".encode()]],
+    }
+    with connect(url) as client:
+        outputs = client.predict(inputs)
+    types = dict(zip("fdilub", ("float32", "float64", "int32", "int64", "uint8", "bool"), strict=True))
+    for name, dtype in types.items():
+        assert outputs[f"{name}_out"].dtype == dtype
+        np.testing.assert_array_equal(outputs[f"{name}_out"], np.asarray(inputs[name]))
+    assert outputs["text_out"].tolist() == inputs["text"]
+    assert outputs["raw_bytes"].tolist() == inputs["raw"]
+
+
+def test_images_are_sent_as_files(url: str, digits: Data) -> None:
+    levels = (digits.test.features[0] * 15).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "PNG")
+    with connect(url) as client:
+        of_image = client.probabilities([stream.getvalue()], signature="image_bytes")
+        of_features = client.probabilities(levels[np.newaxis] / 255 * 16)
+    np.testing.assert_allclose(of_image, of_features, atol=1e-6)  # float32 pixels that were rounded once more
+
+
+def test_a_client_tells_what_is_served(url: str) -> None:
+    with connect(url) as client:
+        assert client.signature("serving_default").inputs == {"image": TensorSpec("float32", (None, 8, 8))}
+        assert client.signature("image_bytes").inputs == {"image_bytes": TensorSpec("string", (None,))}
+        assert client.signature("serving_default").outputs["probabilities"] == TensorSpec("float32", (None, 10))
+        assert [(status.version, status.state, status.message) for status in client.status()] == [(1, "AVAILABLE", "")]
+
+
+def test_requests_that_do_not_fit_the_signature_are_not_sent(url: str, stand_in: StandIn) -> None:
+    with connect(url) as client:
+        assert client.signatures
+        stand_in.requests.clear()
+        with pytest.raises(InvalidValue, match=r"has no signature `serving`; it has .* Did you mean"):
+            client.predict([[1]], signature="serving")
+        with pytest.raises(InvalidValue, match=r"takes image; got inputs without image and with pixels"):
+            client.predict({"pixels": np.zeros((1, 8, 8))})
+        with pytest.raises(InvalidValue, match=r"`image` takes float32 \(any, 8, 8\); got an array of shape \(1, 64\)"):
+            client.predict(np.zeros((1, 64)))
+        with pytest.raises(InvalidValue, match=r"finite numbers of float32; got nan at index \(0, 0, 0\)"):
+            client.predict(np.full((1, 8, 8), np.nan))
+        assert stand_in.requests == []
+
+
+def test_what_the_server_finds_wrong_is_said_in_its_words(url: str) -> None:
+    with (
+        connect(url) as client,
+        pytest.raises(InvalidValue, match="refuses the request: `image` needs values from 0 to 16; .*received .*99"),
+    ):
+        client.predict(np.full((1, 8, 8), 99))
+
+
+QUESTIONS: dict[str, Callable[[ServingClient], Any]] = {
+    "status": lambda client: client.status(),
+    "signatures": lambda client: client.signatures,
+    "predict": lambda client: client.predict(np.zeros((1, 8, 8))),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_another_model_or_version_is_named(url: str, question: str) -> None:
+    for other, what in (
+        (url.replace("digits", "roses"), "`roses` \\("),
+        (f"{url}/versions/7", "`digits` in version 7"),
+    ):
+        with connect(other) as client, pytest.raises(ServerError, match=f"does not serve a model {what}"):
+            QUESTIONS[question](client)
+    with connect(f"{url}/versions/1") as client:
+        assert client.probabilities(np.zeros((1, 8, 8))).shape == (1, 10)
+    with connect(f"{url}/labels/old") as client, pytest.raises(InvalidValue, match="version label: old"):
+        client.predict(np.zeros((1, 8, 8)))
+
+
+def test_each_protocol_tells_the_port_of_the_other(stand_in: StandIn) -> None:
+    rest, over_grpc = stand_in.rest, stand_in.grpc
+    for wrong, message in (
+        (over_grpc.replace("grpc", "http") + "/v1/models/digits", "it speaks no HTTP;.*8500 for `grpc://`"),
+        (over_grpc.replace("grpc", "grpcs") + "/digits", "no encrypted connection came about"),
+        (rest.replace("http", "grpc") + "/digits", "it speaks no gRPC;.*8501 is for `http://`"),
+        (rest.replace("http", "https") + "/v1/models/digits", "no encrypted connection came about"),
+    ):
+        with connect(wrong) as client, pytest.raises(ServerError, match=message):
+            client.status()
+
+
+# Misbehaviour
+
+DOWN = "127.0.0.1:9"  # the port of `discard`, on which nobody listens
+
+
+@pytest.mark.parametrize("address", [f"http://{DOWN}/v1/models/m", f"grpc://{DOWN}/m"])
+def test_a_server_that_is_down_is_tried_again_for_a_bounded_time(address: str) -> None:
+    start = time.monotonic()
+    with (
+        connect(address, retries=2) as client,
+        pytest.raises(ServerError, match=r"No server answers at .*onnection refused\).*Tried 3 times"),
+    ):
+        client.status()
+    with connect(address, retries=10**6, timeout_s=0.2) as client, pytest.raises(ServerError, match=r"Tried \d+ times"):
+        client.status()
+    assert time.monotonic() - start < 10  # half a second on a machine with nothing else to do
+
+
+def test_an_unknown_host_is_named() -> None:
+    for address in ("http://no-host.invalid/v1/models/m", "grpc://no-host.invalid/m"):
+        with connect(address, retries=0) as client, pytest.raises(ServerError, match="no-host.invalid.*Tried once"):
+            client.status()
+
+
+def _about(*outputs: str, shape: tuple[int, ...] = (-1, 2)) -> str:
+    """Metadata of a model that takes two numbers as `image`."""
+
+    def tensor(*sizes: int) -> dict[str, Any]:
+        dims = [{"size": str(size), "name": ""} for size in sizes]
+        return {"dtype": "DT_FLOAT", "tensor_shape": {"dim": dims, "unknown_rank": False}, "name": "x"}
+
+    signature = {"inputs": {"image": tensor(-1, 2)}, "outputs": {name: tensor(*shape) for name in outputs}}
+    return json.dumps({"metadata": {"signature_def": {"signature_def": {"serving_default": signature}}}})
+
+
+PROMISE = http(200, _about("probabilities", "logits"))
+GOOD = http(200, '{"outputs": {"probabilities": [[0.25, 0.75]], "logits": [[0.0, 1.0]]}}')
+
+
+def _ask(rogue: Rogue, **options: Any) -> np.ndarray:
+    with connect(f"http://{rogue.server}/v1/models/m", **{"retries": 0, "timeout_s": 5.0, **options}) as client:
+        return client.probabilities([[1, 2]])
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        pytest.param([[http(503, '{ "error": "loading" }')]], id="busy"),
+        pytest.param([[http(429, "slow down", kind="text/plain")]] * 2, id="overloaded"),
+        pytest.param([[]], id="hangs up"),
+        pytest.param([[GOOD[:-20]]], id="breaks off"),
+    ],
+)
+def test_a_passing_trouble_is_waited_for(entries: list[list[bytes | float]]) -> None:
+    with Rogue([[PROMISE], *entries, [GOOD]]) as rogue:
+        np.testing.assert_array_equal(_ask(rogue, retries=2), np.array([[0.25, 0.75]], np.float32))
+        assert rogue.num_requests == 2 + len(entries)
+
+
+def test_a_kept_connection_that_the_server_ended_is_no_failure() -> None:
+    with Rogue([[PROMISE], [GOOD]]) as rogue:  # which ends each connection without having said so
+        np.testing.assert_array_equal(_ask(rogue), np.array([[0.25, 0.75]], np.float32))
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        pytest.param([http(503, '{ "error": "loading" }')], "is too busy or not ready: loading", id="busy"),
+        pytest.param([GOOD[:-20]], "broke off before its answer was whole", id="broken off"),
+        pytest.param([], "broke off before its answer was whole", id="hung up"),
+        pytest.param([b"SSH-2.0-OpenSSH\r\n\r\n"], "it speaks no HTTP", id="no http"),
+        pytest.param([http(200, "<html>", kind="text/html")], "`<html>` is no JSON", id="no json"),
+        pytest.param([http(404, "<html>")], "HTTP status 404 and `<html>`", id="another server"),
+        pytest.param([http(301, "")], "HTTP status 301", id="redirect"),
+        pytest.param(
+            [http(500, '{"error": "out of memory"}')], "failed to answer: HTTP status 500, out of memory", id="broken"
+        ),
+        pytest.param([http(200, "[1]")], "its prediction cannot be read", id="other json"),
+        pytest.param([http(200, '{"outputs": {"logits": [[0, 1]]}}')], "cannot be read.*probabilities", id="missing"),
+        pytest.param(
+            [GOOD.replace(b"[[0.25, 0.75]]", b"[[1, 0],  [1]]")], "its prediction cannot be read", id="ragged"
+        ),
+        pytest.param([GOOD.replace(b"0.75", b'"ab"')], "its prediction cannot be read", id="text"),
+        pytest.param(
+            [http(200, '{"outputs": {"probabilities": [[0.2, 0.8], [1, 0]], "logits": [[0, 1]]}}')],
+            r"`probabilities` of shape \(2, 2\).*where float32 \(1, 2\) was promised",
+            id="more examples",
+        ),
+        pytest.param([GOOD.replace(b"0.75", b"0.65")], "those of example 1 add up to 0.9", id="do not add up"),
+        pytest.param([GOOD.replace(b"0.25, 0.75", b"-0.5, 1.50")], "no probabilities", id="negative"),
+        pytest.param([GOOD.replace(b"0.75", b" NaN")], "add up to nan", id="nan"),
+    ],
+)
+def test_nonsense_over_rest_is_said_in_a_sentence(entry: list[bytes | float], message: str) -> None:
+    with Rogue([[PROMISE], entry]) as rogue, pytest.raises(ServerError, match=f"^`http://.*{message}"):
+        _ask(rogue)
+
+
+@pytest.mark.parametrize("answer", ["[]", '{"metadata": 1}', _about("x").replace("DT_FLOAT", "DT_RESOURCE")])
+def test_metadata_and_status_that_are_none_are_nonsense(answer: str) -> None:
+    with Rogue([[http(200, answer)]]) as rogue:
+        with pytest.raises(ServerError, match="its metadata cannot be read"):
+            _ask(rogue)
+        with (
+            connect(f"http://{rogue.server}/v1/models/m") as client,
+            pytest.raises(ServerError, match="its status cannot be read"),
+        ):
+            client.status()
+
+
+def test_a_model_without_probabilities_is_no_classifier() -> None:
+    with (
+        Rogue([[http(200, _about("output_0"))], [http(200, '{"outputs": [[0.5, 0.5]]}')]]) as rogue,
+        pytest.raises(ServerError, match="answered `output_0` and no `probabilities`"),
+    ):
+        _ask(rogue)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [[5.0], [GOOD[:60], 5.0], [part for octet in GOOD for part in (bytes([octet]), 0.03)]],
+    ids=["silent", "stops halfway", "drips"],
+)
+def test_a_slow_answer_is_waited_for_as_long_as_was_said(entry: list[bytes | float]) -> None:
+    with Rogue([[PROMISE], entry]) as rogue:
+        start = time.monotonic()
+        with pytest.raises(ServerError, match=r"has not answered in 0.3 s"):
+            _ask(rogue, timeout_s=0.3, retries=5)
+        assert time.monotonic() - start < 4  # 0.3 s on a machine with nothing else to do; what is sent takes longer
+
+
+def test_messages_escaped_as_in_c_are_read() -> None:
+    message = http(400, '{ "error": "Missing \\\'inputs\\\' \\303\\251 \\"x\\"\\n\\t [[{{node x}}]]" }')
+    with (
+        Rogue([[PROMISE], [message]]) as rogue,
+        pytest.raises(InvalidValue, match=r"refuses the request: Missing 'inputs' é \"x\"\.$"),
+    ):
+        _ask(rogue)
+
+
+def _grpc_promise(classes: int = 2) -> bytes:
+    signatures = protos.SignatureDefMap()
+    signature = signatures.signature_def["serving_default"]
+    for tensor, size in ((signature.inputs["image"], 2), (signature.outputs["probabilities"], classes)):
+        tensor.dtype = 1
+        tensor.tensor_shape.dim.add(size=-1)
+        tensor.tensor_shape.dim.add(size=size)
+    response = protos.GetModelMetadataResponse()
+    response.metadata["signature_def"].value = signatures.SerializeToString()
+    content: bytes = response.SerializeToString()
+    return content
+
+
+def _grpc_answer(**outputs: Any) -> bytes:
+    arrays = {name: np.array(values, np.float32) for name, values in outputs.items()}
+    content: bytes = predict_response("m", arrays, signature="", version=1).SerializeToString()
+    return content
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b"<html>", "its prediction cannot be read"),
+        (_grpc_answer(logits=[[0, 1]]), "without the output `probabilities`"),
+        (_grpc_answer(probabilities=[[0.2, 0.8], [1, 0]]), r"shape \(2, 2\).*where float32 \(1, 2\) was promised"),
+        (_grpc_answer(probabilities=[[0.2, 0.2]]), "add up to 0.4"),
+        (grpc.StatusCode.INTERNAL, "failed to answer: INTERNAL, gone wrong"),
+        (grpc.StatusCode.UNIMPLEMENTED, "does not answer as TF Serving does: gone wrong"),
+        (grpc.StatusCode.UNAVAILABLE, "gone wrong.*Tried once"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "too busy or not ready: gone wrong"),
+        (5.0, "has not answered in 0.3 s"),
+    ],
+    ids=["no message", "missing", "shape", "sum", "internal", "other service", "unavailable", "overloaded", "slow"],
+)
+def test_nonsense_over_grpc_is_said_in_a_sentence(answer: Any, message: str) -> None:
+    def serve(method: str, request: bytes, context: Any) -> bytes:
+        if method == GET_MODEL_METADATA:
+            return _grpc_promise()
+        if isinstance(answer, grpc.StatusCode):
+            context.abort(answer, "gone wrong")
+        if isinstance(answer, float):
+            deadline = time.monotonic() + answer
+            while context.is_active() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return b""
+        content: bytes = answer
+        return content
+
+    timeout_s = 0.3 if isinstance(answer, float) else 5
+    with (
+        rogue_grpc(serve) as server,
+        connect(f"grpc://{server}/m", retries=0, timeout_s=timeout_s) as client,
+        pytest.raises(ServerError, match=message),
+    ):
+        client.probabilities([[1, 2]])
+
+
+@pytest.mark.parametrize(
+    ("end", "version", "label"), [("", None, None), ("/versions/3", 3, None), ("/labels/a", None, "a")]
+)
+def test_each_question_names_the_version_that_the_address_names(
+    end: str, version: int | None, label: str | None
+) -> None:
+    asked = []
+
+    def serve(method: str, request: bytes, context: Any) -> bytes:
+        kind = protos.GetModelMetadataRequest if method == GET_MODEL_METADATA else protos.PredictRequest
+        spec = kind.FromString(request).model_spec
+        has_version = spec.HasField("version")
+        asked.append((spec.name, spec.version.value if has_version else None, spec.version_label or None))
+        return _grpc_promise() if method == GET_MODEL_METADATA else _grpc_answer(probabilities=[[0.5, 0.5]])
+
+    with rogue_grpc(serve) as server, connect(f"grpc://{server}/m{end}") as client:
+        client.probabilities([[1, 2]])
+    assert asked == [("m", version, label)] * 2
+
+
+def test_rest_predictions_name_the_version_too(stand_in: StandIn) -> None:
+    stand_in.requests.clear()
+    with connect(f"{stand_in.rest}/v1/models/digits/versions/1") as client:
+        client.probabilities(np.zeros((1, 8, 8)))
+    path = "/v1/models/digits/versions/1"
+    assert stand_in.requests == [f"GET {path}/metadata", f"POST {path}:predict"]
+
+
+def test_a_passing_trouble_over_grpc_is_waited_for_and_answers_may_be_large() -> None:
+    classes, calls = 10_000, []
+
+    def serve(method: str, request: bytes, context: Any) -> bytes:
+        calls.append(method)
+        if len(calls) in (2, 3):
+            context.abort(grpc.StatusCode.UNAVAILABLE, "loading")
+        if method == GET_MODEL_METADATA:
+            return _grpc_promise(classes)
+        return _grpc_answer(probabilities=np.full((128, classes), 1 / classes))
+
+    with rogue_grpc(serve) as server, connect(f"grpc://{server}/m", retries=2) as client:
+        answer = client.probabilities(np.zeros((128, 2)))  # 5 MB, more than a gRPC client takes by itself
+    assert answer.shape == (128, classes)
+    assert len(calls) == 4
+
+
+def test_metadata_and_status_that_are_none_are_nonsense_over_grpc() -> None:
+    with rogue_grpc(lambda *_: b"<html>") as server, connect(f"grpc://{server}/m") as client:
+        with pytest.raises(ServerError, match="its metadata cannot be read"):
+            _ = client.signatures
+        with pytest.raises(ServerError, match="its status cannot be read"):
+            client.status()
+
+
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to make a certificate with")
+def test_encrypted_connections_trust_named_authorities_alone(stand_in: StandIn, tmp_path: Path) -> None:
+    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    make = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout"]
+    make += [str(key), "-out", str(certificate), "-days", "2", "-subj", "/CN=localhost"]
+    subprocess.run([*make, "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    server = StandIn(stand_in.models)
+    rest, over_grpc = server.encrypt(certificate, key)
+    urls = [f"{rest}/v1/models/digits", f"{over_grpc}/digits"]
+    code = (
+        "import sys\nfrom kerasmlp.client import ServerError, connect\n"
+        "for url in sys.argv[1:]:\n"
+        "    try:\n        print(connect(url, retries=0).probabilities([[[0] * 8] * 8]).shape)\n"
+        "    except ServerError as error:\n        print(error)\n"
+    )
+    trusted = {"SSL_CERT_FILE": str(certificate), "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(certificate)}
+    with server:
+        for variables, answer in (({}, "The certificate of .* is not trusted .self.signed"), (trusted, r"\(1, 10\)")):
+            # In a process of its own, for libraries read these variables once.
+            done = subprocess.run(
+                [sys.executable, "-c", code, *urls],
+                env={**os.environ, **variables},
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            assert re.fullmatch(f"({answer}.*\n){{2}}", done.stdout), done.stdout + done.stderr
+
+
+def test_asking_needs_no_tensorflow(stand_in: StandIn) -> None:
+    code = (
+        "import sys\nfrom kerasmlp.client import connect\n"
+        "for url in sys.argv[1:]:\n    print(connect(url).probabilities([[[0] * 8] * 8]).shape)\n"
+        "sys.exit('tensorflow' in sys.modules or 'pandas' in sys.modules)"
+    )
+    urls = [f"{stand_in.rest}/v1/models/digits", f"{stand_in.grpc}/digits"]
+    done = subprocess.run([sys.executable, "-c", code, *urls], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "(1, 10)\n(1, 10)\n"), done.stderr

@@ -1,0 +1,210 @@
+"""Sources that are files of other people's making: IDX, folders of images, openml.org."""
+
+from __future__ import annotations
+
+import gzip
+import types
+import urllib.error
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasmlp import load_data
+from kerasmlp.data.readers.idx import read_array
+from kerasmlp.errors import InvalidValue, NotFound
+
+IMAGES = np.random.default_rng(0).integers(0, 256, (30, 4, 5), np.uint8)
+LABELS = (np.arange(30) % 3).astype(np.uint8)
+
+
+def idx(array: np.ndarray, kind: int = 0x08) -> bytes:
+    """An array as the bytes of an IDX file."""
+    return bytes([0, 0, kind, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
+
+
+def write_idx(folder: Path, *, zipped: bool = False) -> Path:
+    """The four files of MNIST's kind, with 30 and 9 examples."""
+    folder.mkdir(exist_ok=True)
+    for part, count in (("train", 30), ("t10k", 9)):
+        for what, array in (("images-idx3", IMAGES[:count]), ("labels-idx1", LABELS[:count])):
+            content = idx(array)
+            path = folder / f"{part}-{what}-ubyte{'.gz' if zipped else ''}"
+            path.write_bytes(gzip.compress(content) if zipped else content)
+    return folder
+
+
+@pytest.mark.parametrize("zipped", [False, True])
+def test_idx_files_are_read_from_their_folder_or_by_any_of_their_names(tmp_path: Path, zipped: bool) -> None:
+    folder = write_idx(tmp_path / "tiny", zipped=zipped)
+    data = load_data(folder, validation_share=0.2)
+    assert (data.name, data.feature_shape, data.feature_range) == ("tiny", (4, 5), (0, 255))
+    assert (len(data.train), len(data.validation), len(data.test)) == (24, 6, 9)
+    np.testing.assert_array_equal(data.test.features, IMAGES[:9])
+    np.testing.assert_array_equal(data.test.labels, LABELS[:9])
+    file = next(path for path in folder.iterdir() if "labels" in path.name)
+    assert load_data(file, validation_share=0.2).fingerprint == data.fingerprint
+    assert data.request is not None
+    assert load_data(**data.request).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize(("kind", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
+def test_idx_holds_any_of_its_types(tmp_path: Path, kind: int, dtype: str) -> None:
+    array = np.arange(-3, 3, dtype=dtype).reshape(2, 3)
+    (tmp_path / "any").write_bytes(idx(array, kind))
+    read = read_array(tmp_path / "any")
+    assert read.dtype == np.dtype(dtype).newbyteorder("=")
+    np.testing.assert_array_equal(read, array)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no IDX file: it begins with nothing"),
+        (b"\1\0\x08\3" + bytes(20), "no IDX file: it begins with 01 00 08 03"),
+        (b"\0\0\x07\3" + bytes(20), "no IDX file: it begins with 00 00 07 03"),
+        (idx(IMAGES)[:-1], r"an array of shape \(30, 4, 5\), which takes 616 bytes; it has 615"),
+        (idx(IMAGES) + b"\0", "it has 617"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:-9], "be unzipped, it may be truncated"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:40] + b"\xff" * 40, "be unzipped, it may be truncated"),
+        (idx(IMAGES[:29]), "29 images and .* 30 labels"),
+    ],
+    ids=["empty", "first byte", "type", "too short", "too long", "truncated gzip", "damaged gzip", "too few images"],
+)
+def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+    folder = write_idx(tmp_path / "tiny")
+    (folder / "train-images-idx3-ubyte").write_bytes(content)
+    with pytest.raises(InvalidValue, match=rf"train-images-idx3-ubyte` .*{message}"):
+        load_data(folder)
+
+
+def test_a_missing_idx_file_is_named(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path / "tiny")
+    (folder / "t10k-labels-idx1-ubyte").unlink()
+    with pytest.raises(NotFound, match=r"has no labels of the test part, such as `t10k-labels-idx1-ubyte\.gz`"):
+        load_data(folder)
+
+
+def write_images(folder: Path, *, mode: str = "L", size: tuple[int, int] = (5, 4), count: int = 10) -> Path:
+    """A folder with the class folders `cat` and `dog`, each of `count` images."""
+    generator = np.random.default_rng(1)
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
+            pixels = generator.integers(0, 256, shape, np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{number}.png")
+    return folder
+
+
+@pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
+def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
+    folder = write_images(tmp_path / "pets", mode=mode)
+    data = load_data(folder, test_share=0.2)
+    assert (data.name, data.class_names, data.feature_shape) == ("pets", ("cat", "dog"), shape)
+    assert (len(data.train), len(data.validation), len(data.test)) == (14, 2, 4)
+    stored = {np.asarray(Image.open(file)).tobytes(): file.parent.name for file in folder.rglob("*.png")}
+    for features, label in zip(data.test.features, data.test.labels, strict=True):
+        assert stored[features.tobytes()] == data.class_names[label]
+    assert data.request is not None
+    assert load_data(**data.request).fingerprint == data.fingerprint
+
+
+def test_folders_train_and_test_are_kept_apart(tmp_path: Path) -> None:
+    write_images(tmp_path / "pets" / "train")
+    write_images(tmp_path / "pets" / "test", count=3)
+    data = load_data(tmp_path / "pets")
+    assert (len(data.train) + len(data.validation), len(data.test)) == (20, 6)
+    pooled = load_data(tmp_path / "pets", test_share=0.5)
+    assert (len(pooled.train) + len(pooled.validation), len(pooled.test)) == (14, 12)
+
+
+def test_grey_images_among_coloured_ones_become_coloured(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets", mode="RGB")
+    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(folder / "cat" / "grey.png")
+    features = load_data(folder, test_share=0.2).train.features
+    assert features.shape[1:] == (4, 5, 3)
+
+
+def test_folders_of_images_that_cannot_be_read_are_refused_by_name(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets")
+    with pytest.raises(InvalidValue, match=r"pets has no test examples of its own; `--test-share 0.15`"):
+        load_data(folder)
+    (folder / "eel").mkdir()
+    with pytest.raises(InvalidValue, match=r"class folder `.*eel` holds no image .*fill it or remove it"):
+        load_data(folder, test_share=0.2)
+    (folder / "eel" / "0.png").write_bytes(b"\x89PNG broken")
+    with pytest.raises(InvalidValue, match=r"eel/0\.png` cannot be read as an image"):
+        load_data(folder, test_share=0.2)
+    Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "eel" / "0.png")
+    with pytest.raises(InvalidValue, match=r"eel/0\.png` has 8x9 pixels and `.*cat/0\.png` 5x4; all .* one size"):
+        load_data(folder, test_share=0.2)
+    write_images(tmp_path / "half" / "train")
+    with pytest.raises(InvalidValue, match="one of the folders `train` and `test`; it needs both, or neither"):
+        load_data(tmp_path / "half")
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0, -0.1])
+def test_a_test_share_lies_between_nothing_and_all(share: float) -> None:
+    with pytest.raises(InvalidValue, match="`test_share` lies between 0 and 1"):
+        load_data("digits", test_share=share)
+
+
+def test_the_test_is_the_same_whatever_the_seed() -> None:
+    first, second = (load_data("digits", test_share=0.3, seed=seed) for seed in (0, 1))
+    np.testing.assert_array_equal(first.test.features, second.test.features)
+    assert len(first.test) == 539  # 0.3 of each of ten classes, each rounded
+    assert first.fingerprint == second.fingerprint == load_data("digits").fingerprint
+    assert (first.validation.features != second.validation.features).any()
+
+
+def test_the_notebooks_split_is_that_of_the_lesson() -> None:
+    from kerasmlp.lesson.comparison import load_split
+
+    data, lesson = load_data("digits", test_share="notebook"), load_split("digits")
+    assert len(data.test) == len(lesson.x_val) == 270
+    ours = sorted((image.reshape(-1) / 16).tolist() for image in data.test.features)
+    assert ours == sorted(lesson.x_val.tolist())
+    assert data.request is not None
+    assert load_data(**data.request).test.labels.tolist() == data.test.labels.tolist()
+    with pytest.raises(InvalidValue, match="`test_share` lies between 0 and 1, ends excluded; got book"):
+        load_data("digits", test_share="book")
+
+
+def test_sets_of_openml_become_images_where_they_are_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fetch(name: str, **options: Any) -> Any:
+        assert (name, options["as_frame"]) == ("mnist_784", False)
+        flat = np.random.default_rng(0).integers(0, 256, (40, 784)).astype(np.float64)
+        return types.SimpleNamespace(data=flat, target=np.array(list("0123") * 10, object))
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    data = load_data("openml:mnist_784", test_share=0.2)
+    assert (data.name, data.feature_shape, data.feature_range) == ("mnist_784", (28, 28), (0, 255))
+    assert data.class_names == ("0", "1", "2", "3")
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (urllib.error.URLError("no route"), "openml.org is out of reach, so `iris` cannot be fetched .*no route"),
+        (ValueError("No active dataset iris found"), "openml.org has no set `iris` that can be read: No active"),
+    ],
+)
+def test_what_openml_does_not_give_is_said(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fetch(name: str, **options: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    with pytest.raises(NotFound, match=message):
+        load_data("openml:iris")
+
+
+def test_openml_needs_a_name_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidValue, match="needs the name of a set"):
+        load_data("openml:")
+    words = types.SimpleNamespace(data=np.array([["red"], ["blue"]], object), target=np.array(["a", "b"], object))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **options: words)
+    with pytest.raises(InvalidValue, match="`colours` has columns that are no numbers"):
+        load_data("openml:colours")

@@ -1,0 +1,95 @@
+"""The engine's callbacks: a loss that is no number stops the run with a sentence; the display shows what happens."""
+
+from __future__ import annotations
+
+import io
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from kerasmlp.engine import LossNotFinite, ProgressDisplay, StopOnNonFiniteLoss
+from tests.helpers.engine_oracle import engine_fit, network, problem
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """True."""
+        return True
+
+
+def test_a_loss_that_explodes_stops_with_a_sentence_and_keeps_the_best_checkpoint(tmp_path: Path) -> None:
+    model = network(keras.optimizers.SGD(0.1))
+    best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True)
+    schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else 1e30)
+    with pytest.raises(
+        LossNotFinite, match=r"the loss is (nan|inf) in epoch 3, at learning rate 1e\+30: try a smaller"
+    ):
+        engine_fit(model, problem(), epochs=5, callbacks=[schedule, StopOnNonFiniteLoss(), best])
+    kept = keras.models.load_model(tmp_path / "best.keras")
+    assert all(np.isfinite(weight).all() for weight in kept.get_weights())
+
+
+def test_a_validation_loss_that_is_no_number_stops_too() -> None:
+    features, labels = problem()
+    # A weight, not a feature: rectifiers of some processors make 0 of NaN.
+    weights = np.ones(len(labels), np.float32)
+    weights[0] = np.nan
+    with pytest.raises(LossNotFinite, match="the validation loss is nan in epoch 1"):
+        engine_fit(
+            network(),
+            (features, labels),
+            validation_data=(features, labels, weights),
+            callbacks=[StopOnNonFiniteLoss()],
+            epochs=2,
+        )
+
+
+def test_a_finite_loss_goes_on() -> None:
+    history = engine_fit(network(), problem(), epochs=2, callbacks=[StopOnNonFiniteLoss()])
+    assert len(history.epoch) == 2
+
+
+def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
+    stream = io.StringIO()
+    history = engine_fit(network(), problem(), epochs=3, callbacks=[ProgressDisplay(330, stream=stream)])
+    lines = stream.getvalue().splitlines()
+    assert len(lines) == 3
+    assert lines[0].startswith("epoch 1/3  ")
+    assert "examples/s" in lines[1]
+    assert f"loss {history.history['loss'][2]:.4f}" in lines[2]
+    assert lines[2].endswith("left 0:00:00")
+
+
+def test_a_terminal_gets_a_live_line_that_is_gone_at_the_end() -> None:
+    stream = Terminal()
+    clock = iter(np.arange(0.0, 100.0, 0.5)).__next__
+    engine_fit(network(), problem(), epochs=2, callbacks=[ProgressDisplay(330, stream=stream, clock=clock)])
+    written = stream.getvalue()
+    assert "epoch 1/2 (25%)" in written  # the first of four blocks
+    assert "\x1b[2K" in written  # erased
+
+
+def test_the_display_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    engine_fit(network(), problem(), callbacks=[ProgressDisplay()])
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("epoch 1/1")
+
+
+def test_time_left_leaves_out_the_first_epoch_which_compiles() -> None:
+    stream = io.StringIO()
+    display = ProgressDisplay(stream=stream, clock=iter([0.0, 60.0, 60.0, 61.0]).__next__)
+    display.set_params({"epochs": 12})
+    display.on_train_begin()
+    for epoch in range(2):
+        display.on_epoch_begin(epoch)
+        display.on_epoch_end(epoch, {"loss": 1.0})
+    assert [line.split("left ")[1] for line in stream.getvalue().splitlines()] == ["0:11:00", "0:00:10"]

@@ -1,0 +1,133 @@
+"""Exports: folding, TFLite, and the check that holds back what differs."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kerasmlp import build_mlp, open_artefact
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export import ParityError, export_tflite, verify
+from kerasmlp.export.tflite.folding import FoldedLayer, fold
+from kerasmlp.run import Run
+
+
+def _forward(layers: list[FoldedLayer], features: np.ndarray) -> np.ndarray:
+    x = features.reshape(len(features), -1)
+    for layer in layers:
+        x = np.asarray(layer.activation(x @ layer.kernel + layer.bias))
+    return x
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"use_bias": False, "activation": "tanh"},
+        {"batch_normalization": True, "dropout": 0.5},
+        {"preprocessing": keras.layers.Rescaling(1 / 8, offset=-1.0)},
+        {
+            "preprocessing": keras.layers.Normalization(
+                axis=1, mean=[1.0, 2, 3, 4, 5, 6], variance=[4.0, 1, 9, 1, 4, 2]
+            ),
+            "batch_normalization": True,
+            "activation": "gelu",
+        },
+    ],
+)
+def test_a_folded_network_computes_what_its_model_computes(options: dict[str, Any]) -> None:
+    model = build_mlp([6, 16, 8, 3], seed=0, **options)
+    generator = np.random.default_rng(0)
+    # Every weight moved from its initial zero or one, statistics of batch normalisation (which stay positive) included.
+    model.set_weights([np.abs(weight + generator.normal(0, 0.3, weight.shape)) for weight in model.get_weights()])
+    features = generator.normal(0, 3, (50, 6)).astype(np.float32)
+    layers = fold(model)
+    assert [layer.kernel.shape for layer in layers] == [(6, 16), (16, 8), (8, 3)]
+    expected = np.asarray(model(features, training=False))
+    # Two float32 evaluations of sums of 16 terms.
+    np.testing.assert_allclose(_forward(layers, features), expected, rtol=1e-5, atol=1e-4)
+
+
+def test_layers_that_no_dense_layer_can_take_in_are_refused() -> None:
+    inputs = keras.Input((6,))
+    normalised = keras.layers.LayerNormalization(name="layer_norm")(keras.layers.Dense(4)(inputs))
+    with pytest.raises(InvalidValue, match="`layer_norm` .LayerNormalization. cannot become part"):
+        fold(keras.Model(inputs, normalised))
+    with pytest.raises(InvalidValue, match="in front of the first dense layer"):
+        fold(keras.Sequential([keras.Input((6,)), keras.layers.Activation("relu"), keras.layers.Dense(2)]))
+    with pytest.raises(InvalidValue, match="no dense layer to export"):
+        fold(keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5)]))
+
+
+def test_an_artefact_that_differs_is_not_published(
+    digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def spoilt(model: keras.Model) -> list[FoldedLayer]:
+        layers = fold(model)
+        return [FoldedLayer(layers[0].kernel * 1.05, layers[0].bias, layers[0].activation), *layers[1:]]
+
+    monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", spoilt)
+    with pytest.raises(ParityError, match="all of them and 1e-05 were"):
+        export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
+    monkeypatch.setattr(
+        "kerasmlp.export.tflite.exporting.fold",
+        lambda model: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
+    )
+    with pytest.raises(ParityError, match="loses more than 0.50% and is not published"):
+        export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
+    assert not list(tmp_path.iterdir())
+
+
+def test_verify_reports_each_artefact_and_notices_another_network(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    reports = export_tflite(digits_run, tmp_path, data=digits)
+    expected = [
+        dataclasses.replace(report, latency_p50_us=None, latency_p99_us=None, examples_per_s=None) for report in reports
+    ]
+    assert verify(digits_run.path, [report.path for report in reports]) == expected
+    from kerasmlp import train
+
+    model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
+    other = train(model, digits, epochs=1, out=tmp_path / "other")
+    with pytest.raises(ParityError, match="agrees with the Keras model on"):
+        verify(other, [reports[0].path], data=digits)
+
+
+def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="no precision `int9`. Did you mean `int8`"):
+        export_tflite(digits_run, tmp_path / "out", quantize=["int9"])
+    with pytest.raises(InvalidValue, match="at least one precision"):
+        export_tflite(digits_run, tmp_path / "out", quantize=[])
+    assert not list(tmp_path.iterdir())
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    with pytest.raises(OutputExists, match="is a file; TFLite"):
+        export_tflite(digits_run, occupied)
+    (tmp_path / "digits_int8.tflite").write_text("mine")
+    with pytest.raises(OutputExists, match="digits_int8.tflite` exists"):
+        export_tflite(digits_run, tmp_path, data=digits)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_int8.tflite", "file"]
+    assert len(export_tflite(digits_run, tmp_path, data=digits, overwrite=True)) == 2
+
+
+def test_float_tflite_computes_what_the_network_written_out_in_numpy_computes(digits: Data, tmp_path: Path) -> None:
+    from kerasmlp import train
+    from kerasmlp.lesson.conversion import numpy_logits
+    from kerasmlp.lesson.network import softmax
+
+    model = build_mlp(
+        [64, 24, 16, 10], input_shape=(8, 8), activation="tanh", preprocessing=digits.preprocessing(), seed=0
+    )
+    run = train(model, digits, epochs=2, out=tmp_path / "run")
+    path = export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits)[0].path
+    features = digits.test.features
+    expected = softmax(numpy_logits(run.load_model(), features))
+    # The oracle computes in float64; float32 logits are right to about 1e-6.
+    np.testing.assert_allclose(open_artefact(path).probabilities(features), expected, atol=1e-5)

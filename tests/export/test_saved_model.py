@@ -1,0 +1,565 @@
+"""SavedModels: their signatures, what the graph refuses, warm-up, parity in plain TensorFlow, and what is published."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from kerasmlp import build_mlp, data_from_frame, open_artefact
+from kerasmlp.artefacts.opening import softmax
+from kerasmlp.card import Card
+from kerasmlp.cli.parser import main
+from kerasmlp.client.messages import predict_request, prediction_log
+from kerasmlp.data.encoding import Column, Encoder
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export import ParityError, export_saved_model
+from kerasmlp.export.saved_model.column_inputs import input_names
+from kerasmlp.export.saved_model.exporting import check_same_contract, write_saved_model
+from kerasmlp.export.saved_model.image_decoding import read_picture
+from kerasmlp.export.saved_model.plain_parity import PROGRAM, check_answers, plain_tensorflow
+from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
+from kerasmlp.export.saved_model.warm_up import BATCH_SIZES, WARM_UP_PATH, read_warm_up, replay_warm_up, write_warm_up
+from kerasmlp.lesson.conversion import numpy_logits
+from kerasmlp.run import Run
+from tests.data.test_table import frame
+
+Answer = dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def version(digits_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The digits' network as an export writes it, without its checks. Tests read it and never write to it."""
+    path = tmp_path_factory.mktemp("served") / "digits" / "1"
+    card, features = digits_run.card, digits.test.features
+    write_saved_model(digits_run.load_model(), card, path)
+    write_warm_up(path, "digits", {name: signature_inputs(card, name, features) for name in signature_names(card)})
+    return path
+
+
+def card_of(feature_shape: tuple[int, ...], columns: tuple[Column, ...] | None = None, **fields: Any) -> Card:
+    """The card of a network of two classes."""
+    encoder = None if columns is None else tuple(Encoder(columns).to_config())
+    known: dict[str, Any] = {"feature_range": None, "class_names": ("lily", "røse"), **fields}
+    return Card("flowers", "0" * 64, (1, 2), feature_shape, test_accuracy=None, versions={}, columns=encoder, **known)
+
+
+def network(card: Card) -> keras.Model:
+    """An untrained network for a card."""
+    return build_mlp(
+        [int(np.prod(card.feature_shape)), 4, len(card.class_names)], input_shape=card.feature_shape, seed=0
+    )
+
+
+def load(path: Path, signature: str = "serving_default") -> Callable[..., Answer]:
+    """A signature as a function of arrays, as plain TensorFlow loads it."""
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(path))
+
+    def call(**inputs: Any) -> Answer:
+        tensors = {name: tf.constant(value) for name, value in inputs.items()}
+        return {name: output.numpy() for name, output in loaded.signatures[signature](**tensors).items()}
+
+    return call
+
+
+def serve(path: Path, signature: str = "serving_default", output: str = "class_id") -> Callable[..., np.ndarray]:
+    """One output of a signature as a server computes it: by a session that looks at no shape before the graph does."""
+    import tensorflow as tf
+    from tensorflow.core.protobuf.config_pb2 import CallableOptions
+
+    session = tf.compat.v1.Session(graph=tf.Graph())
+    with session.graph.as_default():
+        signatures = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(path)).signature_def
+    inputs, outputs = signatures[signature].inputs, signatures[signature].outputs
+    names = sorted(inputs)
+    options = CallableOptions(feed=[inputs[name].name for name in names], fetch=[outputs[output].name])
+    run = session._make_callable_from_options(options)
+
+    def call(**values: Any) -> np.ndarray:
+        answer: np.ndarray = run(*(values[name] for name in names))[0]
+        return answer
+
+    return call
+
+
+def signature_definitions(path: Path) -> dict[str, bytes]:
+    """The description of each signature, byte for byte."""
+    from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
+
+    (graph,) = SavedModel.FromString((path / "saved_model.pb").read_bytes()).meta_graphs
+    return {name: d.SerializeToString(deterministic=True) for name, d in graph.signature_def.items()}
+
+
+def test_a_version_loads_in_plain_tensorflow_and_answers_by_name(version: Path, digits_run: Run, digits: Data) -> None:
+    import tensorflow as tf
+
+    loaded = tf.saved_model.load(str(version))
+    assert sorted(loaded.signatures) == ["image_bytes", "serving_default"]
+    signature = loaded.signatures["serving_default"]
+    (spec,) = signature.structured_input_signature[1].values()
+    assert (spec.name, spec.dtype, spec.shape.as_list()) == ("image", tf.float32, [None, 8, 8])
+    features = digits.test.features.astype(np.float32)
+    answer = load(version)(image=features)
+    assert {name: array.dtype.name for name, array in answer.items()} == {
+        "probabilities": "float32",
+        "class_id": "int32",
+        "label": "object",
+    }
+    expected = open_artefact(digits_run.path).probabilities(features)
+    np.testing.assert_allclose(answer["probabilities"], expected, rtol=0, atol=1e-6)  # float32
+    np.testing.assert_array_equal(answer["class_id"], expected.argmax(axis=1))
+    assert [label.decode() for label in answer["label"]] == [digits.class_names[i] for i in answer["class_id"]]
+    extra = version / "assets.extra"
+    assert (extra / "labels.txt").read_text().split() == list(digits.class_names)
+    assert Card.from_json((extra / "card.json").read_text()) == digits_run.card
+
+
+def test_an_export_is_checked_and_published_as_it_was_written(
+    version: Path, digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    report = export_saved_model(digits_run, tmp_path / "digits", data=digits)
+    assert report.path == str(tmp_path / "digits" / "1")
+    assert (report.agreement, report.accuracy) == (1, digits_run.metrics["test_accuracy"])
+    assert report.max_abs_diff is not None
+    assert report.max_abs_diff <= 1e-6
+    assert [path.name for path in (tmp_path / "digits").iterdir()] == ["1"], "nothing that was written aside is left"
+    written = {str(path.relative_to(version)) for path in version.rglob("*")}
+    assert {str(path.relative_to(report.path)) for path in Path(report.path).rglob("*")} == written
+    assert signature_definitions(Path(report.path)) == signature_definitions(version)
+
+
+def test_every_export_describes_its_signatures_with_the_same_bytes(
+    version: Path, digits_run: Run, tmp_path: Path
+) -> None:
+    expected = signature_definitions(version)
+    assert expected.keys() == {"__saved_model_init_op", "image_bytes", "serving_default"}
+    for number in range(3):
+        write_saved_model(digits_run.load_model(), digits_run.card, tmp_path / str(number))
+        assert signature_definitions(tmp_path / str(number)) == expected
+
+
+def test_a_saved_model_computes_what_the_network_written_out_in_numpy_computes(digits: Data, tmp_path: Path) -> None:
+    from kerasmlp import train
+
+    model = build_mlp(
+        [64, 24, 16, 10], input_shape=(8, 8), activation="tanh", preprocessing=digits.preprocessing(), seed=0
+    )
+    run = train(model, digits, epochs=2, out=tmp_path / "run")
+    write_saved_model(run.load_model(), run.card, tmp_path / "1")
+    features = digits.test.features
+    expected = softmax(numpy_logits(run.load_model(), features))
+    # The oracle computes in float64; float32 logits are right to about 1e-6.
+    np.testing.assert_allclose(open_artefact(tmp_path / "1").probabilities(features), expected, atol=1e-5)
+
+
+WRONG_IMAGES: list[tuple[str, Any, str]] = [
+    ("flat", np.zeros((2, 64)), r"\[2,64\] is not compatible with expected shape \[\?,8,8\]"),
+    ("one more axis", np.zeros((2, 8, 8, 1)), r"\[2,8,8,1\] is not compatible with expected shape \[\?,8,8\]"),
+    ("as many values", np.zeros((2, 4, 16)), r"\[2,4,16\] is not compatible with expected shape \[\?,8,8\]"),
+    ("no batch", np.zeros((8, 8)), r"\[8,8\] is not compatible with expected shape \[\?,8,8\]"),
+    ("too bright", np.full((1, 8, 8), 255), r"`image` needs values from 0 to 16; .* received are\] \[255\] \[255\]"),
+    ("below", np.full((1, 8, 8), -1), r"`image` needs values from 0 to 16; .* received are\] \[-1\] \[-1\]"),
+    ("NaN", np.eye(8)[np.newaxis] * np.nan, r"received are\] \[nan\] \[nan\]"),
+    ("beside a -0", np.where(np.eye(8), -0.0, 17.0)[np.newaxis], r"received are\] \[-?0\] \[17\]"),
+    ("infinite", np.full((1, 8, 8), np.inf), r"received are\] \[inf\] \[inf\]"),
+    ("one of many", np.where(np.arange(300 * 64).reshape(300, 8, 8) == 9999, 17, 3), r"received are\] \[3\] \[17\]"),
+]
+
+
+@pytest.fixture(scope="module")
+def served(version: Path) -> dict[str, Callable[..., np.ndarray]]:
+    """Each output of `serving_default` alone."""
+    return {output: serve(version, output=output) for output in ("probabilities", "class_id", "label")}
+
+
+@pytest.mark.parametrize(("images", "message"), [case[1:] for case in WRONG_IMAGES], ids=[c[0] for c in WRONG_IMAGES])
+def test_the_graph_refuses_wrong_shapes_and_values_whichever_output_is_asked_for(
+    served: dict[str, Callable[..., np.ndarray]], images: np.ndarray, message: str
+) -> None:
+    import tensorflow as tf
+
+    for call in served.values():
+        with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+            call(image=images.astype(np.float32))
+
+
+def test_the_graph_takes_every_size_of_batch_and_the_ends_of_the_range(
+    served: dict[str, Callable[..., np.ndarray]],
+) -> None:
+    for size in (0, 1, 3, 300):
+        assert served["probabilities"](image=np.zeros((size, 8, 8), np.float32)).shape == (size, 10)
+    ends = np.stack([np.zeros((8, 8)), np.full((8, 8), 16), np.full((8, 8), -0.0)]).astype(np.float32)
+    assert len(served["label"](image=ends)) == 3
+
+
+def test_a_range_may_begin_below_zero(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    card = card_of((2, 2), feature_range=(-1.0, 0.5))
+    write_saved_model(network(card), card, tmp_path / "1")
+    call = serve(tmp_path / "1")
+    assert call(image=np.array([[[-1, 0], [0.25, 0.5]]], np.float32)).shape == (1,)
+    for wrong in (-1.01, 0.51, np.nan):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="`image` needs values from -1 to 0.5; the least"):
+            call(image=np.array([[[-1, 0], [wrong, 0.5]]], np.float32))
+
+
+def test_features_without_a_range_need_to_be_finite(tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    card = card_of((3,))
+    write_saved_model(network(card), card, tmp_path / "1")
+    call = serve(tmp_path / "1")
+    assert call(features=np.array([[-1e30, 0, 1e30]], np.float32)).shape == (1,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"`features` needs finite numbers; .*\[0\] \[inf\]"):
+        call(features=np.array([[0, 1, np.inf]], np.float32))
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[1,4\] is not compatible with expected shape \[\?,3\]"):
+        call(features=np.zeros((1, 4), np.float32))
+
+
+def test_pictures_answer_as_their_pixels_do(version: Path, digits: Data) -> None:
+    from kerasmlp.data.inputs import read_inputs
+
+    features = digits.test.features[:20].astype(np.float32)
+    pictures = signature_inputs(_card(version), "image_bytes", features)["image_bytes"]
+    path = version.parent.parent / "scan.png"
+    read = []
+    for picture in pictures:
+        path.write_bytes(picture)
+        read.append(read_inputs(path, (8, 8), (0, 16)))
+    answer, expected = load(version, "image_bytes")(image_bytes=pictures), load(version)(image=np.concatenate(read))
+    assert answer.keys() == expected.keys()
+    np.testing.assert_allclose(answer["probabilities"], expected["probabilities"], rtol=0, atol=1e-6)  # float32
+    np.testing.assert_array_equal(answer["label"], expected["label"])
+    assert load(version, "image_bytes")(image_bytes=np.array([], object).astype("S1"))["class_id"].shape == (0,)
+
+
+def _card(version: Path) -> Card:
+    return Card.from_json((version / "assets.extra" / "card.json").read_text())
+
+
+def _photo(mode: str, height: int, width: int) -> Image.Image:
+    generator = np.random.default_rng(0)
+    y, x = np.mgrid[:height, :width]
+    waves = np.stack([127 + 90 * np.sin(x / (5 + k)) + 37 * np.cos(y / (3 + k)) for k in range(4)], axis=-1)
+    pixels = np.clip(waves + generator.normal(0, 10, waves.shape), 0, 255).astype(np.uint8)
+    if mode == "I;16":
+        return Image.fromarray(pixels[:, :, 0].astype(np.uint16) * 250)
+    if mode in ("L", "LA", "RGB", "RGBA"):
+        return Image.fromarray(pixels[:, :, 0] if mode == "L" else np.ascontiguousarray(pixels[:, :, : len(mode)]))
+    return Image.fromarray(pixels[:, :, :3]).convert(mode)
+
+
+KINDS = [(mode, "PNG") for mode in ("L", "LA", "RGB", "RGBA", "P", "1", "I;16")] + [("L", "JPEG"), ("RGB", "JPEG")]
+
+
+@pytest.mark.parametrize("shape", [(28, 28), (8, 8, 1), (16, 12, 3)], ids=str)
+def test_pictures_are_read_pixel_for_pixel_as_on_the_command_line(shape: tuple[int, ...], tmp_path: Path) -> None:
+    import tensorflow as tf
+
+    from kerasmlp.data.inputs import read_inputs
+
+    value_range = (0.0, 255.0) if shape[0] == 28 else (-1.0, 1.0)
+    card = card_of(shape, feature_range=value_range)
+    read = tf.function(lambda content: read_picture(content, card), input_signature=[tf.TensorSpec((), tf.string)])
+    for mode, kind in KINDS:
+        # As it is; wider, to be averaged; smaller, to be interpolated; and much higher than wide.
+        for size in (shape[:2], (41, 120), (5, 9), (200, 20)):
+            path = tmp_path / f"photo.{kind.lower()}"
+            _photo(mode, *size).save(path, kind)
+            expected = read_inputs(path, shape, value_range)[0]
+            levels = np.abs(read(path.read_bytes()).numpy() - expected) / (value_range[1] - value_range[0]) * 255
+            if size[0] <= size[1] * 1.5:
+                assert levels.max() == 0, (mode, kind, size)
+            elif mode != "1":
+                # Pillow may take its two passes in the other order, which rounds otherwise.
+                assert levels.max() <= 2.01, (mode, kind, size)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"needs to be a PNG or JPEG file; received one that begins with\] \[\]"),
+        (b"GIF89a", r"needs to be a PNG or JPEG file; received one that begins with\] \[GIF\]"),
+        (b"\x89PNG\r\n\x1a\nbroken", "Invalid PNG"),
+        (b"\xff\xd8\xff\xe0broken", "Invalid JPEG"),
+    ],
+    ids=["nothing", "another format", "a damaged PNG", "a damaged JPEG"],
+)
+def test_the_graph_refuses_what_is_no_picture(
+    serve_pictures: Callable[..., np.ndarray], content: bytes, message: str
+) -> None:
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        serve_pictures(image_bytes=np.array([content], object))
+
+
+@pytest.fixture(scope="module")
+def serve_pictures(version: Path) -> Callable[..., np.ndarray]:
+    """The class of pictures, as a server computes it."""
+    return serve(version, "image_bytes")
+
+
+def test_pictures_come_as_a_list(serve_pictures: Callable[..., np.ndarray]) -> None:
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"\[1,1\] is not compatible with expected shape \[\?\]"):
+        serve_pictures(image_bytes=np.array([[b"\x89PNG"]], object))
+
+
+COLUMNS = (
+    Column("size", "number", fill=3.0, has_missing=True),
+    Column("2nd size", "number", fill=-1.5),
+    Column("is new", "boolean", fill=0.5),
+    Column("colour", "category", categories=("", "red", "grün")),
+    Column("class", "category", categories=("a", "b")),
+)
+ROWS = pd.DataFrame(
+    {
+        "size": [1.5, None, 2.0, None, -7.25, 0.1],
+        "2nd size": [0.0, 1.0, None, 1e6, 1e-6, 3.3],
+        "is new": [True, None, "no", " Yes ", 0, "FALSE"],
+        "colour": ["red", None, "blue", "grün", "", "Red"],
+        "class": ["a", "b", None, "c", "a", "b"],
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def table_version(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network for `COLUMNS`, written without an export's checks."""
+    card = card_of((9,), COLUMNS)
+    path = tmp_path_factory.mktemp("table") / "1"
+    write_saved_model(network(card), card, path)
+    return path
+
+
+def raw_inputs(rows: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Rows as a client sends them, written out by hand."""
+    texts = {
+        name: np.array(["" if pd.isna(value) else str(value) for value in rows[column]], object)
+        for column, name in (("is new", "is_new"), ("colour", "colour"), ("class", "class_"))
+    }
+    numbers = {"size": rows["size"], "column_2nd_size": rows["2nd size"]}
+    return {name: values.to_numpy(np.float32) for name, values in numbers.items()} | texts
+
+
+def test_raw_rows_answer_as_the_encoder_and_the_features_do(table_version: Path) -> None:
+    encoded = Encoder(COLUMNS).encode(ROWS, source="rows")
+    expected = load(table_version)(features=encoded)
+    answer = load(table_version, "columns")(**raw_inputs(ROWS))
+    for name in ("probabilities", "class_id", "label"):
+        np.testing.assert_array_equal(answer[name], expected[name])
+    assert len(np.unique(answer["probabilities"][:, 0])) == len(ROWS), "the rows are told apart"
+    described = json.loads((table_version / "assets.extra" / "columns.json").read_text(encoding="utf-8"))
+    assert {row["column"]: row["input"] for row in described} == {
+        "size": "size",
+        "2nd size": "column_2nd_size",
+        "is new": "is_new",
+        "colour": "colour",
+        "class": "class_",
+    }
+    assert described[0] == {"column": "size", "input": "size", "kind": "number", "dtype": "float32", "missing": "NaN"}
+
+
+def test_features_go_back_to_rows_that_are_encoded_as_they_were(table_version: Path) -> None:
+    encoded = Encoder(COLUMNS).encode(ROWS, source="rows")
+    inputs = signature_inputs(card_of((9,), COLUMNS), "columns", encoded)
+    answer = load(table_version, "columns")(**inputs)
+    np.testing.assert_array_equal(answer["probabilities"], load(table_version)(features=encoded)["probabilities"])
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"is_new": np.array(["yes", "maybe"] * 3, object)}, r"`is new` needs true or false .*received\] \[maybe"),
+        ({"size": np.array([1, 2, np.inf, 3, 4, 5], np.float32)}, r"`columns` needs finite numbers; .*\[inf\]"),
+        ({"size": np.ones(5, np.float32)}, r"as many values as there are rows; received\] \[5 6 6"),
+        ({"colour": np.array([["red"]] * 6, object)}, r"colour.* \[6,1\] is not compatible with expected shape \[\?\]"),
+    ],
+    ids=["no boolean", "infinite", "another length", "another shape"],
+)
+def test_the_graph_refuses_raw_rows_that_cannot_be_encoded(
+    table_version: Path, change: dict[str, np.ndarray], message: str
+) -> None:
+    import tensorflow as tf
+
+    with pytest.raises(tf.errors.InvalidArgumentError, match=message):
+        serve(table_version, "columns")(**raw_inputs(ROWS) | change)
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        (["a b", "a_b", "a_b_2", "a-b"], ["a_b_3", "a_b", "a_b_2", "a_b_4"]),
+        (["Size", "size", "SIZE"], ["size_2", "size", "size_3"]),
+        (["", " ", "_x", "7", "übung"], ["column_", "column__", "column__x", "column_7", "column__bung"]),
+        (["from", "From", "from_"], ["from__2", "from__3", "from_"]),
+    ],
+    ids=["collisions", "cases", "no letters", "keywords"],
+)
+def test_names_of_inputs_follow_the_stated_rule_and_can_be_served(
+    tmp_path: Path, columns: list[str], expected: list[str]
+) -> None:
+    assert list(input_names(columns).values()) == expected
+    card = card_of((len(columns),), tuple(Column(name, "number") for name in columns))
+    write_saved_model(network(card), card, tmp_path / "1")
+    features = np.arange(2 * len(columns), dtype=np.float32).reshape(2, -1)
+    inputs = dict(zip(expected, features.T, strict=True))
+    expected_probabilities = load(tmp_path / "1")(features=features)["probabilities"]
+    np.testing.assert_array_equal(load(tmp_path / "1", "columns")(**inputs)["probabilities"], expected_probabilities)
+    signature = signature_definitions(tmp_path / "1")["columns"]
+    assert all(name.encode() in signature for name in expected)
+
+
+def test_warm_up_records_are_real_requests_of_every_signature_and_size(version: Path, digits: Data) -> None:
+    requests = read_warm_up(version)
+    expected = [(signature, size) for signature in ("serving_default", "image_bytes") for size in BATCH_SIZES]
+    assert [(r.signature, len(next(iter(r.inputs.values())))) for r in requests] == expected
+    assert {request.model for request in requests} == {"digits"}
+    np.testing.assert_array_equal(requests[2].inputs["image"], digits.test.features[:256])
+    assert replay_warm_up(version, ("serving_default", "image_bytes"), name="it") == 6
+
+
+@pytest.mark.parametrize(
+    ("signature", "inputs", "message"),
+    [
+        ("serving_default", {"image": np.zeros((1, 8, 8))}, "record 1, of `serving_default`, fails, .*names or types"),
+        ("serving_default", {"picture": np.zeros((1, 8, 8), np.float32)}, "record 1, .*names or types"),
+        ("serving_default", {"image": np.full((1, 8, 8), 99, np.float32)}, "record 1, .*a server would refuse"),
+        ("serve", {"image": np.zeros((1, 8, 8), np.float32)}, "1 warm-up records, for .'serve'.*were expected"),
+    ],
+    ids=["another type", "another name", "another range", "another signature"],
+)
+def test_warm_up_records_that_a_server_would_refuse_are_noticed(
+    version: Path, tmp_path: Path, signature: str, inputs: dict[str, np.ndarray], message: str
+) -> None:
+    import tensorflow as tf
+
+    copy = shutil.copytree(version, tmp_path / "1")
+    with tf.io.TFRecordWriter(str(copy / WARM_UP_PATH)) as records:
+        request = predict_request("digits", inputs, signature=signature)
+        records.write(prediction_log(request).SerializeToString())
+    with pytest.raises(ParityError, match=message):
+        replay_warm_up(copy, ("serving_default",), name="It")
+
+
+def test_a_version_that_differs_from_its_keras_model_is_not_published(
+    digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def write_broken(model: keras.Model, card: Card, path: Path) -> None:
+        kernel = model.get_layer("logits").kernel
+        kernel.assign(kernel * 1.0001)
+        write_saved_model(model, card, path)
+
+    monkeypatch.setattr("kerasmlp.export.saved_model.exporting.write_saved_model", write_broken)
+    base = tmp_path / "digits"
+    assert main(["export", str(digits_run.path), "--saved-model", str(base)]) == 1
+    message = capfd.readouterr().err
+    assert f"SavedModel for `{base}/1`, signature `serving_default`, agrees with the Keras model on" in message
+    assert "1e-06 were expected. It is not published." in message
+    assert not list(base.iterdir())
+
+
+EXPECTED = np.array([[0.75, 0.25], [0.25, 0.75]], np.float32)
+RIGHT = {
+    "probabilities": EXPECTED,
+    "class_id": np.array([0, 1], np.int32),
+    "label": np.array([b"lily", "røse".encode()], object),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"probabilities": EXPECTED + np.float32(2e-6)},
+            "100.00% of 2 test examples, with probabilities up to 2.*e-06",
+        ),
+        ({"probabilities": EXPECTED * np.nan}, "answers probabilities that are no numbers"),
+        ({"probabilities": EXPECTED[:1]}, r"probabilities \(1, 2\); .* probabilities \(2, 2\) were expected"),
+        ({"class_id": np.array([1, 1])}, "agrees with the Keras model on 50.00%"),
+        ({"label": np.array([b"lily", b"rose"], object)}, "calls test example 1 `rose`; `røse` was expected"),
+    ],
+    ids=["a difference", "no numbers", "too few", "another class", "another label"],
+)
+def test_answers_are_held_to_those_of_the_keras_model(change: dict[str, np.ndarray], message: str) -> None:
+    assert check_answers("It", RIGHT, EXPECTED, ("lily", "røse")) == 0
+    with pytest.raises(ParityError, match=message):
+        check_answers("It", RIGHT | change, EXPECTED, ("lily", "røse"))
+
+
+def test_the_process_of_the_check_refuses_to_know_kerasmlp() -> None:
+    code = f"import kerasmlp, runpy; runpy.run_path({str(PROGRAM)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "is to know nothing of kerasmlp" in done.stderr
+
+
+def test_what_does_not_load_in_plain_tensorflow_is_not_published(tmp_path: Path) -> None:
+    with plain_tensorflow() as plain, pytest.raises(ParityError, match="It does not run in plain TensorFlow .*absent"):
+        plain.run(tmp_path / "absent", {"serving_default": {}}, name="It")
+
+
+def test_a_network_of_a_table_is_exported_with_its_columns_and_older_versions_go_on_request(
+    flowers_run: Run, tmp_path: Path
+) -> None:
+    base = tmp_path / "flowers"
+    for number in (3, 4, 7):
+        (base / str(number)).mkdir(parents=True)
+        (base / str(number) / "saved_model.pb").touch()
+    data = data_from_frame(frame(), "kind", test_share=0.2)
+    report = export_saved_model(flowers_run, base, data=data, keep=2)
+    assert report.path == str(base / "8")
+    assert (report.agreement, report.accuracy) == (1, flowers_run.metrics["test_accuracy"])
+    assert report.max_abs_diff is not None
+    assert report.max_abs_diff <= 1e-6
+    assert sorted(path.name for path in base.iterdir()) == ["7", "8"]
+    assert signature_names(flowers_run.card) == ("serving_default", "columns")
+    assert len(read_warm_up(base / "8")) == 2 * len(BATCH_SIZES)
+
+
+def test_requests_for_versions_that_cannot_be_met_write_nothing(
+    digits_run: Run, digits: Data, version: Path, tmp_path: Path
+) -> None:
+    occupied = tmp_path / "file"
+    occupied.write_text("mine")
+    for base in (occupied, occupied / "below"):
+        with pytest.raises(OutputExists, match="file` is a file; a SavedModel needs a folder"):
+            export_saved_model(digits_run, base, data=digits)
+    with pytest.raises(OutputExists, match="is a SavedModel itself; name the folder of its numbered versions"):
+        export_saved_model(digits_run, version, data=digits)
+    for keep in (0, -1, True):
+        with pytest.raises(InvalidValue, match="`keep` is how many versions stay, a whole number of at least 1; got"):
+            export_saved_model(digits_run, tmp_path / "served", data=digits, keep=keep)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_network_that_would_break_a_versions_clients_is_not_put_beside_it(
+    version: Path, tmp_path: Path, flowers_run: Run
+) -> None:
+    base = tmp_path / "digits"
+    shutil.copytree(version.parent, base)
+    with pytest.raises(InvalidValue, match=r"digits/1` takes \(8, 8\), this network `size` \(number\), "):
+        export_saved_model(flowers_run, base)
+    card = Card.from_json((base / "1" / "assets.extra" / "card.json").read_bytes())
+    renamed = dataclasses.replace(card, class_names=(*card.class_names[:-1], "ten"))
+    check_same_contract(card, base)
+    with pytest.raises(InvalidValue, match="knows the classes 0, .*, this network 0, .*, ten: .*`--allow-change`"):
+        check_same_contract(renamed, base)
+    assert [path.name for path in base.iterdir()] == ["1"]

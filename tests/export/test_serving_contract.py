@@ -1,0 +1,452 @@
+"""What clients of TF Serving rely on, held against the real server where it is installed, and against the stand-in.
+
+The server is `tensorflow_model_server` on PATH, or the program that `KERASMLP_MODEL_SERVER` names; it runs with the
+flags and configurations that an export writes. Requests over REST are written out here, without kerasmlp's client, but
+for those that test the client itself.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import grpc
+import numpy as np
+import pytest
+from PIL import Image
+
+from kerasmlp import open_artefact
+from kerasmlp.card import Card
+from kerasmlp.client import connect
+from kerasmlp.client.messages import predict_request, read_predict_response
+from kerasmlp.client.over_grpc import PREDICT
+from kerasmlp.data.types import Data
+from kerasmlp.export import rollback
+from kerasmlp.export.saved_model.column_inputs import input_names
+from kerasmlp.export.saved_model.exporting import write_saved_model
+from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
+from kerasmlp.export.saved_model.warm_up import read_warm_up, write_warm_up
+from kerasmlp.run import Run
+from tests.data.test_table import frame
+from tests.helpers.model_server import REASON, ModelServer, find_model_server
+from tests.helpers.serving_stand_in import StandIn, publish, wait_until
+
+SAME = 1e-5  # float32 in other orders: kernels differ by batch size, and by the TensorFlow that a server is built on
+SECONDS_TO_NOTICE = 30  # a poll each second and a load of less than one, on a loaded machine
+METRICS = "/monitoring/prometheus/metrics"
+DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+needs_model_server = pytest.mark.skipif(find_model_server() is None, reason=REASON)
+KINDS = ["stand-in", pytest.param("model server", marks=needs_model_server)]
+Serving = StandIn | ModelServer
+
+
+def _serve(kind: str, bases: Sequence[Path], folder: Path, *, flags: Sequence[str] = ()) -> Serving:
+    """A server, not yet started, of the models in `bases`."""
+    if kind == "stand-in":
+        return StandIn({base.name: base for base in bases})
+    return ModelServer(bases, folder, flags=flags)
+
+
+@pytest.fixture(scope="module")
+def versions(
+    digits_run: Run, flowers_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Versions as an export writes them: `digits`; `changed`, the same with other weights; `flowers`, of a table."""
+    folder = tmp_path_factory.mktemp("versions")
+    changed = digits_run.load_model()
+    changed.set_weights([weight * 1.5 for weight in changed.get_weights()])
+    encoder = flowers_run.card.encoder
+    assert encoder is not None
+    flowers = encoder.encode(frame(), source="flowers")
+    for name, model, card, features in (
+        ("digits", digits_run.load_model(), digits_run.card, digits.test.features),
+        ("changed", changed, digits_run.card, digits.test.features),
+        ("flowers", flowers_run.load_model(), flowers_run.card, flowers),
+    ):
+        write_saved_model(model, card, folder / name)
+        inputs = {signature: signature_inputs(card, signature, features) for signature in signature_names(card)}
+        write_warm_up(folder / name, name, inputs)
+    return {path.name: path for path in folder.iterdir()}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def serving(
+    request: pytest.FixtureRequest, versions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Serving]:
+    """Serves version 1 of `digits` and of `flowers`."""
+    folder = tmp_path_factory.mktemp("serving")
+    bases = [folder / "digits", folder / "flowers"]
+    for base in bases:
+        publish(versions[base.name], base, 1)
+    with _serve(request.param, bases, folder) as server:
+        yield server
+
+
+def _rest(serving: Serving, path: str, payload: Any = None) -> tuple[int, Any]:
+    """Status and answer: JSON, or text where it is none. `payload` is sent as it is where it is bytes."""
+    body = payload if payload is None or isinstance(payload, bytes) else json.dumps(payload).encode()
+    request = urllib.request.Request(f"{serving.rest}{path}", body, {"Content-Type": "application/json"})
+    try:
+        with DIRECTLY.open(request, timeout=20) as response:
+            status, text = response.status, response.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            status, text = error.code, error.read().decode()
+    try:
+        return status, json.loads(text)
+    except ValueError:
+        return status, text
+
+
+def _grpc(serving: Serving, request: Any) -> dict[str, np.ndarray]:
+    with grpc.insecure_channel(serving.grpc.removeprefix("grpc://")) as channel:
+        return read_predict_response(channel.unary_unary(PREDICT)(request.SerializeToString(), timeout=20))
+
+
+def _png(levels: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(levels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+@pytest.fixture(scope="module")
+def expected(digits_run: Run, digits: Data) -> np.ndarray:
+    """The Keras model's probabilities of the test examples."""
+    return open_artefact(digits_run.path).probabilities(digits.test.features)
+
+
+# Loading and metadata
+
+
+def test_versions_are_loaded_and_available(serving: Serving) -> None:
+    for model in ("digits", "flowers"):
+        status, answer = _rest(serving, f"/v1/models/{model}")
+        (version,) = answer["model_version_status"]
+        assert (status, version["version"], version["state"]) == (200, "1", "AVAILABLE")
+        assert version["status"]["error_code"] == "OK"
+
+
+def test_metadata_have_the_names_and_types_that_clients_hold_on_to(serving: Serving) -> None:
+    status, answer = _rest(serving, "/v1/models/digits/metadata")
+    signatures = answer["metadata"]["signature_def"]["signature_def"]
+    assert status == 200
+    assert {"serving_default", "image_bytes"} <= signatures.keys()
+    outputs = {"probabilities": ("DT_FLOAT", ["-1", "10"]), "class_id": ("DT_INT32", ["-1"])}
+    outputs["label"] = ("DT_STRING", ["-1"])
+    inputs = {
+        "serving_default": {"image": ("DT_FLOAT", ["-1", "8", "8"])},
+        "image_bytes": {"image_bytes": ("DT_STRING", ["-1"])},
+    }
+    for name, expected_inputs in inputs.items():
+        for found, wanted in ((signatures[name]["inputs"], expected_inputs), (signatures[name]["outputs"], outputs)):
+            assert {key: _type(tensor) for key, tensor in found.items()} == wanted
+        assert signatures[name]["method_name"] == "tensorflow/serving/predict"
+    clients = [connect(f"{serving.rest}/v1/models/flowers"), connect(f"{serving.grpc}/flowers")]
+    for client in clients:
+        with client:
+            assert client.signatures == clients[0].signatures
+            assert client.signature("columns").inputs.keys() == {"size", "colour", "has_thorns", "petals"}
+
+
+def _type(tensor: Any) -> tuple[str, list[str]]:
+    return tensor["dtype"], [dim["size"] for dim in tensor["tensor_shape"]["dim"]]
+
+
+def test_models_and_versions_that_are_not_there_are_404(serving: Serving, digits: Data) -> None:
+    payload = {"instances": digits.test.features[:1].tolist()}
+    for path in ("/v1/models/roses", "/v1/models/digits/versions/7"):
+        assert _rest(serving, path)[0] == 404
+        assert _rest(serving, f"{path}:predict", payload)[0] == 404
+    with pytest.raises(grpc.RpcError) as caught:
+        _grpc(serving, predict_request("roses", {"image": digits.test.features[:1].astype(np.float32)}))
+    assert caught.value.code() == grpc.StatusCode.NOT_FOUND
+
+
+# Answers
+
+
+def test_both_rest_forms_answer_what_the_keras_model_answers(
+    serving: Serving, digits: Data, expected: np.ndarray
+) -> None:
+    features = digits.test.features[:40].tolist()
+    status, by_row = _rest(serving, "/v1/models/digits:predict", {"instances": features})
+    assert status == 200
+    status, columnar = _rest(serving, "/v1/models/digits/versions/1:predict", {"inputs": {"image": features}})
+    assert status == 200
+    outputs = columnar["outputs"]
+    np.testing.assert_allclose(outputs["probabilities"], expected[:40], atol=SAME)
+    assert outputs["class_id"] == expected[:40].argmax(axis=1).tolist()
+    assert outputs["label"] == [digits.class_names[index] for index in outputs["class_id"]]
+    rows = [dict(zip(outputs, row, strict=True)) for row in zip(*outputs.values(), strict=True)]
+    assert by_row["predictions"] == rows
+    assert _rest(serving, "/v1/models/digits:predict", {"inputs": features})[1] == columnar
+
+
+def test_grpc_answers_what_the_keras_model_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
+    features = digits.test.features.astype(np.float32)
+    for size in (1, 32, len(features)):
+        outputs = _grpc(serving, predict_request("digits", {"image": features[:size]}))
+        np.testing.assert_allclose(outputs["probabilities"], expected[:size], atol=SAME)
+        np.testing.assert_array_equal(outputs["class_id"], expected[:size].argmax(axis=1))
+        assert outputs["label"].tolist() == [digits.class_names[index].encode() for index in outputs["class_id"]]
+
+
+def test_image_bytes_take_images_in_base64_and_as_bytes(serving: Serving, digits: Data) -> None:
+    levels = (digits.test.features[:3] * 15).astype(np.uint8)
+    pictures = [_png(levels[0]), _png(levels[1]), _png(np.repeat(levels[2][..., np.newaxis], 3, axis=2))]
+    raw = _grpc(serving, predict_request("digits", {"image": (levels / 255 * 16).astype(np.float32)}))
+    payload = {"signature_name": "image_bytes", "instances": [{"b64": base64.b64encode(p).decode()} for p in pictures]}
+    status, answer = _rest(serving, "/v1/models/digits:predict", payload)
+    assert status == 200
+    of_rest = [prediction["probabilities"] for prediction in answer["predictions"]]
+    np.testing.assert_allclose(of_rest, raw["probabilities"], atol=SAME)
+    request = predict_request("digits", {"image_bytes": np.array(pictures, object)}, signature="image_bytes")
+    np.testing.assert_allclose(_grpc(serving, request)["probabilities"], raw["probabilities"], atol=SAME)
+
+
+def test_columns_take_rows_as_their_owner_has_them(serving: Serving, flowers_run: Run) -> None:
+    rows = [
+        {"size": 5.5, "colour": "red", "has_thorns": "true", "petals": 6},
+        {"size": 9.0, "colour": "white", "has_thorns": "false", "petals": 6.0},
+        {"size": 7.0, "colour": "blue", "has_thorns": "yes", "petals": 5},  # a colour that no training row had
+    ]
+    table = frame(3).assign(
+        size=[row["size"] for row in rows],
+        colour=[row["colour"] for row in rows],
+        petals=[row["petals"] for row in rows],
+        **{"has thorns": [True, False, True]},
+    )
+    names = input_names(table.columns.drop("kind"))
+    assert set(names.values()) == rows[0].keys()
+    encoder = flowers_run.card.encoder
+    assert encoder is not None
+    features = encoder.encode(table, source="table")
+    wanted = open_artefact(flowers_run.path).probabilities(features)
+    status, answer = _rest(serving, "/v1/models/flowers:predict", {"signature_name": "columns", "instances": rows})
+    assert status == 200
+    np.testing.assert_allclose([row["probabilities"] for row in answer["predictions"]], wanted, atol=SAME)
+    with connect(f"{serving.grpc}/flowers") as client:
+        columns = {name: table[column].to_numpy() for column, name in names.items()}
+        columns["has_thorns"] = table["has thorns"].astype(str).to_numpy()
+        np.testing.assert_allclose(client.probabilities(columns, signature="columns"), wanted, atol=SAME)
+        columns["size"] = np.full(3, np.nan)  # a missing value
+        assert np.isfinite(client.probabilities(columns, signature="columns")).all()
+
+
+@pytest.mark.parametrize("protocol", ["rest", "grpc"])
+def test_the_client_agrees_with_the_keras_model_on_the_whole_test_set(
+    serving: Serving, digits: Data, expected: np.ndarray, protocol: str
+) -> None:
+    url = f"{serving.rest}/v1/models/digits" if protocol == "rest" else f"{serving.grpc}/digits"
+    with connect(url) as client:
+        np.testing.assert_allclose(client.probabilities(digits.test.features), expected, atol=SAME)
+        assert [(status.version, status.state) for status in client.status()] == [(1, "AVAILABLE")]
+    artefact = open_artefact(url)
+    assert (artefact.feature_shape, artefact.num_classes) == ((8, 8), 10)
+    np.testing.assert_allclose(artefact.probabilities(digits.test.features), expected, atol=SAME)
+
+
+# Refusals
+
+ZEROS = np.zeros((8, 8)).tolist()
+REFUSED: dict[str, tuple[Any, str]] = {
+    "a flat row": ({"instances": [[0] * 64]}, r"\[1,64\].*expected shape \[\?,8,8\]"),
+    "another size": ({"instances": [np.zeros((4, 4)).tolist()]}, r"\[1,4,4\].*expected shape \[\?,8,8\]"),
+    "a value above": ({"instances": [np.full((8, 8), 16.5).tolist()]}, "`image` needs values from 0 to 16.*16.5"),
+    "a value below": ({"instances": [np.full((8, 8), -1).tolist()]}, "`image` needs values from 0 to 16.*-1"),
+    "not a number": ({"instances": [np.full((8, 8), np.nan).tolist()]}, "`image` needs values from 0 to 16.*nan"),
+    "one bad of two": ({"instances": [ZEROS, np.full((8, 8), np.inf).tolist()]}, "`image` needs values from 0 to 16"),
+    "a text": ({"instances": [[["a"] * 8] * 8]}, "is not of expected type"),
+    "null": ({"instances": [[[None] * 8] * 8]}, "is not of expected type"),
+    "rows of two lengths": ({"instances": [[[0] * 8] * 7 + [[0] * 7]]}, ""),
+    "no example": ({"instances": []}, ""),
+    "another input": ({"instances": [{"pixels": ZEROS}]}, ""),
+    "another signature": ({"signature_name": "classify", "instances": [ZEROS]}, "not found in signature def"),
+    "no inputs": ({"examples": []}, "Missing .*inputs.* or .*instances.* key"),
+    "no JSON": (b"{", "JSON Parse error"),
+    "no image": ({"signature_name": "image_bytes", "instances": [{"b64": "bm9uZQ=="}]}, ""),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_a_network_cannot_answer_is_400_with_what_was_received_and_expected(serving: Serving, case: str) -> None:
+    payload, message = REFUSED[case]
+    status, answer = _rest(serving, "/v1/models/digits:predict", payload)
+    text = answer["error"] if isinstance(answer, dict) else answer  # quotes escaped as in C are no JSON
+    assert status == 400, text
+    assert re.search(message, text, re.DOTALL | re.IGNORECASE), text
+
+
+def test_grpc_refuses_the_same_and_other_types(serving: Serving) -> None:
+    good = np.zeros((1, 8, 8), np.float32)
+    cases: list[tuple[dict[str, np.ndarray], str, str]] = [
+        ({"image": good.astype(np.float64)}, "serving_default", ""),
+        ({"image": good.astype(np.uint8)}, "serving_default", ""),
+        ({"pixels": good}, "serving_default", ""),
+        ({"image": good.reshape(1, 64)}, "serving_default", r"\[1,64\].*expected shape \[\?,8,8\]"),
+        ({"image": good + 99}, "serving_default", "`image` needs values from 0 to 16.*99"),
+        ({"image": good * np.nan}, "serving_default", "`image` needs values from 0 to 16.*nan"),
+        ({"image_bytes": np.array([b"none"], object)}, "image_bytes", ""),
+    ]
+    for inputs, signature, message in cases:
+        with pytest.raises(grpc.RpcError) as caught:
+            _grpc(serving, predict_request("digits", inputs, signature=signature))
+        assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
+        assert re.search(message, caught.value.details(), re.DOTALL | re.IGNORECASE), caught.value.details()
+
+
+def test_after_refusals_a_network_still_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
+    assert _rest(serving, "/v1/models/digits:predict", {"instances": [[0]]})[0] == 400
+    outputs = _grpc(serving, predict_request("digits", {"image": digits.test.features[:2].astype(np.float32)}))
+    np.testing.assert_allclose(outputs["probabilities"], expected[:2], atol=SAME)
+
+
+# Warm-up and monitoring
+
+
+def test_every_warm_up_record_is_a_request_that_the_server_answers(
+    serving: Serving, versions: dict[str, Path], digits_run: Run, flowers_run: Run
+) -> None:
+    for model, run in (("digits", digits_run), ("flowers", flowers_run)):
+        card: Card = run.card
+        records = read_warm_up(versions[model])
+        assert {record.signature for record in records} == set(signature_names(card))
+        for record in records:
+            sizes = {len(array) for array in record.inputs.values()}
+            outputs = _grpc(serving, predict_request(record.model, record.inputs, signature=record.signature))
+            assert {len(array) for array in outputs.values()} == sizes
+
+
+@needs_model_server
+def test_the_server_reads_the_warm_up_records(versions: dict[str, Path], tmp_path: Path) -> None:
+    publish(versions["digits"], tmp_path / "digits", 1)
+    with ModelServer([tmp_path / "digits"], tmp_path) as server:
+        found = re.findall(r"Number of warmup records read: (\d+)", server.log)
+        assert found == [str(len(read_warm_up(versions["digits"])))], server.log
+
+
+@needs_model_server
+def test_the_server_counts_what_it_was_asked_where_prometheus_looks(versions: dict[str, Path], tmp_path: Path) -> None:
+    publish(versions["digits"], tmp_path / "digits", 1)
+    with ModelServer([tmp_path / "digits"], tmp_path) as server:
+        for _ in range(3):
+            _grpc(server, predict_request("digits", {"image": np.zeros((1, 8, 8), np.float32)}))
+        status, page = _rest(server, METRICS)
+    assert status == 200
+    assert re.search(r'^:tensorflow:serving:request_count\{[^}]*model_name="digits"[^}]*\} [1-9]', page, re.MULTILINE)
+    assert ":tensorflow:cc:saved_model:load_latency" in page
+
+
+@needs_model_server
+def test_batches_that_the_server_makes_answer_the_same(
+    versions: dict[str, Path], tmp_path: Path, digits: Data, expected: np.ndarray
+) -> None:
+    publish(versions["digits"], tmp_path / "digits", 1)
+    flags = ["--enable_batching=true", "--batching_parameters_file=/config/batching.config"]
+    with (
+        ModelServer([tmp_path / "digits"], tmp_path, flags=flags) as server,
+        connect(f"{server.grpc}/digits") as client,
+    ):
+        np.testing.assert_allclose(client.probabilities(digits.test.features), expected, atol=SAME)
+        np.testing.assert_allclose(client.probabilities(digits.test.features[:5]), expected[:5], atol=SAME)
+
+
+# Versions
+
+
+class Load:
+    """Clients that ask on and on, over both protocols, and what they were answered."""
+
+    def __init__(self, serving: Serving, features: np.ndarray, known: dict[str, np.ndarray]) -> None:
+        """Takes by name the probabilities that an answer may have."""
+        urls = [f"{serving.rest}/v1/models/digits", f"{serving.grpc}/digits"]
+        self._features, self._known = features, known
+        self._ended = threading.Event()
+        self.answers: list[list[str]] = [[] for _ in urls]  # of each client, changes of answer alone
+        self.num_answers = 0
+        self.failures: list[str] = []
+        self._threads = [threading.Thread(target=self._ask, args=pair) for pair in zip(urls, self.answers, strict=True)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join()
+
+    def all_answer(self, name: str) -> Callable[[], bool]:
+        """Whether the latest answer that each client had is the one called `name`, or something has failed."""
+        return lambda: bool(self.failures) or all(answers[-1:] == [name] for answers in self.answers)
+
+    def _ask(self, url: str, answers: list[str]) -> None:
+        with connect(url, retries=0, timeout_s=20) as client:
+            while not self._ended.is_set() and not self.failures:
+                try:
+                    answer = self._name(client.probabilities(self._features))
+                except Exception as error:  # whatever it is, it is a failed request
+                    self.failures.append(f"{url}: {error!r}")
+                    return
+                self.num_answers += 1
+                if answers[-1:] != [answer]:
+                    answers.append(answer)
+
+    def _name(self, probabilities: np.ndarray) -> str:
+        return next(name for name, known in self._known.items() if np.allclose(probabilities, known, rtol=0, atol=SAME))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_version_and_the_way_back_fail_no_request(
+    kind: str, versions: dict[str, Path], digits: Data, tmp_path: Path
+) -> None:
+    base, features = tmp_path / "digits", digits.test.features[:8]
+    publish(versions["digits"], base, 1)
+    known = {name: open_artefact(versions[name]).probabilities(features) for name in ("digits", "changed")}
+    assert np.abs(known["digits"] - known["changed"]).max() > 100 * SAME  # the versions can be told apart
+    with _serve(kind, [base], tmp_path) as server, Load(server, features, known) as load:
+        seconds = {"seconds": SECONDS_TO_NOTICE}
+        wait_until(load.all_answer("digits"), what="an answer of version 1", **seconds)
+        publish(versions["changed"], base, 2)
+        wait_until(load.all_answer("changed"), what="an answer of version 2", **seconds)
+        rollback(base)
+        wait_until(load.all_answer("digits"), what="an answer of version 1 again", **seconds)
+    assert load.failures == []
+    assert load.num_answers > 20
+    assert load.answers == [["digits", "changed", "digits"]] * 2
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_version_that_does_not_load_leaves_the_one_before_it_serving(
+    kind: str, versions: dict[str, Path], tmp_path: Path
+) -> None:
+    base = tmp_path / "digits"
+    publish(versions["digits"], base, 1)
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "saved_model.pb").write_bytes(b"\x00broken")
+    with _serve(kind, [base], tmp_path) as server, connect(f"{server.grpc}/digits") as client:
+        publish(broken, base, 2)
+
+        def has_failed() -> bool:
+            return any(status.version == 2 and status.state == "END" and status.message for status in client.status())
+
+        wait_until(has_failed, seconds=SECONDS_TO_NOTICE, what="the end of version 2")
+        assert [status.version for status in client.status() if status.state == "AVAILABLE"] == [1]
+        assert client.probabilities(np.zeros((1, 8, 8))).shape == (1, 10)
+        publish(versions["changed"], base, 3)
+
+        def is_replaced() -> bool:
+            return [status.version for status in client.status() if status.state == "AVAILABLE"] == [3]
+
+        wait_until(is_replaced, seconds=SECONDS_TO_NOTICE, what="version 3 in its place")

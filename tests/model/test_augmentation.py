@@ -1,0 +1,140 @@
+"""Augmentation: what it does to images, that it is seeded and compiled, and that nothing exported has it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from scipy import ndimage
+
+import kerasmlp
+from kerasmlp import build_mlp, open_artefact
+from kerasmlp.data.types import Data
+from kerasmlp.engine import block_dataset, prepare
+from kerasmlp.errors import InvalidValue
+from kerasmlp.export import export_saved_model, export_tflite
+from kerasmlp.model.augmentation import Augmentation, Strengths, _smoothing, parse_strengths
+from kerasmlp.training.fitting import compile_model
+
+NOTHING = Strengths(0, 0, 0, 0, 0)
+IMAGES = np.zeros((40, 17, 17), np.uint8)
+IMAGES[:, 4:13, 7:10] = 200  # an upright bar in the middle
+
+
+def moved(strengths: Strengths, images: np.ndarray = IMAGES, **options: float) -> np.ndarray:
+    """The images as a network would see them."""
+    return np.asarray(Augmentation(strengths, **options)(images, training=True))  # type: ignore[arg-type]
+
+
+def test_images_are_left_alone_outside_training_and_without_strength() -> None:
+    np.testing.assert_array_equal(np.asarray(Augmentation()(IMAGES)), IMAGES)
+    np.testing.assert_allclose(moved(NOTHING), IMAGES, atol=1e-3)  # float32 positions
+
+
+def test_each_image_is_moved_differently_and_the_same_seed_moves_alike() -> None:
+    first, again, other = moved(Strengths()), moved(Strengths()), moved(Strengths(), seed=1)
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+    assert len(np.unique(first.reshape(len(first), -1), axis=0)) == len(first)
+    layer = Augmentation()
+    assert (np.asarray(layer(IMAGES, training=True)) != np.asarray(layer(IMAGES, training=True))).any()
+
+
+def test_a_shift_moves_the_centre_of_mass_by_no_more_than_its_share() -> None:
+    centres = np.array([ndimage.center_of_mass(image) for image in moved(Strengths(0.1, 0, 0, 0, 0))])
+    offsets = centres - 8
+    assert 1.2 < np.abs(offsets).max() <= 0.1 * 17 + 0.01
+    assert np.abs(offsets.mean(axis=0)).max() < 0.5  # forty draws of both signs
+
+
+def test_a_rotation_turns_as_scipy_does() -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (1, 17, 17)).astype(np.float32)
+    image[0] = ndimage.gaussian_filter(image[0], 2)
+    (turned,) = moved(Strengths(0, 30, 0, 0, 0), image)
+    differences = [
+        np.abs(ndimage.rotate(image[0], angle, reshape=False, order=1) - turned)[4:13, 4:13].max()
+        for angle in np.arange(-30, 30.25, 0.25)
+    ]
+    assert min(differences) < 0.5  # within a quarter of a degree, of 255
+    assert max(differences) > 5
+
+
+def test_scale_and_shear_change_size_and_slant() -> None:
+    areas = moved(Strengths(0, 0, 0.3, 0, 0)).sum(axis=(1, 2)) / IMAGES[0].sum()
+    assert 0.5 < areas.min() < 0.8 < 1.2 < areas.max() < 1.7  # between 0.7 squared and 1.3 squared
+    sheared = moved(Strengths(0, 0, 0, 0.5, 0))
+    upper = np.array([ndimage.center_of_mass(image[:8])[1] for image in sheared])
+    lower = np.array([ndimage.center_of_mass(image[9:])[1] for image in sheared])
+    assert np.abs(upper - lower).max() > 1.5
+    np.testing.assert_allclose(upper + lower, 16, atol=0.1)  # about the middle
+
+
+def test_the_warp_is_smooth_and_as_strong_as_asked_for() -> None:
+    rows, _ = Augmentation(Strengths(0, 0, 0, 0, 0.1))._sources(200, 17, 17)
+    offsets = np.asarray(rows).reshape(-1, 17, 17) - np.arange(17)[:, np.newaxis]
+    assert offsets.std() == pytest.approx(0.1 * 17, rel=0.1)
+    assert np.abs(np.diff(offsets, axis=2)).mean() < 0.3 * offsets.std()
+    np.testing.assert_allclose((_smoothing(17, 2.0) ** 2).sum(axis=1), 1, rtol=1e-5)
+
+
+def test_what_comes_from_outside_has_the_fill() -> None:
+    bright = np.full((40, 8, 8, 3), 9, np.uint8)
+    seen = moved(Strengths(0.4, 0, 0, 0, 0), bright, fill=1.0)
+    assert seen.shape == bright.shape
+    assert seen.min() == pytest.approx(1, abs=1e-5)
+    assert seen.max() == pytest.approx(9, abs=1e-5)
+
+
+def test_a_network_trains_with_it_in_compiled_code_and_exports_without(digits: Data, tmp_path: Path) -> None:
+    def build() -> keras.Model:
+        return build_mlp(
+            [64, 32, 10],
+            input_shape=(8, 8),
+            preprocessing=digits.preprocessing(),
+            augmentation=Augmentation(Strengths(elastic=0), name="augmentation"),
+            seed=0,
+        )
+
+    weights = []
+    for _ in range(2):
+        model = build()
+        compile_model(model, keras.optimizers.Adam(5e-3))
+        prepare(model, batch_size=32, require_xla=True)
+        blocks = block_dataset(digits.train.features, digits.train.labels, batch_size=32)
+        model.fit(blocks, epochs=2, shuffle=False, verbose=0)
+        weights.append(model.get_weights())
+    for first, second in zip(*weights, strict=True):
+        np.testing.assert_array_equal(first, second)
+    run = kerasmlp.train(build(), digits, epochs=4, learning_rate=5e-3, out=tmp_path / "run")
+    assert (run.path / "plots" / "augmentation.png").stat().st_size > 10_000
+    assert run.metrics["test_accuracy"] > 0.8
+    expected = open_artefact(run.path).probabilities(digits.test.features)
+    for report in (
+        export_saved_model(run, tmp_path / "served", data=digits),
+        *export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits),
+    ):
+        assert report.agreement == 1
+        np.testing.assert_allclose(open_artefact(report.path).probabilities(digits.test.features), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rotate=3", "no augmentation `rotate`. Did you mean `rotation`"),
+        ("rotation=far", "`rotation` needs a number; got `far`"),
+        ("shift=1", "`shift` of an augmentation lies between 0 and 1; got 1"),
+        ("rotation=181", "`rotation` of an augmentation lies between 0 and 180"),
+        ("smoothness=0", "`smoothness` of an augmentation"),
+    ],
+)
+def test_strengths_that_make_no_sense_are_refused(text: str, message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        parse_strengths(text)
+
+
+def test_augmentation_is_for_images() -> None:
+    assert parse_strengths("") == Strengths()
+    with pytest.raises(InvalidValue, match="for images, of two or three axes"):
+        build_mlp([64, 10], augmentation=Augmentation())

@@ -1,0 +1,121 @@
+"""`build_mlp`: its arithmetic, its laws and what it refuses."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kerasmlp import build_mlp
+from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.model.building import check_sizes_fit
+
+
+def test_a_forward_pass_equals_one_worked_by_hand() -> None:
+    model = build_mlp([2, 2, 1])
+    model.set_weights(
+        [np.array([[1.0, -1.0], [2.0, 0.5]]), np.array([0.5, 0.0]), np.array([[2.0], [3.0]]), np.array([-1.0])]
+    )
+    # hidden = relu([1*1 + 1*2 + 0.5, -1*1 + 0.5*1]) = [3.5, 0]; output = 2 * 3.5 - 1
+    np.testing.assert_allclose(model(np.array([[1.0, 1.0]])), [[6.0]])
+
+
+@settings(max_examples=20, deadline=None)  # building a model takes tens of milliseconds, the first one more
+@given(st.lists(st.integers(1, 40), min_size=2, max_size=6), st.booleans())
+def test_parameters_are_the_sum_of_kernels_and_biases(sizes: list[int], use_bias: bool) -> None:
+    model = build_mlp(sizes, use_bias=use_bias)
+    pairs = itertools.pairwise(sizes)
+    assert model.count_params() == sum((inputs + use_bias) * units for inputs, units in pairs)
+    assert model.output_shape == (None, sizes[-1])
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others() -> None:
+    first, same, other = (build_mlp([5, 4, 4, 3], seed=seed) for seed in (7, 7, 8))
+    for a, b in zip(first.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(first.get_weights()[0], other.get_weights()[0])
+    square = build_mlp([4, 4, 4], seed=7).get_weights()
+    assert not np.array_equal(square[0], square[2]), "layers of one shape need kernels of their own"
+
+
+@pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 400), ("tanh", 2 / 800)])
+def test_kernels_start_with_the_variance_that_their_activation_asks_for(activation: str, variance: float) -> None:
+    kernel = build_mlp([400, 400, 10], activation=activation, seed=0).get_weights()[0]
+    # 160,000 draws: the sample variance strays by about 0.4 % of the true one.
+    assert kernel.var() == pytest.approx(variance, rel=0.02)
+
+
+def test_options_reach_the_layers_they_are_for() -> None:
+    model = build_mlp([6, 5, 4, 3], activation="tanh", dropout=0.25, batch_normalization=True, l2=0.01, seed=0)
+    names = [layer.name for layer in model.layers]
+    hidden = ["dense", "batch_normalization", "tanh", "dropout"]
+    assert names == ["features", *(f"{kind}_{index}" for index in (1, 2) for kind in hidden), "logits"]
+    assert not model.get_layer("dense_1").use_bias
+    assert model.get_layer("logits").use_bias
+    assert model.get_layer("dropout_1").rate == 0.25
+    kernels = [layer.kernel for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    penalty = 0.01 * sum(float(np.square(kernel).sum()) for kernel in map(np.asarray, kernels))
+    assert float(sum(model.losses)) == pytest.approx(penalty, rel=1e-5)  # float32 sums
+
+
+def test_preprocessing_stands_at_the_front_and_is_saved_with_the_model(tmp_path: Any) -> None:
+    model = build_mlp([4, 2], input_shape=(2, 2), preprocessing=keras.layers.Rescaling(1 / 255), seed=0)
+    pixels = np.array([[[0, 51], [102, 255]]], np.uint8)
+    kernel, bias = model.get_weights()
+    expected = pixels.reshape(1, 4) / 255 @ kernel + bias
+    np.testing.assert_allclose(model(pixels), expected, atol=1e-6)  # float32
+    model.save(tmp_path / "model.keras")
+    np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(pixels), model(pixels))
+
+
+@pytest.mark.parametrize(("shape", "name"), [((12,), "features"), ((3, 4), "image"), ((2, 2, 3), "image")])
+def test_the_input_is_named_after_what_it_holds(shape: tuple[int, ...], name: str) -> None:
+    assert build_mlp([12, 2], input_shape=shape).inputs[0].name == name
+
+
+@pytest.mark.parametrize(
+    ("sizes", "error", "message"),
+    [
+        ([784], InvalidValue, "needs an input and an output width.*got \\[784\\]"),
+        ([], InvalidValue, "needs an input and an output width"),
+        ([784, 0, 10], InvalidValue, "widths of at least 1"),
+        ([784, -5, 10], InvalidValue, "widths of at least 1"),
+        ([784, 12.5, 10], InvalidType, "whole numbers"),
+        ([784, True, 10], InvalidType, "whole numbers"),
+        ("784,10", InvalidType, "a list of layer widths"),
+        (784, InvalidType, "a list of layer widths"),
+        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"needs 372,\d+\.\d GiB of memory for its weights"),
+    ],
+)
+def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        build_mlp(sizes)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"input_shape": (3, 3)}, "product of `input_shape`.*9 features"),
+        ({"activation": "rellu"}, "Did you mean `relu`"),
+        ({"activation": "glu"}, "name that Keras knows"),
+        ({"kernel_initializer": "he_norml"}, "Did you mean `he_normal`"),
+        ({"dropout": 1.0}, "`dropout` is a share"),
+        ({"dropout": -0.1}, "`dropout` is a share"),
+        ({"l2": -1.0}, "`l2` is a weight"),
+        ({"l2": float("nan")}, "`l2` is a weight"),
+    ],
+)
+def test_build_mlp_rejects_options_out_of_range(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValue, match=message):
+        build_mlp([8, 4, 2], **options)
+
+
+def test_sizes_that_do_not_fit_the_data_are_answered_with_those_that_would() -> None:
+    check_sizes_fit([64, 30, 10], (8, 8), 10)
+    with pytest.raises(InvalidValue, match="`64,30,10` would fit"):
+        check_sizes_fit([784, 30, 9], (8, 8), 10)

@@ -1,0 +1,271 @@
+"""A search over several processes: each ends by itself, and what is killed costs nothing but time."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from keras_tuner.engine.trial import Trial
+
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue
+from kerasmlp.tuning import Range, Space, fork_server, join_search, search, workers
+from kerasmlp.tuning.oracles import make_oracle
+from kerasmlp.tuning.workers import num_cores, split_address
+from tests.tuning.test_searching import Watcher, read_trials, results
+
+SPACE = Space(learning_rate=Range(1e-3, 1e-2), batch_size=(64, 128))
+OPTIONS: dict[str, Any] = {"sizes": [64, 16, 10], "trials": 4, "epochs": 2, "final_epochs": 1, "space": SPACE}
+COMMAND = ["tune", "digits", "--hidden", "16", "--trials", "6", "--final-epochs", "1", "--json"]
+BOTH_CORES = pytest.mark.skipif(num_cores() < 2, reason="two workers need two cores")
+
+
+@BOTH_CORES
+def test_two_workers_come_to_the_same_results_as_one_process(digits: Data, tmp_path: Path) -> None:
+    two = search(digits, **OPTIONS, workers=2, out=tmp_path / "two", early_stopping=False)
+    one = search(digits, **OPTIONS, out=tmp_path / "one", early_stopping=False)
+    assert results(read_trials(two.path)) == results(read_trials(one.path))
+    best = json.loads((two.path / "search" / "best.json").read_text())
+    assert best["trained_again"] == {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
+
+
+class KillTheFirst(Watcher):
+    """Kills the first worker that reports an epoch, `deaths` times."""
+
+    def __init__(self, deaths: int) -> None:
+        """Nobody is dead."""
+        super().__init__()
+        self.deaths = deaths
+        self.taken: list[tuple[int, str]] = []
+        self.only: int | None = None
+
+    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+        """Kills the worker of the trial."""
+        super().epoch(number, epoch, epochs, val_accuracy)
+        self.only = self.only or number
+        if self.deaths and number == self.only:
+            self.deaths -= 1
+            os.kill(workers_of(os.getpid())[0], signal.SIGKILL)
+
+    def requeued(self, number: int, reason: str) -> None:
+        """Keeps what was taken."""
+        self.taken.append((number, reason))
+
+
+def workers_of(process: int) -> list[int]:
+    """The workers of the search that `process` runs: forked by a child of it that serves forks."""
+    parents, servers = {}, set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(folder.name)] = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
+            if "kerasmlp.tuning.fork_server" in (folder / "cmdline").read_text():
+                servers.add(int(folder.name))
+        except OSError:
+            continue
+    servers = {server for server in servers if parents[server] == process}
+    return sorted(worker for worker, parent in parents.items() if parent in servers)
+
+
+def lives(process: int) -> bool:
+    """Whether a process runs; one that has ended may wait in the table for its parent."""
+    try:
+        return (Path("/proc") / str(process) / "stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_a_killed_workers_trial_is_given_to_another(digits: Data, tmp_path: Path) -> None:
+    watcher = KillTheFirst(1)
+    options = {**OPTIONS, "address": f"127.0.0.1:{free_port()}", "early_stopping": False}
+    run = search(digits, **options, workers=1, out=tmp_path / "killed", listener=watcher)
+    assert watcher.taken == [(1, "worker1 was killed by signal 9")]
+    whole = search(digits, **OPTIONS, out=tmp_path / "whole", early_stopping=False)
+    assert results(read_trials(run.path)) == results(read_trials(whole.path))
+
+
+def test_a_trial_that_takes_every_worker_with_it_fails_and_the_search_goes_on(digits: Data, tmp_path: Path) -> None:
+    watcher = KillTheFirst(3)
+    options = {**OPTIONS, "trials": 2, "address": f"127.0.0.1:{free_port()}"}
+    search(digits, **options, workers=1, out=tmp_path / "search", listener=watcher)
+    status = {record.number: (record.status, record.error) for record in watcher.ended}
+    assert status[1][0] == "failed"
+    assert "3 workers died over it, the last killed by signal 9" in str(status[1][1])
+    assert status[2] == ("completed", None)
+
+
+@BOTH_CORES
+def test_a_search_that_is_killed_whole_goes_on_with_the_same_command(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "kerasmlp", *COMMAND, "--workers", "2", "--out", str(tmp_path / "run")]
+    process = subprocess.Popen(
+        command, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stderr is not None
+    ended = (line for line in process.stderr if re.match(r"trial \d/6", line))
+    assert len(list(itertools.islice(ended, 2))) == 2
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
+    process.kill()
+    process.communicate()
+    deadline = time.monotonic() + 20
+    while any(lives(worker) for worker in workers):
+        assert time.monotonic() < deadline, "workers outlive their chief"
+        time.sleep(0.2)
+    again = subprocess.run(command, capture_output=True, text=True, check=True)
+    result = json.loads(again.stdout)
+    done = re.search(r"^(\d)/6 trials were done before", again.stderr, re.MULTILINE)
+    assert done is not None, again.stderr
+    assert int(done[1]) >= 2
+    assert result["run"] == str(tmp_path / "run")
+    assert [record.number for record in read_trials(tmp_path / "run")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_workers_join_a_chief_at_its_address_and_all_end_by_themselves(tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    command = [sys.executable, "-m", "kerasmlp.tuning", *COMMAND[1:], "--address", address, "--epochs", "2", "--role"]
+    chief = subprocess.Popen([*command, "chief", "--out", str(tmp_path / "run")], stdout=subprocess.PIPE, text=True)
+    worker = subprocess.run([*command, "worker"], capture_output=True, text=True, timeout=120, check=False)
+    assert worker.returncode == 0, worker.stderr
+    assert json.loads(worker.stdout) == {"address": address}
+    stdout, _ = chief.communicate(timeout=60)
+    assert chief.returncode == 0
+    assert json.loads(stdout)["epochs"] == 1
+    assert len(read_trials(tmp_path / "run")) == 6
+
+
+def test_a_silent_workers_trial_is_given_to_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import grpc
+    from keras_tuner.src import protos
+
+    monkeypatch.setattr(workers, "LOST_AFTER_S", 1.0)
+    watcher = Watcher()
+    options: dict[str, Any] = {"trials": None, "epochs": 1, "early_stopping": False, "seed": 0, "digest": ""}
+    oracle = make_oracle("grid", Space((1e-3,), (32,)), listener=watcher, **options)
+    oracle.open(tmp_path / "search")
+    chief = workers.Chief(oracle, f"127.0.0.1:{free_port()}")
+    serving = threading.Thread(target=chief.serve)
+    serving.start()
+    messages = protos.get_service()
+    with grpc.insecure_channel(f"{chief.host}:{chief.port}") as channel:
+        stub = protos.get_service_grpc().OracleStub(channel)
+
+        def ask(worker: str) -> Any:
+            return Trial.from_proto(stub.CreateTrial(messages.CreateTrialRequest(tuner_id=worker)).trial)
+
+        given = ask("silent")
+        assert given.status == "RUNNING"
+        while (trial := ask("other")).status != "STOPPED":
+            if trial.status == "IDLE":
+                time.sleep(0.05)
+                continue
+            assert trial.trial_id in (given.trial_id, "again")
+            metrics = {"val_accuracy": 0.5, "val_loss": 1.0}
+            stub.UpdateTrial(messages.UpdateTrialRequest(trial_id=trial.trial_id, metrics=metrics, step=0))
+            trial.status = "COMPLETED"
+            stub.EndTrial(messages.EndTrialRequest(trial=trial.to_proto()))
+    serving.join(timeout=30)
+    chief.stop()
+    assert not serving.is_alive()
+    assert watcher.reasons == ["nothing was heard of silent for 1 s"]
+    assert [record.status for record in oracle.records()] == ["completed"]
+
+
+def test_a_worker_whose_chief_is_gone_ends_and_says_so() -> None:
+    code = (
+        "import time, types, grpc\n"
+        "from kerasmlp.tuning import workers\n"
+        "workers.LOST_AFTER_S, workers._HEARTBEAT_S = 0.5, 0.1\n"
+        "def get_space(): raise grpc.RpcError()\n"
+        "nothing = lambda trial: None\n"
+        "oracle = types.SimpleNamespace(get_space=get_space)\n"
+        "tuner = types.SimpleNamespace(oracle=oracle, on_trial_begin=nothing, on_trial_end=nothing)\n"
+        "workers._Heartbeat(tuner).start()\n"
+        "time.sleep(60)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
+    assert (ended.returncode, ended.stderr) == (1, "The chief is gone, so this worker ends too.\n")
+
+
+def test_what_keeps_workers_from_starting_is_named(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fork_server, "_ahead", [])  # another test may have left one, which has imported
+    (tmp_path / "keras_tuner.py").write_text("raise ImportError('no such processor')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(RuntimeError, match="Workers end before they begin a trial.*ImportError: no such processor"):
+        search(digits, **OPTIONS, workers=2, out=tmp_path / "search")
+
+
+class JoinAnother(Watcher):
+    """Tries to join the search that it watches with another seed, in a process of its own."""
+
+    def __init__(self, address: str) -> None:
+        """Has not tried."""
+        super().__init__()
+        self.address, self.answer = address, ""
+        self.process: subprocess.Popen[str] | None = None
+
+    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
+        """Starts the other worker."""
+        if self.process is None:
+            command = [sys.executable, "-m", "kerasmlp", "tune", "digits", "--hidden", "16", "--epochs", "2"]
+            command += ["--seed", "7", "--role", "worker", "--address", self.address]
+            self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+
+    def end(self, record: Any) -> None:
+        """Waits for it: the chief answers other calls meanwhile."""
+        super().end(record)
+        if not self.answer and self.process is not None:
+            self.answer = self.process.communicate(timeout=120)[1]
+
+
+def test_a_worker_with_another_seed_is_refused(digits: Data, tmp_path: Path) -> None:
+    address = f"127.0.0.1:{free_port()}"
+    watcher = JoinAnother(address)
+    search(digits, **OPTIONS, workers=1, address=address, out=tmp_path / "search", listener=watcher)
+    assert "The chief runs another search" in watcher.answer
+    assert watcher.process is not None
+    assert watcher.process.returncode == 2
+
+
+def test_an_address_that_nobody_listens_on_is_given_up_after_a_while(
+    digits: Data, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # `join` sets Keras Tuner's variables for its process, which here is that of the tests.
+    for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"):
+        monkeypatch.setenv(name, "")
+    monkeypatch.setattr(workers.join, "__kwdefaults__", {"wait_s": 0.5})
+    with pytest.raises(ConnectionError, match="Nobody listened at `127.0.0.1:.*start the chief"):
+        join_search(f"127.0.0.1:{free_port()}", digits, sizes=[64, 16, 10])
+
+
+def test_an_address_that_is_taken_is_refused(digits: Data, tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(InvalidValue, match=f"`{address}` cannot be listened on"):
+            search(digits, **OPTIONS, address=address, out=tmp_path / "search")
+
+
+@pytest.mark.parametrize("address", ["host", "host:", ":7000", "host:0", "host:70000", "host:x"])
+def test_addresses_need_a_host_and_a_port(address: str) -> None:
+    with pytest.raises(InvalidValue, match="needs a host and a port"):
+        split_address(address)
+
+
+def free_port() -> int:
+    """A port that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

@@ -1,0 +1,6 @@
+from .hyper_model import MLPHyperModel as MLPHyperModel
+from .records import TrialRecord as TrialRecord
+from .searching import join_search as join_search
+from .searching import search as search
+from .space import Range as Range
+from .space import Space as Space
