@@ -9,7 +9,7 @@ import keras_tuner
 
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.training.fitting import compile_model
+from kerasmlp.tasks.classification import compile_model
 from kerasmlp.tuning.space import Network, Space
 
 if TYPE_CHECKING:

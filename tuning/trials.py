@@ -17,7 +17,8 @@ from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.engine.state import reset, restore_state, save_state
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.training.fitting import compile_model, validation_blocks
+from kerasmlp.tasks.classification import compile_model
+from kerasmlp.training.fitting import validation_blocks
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 

@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = build_parser().parse_args(argv)
     spare_collections()
     # Progress and messages go to stderr under `quiet`, which also takes what libraries print.
-    from kerasmlp.cli.terminal import quiet_libraries
+    from kerasmlp._system.library_output import quiet_libraries
 
     with contextlib.nullcontext() if args.verbose else quiet_libraries():
         status, result, show = _run(args)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.terminal import format_bytes, make_table, results_console
+from kerasmlp._system.terminal import results_console
+from kerasmlp.cli.table_style import format_bytes, make_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -26,6 +26,7 @@ from kerasmlp.evaluation import evaluate
 from kerasmlp.model.optimizers import check_optimizer, make_optimizer
 from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
 from kerasmlp.run import Run, follow_run, open_run_directory
+from kerasmlp.tasks.classification import compile_model
 from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.settings import (
     DEFAULT_LEARNING_RATE,
@@ -258,21 +259,6 @@ def train_run(
 
 def _scope(strategy: Any) -> Any:
     return contextlib.nullcontext() if strategy is None else strategy.scope()
-
-
-def compile_model(
-    model: keras.Model,
-    optimizer: keras.Optimizer,
-    *,
-    loss: keras.losses.Loss | None = None,
-    metrics: Sequence[keras.metrics.Metric] = (),
-) -> None:
-    """Compiles a model that ends in logits, for whole-number labels."""
-    model.compile(
-        optimizer=optimizer,
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *metrics],
-    )
 
 
 def validation_blocks(data: Data) -> Any:

@@ -16,11 +16,12 @@ from kerasmlp._system.files import appearing, write_text
 from kerasmlp.contract import HISTORY_NAME, STATE_NAME
 from kerasmlp.engine.state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kerasmlp.run import Run
+from kerasmlp.run import Run
 
 _KERAS_OWN = frozenset({"params", "_params", "_model"})  # attributes that `fit` sets on every callback
 
@@ -107,11 +108,6 @@ class RunRecorder(keras.callbacks.Callback):
                 "epochs": self.params["epochs"],
             },
         )
-
-
-def rank(row: Mapping[str, float]) -> tuple[float, float]:
-    """The order of epochs: a higher validation accuracy is better, and at equal ones a lower validation loss."""
-    return (row["val_accuracy"], -row["val_loss"])
 
 
 def _named(callbacks: Sequence[keras.callbacks.Callback]) -> list[tuple[str, keras.callbacks.Callback]]:

@@ -40,7 +40,7 @@ import tensorflow as tf
 import kerasmlp
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.model.augmentation import Augmentation
-from kerasmlp.training.fitting import compile_model
+from kerasmlp.tasks.classification import compile_model
 from tests.benchmarks import data_streams
 from tests.benchmarks.machine import describe_machine
 

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import kerasmlp
 from kerasmlp.engine import prepare, stream_blocks
-from kerasmlp.training.fitting import compile_model
+from kerasmlp.tasks.classification import compile_model
 
 SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
 CSV_BYTES = 1_000_000_000

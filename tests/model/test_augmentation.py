@@ -16,7 +16,7 @@ from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.model.augmentation import Augmentation, Strengths, _smoothing, parse_strengths
-from kerasmlp.training.fitting import compile_model
+from kerasmlp.tasks.classification import compile_model
 
 NOTHING = Strengths(0, 0, 0, 0, 0)
 IMAGES = np.zeros((40, 17, 17), np.uint8)

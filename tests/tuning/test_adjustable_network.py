@@ -13,7 +13,7 @@ from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.engine.state import reset
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.training.fitting import compile_model
+from kerasmlp.tasks.classification import compile_model
 from kerasmlp.tuning.adjustable_network import compiled_values, make_adjustable
 from kerasmlp.tuning.space import Network
 from kerasmlp.tuning.trials import TrialTrainer

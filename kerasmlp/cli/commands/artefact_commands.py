@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import results_console
 from kerasmlp.cli.commands.outcome import Outcome
 from kerasmlp.cli.commands.requested_data import load_for_test, read
 from kerasmlp.cli.commands.server_questions import load_for_server, read_question
 from kerasmlp.cli.result_tables import show_data, show_info
-from kerasmlp.cli.terminal import make_table, results_console
+from kerasmlp.cli.table_style import make_table
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import results_console
 from kerasmlp.cli.commands.outcome import Outcome
 from kerasmlp.cli.result_tables import show_reports
-from kerasmlp.cli.terminal import results_console
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:

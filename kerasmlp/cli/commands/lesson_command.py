@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kerasmlp._system.terminal import messages_console
 from kerasmlp.cli.commands.outcome import Outcome
 from kerasmlp.cli.result_tables import show_lesson
-from kerasmlp.cli.terminal import messages_console
 
 if TYPE_CHECKING:
     from argparse import Namespace

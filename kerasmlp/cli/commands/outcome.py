@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import results_console
 from kerasmlp.cli.result_tables import show_run
-from kerasmlp.cli.terminal import results_console
 
 if TYPE_CHECKING:
     from kerasmlp.run import Run

@@ -10,8 +10,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import messages_console
 from kerasmlp.card import SPLIT_OPTIONS
-from kerasmlp.cli.terminal import messages_console
 from kerasmlp.data.describing import data_notes
 from kerasmlp.data.loading import load_data
 from kerasmlp.data.readers.choosing import TABLE_SUFFIXES

@@ -6,11 +6,11 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import messages_console, results_console
 from kerasmlp.cli.commands.export_commands import write_exports
 from kerasmlp.cli.commands.outcome import Outcome, run_outcome
 from kerasmlp.cli.commands.requested_data import load_to_train, typed_data
 from kerasmlp.cli.result_tables import show_reports, show_run
-from kerasmlp.cli.terminal import messages_console, results_console
 from kerasmlp.data.readers.choosing import DIGITS
 from kerasmlp.errors import InvalidValue
 
