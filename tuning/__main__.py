@@ -2,6 +2,6 @@
 
 import sys
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 
 raise SystemExit(main(["tune", *sys.argv[1:]]))

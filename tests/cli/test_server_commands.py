@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from kerasmlp.cli.commands.server_questions import read_question
 from PIL import Image
 
 import kerasmlp
 import kerasmlp.client
 from kerasmlp.artefacts.opening import is_artefact
-from kerasmlp.cli.commands.server_questions import read_question
 from kerasmlp.cli.parser import main
 from kerasmlp.client import failures
 from kerasmlp.data.types import Data

@@ -1,4 +1,7 @@
-"""What `evaluate` and `predict` send to a server, which has no card to say how files become features."""
+"""What `evaluate` and `predict` send to a model server.
+
+A server has no card that says how files become features, so it gets the images and rows themselves where it takes them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.cli.commands.requested_data import read, splitting
+from kerasmlp.cli.data_options import read, splitting
 from kerasmlp.client.classifier import PICTURES
 from kerasmlp.client.model_signature import COLUMNS
 from kerasmlp.client.tensors import STRING
@@ -30,12 +33,17 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
 
 
-def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[], np.ndarray]:
-    """The examples in a file, read and checked, as a call that asks the server for their probabilities.
+def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[], np.ndarray]:
+    """Reads and checks the examples in a file. Returns a function that asks the server for their probabilities.
 
-    Images go through the signature `image_bytes`, for the server alone knows which raw values its network takes; they
-    are made small and grey here, as for every other artefact. Rows of a table go through `columns`, where the
-    server has it. All else are raw features.
+    Images go to the signature `image_bytes`, because only the server knows which raw values its network takes. They are
+    resized and made grey here, as for every other artefact. Rows of a table go to `columns`, if the server has this
+    signature. Everything else is sent as raw features.
+
+    Args:
+        served: The network.
+        path: The file.
+        invert: Whether to swap bright and dark in an image.
 
     Raises:
         NotFound: there is no such file.
@@ -46,12 +54,12 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
     suffix = path.suffix.lower()
     if suffix in TABLE_SUFFIXES and COLUMNS in served.client.signatures:
         if invert:
-            raise InvalidValue(f"`--invert` goes with images; `{path}` is none.")
+            raise InvalidValue(f"`--invert` is for images; `{path}` is a table.")
         from kerasmlp.data.table import read_frame
 
         frame = read_frame(path)
         if frame.empty:
-            raise InvalidValue(f"`{path}` has no row; examples were expected.")
+            raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
         columns = raw_columns(served, frame, source=str(path))
         return lambda: served.probabilities(columns, signature=COLUMNS)
     pixels = (0.0, float(BRIGHTEST))
@@ -60,23 +68,26 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
         return lambda: served.probabilities(features)
     if PICTURES not in served.client.signatures:
         raise InvalidValue(
-            f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is not known; "
-            "ask it about raw features in a CSV or npz file, or ask the run."
+            f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is unknown. Send "
+            "raw features in a CSV or npz file, or use the run instead of the server."
         )
     picture = _as_png(features[0])
     return lambda: served.probabilities([picture], signature=PICTURES)
 
 
 def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict[str, np.ndarray]:
-    """The rows of a table as inputs of the signature `columns`; other columns are left out.
+    """Returns the rows of a table as inputs of the signature `columns`, without columns that the network does not use.
 
     Args:
         served: The network.
         frame: A table with at least the columns that the network was trained on.
-        source: What the table is called in messages.
+        source: What messages call the table.
+
+    Returns:
+        For each input an array `(rows,)`: float64, NaN where a number is missing; or strings, "" where one is missing.
 
     Raises:
-        InvalidValue: the server has no such signature, a column is missing, or a number is none.
+        InvalidValue: the server has no such signature, a column is missing, or a value is not a number.
     """
     import pandas as pd
 
@@ -84,8 +95,8 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
 
     if COLUMNS not in served.client.signatures:
         raise InvalidValue(
-            f"`{served.client.address.url}` has no signature `{COLUMNS}`, so how rows become features is not known; "
-            "evaluate the run or the SavedModel folder instead."
+            f"`{served.client.address.url}` has no signature `{COLUMNS}`, so it is unknown how rows become features. "
+            "Use the run or the SavedModel folder instead of the server."
         )
     column_of = {name: column for column, name in input_names(str(column) for column in frame.columns).items()}
     frame = frame.rename(columns=str)
@@ -95,14 +106,14 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
             alike = [c for c in map(str, frame.columns) if input_stem(c) == input_stem(column_of[name])]
             if len(alike) > 1:
                 raise InvalidValue(
-                    f"`{source}`: `{served.client.address.url}` could tell the columns `{'`, `'.join(alike)}` apart by "
-                    "their order alone; leave out those that the network was not trained on, or ask the run or the "
-                    "SavedModel folder, which know them by their names."
+                    f"`{source}`: `{served.client.address.url}` cannot tell the columns `{'`, `'.join(alike)}` apart "
+                    "except by their order. Remove those that the network was not trained on, or use the run or the "
+                    "SavedModel folder, which know the columns by name."
                 )
         if name not in column_of:
             raise InvalidValue(
-                f"`{source}` needs a column for the input `{name}` of `{served.client.address.url}`, as the network's "
-                "training rows had."
+                f"`{source}` needs a column for the input `{name}` of `{served.client.address.url}`, as the training "
+                "rows had one."
             )
         values = frame[column_of[name]]
         missing = values.isna().to_numpy(bool)
@@ -121,22 +132,22 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
 
 
 def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> tuple[Artefact, Data]:
-    """A served network and the data to judge it by, fit for each other.
+    """Returns a served network and the data to judge it by, in a form that it takes.
 
-    Of a source without a test of its own and without `--test-share` the data are all its examples, for the server does
-    not say what the network was trained on. The features of a table are the numbers of its rows, which the artefact
-    then takes, for only the server knows how to encode the rows.
+    Data without test examples of their own and without `--test-share` are used completely, because the server does not
+    say what its network was trained on. Only the server knows how to encode the rows of a table. So the features of a
+    table are the numbers of its rows, and the artefact that is returned takes these.
     """
     from kerasmlp.data.in_memory import Examples
     from kerasmlp.data.table import Table
 
     if args.stream:
-        raise InvalidValue("A served network is asked about data in memory; leave `--stream` out.")
+        raise InvalidValue("A served network can only be evaluated on data in memory, so leave out `--stream`.")
     source = read(args.data, args)
     if isinstance(source, Table):
         frame, name = source.frame, source.name
         examples = _numbered_rows(source)
-        raw_columns(served, frame, source=name)  # all that is wrong with the table is said before anything is sent
+        raw_columns(served, frame, source=name)  # so that an error in any row is reported before anything is sent
 
         def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
             columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
@@ -152,7 +163,7 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
 
 
 def _numbered_rows(table: Table) -> Examples:
-    """A table's rows as examples whose one feature is their number."""
+    """Returns the rows of a table as examples with a single feature, the number of the row."""
     from kerasmlp.data.in_memory import Examples
 
     numbers = np.arange(len(table.frame))[:, np.newaxis]
@@ -165,7 +176,7 @@ def _numbered_rows(table: Table) -> Examples:
 def _as_png(pixels: np.ndarray) -> bytes:
     from PIL import Image
 
-    levels = np.rint(pixels).astype(np.uint8)  # whole already: an 8-bit image was read
+    levels = np.rint(pixels).astype(np.uint8)  # exact: an 8-bit image was read
     stream = io.BytesIO()
     Image.fromarray(levels[:, :, 0] if levels.shape[2:] == (1,) else levels).save(stream, "PNG")
     return stream.getvalue()
