@@ -213,23 +213,6 @@ def _space(args: Namespace) -> Space:
 
 
 def _search(data: Data, **options: Any) -> Run:
-    from kerasmlp.engine.progress import ProgressDisplay
-    from kerasmlp.tuning import Space, search
-    from kerasmlp.tuning.oracles import check_oracle, count_trials
-    from kerasmlp.tuning.search_display import SearchDisplay
+    from kerasmlp.tuning import search
 
-    space = (options.get("space") or Space()).for_examples(len(data.train))
-    oracle, trials = options.get("oracle", "random"), options.get("trials")
-    check_oracle(oracle, space, trials)
-    messages = messages_console()
-    display = SearchDisplay(messages, count_trials(oracle, space, trials))
-    try:
-        return search(
-            data,
-            listener=display,
-            callbacks=[ProgressDisplay(len(data.train))],
-            warn=messages.print,
-            **options,
-        )
-    finally:
-        display.stop()
+    return search(data, verbose=1, **options)
