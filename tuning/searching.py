@@ -20,7 +20,8 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.plots import plot_search
 from kerasmlp.run import Run, open_run_directory
-from kerasmlp.training.settings import check_schedule, data_config, training_config
+from kerasmlp.training.run_config import data_config
+from kerasmlp.training.settings import TrainingSettings, check_schedule
 from kerasmlp.tuning.records import Listener, TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.space import Network, Space
 
@@ -327,13 +328,12 @@ def _train_best(
         preprocessing=data.preprocessing(),
         **{"input_shape": data.feature_shape, **chosen.options},
     )
-    final = {
-        "epochs": settings["final_epochs"],
-        "batch_size": best.values["batch_size"],
-        "learning_rate": best.values["learning_rate"],
-        "optimizer": chosen.optimizer,
-        "schedule": settings["final_schedule"],
-        "early_stopping": None,
-        "seed": settings["seed"],
-    }
-    return train_run(run, model, data, training_config(model, data, final, search=settings), callbacks=callbacks)
+    final = TrainingSettings(
+        epochs=settings["final_epochs"],
+        batch_size=best.values["batch_size"],
+        learning_rate=best.values["learning_rate"],
+        optimizer=chosen.optimizer,
+        schedule=settings["final_schedule"],
+        seed=settings["seed"],
+    )
+    return train_run(run, model, data, final, search=settings, callbacks=callbacks, verbose=0)
