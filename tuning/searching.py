@@ -26,7 +26,8 @@ from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.plots import plot_search
 from kerasmlp.run import Run, open_run_directory
 from kerasmlp.settings import accepts
-from kerasmlp.training.settings import data_config, training_config
+from kerasmlp.training.run_config import data_config
+from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.listening import Listener, ListenerGroup
 from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.settings import SearchSettings
@@ -117,8 +118,7 @@ def search(
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = Network(widths, settings.model_options, settings.optimizer)
     request = _request(data, network, settings)
-    record = settings.to_config(widths)
-    config = {"data": data_config(data), "search": record, "versions": package_versions()}
+    config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
         folder = run.path / SEARCH_NAME
         writer = _TrialWriter(folder)
@@ -143,11 +143,7 @@ def search(
                 display.stop()
         _show(run, oracle.records(), title=data.name)
         shutil.rmtree(folder / "states", ignore_errors=True)
-        if shown:
-            from kerasmlp.engine.progress import ProgressDisplay
-
-            callbacks = [ProgressDisplay(len(data.train)), *callbacks]
-        return _train_best(run, data, network, best, settings, record, callbacks)
+        return _train_best(run, data, network, best, settings, callbacks, verbose=int(shown))
 
 
 @accepts(SearchSettings)
@@ -267,8 +263,9 @@ def _train_best(
     network: Network,
     best: TrialRecord,
     settings: SearchSettings,
-    record: dict[str, Any],
     callbacks: Sequence[keras.callbacks.Callback],
+    *,
+    verbose: int,
 ) -> Run:
     from kerasmlp.training.fitting import train_run
 
@@ -280,13 +277,14 @@ def _train_best(
         input_shape=data.feature_shape,
         **chosen.options,
     )
-    final = {
-        "epochs": settings.final_epochs,
-        "batch_size": best.values["batch_size"],
-        "learning_rate": best.values["learning_rate"],
-        "optimizer": chosen.optimizer,
-        "schedule": settings.final_schedule,
-        "early_stopping": None,
-        "seed": settings.seed,
-    }
-    return train_run(run, model, data, training_config(model, data, final, search=record), callbacks=callbacks)
+    final = TrainingSettings(
+        epochs=settings.final_epochs,
+        batch_size=best.values["batch_size"],
+        learning_rate=best.values["learning_rate"],
+        optimizer=chosen.optimizer,
+        schedule=settings.final_schedule,
+        seed=settings.seed,
+    )
+    return train_run(
+        run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
+    )

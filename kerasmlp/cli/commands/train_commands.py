@@ -40,7 +40,7 @@ def train(args: Namespace) -> Outcome:
     import contextlib
 
     import kerasmlp
-    from kerasmlp.engine import ProgressDisplay, is_chief, make_strategy
+    from kerasmlp.engine import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = load_to_train(args)
@@ -61,8 +61,7 @@ def train(args: Namespace) -> Outcome:
         out=args.out,
         overwrite=args.overwrite,
         require_xla=args.require_xla,
-        callbacks=[ProgressDisplay(len(data.train))] if is_chief() else [],
-        warn=messages_console().print,
+        verbose=1,
     )
     if not is_chief():
         return {"run": args.out}, lambda: results_console().print(f"Done; the chief has written {args.out}.")
