@@ -7,13 +7,11 @@ from typing import Any
 
 import keras_tuner
 
-from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.tuning.records import Listener, searched
+from kerasmlp.tuning.listening import Listener
+from kerasmlp.tuning.records import searched
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.space import Range, Space
-
-ORACLES = ("random", "bayesian", "hyperband", "grid")
-MOST_GRID_TRIALS = 1000  # a larger grid is more likely a slip than a wish
+from kerasmlp.tuning.settings import SearchSettings
+from kerasmlp.tuning.space import Space
 
 
 class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
@@ -58,70 +56,30 @@ class GridOracle(SearchOracle):
         return {"status": "IDLE"}
 
 
-def make_oracle(
-    name: str,
-    space: Space,
-    *,
-    trials: int | None,
-    epochs: int,
-    early_stopping: bool,
-    seed: int,
-    digest: str,
-    listener: Listener,
-) -> SearchOracle:
-    """An oracle by name, for `trials` trials (None: 12, or all of a grid) of `epochs` epochs each.
+def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) -> SearchOracle:
+    """Returns the oracle that `settings` name.
 
-    Raises:
-        InvalidValue: the name is unknown, or the number of trials or the space does not suit the oracle.
+    Args:
+        settings: Checked settings that hold a space, as `SearchSettings.for_data` returns them.
+        digest: Identifies the search, so that workers can tell whether they take part in the right one.
+        listener: Is told about all that happens.
     """
-    check_oracle(name, space, trials)
+    assert settings.space is not None
     options: dict[str, Any] = {
-        "epochs": epochs,
-        "early_stopping": early_stopping and name != "hyperband",  # which has its own way to stop trials
+        "epochs": settings.epochs,
+        "early_stopping": settings.early_stopping and settings.oracle != "hyperband",  # which has its own rule
         "listener": listener,
-        "seed": seed + 1,  # Keras Tuner takes 0 for no seed
-        "hyperparameters": space.hyperparameters(digest),
-        # One failed rate says little of the next: the search ends early only when every trial fails.
+        "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
+        "hyperparameters": settings.space.hyperparameters(digest),
+        # One failed rate says little about the next: the search ends early only when every trial fails.
         "max_consecutive_failed_trials": 10**9,
     }
-    if name == "hyperband":
-        return HyperbandOracle(max_epochs=epochs, **options)
-    if name == "grid":
-        return GridOracle(combinations=grid(space), **options)
-    return (RandomOracle if name == "random" else BayesianOracle)(
-        max_trials=count_trials(name, space, trials), **options
-    )
-
-
-def check_oracle(name: str, space: Space, trials: int | None) -> None:
-    """Raises `InvalidValue` where `make_oracle` would."""
-    if name not in ORACLES:
-        raise InvalidValue(f"There is no oracle `{name}`.{nearest(name, ORACLES)} There are {', '.join(ORACLES)}.")
-    if trials is not None and trials < 1:
-        raise InvalidValue(f"`trials` needs to be at least 1; got {trials}.")
-    if name == "hyperband" and trials is not None:
-        raise InvalidValue("Hyperband finds its number of trials from the epochs; leave out `--trials` (`trials=`).")
-    if name != "grid":
-        return
-    for parameter, choices in space.varied().items():
-        if isinstance(choices, Range) and isinstance(choices.low, float):
-            raise InvalidValue(
-                f"A grid needs values, and `{parameter}` is a range; `{choices}:5` gives five values in it, or name "
-                "them with commas between them."
-            )
-    size, most = int(space.size()), trials or MOST_GRID_TRIALS
-    if size > most:
-        raise InvalidValue(
-            f"The grid has {size:,} combinations, more than {most:,}: leave values out, pass `--trials {size}` "
-            f"(`trials={size}`) to run all, or try some with the oracle `random`."
-        )
-
-
-def count_trials(name: str, space: Space, trials: int | None) -> int | None:
-    """How many trials a search will have; None where it shows only as it goes."""
-    if name == "hyperband":
-        return None
-    return int(min(space.size(), (trials or 12) if name != "grid" else space.size()))
+    if settings.oracle == "hyperband":
+        return HyperbandOracle(max_epochs=settings.epochs, **options)
+    if settings.oracle == "grid":
+        return GridOracle(combinations=grid(settings.space), **options)
+    oracle = RandomOracle if settings.oracle == "random" else BayesianOracle
+    return oracle(max_trials=settings.num_trials(), **options)
 
 
 def grid(space: Space) -> list[dict[str, Any]]:

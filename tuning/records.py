@@ -46,28 +46,6 @@ class TrialRecord:
     ended_s: float = 0.0
 
 
-class Listener:
-    """Who watches a search, and here does nothing. Called in the oracle's process, from any thread, one at a time."""
-
-    def resume(self, records: Sequence[TrialRecord]) -> None:
-        """A search goes on in which these trials have ended."""
-
-    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
-        """A trial begins."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """A trial has finished an epoch."""
-
-    def end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-
-    def requeued(self, number: int, reason: str) -> None:
-        """A trial was taken from a worker that is gone, and waits for another."""
-
-    def stop(self) -> None:
-        """No further trial will begin."""
-
-
 def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
     """The completed trial with the highest validation accuracy, at equal ones with the lowest validation loss.
 

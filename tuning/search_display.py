@@ -15,7 +15,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kerasmlp.tuning.records import Listener
+from kerasmlp.tuning.listening import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

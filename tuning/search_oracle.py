@@ -16,7 +16,8 @@ from keras_tuner.engine.trial import Trial
 from kerasmlp._system.files import write_json
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning.compiled_networks import Compiled
-from kerasmlp.tuning.records import COMPLETED, Listener, TrialRecord, best_trial, curve, number_of, record_of, searched
+from kerasmlp.tuning.listening import Listener
+from kerasmlp.tuning.records import COMPLETED, TrialRecord, best_trial, curve, number_of, record_of, searched
 from kerasmlp.tuning.space import PARAMETERS
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from kerasmlp.engine.state import reset, restore_state, save_state
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
-from kerasmlp.training.fitting import validation_blocks
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
+from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ class TrialTrainer:
         prepare(
             network.model,
             batch_size=batch_size,
-            eval_batch_size=min(1024, len(self.data.validation)),
+            eval_batch_size=evaluation_batch_size(len(self.data.validation)),
             xla=worth_compiling(steps),
         )
         return network

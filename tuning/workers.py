@@ -28,6 +28,7 @@ from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning.fork_server import ForkedWorker, take_server
+from kerasmlp.tuning.settings import num_cores, split_address
 from kerasmlp.tuning.space import Network
 
 if TYPE_CHECKING:
@@ -38,36 +39,6 @@ _HEARTBEAT_S = 2.0
 _POLL_S = 0.05
 _MOST_DEATHS = 3  # of workers, over one trial or before any trial
 _LOCALHOST = "127.0.0.1"
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def check_workers(workers: int, address: str | None = None) -> None:
-    """Raises `InvalidValue` for a number of workers that this machine cannot serve, or an address that is none."""
-    least = 1 if address is None else 0
-    if not least <= workers <= num_cores():
-        raise InvalidValue(
-            f"`workers` lies between {least} and the number of cores that may be used here, {num_cores()}; got "
-            f"{workers}."
-        )
-    if address is not None:
-        split_address(address)
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Host and port of `host:port`, or `InvalidValue`.
-
-    Example:
-        >>> split_address("chief.local:7000")
-        ('chief.local', 7000)
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidValue(f"`address` needs a host and a port, such as `192.168.0.10:7000`; got `{address}`.")
-    return host, int(port)
 
 
 class Chief:

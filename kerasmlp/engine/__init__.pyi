@@ -1,4 +1,4 @@
-from .blocks import DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES
+from .block_size import DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES
 from .blocks import block_dataset as block_dataset
 from .blocks import epoch_order as epoch_order
 from .blocks import stream_blocks as stream_blocks

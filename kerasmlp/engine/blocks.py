@@ -14,16 +14,10 @@ import numpy as np
 import tensorflow as tf
 
 from kerasmlp.data.disk_array import StoredArray
+from kerasmlp.engine._keras_internals import variant_of
+from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
 from kerasmlp.errors import InvalidType, InvalidValue
 
-DEFAULT_MAX_BLOCK_BYTES = 64 * 2**20
-
-# A block costs 2 to 3 ms outside the compiled loop: one crossing from Python, one call of the callbacks. At 32,768
-# examples that is some percent of a small network's training time, and sixteen blocks an epoch are enough for a
-# progress display. A stream's blocks wait ahead of the training, so that they are smaller.
-_MIN_EXAMPLES = 32_768
-_STREAM_EXAMPLES = 16_384
-_BLOCKS_PER_EPOCH = 16
 _RUN_BYTES = 256 * 2**10  # of neighbours in a file that are read together
 
 
@@ -79,9 +73,9 @@ def block_dataset(
         >>> [features.numpy().tolist() for features, _ in blocks]
         [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
     """
-    _check_range("batch_size", batch_size, 1)
-    _check_range("seed", seed, 0)
-    _check_range("first_epoch", first_epoch, 0)
+    check_at_least("batch_size", batch_size, 1)
+    check_at_least("seed", seed, 0)
+    check_at_least("first_epoch", first_epoch, 0)
     if labels is None and sample_weights is not None:
         raise InvalidType("`sample_weights` weigh the loss of labels; got weights without `labels`.")
     with tf.device("CPU:0"):
@@ -125,7 +119,7 @@ def stream_blocks(
         >>> [labels.numpy().tolist() for _, labels in stream_blocks(stream, batch_size=2)]
         [[0, 1, 0, 1, 0]]
     """
-    _check_range("batch_size", batch_size, 1)
+    check_at_least("batch_size", batch_size, 1)
     if not isinstance(dataset, tf.data.Dataset):
         raise InvalidType(f"`dataset` needs a `tf.data.Dataset`; got {type(dataset).__name__}.")
     spec = dataset.element_spec
@@ -176,33 +170,6 @@ def run_order(seed: int, epoch: int, num_examples: int, block: int, run: int) ->
     for start in range(0, num_examples, block):
         chosen = order[start : start + block]
         yield chosen if run == 1 else generator.permutation(chosen)
-
-
-def steps_per_block(
-    batch_size: int, bytes_per_example: int, num_examples: int | None, max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
-) -> int:
-    """How many batches make a block: 32,768 examples or a sixteenth of an epoch, whichever is more, within the bound.
-
-    An epoch's batches are spread evenly over its blocks, so that the last one is hardly shorter than the others.
-
-    Args:
-        batch_size: Examples per batch.
-        bytes_per_example: Bytes of one example's features, labels and weights.
-        num_examples: Examples per epoch; None for a stream, whose blocks are 16,384 examples within the bound.
-        max_block_bytes: Bound on a block's bytes; one batch is always allowed.
-
-    Example:
-        >>> steps_per_block(32, 784 + 4, 60_000)  # 1875 batches in 2 blocks
-        938
-    """
-    _check_range("max_block_bytes", max_block_bytes, 1)
-    wanted = _STREAM_EXAMPLES if num_examples is None else max(_MIN_EXAMPLES, num_examples // _BLOCKS_PER_EPOCH)
-    allowed = max_block_bytes // max(1, bytes_per_example)
-    steps = max(1, min(math.ceil(wanted / batch_size), allowed // batch_size))
-    if num_examples is None:
-        return steps
-    steps_per_epoch = math.ceil(num_examples / batch_size)
-    return math.ceil(steps_per_epoch / math.ceil(steps_per_epoch / steps))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -261,7 +228,7 @@ class _ArrayBlocks(tf.data.Dataset):
             .apply(tf.data.experimental.assert_cardinality(selections.num_blocks))
             .with_options(options)
         )
-        super().__init__(self._dataset._variant_tensor)
+        super().__init__(variant_of(self._dataset))
 
     def __iter__(self) -> Iterator[Any]:
         if not tf.executing_eagerly():
@@ -338,8 +305,3 @@ def _bytes_per_example(spec: Any) -> int:
             )
         total += leaf.shape.num_elements() * leaf.dtype.size
     return total
-
-
-def _check_range(option: str, value: int, least: int) -> None:
-    if value < least:
-        raise InvalidValue(f"`{option}` is a whole number of at least {least}; got {value}.")

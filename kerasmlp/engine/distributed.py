@@ -17,6 +17,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasmlp.engine._keras_internals import detach_strategy, strategy_of, strategy_of_optimizer
 from kerasmlp.engine.steps import BlockFunction, map_tensors
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.errors import WorkerLost as WorkerLost
@@ -187,7 +188,7 @@ def take_strategy(model: keras.Model, batch_size: int) -> tf.distribute.Strategy
     Raises:
         InvalidValue: the optimizer was made outside the scope, or the batch size does not divide.
     """
-    strategy = model._distribute_strategy
+    strategy = strategy_of(model)
     if strategy is None:
         strategy = getattr(model, "_engine_strategy", None)
     if strategy is None:
@@ -198,8 +199,8 @@ def take_strategy(model: keras.Model, batch_size: int) -> tf.distribute.Strategy
             f"of their number; got {batch_size}."
         )
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
-    if optimizer is not None and optimizer._distribution_strategy is not strategy:
+    if optimizer is not None and strategy_of_optimizer(optimizer) is not strategy:
         raise InvalidValue("the optimizer was made outside `strategy.scope()`; make and compile it inside.")
     model._engine_strategy = strategy
-    model._distribute_strategy = None
+    detach_strategy(model)
     return strategy

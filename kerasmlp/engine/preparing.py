@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable
-
 import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
+from kerasmlp.engine._keras_internals import set_functions
 from kerasmlp.engine.distributed import ReplicatedBlockFunction, take_strategy
 from kerasmlp.engine.steps import BlockFunction
 from kerasmlp.errors import InvalidType, InvalidValue, XlaUnsupported
@@ -34,7 +32,6 @@ def prepare(
     eval_batch_size: int = EVALUATION_BATCH_SIZE,
     xla: bool = True,
     require_xla: bool = False,
-    warn: Callable[[str], None] | None = None,
 ) -> keras.Model:
     """The same model, made ready so that `fit` and `evaluate` run blocks of batches in compiled loops.
 
@@ -59,7 +56,6 @@ def prepare(
         xla: Whether XLA compiles the loop. It takes a second or more, which trainings of less than some thousand steps
             do not win back; see `worth_compiling`.
         require_xla: Whether to fail where XLA cannot compile the model. Otherwise training goes on without XLA.
-        warn: Takes the sentence that says that XLA cannot compile the model. Default: `warnings.warn`.
 
     Returns:
         `model` itself, with `train_function` and `test_function` set.
@@ -96,18 +92,13 @@ def prepare(
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
         eval_batch_size = max(1, eval_batch_size // strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
-        model.train_function = ReplicatedBlockFunction(model, model.train_step, batch_size, strategy)
-        model.test_function = ReplicatedBlockFunction(model, model.test_step, eval_batch_size, strategy)
-        return model
-    if model.optimizer is not None and model.built:
-        model.optimizer.build(model.trainable_variables)
-    model.train_function = BlockFunction(
-        model, model.train_step, batch_size, xla=xla, require_xla=require_xla, warn=warn or _warn
-    )
-    # Not compiled: batches of evaluation are large, so that there is little to gain and half a second to lose.
-    model.test_function = BlockFunction(model, model.test_step, eval_batch_size, xla=False)
+        train: BlockFunction = ReplicatedBlockFunction(model, model.train_step, batch_size, strategy)
+        test: BlockFunction = ReplicatedBlockFunction(model, model.test_step, eval_batch_size, strategy)
+    else:
+        if model.optimizer is not None and model.built:
+            model.optimizer.build(model.trainable_variables)
+        train = BlockFunction(model, model.train_step, batch_size, xla=xla, require_xla=require_xla)
+        # Not compiled: batches of evaluation are large, so that there is little to gain and half a second to lose.
+        test = BlockFunction(model, model.test_step, eval_batch_size, xla=False)
+    set_functions(model, train=train, test=test)
     return model
-
-
-def _warn(message: str) -> None:
-    warnings.warn(message, RuntimeWarning, stacklevel=2)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import keras
 
@@ -49,6 +49,14 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._epoch = 0
         self._epoch_began = 0.0
         self._seconds: list[float] = []
+
+    def __enter__(self) -> Self:
+        """Does nothing: the display opens when training begins."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Closes the display, also when training failed and Keras did not call `on_train_end`."""
+        self.on_train_end()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         """Opens the live line where there is a terminal."""

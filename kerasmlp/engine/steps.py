@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
-import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -12,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generator, is_stock_step
+from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
 
 # What TensorFlow raises where XLA has no kernel for an operation, or needs a shape that is known only at run time.
@@ -33,14 +34,12 @@ class BlockFunction:
         *,
         xla: bool,
         require_xla: bool = False,
-        warn: Callable[[str], None] = warnings.warn,
     ) -> None:
         """See `prepare`; `step` takes a batch, as `keras.Model.train_step` does."""
         self._model = model
         self._step = step
         self._batch_size = batch_size
         self._require_xla = require_xla
-        self._warn = warn
         self._capacity = 0
         self._smaller: Any = None
         self._loop: Any = None
@@ -86,9 +85,8 @@ class BlockFunction:
         Returns specs of the logs that the loop has to carry: those of a custom step that are not its model's metrics.
         Metrics give their result once, after the loop, rather than in each step.
         """
-        if getattr(self._step, "__func__", None) in (keras.Model.train_step, keras.Model.test_step):
-            # Keras's own way, which needs no trace of the whole step: half a second less before the first step.
-            self._model._symbolic_build(data_batch=block)
+        if is_stock_step(self._step):
+            build_metrics(self._model, block)
             return None
         logs = self._smaller_step(block).structured_outputs
         return None if set(logs) == set(self._model.get_metrics_result()) else logs
@@ -125,7 +123,11 @@ class BlockFunction:
             reason = str(error).strip().splitlines()[0]
             if self._require_xla:
                 raise XlaUnsupported(f"XLA cannot compile this model, and `require_xla` is set: {reason}") from error
-            self._warn(f"XLA cannot compile this model; training goes on without it, more slowly: {reason}")
+            warnings.warn(
+                f"XLA cannot compile this model, so it trains without XLA, which is slower: {reason}",
+                KerasMLPWarning,
+                stacklevel=2,
+            )
             self.uses_xla = False
             self._loop = self._make_loop()
             return self._loop(block, tf.constant(num_steps))
@@ -147,14 +149,12 @@ def fast_random_numbers() -> Iterator[None]:
     Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms, but in XLA alone. Keras has no option
     for it.
     """
-    original = tf.nn.experimental.stateless_dropout
-    tf.nn.experimental.stateless_dropout = functools.partial(original, rng_alg="threefry")
     token = _generator.set("threefry")
     try:
-        yield
+        with dropout_with_generator("threefry"):
+            yield
     finally:
         _generator.reset(token)
-        tf.nn.experimental.stateless_dropout = original
 
 
 def _as_block(data: Any) -> Any:

@@ -14,7 +14,8 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasmlp.engine.blocks import block_dataset, epoch_order, steps_per_block, stream_blocks
+from kerasmlp.engine.block_size import steps_per_block
+from kerasmlp.engine.blocks import block_dataset, epoch_order, stream_blocks
 from kerasmlp.engine.preparing import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_same_weights, engine_fit, network, problem

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kerasmlp.engine import XlaUnsupported, block_dataset, prepare
 from kerasmlp.engine.steps import fast_random_numbers
-from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning
 from tests.helpers.engine_oracle import (
     BATCH_SIZE,
     BLOCK_BYTES,
@@ -271,21 +271,14 @@ def uncompilable() -> keras.Model:
 def test_a_model_that_xla_cannot_compile_says_so_in_a_line_and_trains_like_stock_fit() -> None:
     stock, model = network(), uncompilable()
     stock_fit(stock, problem())
-    said: list[str] = []
-    prepare(model, batch_size=BATCH_SIZE, warn=said.append)
+    prepare(model, batch_size=BATCH_SIZE)
     blocks = block_dataset(*problem(), batch_size=BATCH_SIZE, shuffle=False, max_block_bytes=BLOCK_BYTES)
-    model.fit(blocks, shuffle=False, verbose=0)
-    (line,) = said
-    assert line.startswith("XLA cannot compile this model; training goes on without it")
-    assert "\n" not in line
+    with pytest.warns(KerasMLPWarning, match="XLA cannot compile") as said:
+        model.fit(blocks, shuffle=False, verbose=0)
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
     assert not model.train_function.uses_xla
     assert_same_weights(model, stock, tolerance=TOLERANCE)
-
-
-def test_a_model_that_xla_cannot_compile_warns_by_default() -> None:
-    model = prepare(uncompilable(), batch_size=BATCH_SIZE)
-    with pytest.warns(RuntimeWarning, match="XLA cannot compile this model"):
-        model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 
 def test_require_xla_fails_where_xla_cannot_compile() -> None:

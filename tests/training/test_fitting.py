@@ -137,14 +137,17 @@ def test_overwrite_replaces_a_run(digits: Data, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"epochs": 0}, "`epochs` needs to be at least 1"),
-        ({"batch_size": 0}, "`batch_size` lies between 1 and the number of examples, 1295"),
-        ({"batch_size": 1296}, "got 1296"),
-        ({"learning_rate": 0.0}, "`learning_rate` needs to be positive"),
-        ({"learning_rate": float("inf")}, "`learning_rate` needs to be positive and finite"),
-        ({"optimizer": "adan"}, "Did you mean `adam`"),
-        ({"schedule": "cosin"}, "Did you mean `cosine`"),
-        ({"early_stopping": 0}, "`early_stopping` needs to be at least 1 epoch"),
+        ({"epochs": 0}, r"epochs.*at least 1.*0"),
+        ({"batch_size": 0}, r"batch_size.*0"),
+        ({"batch_size": 1296}, r"batch_size.*1295.*1296"),
+        ({"learning_rate": 0.0}, r"learning_rate.*positive.*0\.0"),
+        ({"learning_rate": float("inf")}, r"learning_rate.*finite.*inf"),
+        ({"optimizer": "adan"}, r"adan.*`adam`"),
+        ({"schedule": "cosin"}, r"schedule.*cosin.*`cosine`"),
+        ({"early_stopping": 0}, r"early_stopping.*at least 1.*0"),
+        ({"seed": -1}, r"seed.*at least 0.*-1"),
+        ({"max_block_bytes": 0}, r"max_block_bytes.*at least 1.*0"),
+        ({"class_weight": "balance"}, r"class_weight.*balanced.*balance"),
     ],
 )
 def test_settings_out_of_range_are_refused_before_anything_is_written(

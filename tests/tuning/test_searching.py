@@ -15,8 +15,10 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.tuning import Range, Space, TrialRecord, search
 from kerasmlp.tuning.compiled_networks import PATIENCE_S, Compiled
+from kerasmlp.tuning.listening import Listener
 from kerasmlp.tuning.oracles import make_oracle
-from kerasmlp.tuning.records import Listener, best_trial
+from kerasmlp.tuning.records import best_trial
+from kerasmlp.tuning.settings import SearchSettings
 
 SPACE = Space(learning_rate=Range(1e-3, 1e-2), batch_size=(64, 128))
 SHORT: dict[str, Any] = {"sizes": [64, 16, 10], "trials": 3, "epochs": 1, "final_epochs": 2, "space": SPACE}
@@ -85,8 +87,8 @@ def test_a_search_leaves_a_run_trained_on_the_best_trial(digits: Data, tmp_path:
 
 def grid_oracle(folder: Path, rates: tuple[float, ...]) -> Any:
     """The oracle of a grid of these rates and two batch sizes, whose trials run in no process."""
-    options: dict[str, Any] = {"trials": None, "epochs": 1, "early_stopping": False, "seed": 0, "digest": ""}
-    oracle = make_oracle("grid", Space(rates, (32, 64)), listener=Listener(), **options)
+    settings = SearchSettings(oracle="grid", space=Space(rates, (32, 64)), epochs=1, early_stopping=False)
+    oracle = make_oracle(settings, digest="", listener=Listener())
     oracle.open(folder / "search")
     return oracle
 
@@ -187,7 +189,7 @@ def test_the_best_trial_gives_the_same_score_again_and_the_same_seed_the_same_tr
         options["space"] = Space(learning_rate=(1e-3, 1e-2), batch_size=(64, 128), depth=Range(1, 2))
     outcomes = []
     for name in ("a", "b"):
-        run = search(digits, **options, out=tmp_path / name, warn=pytest.fail)
+        run = search(digits, **options, out=tmp_path / name)
         outcomes.append(results(read_trials(run.path)))
         best = json.loads((run.path / "search" / "best.json").read_text())
         assert best["trained_again"] == {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
@@ -266,13 +268,13 @@ def test_equal_accuracies_are_decided_by_the_loss() -> None:
     ("changes", "message"),
     [
         ({"sizes": [64, 10, 9]}, "`64,10,10` would fit"),
-        ({"trials": 0}, "`trials` needs to be at least 1"),
-        ({"epochs": 0}, "`epochs` needs to be at least 1"),
-        ({"final_epochs": 0}, "`final_epochs` needs to be at least 1"),
-        ({"oracle": "bayes"}, "no oracle `bayes`. Did you mean `bayesian`"),
-        ({"oracle": "hyperband"}, "leave out `--trials`"),
-        ({"oracle": "grid"}, "A grid needs values, and `learning_rate` is a range; `0.001:0.01:5`"),
-        ({"oracle": "grid", "space": Space((1e-3, 1e-2), (32, 64))}, "4 combinations, more than 3: .*`--trials 4`"),
+        ({"trials": 0}, "`trials`.* 0"),
+        ({"epochs": 0}, "`epochs`.* 0"),
+        ({"final_epochs": 0}, "`final_epochs`.* 0"),
+        ({"oracle": "bayes"}, "`bayes`.*`bayesian`"),
+        ({"oracle": "hyperband"}, "`epochs`.*`trials`.*3"),
+        ({"oracle": "grid"}, "`learning_rate`.*0.001:0.01"),
+        ({"oracle": "grid", "space": Space((1e-3, 1e-2), (32, 64))}, "4 combinations.*`trials=4`"),
         ({"optimizer": "adan"}, "no optimizer `adan`"),
         ({"activation": "rellu"}, "Did you mean `relu`"),
         ({"space": Space(activation=("relu", "rellu"))}, "Did you mean `relu`"),
@@ -280,9 +282,9 @@ def test_equal_accuracies_are_decided_by_the_loss() -> None:
         ({"space": Space(dropout=(0.5, 1.0))}, "`dropout` is a share"),
         ({"space": Space(learning_rate=(-1.0,))}, "positive and finite"),
         ({"space": Space(batch_size=(4096,))}, "1295; got 4096"),
-        ({"workers": 0}, "`workers` lies between 1 and"),
-        ({"workers": 1000}, "`workers` lies between 1 and .*; got 1000"),
-        ({"address": "nowhere"}, "a host and a port.*got `nowhere`"),
+        ({"workers": 0}, "`workers`.* 1 .* 0"),
+        ({"workers": 1000}, "`workers`.* 1 .* 1000"),
+        ({"address": "nowhere"}, "`address`.*nowhere"),
     ],
 )
 def test_searches_that_cannot_start_are_refused_before_anything_is_written(

@@ -22,7 +22,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning import Range, Space, fork_server, join_search, search, workers
 from kerasmlp.tuning.oracles import make_oracle
-from kerasmlp.tuning.workers import num_cores, split_address
+from kerasmlp.tuning.settings import SearchSettings, num_cores, split_address
 from tests.tuning.test_searching import Watcher, read_trials, results
 
 SPACE = Space(learning_rate=Range(1e-3, 1e-2), batch_size=(64, 128))
@@ -149,8 +149,8 @@ def test_a_silent_workers_trial_is_given_to_another(tmp_path: Path, monkeypatch:
 
     monkeypatch.setattr(workers, "LOST_AFTER_S", 1.0)
     watcher = Watcher()
-    options: dict[str, Any] = {"trials": None, "epochs": 1, "early_stopping": False, "seed": 0, "digest": ""}
-    oracle = make_oracle("grid", Space((1e-3,), (32,)), listener=watcher, **options)
+    settings = SearchSettings(oracle="grid", space=Space((1e-3,), (32,)), epochs=1, early_stopping=False)
+    oracle = make_oracle(settings, digest="", listener=watcher)
     oracle.open(tmp_path / "search")
     chief = workers.Chief(oracle, f"127.0.0.1:{free_port()}")
     serving = threading.Thread(target=chief.serve)
