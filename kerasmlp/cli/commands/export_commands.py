@@ -97,18 +97,21 @@ def write_exports(
     """Writes what was asked for, after all that can be wrong with the request has been looked for."""
     from kerasmlp.export import export_saved_model, export_tflite
     from kerasmlp.export.tflite.exporting import check_request
+    from kerasmlp.export.tflite.settings import TFLiteSettings
     from kerasmlp.export.versions import check_base
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
     if tflite is not None:
-        check_request(run, Path(tflite), **options)
+        overwrite = options.pop("overwrite", False)
+        settings = TFLiteSettings(**options)
+        check_request(run, Path(tflite), settings, overwrite=overwrite)
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:
         reports.append(export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change))
     if tflite is not None:
-        reports += export_tflite(run, tflite, data=data, **options)
+        reports += export_tflite(run, tflite, settings, data=data, overwrite=overwrite)
     return reports
 
 

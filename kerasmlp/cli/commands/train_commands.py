@@ -118,7 +118,7 @@ def tune(args: Namespace) -> Outcome:
 def quickstart(args: Namespace) -> Outcome:
     """`kerasmlp quickstart`."""
     from kerasmlp.contract import METRICS_NAME
-    from kerasmlp.export.parity import MAX_DROP
+    from kerasmlp.export.artefact_report import MAX_DROP
     from kerasmlp.run import check_output_is_free
 
     # An unfinished one may be this same search, to go on with.
