@@ -15,7 +15,7 @@ from kerasmlp.card import Card
 from kerasmlp.contract import CARD_NAME, COLUMNS_NAME, LABELS_NAME
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
-from kerasmlp.export.parity import ArtefactReport
+from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.saved_model.answers import CLASS_ID, PROBABILITIES
 from kerasmlp.export.saved_model.column_inputs import describe_columns
 from kerasmlp.export.saved_model.plain_parity import check_answers, plain_tensorflow

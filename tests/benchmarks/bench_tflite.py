@@ -38,7 +38,7 @@ import kerasmlp
 from kerasmlp.artefacts.litert import as_input, read_contents
 from kerasmlp.export import export_tflite
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
-from kerasmlp.export.tflite.quantizing import PRECISIONS
+from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
 from tests.benchmarks.machine import describe_machine
 

@@ -19,12 +19,13 @@ from kerasmlp.artefacts.opening import softmax
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import ArtefactReport, ParityError, export_tflite
-from kerasmlp.export.parity import check_report
+from kerasmlp.export.artefact_report import check_report
 from kerasmlp.export.reporting import PICTURE_NAME, REPORT_NAME
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.metadata import pixels_to_raw
-from kerasmlp.export.tflite.quantizing import PRECISIONS, calibration_examples, check_stored, quantize
+from kerasmlp.export.tflite.precisions import PRECISIONS
+from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
 from kerasmlp.run import Run
 
 # dtypes of input, output and kernels, and what precedes a dense layer.
@@ -271,7 +272,7 @@ def test_a_file_that_loses_too_much_is_not_published_and_the_others_are(
         zeros = [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in layers]
         return quantize(convert(zeros, "image"), precision, **options)
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize_content", spoilt)
+    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize", spoilt)
     with pytest.raises(ParityError, match=r"tflite int4 .*digits_int4.tflite.*loses more than 1.00% and is not"):
         export_tflite(digits_run, tmp_path, quantize=["int4", "float32"], data=digits, max_drop=0.01)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_float32.tflite", REPORT_NAME, PICTURE_NAME]
