@@ -9,8 +9,6 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from kerasmlp.data.pipelines import check_batch_size
 from kerasmlp.errors import InvalidType, InvalidValue, NotFound, nearest
 from kerasmlp.model.building import build_mlp
@@ -66,6 +64,8 @@ def _number(value: Any) -> float:
     # What fits into the 32 bits that Keras Tuner's workers receive, so that a trial has one result wherever it runs.
     if isinstance(value, bool):
         raise ValueError
+    import numpy as np
+
     return float(np.float32(float(value)))
 
 
@@ -274,6 +274,8 @@ def parse_choices(name: str, text: str) -> Choices:
     if count < 2:
         raise InvalidValue(f"`{name}` needs at least 2 values in `low:high:count`; got `{text}`.")
     low, high = _ends(span)
+    import numpy as np
+
     grid = (np.geomspace if parameter.log else np.linspace)(low, high, count)
     return _choices(
         name, tuple(dict.fromkeys(parameter.kind(round(v) if parameter.kind is _whole else v) for v in grid))

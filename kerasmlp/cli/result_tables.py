@@ -167,7 +167,7 @@ def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch
 
 
 def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Returns a table: the first column aligned to the left, the others to the right. Long words are wrapped, not cut."""
+    """Returns a table: the first column aligned to the left, the others to the right. Long words wrap."""
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
         table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")

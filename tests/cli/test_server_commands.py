@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from kerasmlp.cli.commands.server_questions import read_question
 from PIL import Image
 
 import kerasmlp
 import kerasmlp.client
 from kerasmlp.artefacts.opening import is_artefact
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
+from kerasmlp.cli.server_requests import read_request
 from kerasmlp.client import failures
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
@@ -215,4 +215,4 @@ def test_a_server_that_contradicts_itself_or_takes_no_images_is_not_believed(dig
         with pytest.raises(kerasmlp.client.ServerError, match="class 1 of 2, `dog`, once `cat`"):
             artefact.probabilities(digits.test.features[:2])
         with pytest.raises(InvalidValue, match="no signature `image_bytes`, so the range of its pixels is not known"):
-            read_question(artefact.served, Path("image.png"), invert=False)
+            read_request(artefact.served, Path("image.png"), invert=False)

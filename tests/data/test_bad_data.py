@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.run import Run
 from tests.data.test_file_readers import idx, write_idx, write_images
 

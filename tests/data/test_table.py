@@ -11,7 +11,7 @@ import pytest
 
 import kerasmlp
 from kerasmlp import build_mlp, data_from_frame, load_data
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.data.encoding import Column, Encoder, column_kinds
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue

@@ -20,7 +20,7 @@ from PIL import Image
 from kerasmlp import build_mlp, data_from_frame, open_artefact
 from kerasmlp.artefacts.opening import softmax
 from kerasmlp.card import Card
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.client.messages import predict_request, prediction_log
 from kerasmlp.data.encoding import Column, Encoder
 from kerasmlp.data.types import Data

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import write_serving_files
 from kerasmlp.export.saved_model.serving_files import BASE, NAME, NAMES

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export import rollback
 from kerasmlp.export.versions import (

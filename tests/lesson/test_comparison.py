@@ -16,7 +16,7 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 import kerasmlp.lesson.comparison
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue
 from kerasmlp.lesson.comparison import Row, Split, compare, installed_frameworks, load_split
 from kerasmlp.lesson.network import OPTIMIZERS

@@ -147,12 +147,14 @@ def write_exports(
     """
     from kerasmlp.export import export_saved_model, export_tflite
     from kerasmlp.export.tflite.exporting import check_request
+    from kerasmlp.export.tflite.settings import TFLiteSettings
     from kerasmlp.export.versions import check_base
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
     if tflite is not None:
-        check_request(run, Path(tflite), overwrite=overwrite, **tflite_options)
+        settings = TFLiteSettings(**tflite_options)
+        check_request(run, Path(tflite), settings, overwrite=overwrite)
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:
@@ -160,7 +162,7 @@ def write_exports(
             export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change, verbose=verbose)
         )
     if tflite is not None:
-        reports += export_tflite(run, tflite, data=data, overwrite=overwrite, verbose=verbose, **tflite_options)
+        reports += export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
     return reports
 
 

@@ -6,7 +6,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.common_options import add_run_output, verbosity
+from kerasmlp.cli.common_options import add_run_output, default_of, verbosity
 from kerasmlp.cli.data_options import DIGITS, add_data_options, load, typed_data
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.commands.export_command import write_exports
     from kerasmlp.cli.outcome import Outcome
     from kerasmlp.contract import METRICS_NAME
-    from kerasmlp.export.parity import MAX_DROP
+    from kerasmlp.export.tflite.settings import TFLiteSettings
     from kerasmlp.run import check_output_is_free
     from kerasmlp.tuning import search
 
@@ -64,7 +64,9 @@ def run(args: Namespace) -> Outcome:
         **SEARCH,
     )
     messages.print("2/2  Exporting, and checking each file against the Keras model on all test examples")
-    tflite: dict[str, Any] = {"max_drop": max(MAX_DROP, MAX_LOST_EXAMPLES / len(data.test))}
+    tflite: dict[str, Any] = {
+        "max_drop": max(default_of(TFLiteSettings, "max_drop"), MAX_LOST_EXAMPLES / len(data.test))
+    }
     if data.feature_range is None:
         # int8 has one scale for the whole input, which leaves little of a column with small numbers.
         tflite["quantize"] = ("float32", "int8-dynamic")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from kerasmlp.cli.common_options import add_run_output, add_setting, default_of, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
-from kerasmlp.cli.option_types import alternatives
+from kerasmlp.cli.option_types import alternatives, as_typed
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from kerasmlp.tuning import Space
 
 CHIEF, WORKER = "chief", "worker"
+_WITH_OWN_OPTION = ("learning_rate", "batch_size")
 EXAMPLES = (
     "kerasmlp tune digits --hidden 128,64 --trials 24 --workers 2 --vary dropout=0:0.5 --vary activation=relu,gelu",
     "kerasmlp tune flowers.csv --test-share 0.2 --space space.toml --oracle bayesian",
@@ -28,29 +29,30 @@ def add_arguments(parser: ArgumentParser) -> None:
     from kerasmlp.model.optimizers import OPTIMIZERS
     from kerasmlp.training.settings import SCHEDULES
     from kerasmlp.tuning.settings import DEFAULT_TRIALS, ORACLES, SearchSettings
+    from kerasmlp.tuning.space import BATCH_SIZES, PARAMETERS, Space
 
     add_data_options(parser)
     add_network_options(parser)
     group = parser.add_argument_group("search space")
+    rates, batch_sizes = as_typed(default_of(Space, "learning_rate")), as_typed(BATCH_SIZES)
     group.add_argument(
         "--learning-rate",
         metavar="CHOICES",
-        help="a range LOW:HIGH, COUNT values within it (LOW:HIGH:COUNT), or a comma-separated list "
-        "(default: 0.0001:0.01)",
+        help=f"a range LOW:HIGH, COUNT values within it (LOW:HIGH:COUNT), or a comma-separated list (default: {rates})",
     )
     group.add_argument(
         "--batch-size",
         metavar="CHOICES",
-        help="a comma-separated list (default: 16,32,64,128, up to a quarter of the training examples)",
+        help=f"a comma-separated list (default: {batch_sizes}, up to a quarter of the training examples)",
     )
+    others = (f"{name}={kind.example}" for name, kind in PARAMETERS.items() if name not in _WITH_OWN_OPTION)
     group.add_argument(
         "--vary",
         action="append",
         default=[],
         metavar="NAME=CHOICES",
-        help="also search hidden=128x64,256 (whole networks) or depth=1:3 and units=32:256 (the same width in every "
-        "hidden layer), activation=relu,gelu, dropout=0:0.5, batch_normalization=true,false, l2=1e-6:1e-3, "
-        "optimizer=adam,sgd; repeat the option to vary more than one",
+        help=f"also search {alternatives(others)}; `hidden` lists whole networks, `depth` and `units` make networks "
+        "whose hidden layers have the same width; repeat the option to search several",
     )
     group.add_argument(
         "--space", metavar="FILE", help="the same in a .toml or .yaml file, with one line NAME = CHOICES for each"
@@ -147,9 +149,9 @@ def _space(args: Namespace) -> Space:
     from kerasmlp.tuning.space import Space, parse_choices, read_space
 
     choices = {} if args.space is None else read_space(args.space)
-    for name, text in (("learning_rate", args.learning_rate), ("batch_size", args.batch_size)):
-        if text is not None:
-            choices[name] = parse_choices(name, text)
+    for name in _WITH_OWN_OPTION:
+        if getattr(args, name) is not None:
+            choices[name] = parse_choices(name, getattr(args, name))
     for assignment in args.vary:
         name, sign, text = assignment.partition("=")
         if not sign:
