@@ -540,12 +540,12 @@ def test_requests_for_versions_that_cannot_be_met_write_nothing(
     occupied = tmp_path / "file"
     occupied.write_text("mine")
     for base in (occupied, occupied / "below"):
-        with pytest.raises(OutputExists, match="file` is a file; a SavedModel needs a folder"):
+        with pytest.raises(OutputExists, match="file` is a file"):
             export_saved_model(digits_run, base, data=digits)
-    with pytest.raises(OutputExists, match="is a SavedModel itself; name the folder of its numbered versions"):
+    with pytest.raises(OutputExists, match=f"`{version}`.*SavedModel"):
         export_saved_model(digits_run, version, data=digits)
     for keep in (0, -1, True):
-        with pytest.raises(InvalidValue, match="`keep` is how many versions stay, a whole number of at least 1; got"):
+        with pytest.raises(InvalidValue, match=f"`keep`.*1.*{keep}"):
             export_saved_model(digits_run, tmp_path / "served", data=digits, keep=keep)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
