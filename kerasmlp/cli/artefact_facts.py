@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.files import size_bytes
-from kerasmlp.card import Card
+from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CARD_NAME, CONFIG_NAME, EXTRA_FOLDER, METRICS_NAME, MODEL_NAME
 
 if TYPE_CHECKING:
-    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.client.classifier import Classifier
 
 KERAS_CONFIG_NAME = "config.json"  # the architecture of the model in a `.keras` file
@@ -70,9 +70,8 @@ def read_facts(path: str, *, timeout_s: float) -> ArtefactFacts:
 
 def _facts_in_files(path: Path) -> ArtefactFacts | None:
     if (path / CONFIG_NAME).is_file():
-        from kerasmlp.run import Run
-
-        return _facts_of_keras_file(Run.open(path).model_path)
+        check_run_is_finished(path)
+        return _facts_of_keras_file(path / MODEL_NAME)
     if path.suffix == ".keras" and path.is_file():
         return _facts_of_keras_file(path)
     if path.is_dir():
@@ -85,9 +84,7 @@ def _facts_of_keras_file(path: Path) -> ArtefactFacts | None:
         return None
     folder = path.parent
     if path.name == MODEL_NAME and all((folder / name).is_file() for name in (CONFIG_NAME, METRICS_NAME)):
-        from kerasmlp.run import Run
-
-        return _facts_of_card(Run(folder).card, "keras", path)
+        return _facts_of_card(Card.from_run_directory(folder), "keras", path)
     shapes = _shapes_in_keras_file(path)
     if shapes is None:
         return None
@@ -112,9 +109,9 @@ def _shapes_in_keras_file(path: Path) -> tuple[tuple[int, ...], int] | None:
 
 
 def _facts_of_saved_model(path: Path) -> ArtefactFacts | None:
-    from kerasmlp.artefacts.opening import _newest_version as _newest_saved_model
+    from kerasmlp.artefacts.saved_model_folder import version_in
 
-    version = _newest_saved_model(path)
+    version = version_in(path)
     card_path = None if version is None else version / EXTRA_FOLDER / CARD_NAME
     if version is None or card_path is None or not card_path.is_file():
         return None
@@ -139,7 +136,7 @@ def _facts_of_opened(path: str, timeout_s: float) -> ArtefactFacts:
     artefact = open_artefact(path, timeout_s=timeout_s)
     contents = None
     if artefact.format == "tflite":
-        from kerasmlp.artefacts.litert import read_contents
+        from kerasmlp.artefacts.tflite_contents import read_contents
 
         contents = read_contents(Path(artefact.path).read_bytes())
     return ArtefactFacts(

@@ -11,7 +11,7 @@ from kerasmlp._system.terminal import results_console
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.card import Card
     from kerasmlp.cli.artefact_facts import ArtefactFacts
     from kerasmlp.client.classifier import Classifier

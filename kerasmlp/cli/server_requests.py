@@ -5,7 +5,6 @@ A server has no card that says how files become features, so it gets the images 
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.client.classifier import Classifier
     from kerasmlp.data.in_memory import Examples
     from kerasmlp.data.table import Table
@@ -138,6 +137,7 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     say what its network was trained on. Only the server knows how to encode the rows of a table. So the features of a
     table are the numbers of its rows, and the artefact that is returned takes these.
     """
+    from kerasmlp.artefacts.served_model import ServedModel
     from kerasmlp.data.in_memory import Examples
     from kerasmlp.data.table import Table
 
@@ -153,7 +153,8 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
             columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
             return served.probabilities(columns, signature=COLUMNS)
 
-        artefact = dataclasses.replace(artefact, feature_shape=(1,), run_batch=ask_about_rows)
+        assert isinstance(artefact, ServedModel)
+        artefact = artefact.with_question((1,), ask_about_rows)
     else:
         assert isinstance(source, Examples)  # what is not streamed is one or the other
         examples = source

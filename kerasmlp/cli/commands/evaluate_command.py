@@ -10,7 +10,7 @@ from kerasmlp.cli.data_options import add_data_options, load_for_test
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.evaluation import Evaluation

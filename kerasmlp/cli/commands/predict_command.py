@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.outcome import Outcome
 
 EXAMPLES = ("kerasmlp predict runs/digits seven.png", "kerasmlp predict mobile/flowers_float32.tflite june.csv")

@@ -43,7 +43,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.outcome import Outcome
     from kerasmlp.contract import METRICS_NAME
     from kerasmlp.export.tflite.settings import TFLiteSettings
-    from kerasmlp.run import check_output_is_free
+    from kerasmlp.run_directory import check_output_is_free
     from kerasmlp.tuning import search
 
     # An unfinished run may be this same search, which is then continued.
