@@ -5,7 +5,6 @@ A server has no card that says how files become features, so it gets the images 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +15,8 @@ from kerasmlp.cli.data_options import read, splitting
 from kerasmlp.client.classifier import PICTURES
 from kerasmlp.client.model_signature import COLUMNS
 from kerasmlp.client.tensors import STRING
-from kerasmlp.data.inputs import BRIGHTEST, IMAGE_SUFFIXES, read_inputs
+from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
+from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
 from kerasmlp.errors import InvalidValue, NotFound
 
@@ -61,8 +61,7 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
         columns = raw_columns(served, frame, source=str(path))
         return lambda: served.probabilities(columns, signature=COLUMNS)
-    pixels = (0.0, float(BRIGHTEST))
-    features = read_inputs(path, served.feature_shape, pixels, invert=invert)
+    features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert)
     if suffix not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
     if PICTURES not in served.client.signatures:
@@ -70,7 +69,7 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
             f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is unknown. Send "
             "raw features in a CSV or npz file, or use the run instead of the server."
         )
-    picture = _as_png(features[0])
+    picture = encode_png(np.rint(features[0]).astype(np.uint8))  # whole already: an 8-bit image was read
     return lambda: served.probabilities([picture], signature=PICTURES)
 
 
@@ -172,12 +171,3 @@ def _numbered_rows(table: Table) -> Examples:
     tests = (numbers[count:], table.labels[count:]) if table.has_test else ()
     groups, times = (None if values is None else values[:count] for values in (table.groups, table.times))
     return Examples(table.name, numbers[:count], table.labels[:count], *tests, groups=groups, times=times)
-
-
-def _as_png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    levels = np.rint(pixels).astype(np.uint8)  # exact: an 8-bit image was read
-    stream = io.BytesIO()
-    Image.fromarray(levels[:, :, 0] if levels.shape[2:] == (1,) else levels).save(stream, "PNG")
-    return stream.getvalue()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import SUPPRESS
 from typing import TYPE_CHECKING
 
-from kerasmlp.cli.common_options import add_setting
+from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.data_options import DIGITS, add_data_argument
 from kerasmlp.cli.option_types import seed, whole_numbers, words
 
@@ -48,11 +48,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("comparison")
     group.add_argument(
         "--reproduce-notebook",
-        dest="lesson",
         action="store_true",
         help="compute in NumPy as the original notebook did, its mistakes included",
     )
-    group.add_argument("--lesson", action="store_true", help=SUPPRESS)  # the name of the option in older versions
+    # Older versions called it `--lesson`.
+    group.add_argument("--lesson", dest="reproduce_notebook", action="store_true", help=SUPPRESS)
     group.add_argument(
         "--frameworks", type=words, metavar="F,F,...", help="some of numpy, keras, torch (default: all installed ones)"
     )
@@ -62,40 +62,36 @@ def run(args: Namespace) -> Outcome:
     """Trains one network per framework."""
     from dataclasses import asdict
 
-    from kerasmlp._system.terminal import messages_console
     from kerasmlp.cli.outcome import Outcome
     from kerasmlp.cli.result_tables import show_lesson
-    from kerasmlp.lesson.comparison import LESSON_RATE, compare, installed_frameworks, load_split
+    from kerasmlp.lesson.comparison import compare, installed_frameworks, load_comparison_data
+    from kerasmlp.lesson.notebook import LESSON_RATE
 
-    loss = args.loss or ("mse" if args.lesson else "cross_entropy")
-    optimizer = args.optimizer or ("sgd" if args.lesson else "adam")
-    is_notebooks = args.lesson and optimizer == "sgd"
-    rate = LESSON_RATE if is_notebooks and args.learning_rate is None else args.learning_rate
-    messages = messages_console()
-    split = load_split(args.data, data_dir=args.data_dir)
+    loss = args.loss or ("mse" if args.reproduce_notebook else "cross_entropy")
+    optimizer = args.optimizer or ("sgd" if args.reproduce_notebook else "adam")
+    is_notebooks = args.reproduce_notebook and optimizer == "sgd"
+    data = load_comparison_data(args.data, data_dir=args.data_dir)
     rows = compare(
-        split,
+        data,
         hidden=args.hidden,
         activation=args.activation,
         loss=loss,
         optimizer=optimizer,
-        learning_rate=rate,
+        learning_rate=LESSON_RATE if is_notebooks and args.learning_rate is None else args.learning_rate,
         epochs=args.epochs,
         batch_size=args.batch_size,
-        lesson=args.lesson,
+        reproduce_notebook=args.reproduce_notebook,
         seed=args.seed,
         frameworks=args.frameworks,
-        listener=lambda framework, epoch, accuracy, seconds: messages.print(
-            f"{framework}  epoch {epoch}/{args.epochs}  {seconds:.1f} s  val_accuracy {accuracy:.4f}"
-        ),
+        verbose=verbosity(args),
     )
     result = {
         "data": args.data,
         "loss": loss,
         "optimizer": optimizer,
-        "lesson": args.lesson,
-        "train_examples": len(split.x_train),
-        "val_examples": len(split.x_val),
+        "lesson": args.reproduce_notebook,
+        "train_examples": len(data.x_train),
+        "val_examples": len(data.x_val),
         "rows": [{**asdict(row), "seconds_per_epoch": row.seconds_per_epoch} for row in rows],
     }
     hint = args.frameworks is None and "torch" not in installed_frameworks()
