@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -297,6 +296,8 @@ def read_space(path: str | PathLike[str]) -> dict[str, Choices]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
+            import tomllib
+
             values = tomllib.loads(text)
         else:
             import yaml

@@ -8,7 +8,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kerasmlp import __version__
 from kerasmlp.contract import PROBABILITIES, TFLITE_OUTPUTS
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP
@@ -19,6 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import numpy as np
+
+
+def _default_author() -> str:
+    from kerasmlp import __version__  # looking up the version takes as long as everything else in `--help`
+
+    return f"kerasmlp {__version__}"
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class TFLiteSettings(Settings):
     c_array: bool = False
     calibration: np.ndarray | None = field(default=None, compare=False)  # `==` of arrays has no single truth value
     max_drop: float = MAX_DROP
-    author: str = f"kerasmlp {__version__}"
+    author: str = field(default_factory=_default_author)
     version: str = "1"
 
     def __post_init__(self) -> None:

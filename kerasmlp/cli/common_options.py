@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.option_types import as_typed, seed
+from kerasmlp.contract import TIMEOUT_S
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ActionsContainer
@@ -80,10 +81,14 @@ def add_unused_seed(parser: ArgumentParser) -> None:
 
 def add_timeout(parser: ArgumentParser) -> None:
     """Adds `--timeout` for a command that can ask a model server."""
-    from kerasmlp.client.connection import connect
-
-    meaning = "seconds to wait for each answer"
-    add_setting(parser.add_argument_group("model server"), connect, "timeout_s", "S", meaning, flag="--timeout")
+    parser.add_argument_group("model server").add_argument(
+        "--timeout",
+        type=float,
+        default=TIMEOUT_S,
+        dest="timeout_s",
+        metavar="S",
+        help="seconds to wait for each answer (default: %(default)g)",
+    )
 
 
 def verbosity(args: Namespace) -> int:

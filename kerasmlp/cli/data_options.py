@@ -8,8 +8,9 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.common_options import add_setting, default_of, verbosity
+from kerasmlp.cli.common_options import add_setting
 from kerasmlp.cli.option_types import seed
+from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -37,13 +38,18 @@ def add_data_options(parser: ArgumentParser, default: str | None = None) -> None
         parser: The command's parser.
         default: The data if none are named; None if the command needs a name.
     """
-    from kerasmlp.data.splitting import Splitting
+    from kerasmlp.training.settings import TrainingSettings
 
     add_data_argument(parser, default)
     group = parser.add_argument_group("data")
     add_source_options(group)
-    meaning = "share of each class's training examples to set aside for validation"
-    add_setting(group, Splitting, "validation_share", "S", meaning)
+    group.add_argument(
+        "--validation-share",
+        type=float,
+        default=VALIDATION_SHARE,
+        metavar="S",
+        help="share of each class's training examples to set aside for validation (default: %(default)g)",
+    )
     group.add_argument(
         "--test-share",
         type=float,
@@ -51,9 +57,8 @@ def add_data_options(parser: ArgumentParser, default: str | None = None) -> None
         help="share of each class to set aside for the test; needed for data without test examples of their own "
         "(default: the data's own test examples)",
     )
-    add_setting(
-        group, Splitting, "seed", "N", "seed of every random choice: validation, initial weights and order", kind=seed
-    )
+    meaning = "seed of every random choice: validation, initial weights and order"
+    add_setting(group, TrainingSettings, "seed", "N", meaning, kind=seed)
 
 
 def add_data_argument(parser: ArgumentParser, default: str | None = None) -> None:
@@ -113,7 +118,6 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,
-        verbose=verbosity(args),
     )
 
 
@@ -134,13 +138,10 @@ def splitting(args: Namespace) -> Splitting:
 
 def typed_data(args: Namespace) -> str:
     """Returns the data and their options as one types them in another command."""
-    from kerasmlp.data.splitting import Splitting
-
     options = {**_source_options(args), "validation_share": args.validation_share, "test_share": args.test_share}
-    default_share = default_of(Splitting, "validation_share")
     words = [args.data]
     for name, value in options.items():
-        if value not in (None, False) and (name, value) != ("validation_share", default_share):
+        if value not in (None, False) and (name, value) != ("validation_share", VALIDATION_SHARE):
             words += [args.flags[name].text, *([] if value is True else [str(value)])]
     return shlex.join(words)
 

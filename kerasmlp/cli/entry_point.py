@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -44,6 +43,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     ):
         status, result, show = _run(args, flags)
     if status == 0 and args.json:
+        import json
+
         print(json.dumps(result))
     elif status == 0:
         show()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import contextlib
 import re
 import shlex
@@ -65,6 +64,8 @@ def named_by_flags(message: str, flags: Mapping[str, Flag]) -> str:
 def _typed(flag: Flag, value: str | None) -> str:
     if not value:  # the name alone, or `name=`
         return f"`{flag.text}`"
+    import ast
+
     try:
         literal: Any = ast.literal_eval(value)
     except (ValueError, SyntaxError):

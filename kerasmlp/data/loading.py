@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.data.splitting import VALIDATION_SHARE, Splitting
+from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.data.splitting import Splitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
-
-VALIDATION_SHARE = 0.1
 
 
 class Indices(NamedTuple):

@@ -9,3 +9,4 @@ from .conversion import to_torch as to_torch
 from .network import NumpyMLP as NumpyMLP
 from .notebook import load_notebook_data as load_notebook_data
 from .notebook import notebook_split as notebook_split
+from .settings import ComparisonSettings as ComparisonSettings

@@ -23,8 +23,10 @@ from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue
 from kerasmlp.lesson.conversion import to_keras, to_torch
 from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
-from kerasmlp.lesson.notebook import SEED, notebook_split
+from kerasmlp.lesson.notebook import notebook_split
+from kerasmlp.lesson.settings import ComparisonSettings
 from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.settings import accepts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -105,20 +107,14 @@ def load_comparison_data(
     return ComparisonData(x[train], y[train], x[validation], y[validation])
 
 
+@accepts(ComparisonSettings)
 def compare(
     data: ComparisonData,
+    settings: ComparisonSettings | None = None,
     *,
-    hidden: Sequence[int] = (128, 64),
-    activation: str = "relu",
-    loss: str = "cross_entropy",
-    optimizer: str = "adam",
-    learning_rate: float | None = None,
-    epochs: int = 4,
-    batch_size: int = 32,
-    reproduce_notebook: bool = False,
-    seed: int | None = SEED,
     frameworks: Sequence[str] | None = None,
     verbose: str | int = "auto",
+    **options: Any,
 ) -> list[FrameworkResult]:
     """Trains the same network in each framework and returns one result per framework.
 
@@ -126,20 +122,24 @@ def compare(
 
     Args:
         data: What `load_comparison_data` returns.
-        hidden: Widths of the hidden layers. Defaults to `(128, 64)`.
-        activation: Activation of the hidden layers, one of `kerasmlp.lesson.network.ACTIVATIONS`. Defaults to `"relu"`.
-        loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
-        optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`. Defaults to `"adam"`.
-        learning_rate: Learning rate. Defaults to `None`: the default of Keras for the optimizer.
-        epochs: Passes over the training examples, at least 1. Defaults to `4`.
-        batch_size: Examples per step, at least 1. Defaults to `32`.
-        reproduce_notebook: Whether the NumPy network computes as the original notebook did, including its mistakes,
-            which `NumpyMLP` lists. Needs `loss="mse"`. The other frameworks start from the same weights and use correct
-            gradients. Defaults to `False`.
-        seed: Seed of the first weights. Defaults to `2`, which is near the notebook's figures.
+        settings: All options below as one object. Defaults to `ComparisonSettings()`.
         frameworks: Some of `"numpy"`, `"keras"` and `"torch"`. Defaults to `None`: all that are installed.
         verbose: Whether to print a line on stderr after each epoch. `"auto"` prints it in a terminal or a notebook, `0`
             never, `1` and `2` always. Defaults to `"auto"`.
+        **options: Single options, which replace those of `settings`:
+
+            - hidden: Widths of the hidden layers. Defaults to `(128, 64)`.
+            - activation: Activation of the hidden layers, one of `kerasmlp.lesson.network.ACTIVATIONS`. Defaults to
+              `"relu"`.
+            - loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
+            - optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`. Defaults to `"adam"`.
+            - learning_rate: Learning rate. Defaults to `None`: the default of Keras for the optimizer.
+            - epochs: Passes over the training examples, at least 1. Defaults to `4`.
+            - batch_size: Examples per step, at least 1. Defaults to `32`.
+            - reproduce_notebook: Whether the NumPy network computes as the original notebook did, including its
+              mistakes, which `NumpyMLP` lists. Needs `loss="mse"`. The other frameworks start from the same weights and
+              use correct gradients. Defaults to `False`.
+            - seed: Seed of the first weights. Defaults to `2`, which is near the notebook's figures.
 
     Raises:
         InvalidValue: a value is unknown or outside its range, or a framework is not installed.
@@ -149,6 +149,7 @@ def compare(
         >>> results[0].framework, results[0].val_accuracy[-1] > 0.85
         ('numpy', True)
     """
+    settings = ComparisonSettings.of(settings, options)
     console = messages_console() if shows_progress(verbose) else None
     frameworks = installed_frameworks() if frameworks is None else list(frameworks)
     for framework in frameworks:
@@ -157,12 +158,15 @@ def compare(
                 f"`frameworks` can be {', '.join(_TRAINERS)}, if they are installed; got {framework!r}, and "
                 f"{', '.join(installed_frameworks())} are installed."
             )
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:  # Keras and PyTorch would return without training and without an error
-            raise InvalidValue(f"`{name}` needs to be at least 1; got {value}.")
-    sizes = [data.x_train.shape[1], *hidden, int(max(data.y_train.max(), data.y_val.max())) + 1]
-    start = NumpyMLP(sizes, activation=activation, loss=loss, reproduce_notebook=reproduce_notebook, seed=seed)
-    rate = Optimizer(optimizer, learning_rate).learning_rate
+    sizes = [data.x_train.shape[1], *settings.hidden, int(max(data.y_train.max(), data.y_val.max())) + 1]
+    start = NumpyMLP(
+        sizes,
+        activation=settings.activation,
+        loss=settings.loss,
+        reproduce_notebook=settings.reproduce_notebook,
+        seed=settings.seed,
+    )
+    rate = Optimizer(settings.optimizer, settings.learning_rate).learning_rate
 
     def train(framework: str) -> FrameworkResult:
         finished: list[tuple[float, float]] = []
@@ -170,10 +174,12 @@ def compare(
         def end_epoch(accuracy: float, seconds: float) -> None:
             finished.append((accuracy, seconds))
             if console is not None:
-                epoch = f"epoch {len(finished)}/{epochs}"
+                epoch = f"epoch {len(finished)}/{settings.epochs}"
                 console.print(f"{framework}  {epoch}  {seconds:.1f} s  val_accuracy {accuracy:.4f}")
 
-        _TRAINERS[framework](_Task(start, data, optimizer, rate, epochs, batch_size, end_epoch))
+        _TRAINERS[framework](
+            _Task(start, data, settings.optimizer, rate, settings.epochs, settings.batch_size, end_epoch)
+        )
         return FrameworkResult(framework, importlib.metadata.version(framework), *zip(*finished, strict=True))
 
     return [train(framework) for framework in frameworks]

@@ -19,14 +19,14 @@ EXAMPLES = ("kerasmlp lesson", "kerasmlp lesson mnist.npz --reproduce-notebook")
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.lesson.comparison import compare
+    from kerasmlp.lesson.settings import ComparisonSettings
 
     add_data_argument(parser, default=DIGITS)
     group = parser.add_argument_group("data")
     group.add_argument("--data-dir", metavar="DIR", help="folder of prepared TensorFlow Datasets or openml.org sets")
     group = parser.add_argument_group("network")
-    add_setting(group, compare, "hidden", "N,...", "widths of the hidden layers", kind=whole_numbers)
-    add_setting(group, compare, "activation", "NAME", "any activation of `kerasmlp.lesson.network`")
+    add_setting(group, ComparisonSettings, "hidden", "N,...", "widths of the hidden layers", kind=whole_numbers)
+    add_setting(group, ComparisonSettings, "activation", "NAME", "any activation of `kerasmlp.lesson.network`")
     group = parser.add_argument_group("training")
     group.add_argument(
         "--loss", metavar="NAME", help="cross_entropy or mse (default: cross_entropy; mse to reproduce the notebook)"
@@ -42,9 +42,9 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="R",
         help="learning rate (default: Keras's default for the optimizer; the notebook's to reproduce it with sgd)",
     )
-    add_setting(group, compare, "epochs", "N", "passes over the training examples")
-    add_setting(group, compare, "batch_size", "N", "examples per step")
-    add_setting(group, compare, "seed", "N", "seed of the initial weights", kind=seed)
+    add_setting(group, ComparisonSettings, "epochs", "N", "passes over the training examples")
+    add_setting(group, ComparisonSettings, "batch_size", "N", "examples per step")
+    add_setting(group, ComparisonSettings, "seed", "N", "seed of the initial weights", kind=seed)
     group = parser.add_argument_group("comparison")
     group.add_argument(
         "--reproduce-notebook",
