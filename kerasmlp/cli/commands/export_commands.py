@@ -41,9 +41,9 @@ def export(args: Namespace) -> Outcome:
     if saved_model is None and tflite is None:
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if args.serving is not None:
-        from kerasmlp.export.saved_model.serving_files import check_serving
+        from kerasmlp.export.saved_model.serving_files import check_serving_files
 
-        check_serving(saved_model, args.serving, overwrite=args.overwrite)
+        check_serving_files(saved_model, args.serving, overwrite=args.overwrite)
     versions = {"keep": args.keep, "allow_change": args.allow_change}
     reports = write_exports(run, saved_model, tflite, **versions, **_tflite_options(args, run))
     result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}

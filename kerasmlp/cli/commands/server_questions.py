@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.cli.commands.requested_data import read, splitting
-from kerasmlp.client.classifier import PICTURES
-from kerasmlp.client.model_signature import COLUMNS
-from kerasmlp.client.tensors import STRING
+from kerasmlp.client.tensor_types import STRING
+from kerasmlp.contract import COLUMNS, IMAGE_BYTES, column_input_names, column_input_stem
 from kerasmlp.data.inputs import BRIGHTEST, IMAGE_SUFFIXES, read_inputs
 from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
 from kerasmlp.errors import InvalidValue, NotFound
@@ -58,13 +57,13 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
     features = read_inputs(path, served.feature_shape, pixels, invert=invert)
     if suffix not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
-    if PICTURES not in served.client.signatures:
+    if IMAGE_BYTES not in served.client.signatures:
         raise InvalidValue(
-            f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is not known; "
+            f"`{served.client.address.url}` has no signature `{IMAGE_BYTES}`, so the range of its pixels is not known; "
             "ask it about raw features in a CSV or npz file, or ask the run."
         )
     picture = _as_png(features[0])
-    return lambda: served.probabilities([picture], signature=PICTURES)
+    return lambda: served.probabilities([picture], signature=IMAGE_BYTES)
 
 
 def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict[str, np.ndarray]:
@@ -80,19 +79,17 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
     """
     import pandas as pd
 
-    from kerasmlp.export.saved_model.column_inputs import input_names, input_stem
-
     if COLUMNS not in served.client.signatures:
         raise InvalidValue(
             f"`{served.client.address.url}` has no signature `{COLUMNS}`, so how rows become features is not known; "
             "evaluate the run or the SavedModel folder instead."
         )
-    column_of = {name: column for column, name in input_names(str(column) for column in frame.columns).items()}
+    column_of = {name: column for column, name in column_input_names(str(column) for column in frame.columns).items()}
     frame = frame.rename(columns=str)
     inputs = {}
     for name, spec in served.client.signature(COLUMNS).inputs.items():
         if name in column_of:
-            alike = [c for c in map(str, frame.columns) if input_stem(c) == input_stem(column_of[name])]
+            alike = [c for c in map(str, frame.columns) if column_input_stem(c) == column_input_stem(column_of[name])]
             if len(alike) > 1:
                 raise InvalidValue(
                     f"`{source}`: `{served.client.address.url}` could tell the columns `{'`, `'.join(alike)}` apart by "
