@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.cli.data_options import read, splitting
-from kerasmlp.client.classifier import PICTURES
-from kerasmlp.client.model_signature import COLUMNS
-from kerasmlp.client.tensors import STRING
+from kerasmlp.client.tensor_types import STRING
+from kerasmlp.contract import COLUMNS, IMAGE_BYTES, column_input_names, column_input_stem
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
 from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
@@ -64,13 +63,13 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert)
     if suffix not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
-    if PICTURES not in served.client.signatures:
+    if IMAGE_BYTES not in served.client.signatures:
         raise InvalidValue(
-            f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is unknown. Send "
-            "raw features in a CSV or npz file, or use the run instead of the server."
+            f"`{served.client.address.url}` has no signature `{IMAGE_BYTES}`, so the range of its pixels is unknown. "
+            "Send raw features in a CSV or npz file, or use the run instead of the server."
         )
-    picture = encode_png(np.rint(features[0]).astype(np.uint8))  # whole already: an 8-bit image was read
-    return lambda: served.probabilities([picture], signature=PICTURES)
+    picture = encode_png(np.rint(features[0]).astype(np.uint8))  # exact: an 8-bit image was read
+    return lambda: served.probabilities([picture], signature=IMAGE_BYTES)
 
 
 def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict[str, np.ndarray]:
@@ -89,19 +88,17 @@ def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict
     """
     import pandas as pd
 
-    from kerasmlp.export.saved_model.column_inputs import input_names, input_stem
-
     if COLUMNS not in served.client.signatures:
         raise InvalidValue(
             f"`{served.client.address.url}` has no signature `{COLUMNS}`, so it is unknown how rows become features. "
             "Use the run or the SavedModel folder instead of the server."
         )
-    column_of = {name: column for column, name in input_names(str(column) for column in frame.columns).items()}
+    column_of = {name: column for column, name in column_input_names(str(column) for column in frame.columns).items()}
     frame = frame.rename(columns=str)
     inputs = {}
     for name, spec in served.client.signature(COLUMNS).inputs.items():
         if name in column_of:
-            alike = [c for c in map(str, frame.columns) if input_stem(c) == input_stem(column_of[name])]
+            alike = [c for c in map(str, frame.columns) if column_input_stem(c) == column_input_stem(column_of[name])]
             if len(alike) > 1:
                 raise InvalidValue(
                     f"`{source}`: `{served.client.address.url}` cannot tell the columns `{'`, `'.join(alike)}` apart "

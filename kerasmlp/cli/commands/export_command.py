@@ -95,9 +95,9 @@ def run(args: Namespace) -> Outcome:
     if saved_model is None and tflite is None:
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if args.serving is not None:
-        from kerasmlp.export.saved_model.serving_files import check_serving
+        from kerasmlp.export.saved_model.serving_files import check_serving_files
 
-        check_serving(saved_model, args.serving, overwrite=args.overwrite)
+        check_serving_files(saved_model, args.serving, overwrite=args.overwrite)
     reports = write_exports(
         run,
         saved_model,
