@@ -13,10 +13,7 @@ from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.source import Scan
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
 FEW = 5  # training examples of a class, below which a network hardly learns it
@@ -24,7 +21,7 @@ MOST_SHOWN = 5  # classes that a sentence names
 MOST_COUNTED = 100_000  # different values of a column, whatever its length
 
 
-def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
+def describe_source(source: Source) -> dict[str, Any]:
     """Shapes, types, classes with counts, ranges, missing values and fingerprint, ready for JSON.
 
     Args:
@@ -47,7 +44,7 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         return {"name": source.name, **_describe_scan(scan)}
 
 
-def first_of_each_class(source: Examples | Table | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
+def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndarray]:
     """The first examples of each class of a source that is no table, at most `count` of each, and their indices."""
     with source.scanned() as scan:
         places = [np.flatnonzero(scan.labels == index)[:count] for index in range(len(scan.classes))]

@@ -51,7 +51,7 @@ def read_inputs(
         raise NotFound(f"There is no file `{path}`.")
     suffix = path.suffix.lower()
     if encoder is not None and suffix in (".csv", ".parquet"):
-        from kerasmlp.data.table import read_frame
+        from kerasmlp.data.table_files import read_frame
 
         frame = read_frame(path)
         if frame.empty:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import notebook_split
@@ -81,13 +80,13 @@ def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLi
         (1527, 64)
     """
     examples = read_source(str(source), SourceOptions(data_dir))
-    if not isinstance(examples, Examples) or examples.feature_range is None:
-        raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
-    low, high = examples.feature_range
-    features, labels = examples.pooled()
-    x = features.astype(np.float32)
+    with examples.scanned() as scan:
+        if scan.feature_range is None:
+            raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
+        low, high = scan.feature_range
+        x = np.concatenate(list(scan.pieces())).astype(np.float32)
+        y = scan.labels.astype(np.int64)
     x = (x.reshape(len(x), -1) - np.float32(low)) / np.float32(high - low)
-    y = labels.astype(np.int64)
     train, validation = notebook_split(len(y))
     return Split(x[train], y[train], x[validation], y[validation])
 

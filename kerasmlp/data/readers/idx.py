@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,7 +27,7 @@ def is_idx(path: Path) -> bool:
     return _NAME.match(path.name) is not None
 
 
-def read_idx(path: Path) -> Examples:
+def read_idx(path: Path) -> InMemorySource:
     """The examples in a folder of IDX files, which any of them names as well.
 
     Names are MNIST's: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and the same with `t10k` or another
@@ -57,7 +57,7 @@ def read_idx(path: Path) -> Examples:
                 "labels; as many of each were expected."
             )
     name = folder.resolve().name
-    return Examples(name, *arrays, request={"source": str(path.resolve())})
+    return InMemorySource(name, *arrays, request={"source": str(path.resolve())})
 
 
 def read_array(path: Path) -> np.ndarray:

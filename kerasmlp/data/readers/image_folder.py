@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.data.inputs import BRIGHTEST, IMAGE_SUFFIXES
 from kerasmlp.data.source import Scan
-from kerasmlp.data.streamed import Stream, identify_file
+from kerasmlp.data.streamed import StreamedSource, identify_file
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def is_image_folder(path: Path) -> bool:
     return path.is_dir() and any(_folders(path))
 
 
-def read_image_folder(path: Path) -> Examples:
+def read_image_folder(path: Path) -> InMemorySource:
     """The images below `path`, which has a sub-folder per class, or `train` and `test` that have.
 
     All images need one size. They are grey where every one of them is, and RGB elsewhere.
@@ -45,13 +45,13 @@ def read_image_folder(path: Path) -> Examples:
     images = _read_images(files)
     request = {"source": str(path.resolve())}
     tests = () if num_train is None else (images[num_train:], labels[num_train:])
-    return Examples(path.resolve().name, images[:num_train], labels[:num_train], *tests, request=request)
+    return InMemorySource(path.resolve().name, images[:num_train], labels[:num_train], *tests, request=request)
 
 
-def stream_image_folder(path: Path) -> Stream:
+def stream_image_folder(path: Path) -> StreamedSource:
     """The same, read in pieces."""
     files, labels, num_train = _list_parts(path)
-    return Stream(
+    return StreamedSource(
         path.resolve().name,
         request={"source": str(path.resolve()), "stream": True},
         identity=[identify_file(file) for file in files],

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue
 
 TRAIN, TEST, ALL = ("x_train", "y_train"), ("x_test", "y_test"), ("x", "y")
 
 
-def read_npz(path: Path) -> Examples:
+def read_npz(path: Path) -> InMemorySource:
     """The examples in an `.npz` file.
 
     Raises:
@@ -38,7 +38,7 @@ def read_npz(path: Path) -> Examples:
         # NumPy advises to allow pickles, which may run any program.
         reason = "it holds something else than arrays of numbers" if "pickle" in str(error) else str(error)
         raise InvalidValue(f"`{path}` cannot be read as an `.npz` file, it may be truncated: {reason}.") from error
-    return Examples(path.stem, *arrays, request={"source": str(path.resolve())})
+    return InMemorySource(path.stem, *arrays, request={"source": str(path.resolve())})
 
 
 def _names(path: Path, files: list[str]) -> tuple[str, ...]:
