@@ -140,9 +140,9 @@ CASES = [
     content(
         "a file of another kind", "notes.txt", b"hello", r"notes\.txt` is no source of examples. Known are `digits`"
     ),
-    idx_files("wrong magic number", b"\1\0\x08\3" + bytes(20), "no IDX file: it begins with 01 00 08 03"),
-    idx_files("wrong length", idx(IMAGES)[:-1], r"\(30, 4, 5\), which takes 616 bytes; it has 615"),
-    idx_files("truncated gzip", gzip.compress(idx(IMAGES), mtime=0)[:-9], "be unzipped, it may be truncated"),
+    idx_files("wrong magic number", b"\1\0\x08\3" + bytes(20), "not an IDX file.*01 00 08 03"),
+    idx_files("wrong length", idx(IMAGES)[:-1], r"616 .*\(30, 4, 5\).*615"),
+    idx_files("truncated gzip", gzip.compress(idx(IMAGES), mtime=0)[:-9], "cannot be unzipped"),
     images("empty class folder", lambda f: (f / "eel").mkdir(), r"class folder `.*eel` holds no image"),
     images("corrupt image", lambda f: (f / "cat" / "3.png").write_bytes(b"\x89PNG x"), r"cat/3\.png` cannot be read"),
     images(
@@ -184,7 +184,7 @@ def test_bad_data_are_refused_with_a_sentence(
     ("source", "message"),
     [
         ("mnist", "not prepared in TensorFlow Datasets' own folder, and no network reaches .*`--data-dir`"),
-        ("openml:mnist_784", "openml.org is out of reach, so `mnist_784` cannot be fetched"),
+        ("openml:mnist_784", "openml.org cannot be reached, so `mnist_784`"),
     ],
 )
 def test_sources_out_of_reach_are_told_in_a_sentence(
@@ -236,10 +236,10 @@ def test_classes_with_few_examples_are_told_of(
     Path("rare.csv").write_text(f"x,y\n{ROWS}\n{rare}\n", encoding="utf-8")
     assert main(["train", "rare.csv", *SMALL]) == 0
     err = capfd.readouterr().err
-    assert "Each of the classes `few`, `once` has no example in validation, so no choice is made on it." in err
-    assert "The class `once` has no example in test, so the test says nothing of it." in err
-    assert "Each of the classes `few`, `once` has fewer than 5 training examples" in err
+    assert "The classes `few`, `once` have no example in validation, so" in err
+    assert "The class `once` has no example in test, so" in err
+    assert "The classes `few`, `once` have fewer than 5 training examples" in err
     Path("ids.csv").write_text("x,y\n" + "\n".join(f"n{i},{'ab'[i % 2]}" for i in range(60)), encoding="utf-8")
     assert main(["train", "ids.csv", *SMALL[:-2], "--out", "ids"]) == 0
-    assert "The column `x` has 44 different values in 44 training rows" in capfd.readouterr().err
+    assert "The column `x` has 44 distinct values in 44 training rows" in capfd.readouterr().err
     assert "`once` has no example in test" in Path("run/data.json").read_text(encoding="utf-8")
