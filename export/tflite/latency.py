@@ -13,6 +13,8 @@ from kerasmlp.artefacts.litert import Interpreted, as_input, read_contents
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kerasmlp.data.types import Array
+
 INVOCATIONS = 2000
 LARGE_BATCH, LARGE_INVOCATIONS = 256, 20
 
@@ -32,7 +34,7 @@ class Latency:
     examples_per_s: float
 
 
-def measure_latency(path: Path, features: np.ndarray) -> Latency:
+def measure_latency(path: Path, features: Array) -> Latency:
     """Times 2,000 single examples and 20 batches in LiteRT's interpreter, whose bare computing can be told apart.
 
     Each after a warm-up.

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.client.classifier import Classifier
+    from kerasmlp.data.types import Array
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Artefact:
         """Bytes on disk, of all files of a folder; 0 for a network that a server keeps."""
         return 0 if self.served is not None else size_bytes(Path(self.path))
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
+    def probabilities(self, features: Array) -> np.ndarray:
         """The probability of each class for each example.
 
         Args:

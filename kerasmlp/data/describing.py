@@ -13,10 +13,7 @@ from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.source import Scan
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
 FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
@@ -24,7 +21,7 @@ MAX_NAMED_CLASSES = 5  # classes that a note names
 MAX_COUNTED_VALUES = 100_000  # distinct values of a column are counted up to here
 
 
-def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
+def describe_source(source: Source) -> dict[str, Any]:
     """Returns what a source holds: sizes, types, classes, ranges, missing values and its fingerprint, ready for JSON.
 
     See also `describe_data`, which describes data after they were split.
@@ -54,7 +51,7 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         return {"name": source.name, **_describe_scan(scan)}
 
 
-def first_of_each_class(source: Examples | Table | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
+def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Returns the first examples of each class of a source of arrays, at most `count` per class, and their labels.
 
     Returns:
@@ -103,7 +100,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 
 
 def _describe_scan(scan: Scan) -> dict[str, Any]:
-    names = scan.class_names or tuple(map(str, scan.classes))
+    names = scan.names
     counts = np.bincount(scan.labels, minlength=len(names))
     num_test = scan.num_own_test
     about: dict[str, Any]

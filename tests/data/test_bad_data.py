@@ -16,7 +16,7 @@ from PIL import Image
 
 from kerasmlp.cli.parser import main
 from kerasmlp.run import Run
-from tests.data.test_file_readers import idx, write_idx, write_images
+from tests.helpers.image_files import idx, write_idx, write_images
 
 SMALL = ["--target", "y", "--test-share", "0.2", "--hidden", "4", "--batch-size", "4", "--out", "run"]
 ROWS = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(20))

@@ -16,8 +16,8 @@ from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.types import Data
 from kerasmlp.run import Run
-from tests.data.test_file_readers import write_images
-from tests.data.test_table import frame, write
+from tests.helpers.image_files import write_images
+from tests.helpers.tables import frame, write
 
 
 def test_arrays_are_described_by_shape_dtype_range_and_classes(tmp_path: Path) -> None:

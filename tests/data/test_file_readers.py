@@ -16,25 +16,7 @@ from kerasmlp import load_data
 from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.readers.idx import read_array
 from kerasmlp.errors import InvalidValue, NotFound
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (30, 4, 5), np.uint8)
-LABELS = (np.arange(30) % 3).astype(np.uint8)
-
-
-def idx(array: np.ndarray, kind: int = 0x08) -> bytes:
-    """Returns an array as the content of an IDX file."""
-    return bytes([0, 0, kind, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
-
-
-def write_idx(folder: Path, *, zipped: bool = False) -> Path:
-    """Writes four files with the names of MNIST's, with 30 and 9 examples."""
-    folder.mkdir(exist_ok=True)
-    for part, count in (("train", 30), ("t10k", 9)):
-        for what, array in (("images-idx3", IMAGES[:count]), ("labels-idx1", LABELS[:count])):
-            content = idx(array)
-            path = folder / f"{part}-{what}-ubyte{'.gz' if zipped else ''}"
-            path.write_bytes(gzip.compress(content) if zipped else content)
-    return folder
+from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx, write_images
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -88,18 +70,6 @@ def test_the_error_names_a_missing_idx_file(tmp_path: Path) -> None:
         load_data(folder)
 
 
-def write_images(folder: Path, *, mode: str = "L", size: tuple[int, int] = (5, 4), count: int = 10) -> Path:
-    """Writes a folder with the class folders `cat` and `dog`, each with `count` images."""
-    generator = np.random.default_rng(1)
-    for name in ("cat", "dog"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
-            pixels = generator.integers(0, 256, shape, np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
-
-
 @pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
 def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
     folder = write_images(tmp_path / "pets", mode=mode)
@@ -107,7 +77,7 @@ def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str
     assert (data.name, data.class_names, data.feature_shape) == ("pets", ("cat", "dog"), shape)
     assert (len(data.train), len(data.validation), len(data.test)) == (14, 2, 4)
     stored = {np.asarray(Image.open(file)).tobytes(): file.parent.name for file in folder.rglob("*.png")}
-    for features, label in zip(data.test.features, data.test.labels, strict=True):
+    for features, label in zip(np.asarray(data.test.features), data.test.labels, strict=True):
         assert stored[features.tobytes()] == data.class_names[label]
     assert data.request is not None
     assert load_data(**data.request).fingerprint == data.fingerprint
@@ -171,7 +141,7 @@ def test_the_choice_of_the_test_does_not_depend_on_the_seed() -> None:
     np.testing.assert_array_equal(first.test.features, second.test.features)
     assert len(first.test) == 539  # 0.3 of each of ten classes, each rounded
     assert first.fingerprint == second.fingerprint == load_data("digits").fingerprint
-    assert (first.validation.features != second.validation.features).any()
+    assert not np.array_equal(first.validation.features, second.validation.features)
 
 
 def test_openml_data_sets_that_are_known_to_be_images_become_images(monkeypatch: pytest.MonkeyPatch) -> None:

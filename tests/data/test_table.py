@@ -16,26 +16,7 @@ from kerasmlp.data.columns import Column, column_kinds
 from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
-
-
-def frame(rows: int = 200) -> pd.DataFrame:
-    """Flowers that their size, colour and thorns tell apart; some lack a size."""
-    generator = np.random.default_rng(0)
-    kind = generator.choice(["lily", "rose"], rows)
-    is_rose = kind == "rose"
-    size = np.where(is_rose, 5.0, 9.0) + generator.normal(0, 1, rows)
-    size[::17] = np.nan
-    colour = np.where(is_rose, generator.choice(["red", "white"], rows), generator.choice(["white", "orange"], rows))
-    return pd.DataFrame({"size": size, "colour": colour, "has thorns": is_rose, "petals": 6, "kind": kind})
-
-
-def write(path: Path, table: pd.DataFrame) -> Path:
-    """The table as CSV or Parquet, by the name."""
-    if path.suffix == ".csv":
-        table.to_csv(path, index=False)
-    else:
-        table.to_parquet(path)
-    return path
+from tests.helpers.tables import frame, write
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -11,7 +11,7 @@ import tensorflow_datasets as tfds
 
 from kerasmlp import load_data
 from kerasmlp.errors import InvalidValue
-from tests.data.test_streamed import assert_same_data
+from tests.helpers.same_data import assert_same_data
 
 COUNT = 60
 PORTS = ("port=Ryde", "port=Rye")

@@ -35,7 +35,7 @@ from kerasmlp.export.saved_model.signatures import signature_inputs, signature_n
 from kerasmlp.export.saved_model.warm_up import BATCH_SIZES, WARM_UP_PATH, read_warm_up, replay_warm_up, write_warm_up
 from kerasmlp.lesson.conversion import numpy_logits
 from kerasmlp.run import Run
-from tests.data.test_table import frame
+from tests.helpers.tables import frame
 
 Answer = dict[str, Any]
 
@@ -44,7 +44,7 @@ Answer = dict[str, Any]
 def version(digits_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits' network as an export writes it, without its checks. Tests read it and never write to it."""
     path = tmp_path_factory.mktemp("served") / "digits" / "1"
-    card, features = digits_run.card, digits.test.features
+    card, features = digits_run.card, np.asarray(digits.test.features)
     write_saved_model(digits_run.load_model(), card, path)
     write_warm_up(path, "digits", {name: signature_inputs(card, name, features) for name in signature_names(card)})
     return path
@@ -113,7 +113,7 @@ def test_a_version_loads_in_plain_tensorflow_and_answers_by_name(version: Path, 
     signature = loaded.signatures["serving_default"]
     (spec,) = signature.structured_input_signature[1].values()
     assert (spec.name, spec.dtype, spec.shape.as_list()) == ("image", tf.float32, [None, 8, 8])
-    features = digits.test.features.astype(np.float32)
+    features = np.asarray(digits.test.features, np.float32)
     answer = load(version)(image=features)
     assert {name: array.dtype.name for name, array in answer.items()} == {
         "probabilities": "float32",

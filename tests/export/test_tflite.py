@@ -381,7 +381,8 @@ def test_calibration_draws_evenly_from_all_classes_of_training(digits: Data) -> 
     examples = calibration_examples(digits.train)
     assert examples.shape == (500, 8, 8)
     rows = {
-        features.tobytes(): label for features, label in zip(digits.train.features, digits.train.labels, strict=True)
+        features.tobytes(): label
+        for features, label in zip(np.asarray(digits.train.features), digits.train.labels, strict=True)
     }
     labels = [rows[example.astype(np.uint8).tobytes()] for example in examples]
     assert np.bincount(labels).tolist() == [50] * 10

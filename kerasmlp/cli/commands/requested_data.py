@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import shlex
 from argparse import Namespace
-from collections.abc import Callable, Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +12,15 @@ from kerasmlp._system.terminal import messages_console
 from kerasmlp.card import SPLIT_OPTIONS
 from kerasmlp.data.describing import data_notes
 from kerasmlp.data.loading import load_data
-from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import VALIDATION_SHARE, Splitting
-from kerasmlp.data.streamed import Stream
+from kerasmlp.data.table_files import TABLE_SUFFIXES
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from kerasmlp.card import Card
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Source
 
 
 def load_to_train(args: Namespace) -> Data:
@@ -37,39 +33,18 @@ def load_to_train(args: Namespace) -> Data:
 
 def load(args: Namespace, card: Card | None = None) -> Data:
     """The data that were named, split as asked; a table encoded as the network of `card` wants it."""
-    with _reading(args) as progress:
-        return load_data(
-            args.data,
-            **_source_options(args),
-            encoder=card.encoder if card else None,
-            validation_share=args.validation_share,
-            test_share=args.test_share,
-            seed=args.seed,
-            progress=progress,
-        )
+    return load_data(
+        args.data,
+        **_source_options(args),
+        encoder=card.encoder if card else None,
+        validation_share=args.validation_share,
+        test_share=args.test_share,
+        seed=args.seed,
+        verbose=1,
+    )
 
 
-@contextlib.contextmanager
-def _reading(args: Namespace) -> Iterator[Callable[[int, int | None], None]]:
-    """A progress bar for as long as a source is read in pieces."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    console = messages_console()
-    columns = (TextColumn("Reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        tasks: list[Any] = []
-
-        def progress(done: int, total: int | None) -> None:
-            if not tasks:
-                tasks.append(bar.add_task(args.data, total=None))
-                if not console.is_terminal:
-                    console.print(f"Reading {args.data} in pieces; later commands find it in the cache.")
-            bar.update(tasks[0], completed=done, total=total)
-
-        yield progress
-
-
-def read(source: str, args: Namespace) -> Examples | Table | Stream:
+def read(source: str, args: Namespace) -> Source:
     """The source `source`, none of it set aside."""
     from kerasmlp.data.readers.choosing import read_source
 
@@ -109,13 +84,10 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
     source = read(args.data, args)
-    # Of a stream only what has been read tells.
-    known = source.whole(card.encoder) if isinstance(source, Stream) else source
-    fingerprint = known.fingerprint if isinstance(known, Data) else known.fingerprint()
-    if fingerprint != card.fingerprint:
+    if source.fingerprint() != card.fingerprint:
         if source.has_test or args.test_share is not None:
             return load(args, card)
-        return known if isinstance(known, Data) else known.whole(card.encoder)
+        return source.whole(card.encoder, show_progress=True)
     for option in SPLIT_OPTIONS:
         typed, trained = getattr(args, option), card.split.get(option)
         if typed is not None and typed != trained:

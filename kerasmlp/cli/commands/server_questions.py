@@ -14,8 +14,9 @@ from kerasmlp.client.classifier import PICTURES
 from kerasmlp.client.model_signature import COLUMNS
 from kerasmlp.client.tensors import STRING
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.data.inputs import read_inputs
-from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
+from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.artefacts.opening import Artefact
     from kerasmlp.client.classifier import Classifier
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
 
@@ -47,8 +47,6 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
     if suffix in TABLE_SUFFIXES and COLUMNS in served.client.signatures:
         if invert:
             raise InvalidValue(f"`--invert` goes with images; `{path}` is none.")
-        from kerasmlp.data.table import read_frame
-
         frame = read_frame(path)
         if frame.empty:
             raise InvalidValue(f"`{path}` has no row; examples were expected.")
@@ -126,36 +124,29 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     not say what the network was trained on. The features of a table are the numbers of its rows, which the artefact
     then takes, for only the server knows how to encode the rows.
     """
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.table import Table
-
     if args.stream:
         raise InvalidValue("A served network is asked about data in memory; leave `--stream` out.")
     source = read(args.data, args)
-    if isinstance(source, Table):
-        frame, name = source.frame, source.name
-        examples = _numbered_rows(source)
-        raw_columns(served, frame, source=name)  # all that is wrong with the table is said before anything is sent
+    with source.scanned() as scan:
+        if scan.kinds is not None:
+            (frame,), name = scan.pieces(), source.name
+            source = _numbered_rows(name, scan)
+            raw_columns(served, frame, source=name)  # all that is wrong with the table is said before anything is sent
 
-        def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
-            columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
-            return served.probabilities(columns, signature=COLUMNS)
+            def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
+                columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
+                return served.probabilities(columns, signature=COLUMNS)
 
-        artefact = dataclasses.replace(artefact, feature_shape=(1,), run_batch=ask_about_rows)
-    else:
-        assert isinstance(source, Examples)  # what is not streamed is one or the other
-        examples = source
-    if not examples.has_test and args.test_share is None:
-        return artefact, examples.whole()
-    return artefact, examples.split(splitting(args))
+            artefact = dataclasses.replace(artefact, feature_shape=(1,), run_batch=ask_about_rows)
+    if not source.has_test and args.test_share is None:
+        return artefact, source.whole()
+    return artefact, source.split(splitting(args))
 
 
-def _numbered_rows(table: Table) -> Examples:
+def _numbered_rows(name: str, table: Scan) -> Source:
     """A table's rows as examples whose one feature is their number."""
-    from kerasmlp.data.in_memory import Examples
-
-    numbers = np.arange(len(table.frame))[:, np.newaxis]
+    numbers, labels = np.arange(len(table.labels))[:, np.newaxis], table.classes[table.labels]
     count = len(numbers) - (table.num_own_test or 0)
-    tests = (numbers[count:], table.labels[count:]) if table.has_test else ()
+    tests = () if table.num_own_test is None else (numbers[count:], labels[count:])
     groups, times = (None if values is None else values[:count] for values in (table.groups, table.times))
-    return Examples(table.name, numbers[:count], table.labels[:count], *tests, groups=groups, times=times)
+    return InMemorySource(name, numbers[:count], labels[:count], *tests, groups=groups, times=times)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 
 
-def read_digits() -> Examples:
+def read_digits() -> InMemorySource:
     """Returns 1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
 
     scikit-learn names no test set, so a fifth of each class is the test here. It is always the same, whatever the seed
@@ -22,4 +22,4 @@ def read_digits() -> Examples:
         images, digits.target, test_size=0.2, random_state=0, stratify=digits.target
     )
     request = {"source": "digits"}
-    return Examples("digits", x_train, y_train, x_test, y_test, feature_range=(0.0, 16.0), request=request)
+    return InMemorySource("digits", x_train, y_train, x_test, y_test, feature_range=(0.0, 16.0), request=request)

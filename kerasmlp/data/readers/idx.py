@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -27,7 +27,7 @@ def is_idx(path: Path) -> bool:
     return _NAME.match(path.name) is not None
 
 
-def read_idx(path: Path) -> Examples:
+def read_idx(path: Path) -> InMemorySource:
     """Returns the examples in a folder of IDX files.
 
     The files have the names of MNIST: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` for training. The names
@@ -60,7 +60,7 @@ def read_idx(path: Path) -> Examples:
                 "labels; the numbers need to be equal."
             )
     name = folder.resolve().name
-    return Examples(name, *arrays, request={"source": str(path.resolve())})
+    return InMemorySource(name, *arrays, request={"source": str(path.resolve())})
 
 
 def read_array(path: Path) -> np.ndarray:

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue
 
 TRAIN, TEST, ALL = ("x_train", "y_train"), ("x_test", "y_test"), ("x", "y")
 
 
-def read_npz(path: Path) -> Examples:
+def read_npz(path: Path) -> InMemorySource:
     """Returns the examples in an `.npz` file.
 
     Args:
@@ -41,7 +41,7 @@ def read_npz(path: Path) -> Examples:
         # NumPy's message suggests to allow pickles, but a pickle from a stranger can run any program.
         reason = "it holds objects that are not arrays of numbers" if "pickle" in str(error) else str(error)
         raise InvalidValue(f"`{path}` cannot be read as an `.npz` file and may be damaged: {reason}.") from error
-    return Examples(path.stem, *arrays, request={"source": str(path.resolve())})
+    return InMemorySource(path.stem, *arrays, request={"source": str(path.resolve())})
 
 
 def _names(path: Path, files: list[str]) -> tuple[str, ...]:

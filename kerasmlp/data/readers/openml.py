@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _IMAGES = {"mnist_784": (28, 28), "Fashion-MNIST": (28, 28), "Kuzushiji-MNIST": (28, 28)}
 
 
-def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> Examples:
+def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> InMemorySource:
     """Returns the examples of the newest active version of a data set. It has no test examples of its own.
 
     MNIST and the two data sets made like it become images, uint8 `(28, 28)`. All other data sets stay flat.
@@ -49,4 +49,4 @@ def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> Ex
     if name in _IMAGES:
         features = features.astype(np.uint8).reshape(-1, *_IMAGES[name])
     request = {"source": f"openml:{name}", "data_dir": None if data_dir is None else str(data_dir)}
-    return Examples(name, features, labels.astype(str), request=request)
+    return InMemorySource(name, features, labels.astype(str), request=request)
