@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.encoding import BOOLEAN, NUMBER
+from kerasmlp.data.columns import BOOLEAN, NUMBER
 from kerasmlp.export.saved_model.answers import check_shape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from kerasmlp.data.encoding import Column, Encoder
+    from kerasmlp.data.columns import Column
+    from kerasmlp.data.encoding import Encoder
 
 COLUMNS_NAME = "columns.json"
 TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
@@ -141,7 +142,8 @@ def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]
         Arrays `(rows,)` by input name: float32 of numbers, NaN for missing ones; objects of `bytes` of all others.
 
     Example:
-        >>> from kerasmlp.data.encoding import Column, Encoder
+        >>> from kerasmlp.data.columns import Column
+        >>> from kerasmlp.data.encoding import Encoder
         >>> size = Column("size", "number", 3.0, has_missing=True)
         >>> hue = Column("hue", "category", categories=("", "red"))
         >>> raw_columns(Encoder((size, hue)), np.array([[1.5, 0, 0, 1], [3, 1, 1, 0], [2, 0, 0, 0]], np.float32))

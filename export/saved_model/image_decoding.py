@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.inputs import BRIGHTEST
+from kerasmlp.data.images import BRIGHTEST, is_image_shape
 
 if TYPE_CHECKING:
     from kerasmlp.card import Card
 
-CHANNELS = (1, 3)
 PNG_START, JPEG_START = b"\x89PN", b"\xff\xd8\xff"
 # ITU-R 601-2 luma in 65,536ths (Pillow, libImaging/Convert.c, L24).
 LUMA, LUMA_SHIFT = (19595, 38470, 7471), 16
@@ -31,8 +30,7 @@ def takes_pictures(card: Card) -> bool:
         >>> [takes_pictures(Namespace(feature_shape=shape)) for shape in ((28, 28), (28, 28, 3), (28, 28, 2), (4,))]
         [True, True, False, False]
     """
-    shape = card.feature_shape
-    return len(shape) == 2 or (len(shape) == 3 and shape[2] in CHANNELS)
+    return is_image_shape(card.feature_shape)
 
 
 def read_picture(content: Any, card: Card) -> Any:

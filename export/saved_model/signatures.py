@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasmlp.contract import input_name
-from kerasmlp.data.inputs import BRIGHTEST
+from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.answers import answer, check_shape
 from kerasmlp.export.saved_model.column_inputs import encode_columns, input_names, raw_columns
 from kerasmlp.export.saved_model.image_decoding import read_picture, takes_pictures
@@ -96,7 +95,7 @@ def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[s
     """
     if signature == PICTURES:
         values = np.empty(len(features), object)
-        values[:] = [_png(levels) for levels in as_levels(card, features)]
+        values[:] = [encode_png(levels) for levels in as_levels(card, features)]
         return {PICTURES: values}
     if signature == COLUMNS:
         assert card.encoder is not None
@@ -114,14 +113,4 @@ def as_levels(card: Card, features: np.ndarray) -> np.ndarray:
 
 def from_levels(card: Card, levels: np.ndarray) -> np.ndarray:
     """Raw features, float32, of pixels from 0 to 255, as an image file is read."""
-    low, high = card.feature_range or (0.0, BRIGHTEST)
-    features: np.ndarray = (low + levels.astype(np.float32) / BRIGHTEST * (high - low)).astype(np.float32)
-    return features
-
-
-def _png(levels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    stream = io.BytesIO()
-    Image.fromarray(levels[:, :, 0] if levels.shape[2:] == (1,) else levels).save(stream, "PNG")
-    return stream.getvalue()
+    return scale_pixels(levels, card.feature_range)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.litert import Contents
     from kerasmlp.artefacts.opening import Artefact
     from kerasmlp.export import ArtefactReport
-    from kerasmlp.lesson.comparison import Row
+    from kerasmlp.lesson.comparison import FrameworkResult
     from kerasmlp.run import Run
 
 
@@ -131,9 +131,9 @@ def show_data(about: Mapping[str, Any]) -> None:
         console.print(make_table(("column", "kind", "missing", "values"), columns))
 
 
-def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch: bool) -> None:
+def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, hint_at_torch: bool) -> None:
     """Prints a row per framework: validation accuracy after each epoch, and seconds."""
-    from kerasmlp.lesson.comparison import LESSON_ACCURACIES
+    from kerasmlp.lesson.notebook import LESSON_ACCURACIES
 
     console = results_console()
     epochs = [f"epoch {epoch}" for epoch in range(1, len(rows[0].val_accuracy) + 1)]

@@ -12,7 +12,8 @@ import numpy as np
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.array_checks import find_classes
 from kerasmlp.data.column_roles import check_present, find_roles, group_codes, time_values
-from kerasmlp.data.encoding import BOOLEAN, CATEGORY, Encoder, column_kinds, learn_encoder, require_encoder
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, column_kinds
+from kerasmlp.data.encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.fingerprints import TableDigest
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained

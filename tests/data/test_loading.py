@@ -23,13 +23,11 @@ def _arrays(count: int = 40, classes: int = 4) -> tuple[np.ndarray, np.ndarray]:
 
 @settings(max_examples=30, deadline=None)  # the first example imports NumPy's generator
 @given(st.lists(st.integers(1, 30), min_size=2, max_size=5), st.floats(0.05, 0.6), st.integers(0, 1000))
-def test_a_split_has_every_example_once_and_every_class_in_training(
-    counts: list[int], share: float, seed: int
-) -> None:
+def test_a_split_has_every_example_once_and_every_class_in_training(counts: list[int], share: float, seed: int) -> None:
     labels = np.repeat(np.arange(len(counts)), counts)
     features = np.arange(len(labels), dtype=np.int64)[:, np.newaxis]
     if not any(round(share * count) and count > 1 for count in counts):
-        with pytest.raises(InvalidValue, match="validation_share|cannot give a share"):
+        with pytest.raises(InvalidValue, match="`validation_share="):
             data_from_arrays(features, labels, features, labels, validation_share=share, seed=seed)
         return
     data = data_from_arrays(features, labels, features, labels, validation_share=share, seed=seed)

@@ -22,7 +22,8 @@ from kerasmlp.artefacts.opening import softmax
 from kerasmlp.card import Card
 from kerasmlp.cli.parser import main
 from kerasmlp.client.messages import predict_request, prediction_log
-from kerasmlp.data.encoding import Column, Encoder
+from kerasmlp.data.columns import Column
+from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import ParityError, export_saved_model

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import io
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,9 @@ from kerasmlp.cli.commands.requested_data import read, splitting
 from kerasmlp.client.classifier import PICTURES
 from kerasmlp.client.model_signature import COLUMNS
 from kerasmlp.client.tensors import STRING
+from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
 from kerasmlp.data.in_memory import InMemorySource
-from kerasmlp.data.inputs import BRIGHTEST, IMAGE_SUFFIXES, read_inputs
+from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 
@@ -52,8 +52,7 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
             raise InvalidValue(f"`{path}` has no row; examples were expected.")
         columns = raw_columns(served, frame, source=str(path))
         return lambda: served.probabilities(columns, signature=COLUMNS)
-    pixels = (0.0, float(BRIGHTEST))
-    features = read_inputs(path, served.feature_shape, pixels, invert=invert)
+    features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert)
     if suffix not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
     if PICTURES not in served.client.signatures:
@@ -61,7 +60,7 @@ def read_question(served: Classifier, path: Path, *, invert: bool) -> Callable[[
             f"`{served.client.address.url}` has no signature `{PICTURES}`, so the range of its pixels is not known; "
             "ask it about raw features in a CSV or npz file, or ask the run."
         )
-    picture = _as_png(features[0])
+    picture = encode_png(np.rint(features[0]).astype(np.uint8))  # whole already: an 8-bit image was read
     return lambda: served.probabilities([picture], signature=PICTURES)
 
 
@@ -151,12 +150,3 @@ def _numbered_rows(name: str, table: Scan) -> Source:
     tests = () if table.num_own_test is None else (numbers[count:], labels[count:])
     groups, times = (None if values is None else values[:count] for values in (table.groups, table.times))
     return InMemorySource(name, numbers[:count], labels[:count], *tests, groups=groups, times=times)
-
-
-def _as_png(pixels: np.ndarray) -> bytes:
-    from PIL import Image
-
-    levels = np.rint(pixels).astype(np.uint8)  # whole already: an 8-bit image was read
-    stream = io.BytesIO()
-    Image.fromarray(levels[:, :, 0] if levels.shape[2:] == (1,) else levels).save(stream, "PNG")
-    return stream.getvalue()

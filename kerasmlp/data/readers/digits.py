@@ -1,4 +1,4 @@
-"""scikit-learn's digits, which are always at hand."""
+"""scikit-learn's digits, which need no file and no network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from kerasmlp.data.in_memory import InMemorySource
 
 
 def read_digits() -> InMemorySource:
-    """1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
+    """Returns 1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
 
-    The source has no test set of its own. A fifth of each class is kept as one, the same whatever the seed, so that
-    no search over seeds can see it.
+    scikit-learn names no test set, so a fifth of each class is the test here. It is always the same, whatever the seed
+    of a training, so a search over seeds cannot choose its test.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.data.column_roles import ColumnRoles, check_present, find_roles, group_keys, time_values
-from kerasmlp.data.encoding import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
 from kerasmlp.data.source import Scan
 from kerasmlp.data.streamed import StreamedSource, identify_file
 from kerasmlp.data.table import WordsAmongNumbers, with_plain_booleans
