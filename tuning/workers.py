@@ -18,14 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import numpy as np
 
-from kerasmlp.data.disk_array import StoredArray
-from kerasmlp.data.encoding import Encoder
-from kerasmlp.data.types import Data, Split
+from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.types import Array, Data, Split
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning.fork_server import ForkedWorker, take_server
 from kerasmlp.tuning.settings import num_cores, split_address
@@ -333,19 +332,12 @@ def _hand_over(folder: Path, data: Data, request: dict[str, Any]) -> None:
     files: dict[str, Any] = {}
     for part in ("train", "validation"):
         split = getattr(data, part)
-        if isinstance(split.features, StoredArray):
+        if isinstance(split.features, DiskArray):
             files[part] = split.features.to_config()
         else:
             np.save(folder / f"{part}-features.npy", split.features)
         np.save(folder / f"{part}-labels.npy", split.labels)
-    about = {key: getattr(data, key) for key in ("name", "class_names", "feature_range", "fingerprint")}
-    handed = {
-        "data": about,
-        "files": files,
-        "encoder": None if data.encoder is None else data.encoder.to_config(),
-        "moments": None if data.moments is None else [values.tolist() for values in data.moments],
-        "request": request,
-    }
+    handed = {"data": data.to_config(), "files": files, "request": request}
     (folder / "request.json").write_text(json.dumps(handed), encoding="utf-8")
 
 
@@ -355,18 +347,14 @@ def main(folder: Path) -> int:
     splits = []
     for part in ("train", "validation"):
         if part in handed["files"]:
-            features = cast(np.ndarray, StoredArray.from_config(handed["files"][part]))
+            features: Array = DiskArray.from_config(handed["files"][part])
         else:
             features = np.load(folder / f"{part}-features.npy", mmap_mode="r")
         splits.append(Split(features, np.load(folder / f"{part}-labels.npy")))
     train, validation = splits
-    about = {key: _tuples(value) for key, value in handed["data"].items()}
-    if handed["encoder"] is not None:
-        about["encoder"] = Encoder.from_config(handed["encoder"])
-    if handed["moments"] is not None:
-        about["moments"] = tuple(np.array(values) for values in handed["moments"])
     # Trials never see the test examples.
-    run_worker(Data(train=train, validation=validation, test=validation, **about), handed["request"])
+    data = Data.from_config(handed["data"], train=train, validation=validation, test=validation)
+    run_worker(data, handed["request"])
     return 0
 
 

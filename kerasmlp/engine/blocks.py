@@ -13,7 +13,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasmlp.data.disk_array import StoredArray
+from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.engine._keras_internals import variant_of
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
 from kerasmlp.errors import InvalidType, InvalidValue
@@ -46,13 +46,13 @@ def block_dataset(
     one that it also passes to `fit(initial_epoch=...)`. A dataset that is read by hand has spent that epoch.
 
     Memory: the arrays once, and at most two blocks (in training, being gathered). Features that lie in a file
-    (`StoredArray`) stay there; three blocks are in memory then. Their order keeps runs of neighbours
+    (`DiskArray`) stay there; three blocks are in memory then. Their order keeps runs of neighbours
     of some 256 KiB together: the runs come in a new order each epoch, and each block is shuffled anew, by
     `seed` and epoch.
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays.
-            In a file, a `StoredArray`, whose rows should lie there in a random order.
+            In a file, a `DiskArray`, whose rows should lie there in a random order.
         labels: Array `(num_examples, ...)`, or a structure of arrays; None where the model is its own target.
         sample_weights: Float array `(num_examples,)`, or None.
         batch_size: Examples per step of the optimizer, at least 1.
@@ -84,7 +84,7 @@ def block_dataset(
     size = batch_size * steps_per_block(
         batch_size, _bytes_per_example(tf.nest.map_structure(_example_spec, arrays)), num_examples, max_block_bytes
     )
-    stored = [array for array in tf.nest.flatten(arrays) if isinstance(array, StoredArray)]
+    stored = [array for array in tf.nest.flatten(arrays) if isinstance(array, DiskArray)]
     if shuffle:
         run = max((max(1, _RUN_BYTES // max(1, array.row_bytes)) for array in stored), default=1)
         return _ArrayBlocks(arrays, _shuffled_selections(num_examples, size, seed, first_epoch, run), _gather)
@@ -218,7 +218,7 @@ class _ArrayBlocks(tf.data.Dataset):
         options.autotune.enabled = False
         options.threading.private_threadpool_size = 1
         self._arrays, self._selections, self._select = arrays, selections, select
-        self._waits_for_files = any(isinstance(array, StoredArray) for array in tf.nest.flatten(arrays))
+        self._waits_for_files = any(isinstance(array, DiskArray) for array in tf.nest.flatten(arrays))
         # tf.data, too, draws the order when it is asked for an epoch's first block.
         indices = tf.data.Dataset.from_generator(
             selections.next_epoch, output_signature=tf.TensorSpec((None,), tf.int64)
@@ -247,15 +247,15 @@ class _ArrayBlocks(tf.data.Dataset):
         return self._dataset.element_spec
 
 
-def _gather(array: tf.Tensor | StoredArray, chosen: Any) -> tf.Tensor:
-    return _read(array, chosen) if isinstance(array, StoredArray) else tf.gather(array, chosen)
+def _gather(array: tf.Tensor | DiskArray, chosen: Any) -> tf.Tensor:
+    return _read(array, chosen) if isinstance(array, DiskArray) else tf.gather(array, chosen)
 
 
-def _slice(array: tf.Tensor | StoredArray, ends: Any) -> tf.Tensor:
-    return _read(array, tf.range(ends[0], ends[1])) if isinstance(array, StoredArray) else array[ends[0] : ends[1]]
+def _slice(array: tf.Tensor | DiskArray, ends: Any) -> tf.Tensor:
+    return _read(array, tf.range(ends[0], ends[1])) if isinstance(array, DiskArray) else array[ends[0] : ends[1]]
 
 
-def _read(array: StoredArray, chosen: Any) -> tf.Tensor:
+def _read(array: DiskArray, chosen: Any) -> tf.Tensor:
     """The chosen rows of a file, also from within a graph of tf.data's."""
     if not tf.is_symbolic_tensor(chosen):
         return tf.constant(array[np.asarray(chosen)])
@@ -272,13 +272,13 @@ def _ahead(blocks: Iterator[Any]) -> Iterator[Any]:
             yield block
 
 
-def _example_spec(array: tf.Tensor | StoredArray) -> tf.TensorSpec:
+def _example_spec(array: tf.Tensor | DiskArray) -> tf.TensorSpec:
     return tf.TensorSpec(array.shape[1:], array.dtype)
 
 
-def as_held(array: Any) -> tf.Tensor | StoredArray:
+def as_held(array: Any) -> tf.Tensor | DiskArray:
     """The array as `block_dataset` holds it, for several data sets to share: a tensor, or rows in a file."""
-    if isinstance(array, StoredArray):
+    if isinstance(array, DiskArray):
         return array
     if getattr(array, "dtype", None) == np.float64:
         array = np.asarray(array, dtype=keras.config.floatx())

@@ -77,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results["export_s"] = _export_both(data, folder, options)
-        features = data.test.features.astype(np.float32)
+        features = np.asarray(data.test.features, np.float32)
         with _ways(folder) as ways:
             results["server"] = find_model_server() is not None
             results["ways"] = {way: _measure(peers, features, options.rounds) for way, peers in ways.items()}

@@ -20,8 +20,8 @@ from kerasmlp.client import failures
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
-from tests.data.test_table import frame
 from tests.helpers.serving_stand_in import Rogue, StandIn, http
+from tests.helpers.tables import frame
 
 
 @pytest.fixture(params=["rest", "grpc"])

@@ -42,7 +42,7 @@ from kerasmlp.export.saved_model.warm_up_requests import (
 )
 from kerasmlp.lesson.conversion import numpy_logits
 from kerasmlp.run import Run
-from tests.data.test_table import frame
+from tests.helpers.tables import frame
 
 Answer = dict[str, Any]
 
@@ -51,7 +51,7 @@ Answer = dict[str, Any]
 def version(digits_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits' network as an export writes it, without the export's checks. Tests must not change it."""
     path = tmp_path_factory.mktemp("served") / "digits" / "1"
-    card, features = digits_run.card, digits.test.features
+    card, features = digits_run.card, np.asarray(digits.test.features)
     write_saved_model(digits_run.load_model(), card, path)
     write_warm_up(path, "digits", {name: signature_inputs(card, name, features) for name in signature_names(card)})
     return path
@@ -122,7 +122,7 @@ def test_a_version_loads_in_plain_tensorflow_and_names_its_outputs(
     signature = loaded.signatures["serving_default"]
     (spec,) = signature.structured_input_signature[1].values()
     assert (spec.name, spec.dtype, spec.shape.as_list()) == ("image", tf.float32, [None, 8, 8])
-    features = digits.test.features.astype(np.float32)
+    features = np.asarray(digits.test.features, np.float32)
     answer = load(version)(image=features)
     assert {name: array.dtype.name for name, array in answer.items()} == {
         "probabilities": "float32",
