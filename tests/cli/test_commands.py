@@ -171,7 +171,7 @@ def test_a_wrong_request_is_answered_with_a_sentence_and_writes_nothing(
 
 def test_work_that_fails_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--optimizer", "sgd", "--learning-rate", "1e30"]) == 1
-    assert "kerasmlp train: the loss is" in capfd.readouterr().err
+    assert "kerasmlp train: The loss is" in capfd.readouterr().err
 
 
 def test_an_interruption_ends_with_its_own_status(

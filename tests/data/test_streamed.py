@@ -27,7 +27,8 @@ from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.split_cache import cache_folder
 from kerasmlp.data.types import Data
-from kerasmlp.engine.blocks import block_dataset, run_order
+from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.example_order import run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.data.test_table import frame, write
 
