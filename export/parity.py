@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.artefacts.opening import Artefact, open_artefact
+from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.errors import ParityError as ParityError
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.run import Run, as_run

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.artefacts.litert import SIGNATURE
+from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def convert(
     module = tf.Module()
     module.serve = serve
     with tempfile.TemporaryDirectory() as folder:
-        tf.saved_model.save(module, folder, signatures={SIGNATURE: serve})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SIGNATURE])
+        tf.saved_model.save(module, folder, signatures={SERVING_DEFAULT: serve})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=[SERVING_DEFAULT])
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             return bytes(converter.convert())

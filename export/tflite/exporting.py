@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp import __version__
-from kerasmlp._system.files import appearing
-from kerasmlp.artefacts.litert import OUTPUTS, as_input, read_contents
+from kerasmlp._system.files import appearing, nearest_existing_folder
 from kerasmlp.artefacts.opening import open_artefact
-from kerasmlp.contract import input_name
+from kerasmlp.artefacts.tflite_contents import as_input, read_contents
+from kerasmlp.contract import TFLITE_OUTPUTS, input_name
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError, nearest
 from kerasmlp.export.parity import MAX_DROP, ArtefactReport, Reference
 from kerasmlp.export.reporting import write_report
@@ -203,8 +203,10 @@ def check_request(
     check_precisions(quantize)
     if batch_size is not None and batch_size < 1:
         raise InvalidValue(f"`batch_size` is a whole number of at least 1, or None (`dynamic`); got {batch_size}.")
-    if output not in OUTPUTS:
-        raise InvalidValue(f"There is no output `{output}`.{nearest(output, OUTPUTS)} There are {', '.join(OUTPUTS)}.")
+    if output not in TFLITE_OUTPUTS:
+        raise InvalidValue(
+            f"There is no output `{output}`.{nearest(output, TFLITE_OUTPUTS)} There are {', '.join(TFLITE_OUTPUTS)}."
+        )
     if not 0 <= max_drop <= 1:
         raise InvalidValue(f"`max_drop` is a share of the test examples, from 0 to 1; got {max_drop}.")
     if calibration is not None and "int8" not in quantize:
@@ -224,9 +226,7 @@ def check_request(
 
 def _check_free(files: Sequence[Path], overwrite: bool) -> None:
     directory = files[0].parent
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise OutputExists(f"`{existing}` is a file; TFLite files need a folder.")
+    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
     if not os.access(existing, os.W_OK):
         raise InvalidValue(f"`{existing}` cannot be written; choose another folder for TFLite files.")
     for file in files:

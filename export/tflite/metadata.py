@@ -18,7 +18,7 @@ from kerasmlp.contract import CARD_NAME, LABELS_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.card import Card
 
 METADATA_NAME = "TFLITE_METADATA"

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.artefacts.litert import SIGNATURE, Contents, read_contents
+from kerasmlp.artefacts.tflite_contents import Contents, read_contents
+from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def quantize(
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
         ranges: Any = None
         if quantizer.need_calibration:
-            ranges = quantizer.calibrate({SIGNATURE: [{contents.source.name: batch} for batch in batches]})
+            ranges = quantizer.calibrate({SERVING_DEFAULT: [{contents.source.name: batch} for batch in batches]})
             if input_range is not None:
                 low, high = (np.full((1,) * examples.ndim, value, np.float32) for value in input_range)
                 ranges[contents.source.stored_name] = {"min": low, "max": high}
