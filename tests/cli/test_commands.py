@@ -100,7 +100,7 @@ def test_mnist_from_tensorflow_datasets_trains(capfd: pytest.CaptureFixture[str]
 
 def test_work_that_fails_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--optimizer", "sgd", "--learning-rate", "1e30"]) == 1
-    assert "kerasmlp train: the loss is" in capfd.readouterr().err
+    assert "kerasmlp train: The loss is" in capfd.readouterr().err
 
 
 def test_an_interruption_ends_with_its_own_status(

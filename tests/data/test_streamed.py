@@ -31,7 +31,8 @@ from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.split_cache import cache_folder
 from kerasmlp.data.splitting import Splitting
 from kerasmlp.data.types import Data
-from kerasmlp.engine.blocks import block_dataset, run_order
+from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.example_order import run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.same_data import assert_same_data
 from tests.helpers.tables import frame, write

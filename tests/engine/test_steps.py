@@ -283,25 +283,25 @@ def test_a_model_that_xla_cannot_compile_says_so_in_a_line_and_trains_like_stock
 
 def test_require_xla_fails_where_xla_cannot_compile() -> None:
     model = prepare(uncompilable(), batch_size=BATCH_SIZE, require_xla=True)
-    with pytest.raises(XlaUnsupported, match="XLA cannot compile this model, and `require_xla` is set"):
+    with pytest.raises(XlaUnsupported, match="require_xla"):
         model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 
 def test_prepare_says_what_it_needs() -> None:
-    with pytest.raises(InvalidType, match="needs a `keras.Model`; got int"):
+    with pytest.raises(InvalidType, match=r"`model`.*int"):
         prepare(3, batch_size=2)
     model = network()
-    with pytest.raises(InvalidValue, match="`batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`batch_size`.*at least 1.*0"):
         prepare(model, batch_size=0)
-    with pytest.raises(InvalidValue, match="`eval_batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`eval_batch_size`.*at least 1.*0"):
         prepare(model, batch_size=1, eval_batch_size=0)
     model.compile("sgd", "mse", run_eagerly=True)
-    with pytest.raises(InvalidValue, match="`run_eagerly=False`"):
+    with pytest.raises(InvalidValue, match="run_eagerly"):
         prepare(model, batch_size=2)
     model.compile("sgd", "mse", steps_per_execution=8)
-    with pytest.raises(InvalidValue, match="`steps_per_execution=1`; got 8"):
+    with pytest.raises(InvalidValue, match=r"steps_per_execution.*8"):
         prepare(model, batch_size=2)
-    with pytest.raises(InvalidValue, match=r"call `model.compile\(...\)` first"):
+    with pytest.raises(InvalidValue, match=r"model\.compile"):
         prepare(keras.Sequential([keras.layers.Dense(1)]), batch_size=2)
 
 
