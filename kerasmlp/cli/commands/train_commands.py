@@ -196,7 +196,8 @@ def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
 
 
 def _space(args: Namespace) -> Space:
-    from kerasmlp.tuning.space import Space, parse_choices, read_space
+    from kerasmlp.tuning.space import Space
+    from kerasmlp.tuning.space_text import parse_choices, read_space
 
     choices = {} if args.space is None else read_space(args.space)
     for name, text in (("learning_rate", args.learning_rate), ("batch_size", args.batch_size)):
