@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
@@ -89,7 +88,7 @@ def _number(value: Any) -> float:
     # process.
     if isinstance(value, bool):
         raise ValueError
-    return float(np.float32(float(value)))
+    return float(struct.unpack("f", struct.pack("f", float(value)))[0])
 
 
 # The ratio of two learning rates matters, not their difference (Bengio 2012, arXiv:1206.5533, section 3.3). The same

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import numpy as np
 
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.tuning.space import Choices, Range, check_choices, convert_value, ends_of, parameter_named
@@ -44,6 +41,8 @@ def parse_choices(name: str, text: str) -> Choices:
     count = convert_value("depth", parts[2])
     if count < 2:
         raise InvalidValue(f"`{name}` needs a count of at least 2 in `LOW:HIGH:COUNT`; got `{text}`.")
+    import numpy as np
+
     low, high = ends_of(span)
     values = (np.geomspace if parameter.log else np.linspace)(low, high, count)
     return check_choices(name, [parameter.kind(round(value) if parameter.is_whole else value) for value in values])
@@ -74,6 +73,8 @@ def read_space(path: str | PathLike[str]) -> dict[str, Choices]:
     try:
         text = path.read_text(encoding="utf-8")
         if path.suffix == ".toml":
+            import tomllib
+
             values = tomllib.loads(text)
         else:
             import yaml

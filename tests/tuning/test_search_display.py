@@ -287,7 +287,7 @@ def test_the_plot_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn: li
         heights = [float(np.atleast_1d(point.get_ydata())[0]) for point in points]
         assert heights[:6] == [record.val_accuracy for record in records[:6]]
         assert bottom < heights[6] < heights[7] < min(heights[:6]), (
-            "failed and clipped trials are drawn below the others"
+            "failed and clipped trials are below the others"
         )
         rings = [line for line in lines_at(figure, axes, list(x)[4])[1:] if line.get_markersize() > 10]
         assert len(rings) == 1, "the best is marked"
