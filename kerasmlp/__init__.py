@@ -4,17 +4,26 @@ Importing this package does not import TensorFlow; the first use of what needs i
 allocator (`kerasmlp._system.allocator`), which has to be done before TensorFlow starts.
 """
 
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import lazy_loader
 
 from kerasmlp._system.allocator import keep_freed_memory
 
-try:
-    __version__ = version("kerasmlp")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
-
 keep_freed_memory()
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load_public_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        return _load_public_name(name)
+    # Looked up when it is asked for: this takes longer than printing the help of a command.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("kerasmlp")
+    except PackageNotFoundError:  # a checkout that is not installed
+        found = "0+unknown"
+    globals()["__version__"] = found
+    return found

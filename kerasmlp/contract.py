@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 # Files of a run directory.
 CONFIG_NAME, DATA_NAME, METRICS_NAME, HISTORY_NAME = "config.json", "data.json", "metrics.json", "history.csv"
 MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
+RUN_LOCK_NAME = ".lock"  # only while a process writes to the directory
 
 # Files that travel with artefacts.
 CARD_NAME, LABELS_NAME, COLUMNS_NAME = "card.json", "labels.txt", "columns.json"
@@ -34,6 +35,12 @@ MISSING = ""  # a missing boolean or category in a request; a missing number is 
 # Examples per call wherever nothing is learnt: validation, evaluation and parity checks. All use the same number,
 # because floating-point sums over batches of another size are rounded differently.
 EVALUATION_BATCH_SIZE = 1024
+
+# Share of each class's training examples that is set aside for validation, if the caller names no other.
+VALIDATION_SHARE = 0.1
+
+# Seconds to wait for each answer of a model server, if the caller names no other number.
+TIMEOUT_S = 30.0
 
 
 def input_name(feature_shape: Sequence[int]) -> str:

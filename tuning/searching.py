@@ -21,7 +21,8 @@ from kerasmlp.data.describing import data_notes
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.plots import plot_search
-from kerasmlp.run import Run, open_run_directory
+from kerasmlp.run import Run
+from kerasmlp.run_directory import open_run_directory
 from kerasmlp.settings import accepts
 from kerasmlp.training.run_config import data_config
 from kerasmlp.training.settings import TrainingSettings

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.encoding import NUMBER
+from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
 
 if TYPE_CHECKING:

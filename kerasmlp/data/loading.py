@@ -5,7 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.data.splitting import VALIDATION_SHARE, Splitting
+from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.data.splitting import Splitting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +30,7 @@ def load_data(
     test_split: str | None = None,
     stream: bool = False,
     validation_share: float = VALIDATION_SHARE,
-    test_share: float | str | None = None,
+    test_share: float | None = None,
     seed: int = 0,
     encoder: Encoder | None = None,
     progress: Callable[[int, int | None], None] | None = None,
@@ -61,8 +62,7 @@ def load_data(
             `kerasmlp.data.streamed`. The split is the same as without.
         validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).
         test_share: Share of each class that is set aside for the test, of all examples pooled, in (0, 1). None: the
-            source's own test. `notebook`: 15 % of all, whatever their class, as the notebook drew them whose figures
-            `kerasmlp lesson` repeats. The choice does not depend on `seed`.
+            source's own test. The choice does not depend on `seed`.
         seed: Seed of the choice of validation.
         encoder: How to encode a table, such as a trained network's. Default: what its training rows say; see
             `kerasmlp.data.encoding.Encoder` for the rules, missing values among them.
@@ -138,7 +138,7 @@ def data_from_dataset(
     class_names: tuple[str, ...] | None = None,
     stream: bool = False,
     validation_share: float = VALIDATION_SHARE,
-    test_share: float | str | None = None,
+    test_share: float | None = None,
     seed: int = 0,
 ) -> Data:
     """A `tf.data.Dataset` as `Data`. It is read once, so what it decodes is decoded once.
@@ -183,7 +183,7 @@ def data_from_arrays(
     groups: Any = None,
     times: Any = None,
     validation_share: float = VALIDATION_SHARE,
-    test_share: float | str | None = None,
+    test_share: float | None = None,
     seed: int = 0,
 ) -> Data:
     """Arrays in memory as `Data`.

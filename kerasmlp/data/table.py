@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.encoding import BOOLEAN, CATEGORY, Encoder, column_kinds, learn_encoder, require_encoder
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, column_kinds
+from kerasmlp.data.encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.fingerprints import TableDigest
 from kerasmlp.data.in_memory import find_classes
 from kerasmlp.data.source import Scan

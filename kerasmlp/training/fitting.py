@@ -22,7 +22,8 @@ from kerasmlp.engine.preparing import prepare, worth_compiling
 from kerasmlp.engine.progress import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.run import Run, follow_run, open_run_directory
+from kerasmlp.run import Run
+from kerasmlp.run_directory import follow_run, open_run_directory
 from kerasmlp.settings import accepts
 from kerasmlp.tasks.classification import MONITOR, MONITOR_MODE, compile_model
 from kerasmlp.training.recorder import RunRecorder

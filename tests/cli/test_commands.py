@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.export import export_tflite
 from kerasmlp.run import Run

@@ -14,8 +14,8 @@ from PIL import Image
 import kerasmlp
 import kerasmlp.client
 from kerasmlp.artefacts.opening import is_artefact
-from kerasmlp.cli.commands.server_questions import read_question
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
+from kerasmlp.cli.server_requests import read_request
 from kerasmlp.client import failures
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
@@ -191,10 +191,10 @@ def _promise(*outputs: str, inputs: dict[str, list[int]] | None = None) -> bytes
 @pytest.mark.parametrize(
     ("promise", "message"),
     [
-        (_promise("output_0"), "that it takes `image` float32 .any, 8, 8. and gives `output_0`"),
-        (_promise("probabilities", inputs={"a": [-1], "b": [-1]}), "that it takes `a` float32 .any., `b`"),
-        (_promise("probabilities", inputs={"a": [-1, -1]}), "that it takes `a` float32 .any, any."),
-        (_promise("probabilities").replace(b"serving_default", b"serving_another"), "that it has no `serving_default`"),
+        (_promise("output_0"), "takes `image` float32 .any, 8, 8. .*`output_0`"),
+        (_promise("probabilities", inputs={"a": [-1], "b": [-1]}), "takes `a` float32 .any., `b`"),
+        (_promise("probabilities", inputs={"a": [-1, -1]}), "takes `a` float32 .any, any."),
+        (_promise("probabilities").replace(b"serving_default", b"serving_another"), "no signature `serving_default`"),
     ],
     ids=["no probabilities", "two inputs", "unknown width", "no serving_default"],
 )
@@ -212,7 +212,7 @@ def test_a_server_that_contradicts_itself_or_takes_no_images_is_not_believed(dig
     with Rogue([[promise], [http(200, json.dumps({"outputs": answer}))]]) as rogue:
         artefact = kerasmlp.open_artefact(f"http://{rogue.server}/v1/models/m")
         assert artefact.served is not None
-        with pytest.raises(kerasmlp.client.ServerError, match="class 1 of 2, `dog`, once `cat`"):
+        with pytest.raises(kerasmlp.client.ServerError, match="class 1 .*`cat` and `dog`"):
             artefact.probabilities(digits.test.features[:2])
         with pytest.raises(InvalidValue, match="no signature `image_bytes`, so the range of its pixels is not known"):
-            read_question(artefact.served, Path("image.png"), invert=False)
+            read_request(artefact.served, Path("image.png"), invert=False)

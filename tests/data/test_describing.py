@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from kerasmlp import load_data
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.data.describing import describe_source
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions

@@ -19,7 +19,7 @@ from PIL import Image
 import kerasmlp
 from kerasmlp import build_mlp, data_from_dataset, load_data
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.data.describing import describe_source
 from kerasmlp.data.disk_array import StoredArray
 from kerasmlp.data.encoding import learn_encoder

@@ -11,8 +11,9 @@ import pytest
 
 import kerasmlp
 from kerasmlp import build_mlp, data_from_frame, load_data
-from kerasmlp.cli.parser import main
-from kerasmlp.data.encoding import Column, Encoder, column_kinds
+from kerasmlp.cli import main
+from kerasmlp.data.columns import Column, column_kinds
+from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 
@@ -196,7 +197,7 @@ def test_other_tables_that_cannot_be_used_are_refused(tmp_path: Path) -> None:
     damaged.write_bytes(b"PAR1 and no more")
     with pytest.raises(InvalidValue, match=r"damaged\.parquet` cannot be read as a Parquet file"):
         load_data(damaged, target="y", test_share=0.2)
-    with pytest.raises(InvalidValue, match="flowers has no test examples of its own; `--test-share 0.15`"):
+    with pytest.raises(InvalidValue, match="flowers.*`test_share=0.15`"):
         load_data(write(tmp_path / "flowers.csv", frame()), target="kind")
     with pytest.raises(InvalidValue, match="`target` names a column of a table"):
         load_data("digits", target="y")

@@ -286,9 +286,7 @@ def test_the_plot_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn: li
         assert [point.get_fillstyle() == "none" for point in points] == [False] * 5 + [True, False, False]
         heights = [float(np.atleast_1d(point.get_ydata())[0]) for point in points]
         assert heights[:6] == [record.val_accuracy for record in records[:6]]
-        assert bottom < heights[6] < heights[7] < min(heights[:6]), (
-            "failed and clipped trials are below the others"
-        )
+        assert bottom < heights[6] < heights[7] < min(heights[:6]), "failed and clipped trials are below the others"
         rings = [line for line in lines_at(figure, axes, list(x)[4])[1:] if line.get_markersize() > 10]
         assert len(rings) == 1, "the best is marked"
         assert list(np.atleast_1d(rings[0].get_ydata())) == [0.97]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.encoding import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
 from kerasmlp.data.source import Scan
 from kerasmlp.data.streamed import Stream, identify_file
 from kerasmlp.data.table import (

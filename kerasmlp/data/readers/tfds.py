@@ -15,8 +15,8 @@ import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.disk_array import store_rows
+from kerasmlp.data.images import PIXEL_RANGE
 from kerasmlp.data.in_memory import Examples
-from kerasmlp.data.inputs import BRIGHTEST
 from kerasmlp.data.readers.table_in_pieces import scan_table
 from kerasmlp.data.source import Scan, SourceOptions
 from kerasmlp.data.split_cache import check_room
@@ -290,7 +290,7 @@ def _class_names(tfds: Any, feature: Any, labels: np.ndarray) -> tuple[str, ...]
 
 
 def _feature_range(tfds: Any, feature: Any) -> tuple[float, float] | None:
-    return (0.0, float(BRIGHTEST)) if np.dtype(feature.np_dtype) == np.uint8 else None
+    return PIXEL_RANGE if np.dtype(feature.np_dtype) == np.uint8 else None
 
 
 def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None) -> Any:

@@ -1,7 +1,10 @@
-"""TF Serving's message classes, built when first imported, without `tensorflow-serving-api` and without TensorFlow.
+"""TF Serving's protobuf message classes, built when this module is imported.
 
-They live in a descriptor pool of their own, so that a program that also imports `tensorflow_serving.apis` has no name
-twice. Fields that nobody here reads are left out: protobuf keeps what it does not know. Numbers and types are those of
+They are defined here because the package that has them, `tensorflow-serving-api`, needs all of TensorFlow.
+
+The classes have a descriptor pool of their own. Otherwise a program that also imports `tensorflow_serving.apis` would
+register the same names twice, which protobuf refuses. Fields that kerasmlp does not read are left out; protobuf keeps
+unknown fields. Field numbers and types are those of
 https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis and
 https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/{framework,protobuf}.
 """
@@ -14,12 +17,12 @@ from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_fa
 
 SERVING, CORE = "tensorflow.serving", "tensorflow"
 
-# Of each message its fields as `number name type`; a type with a capital letter is a message.
+# The fields of each message, as `number name type`. A type with a capital letter is a message.
 _CORE = {
     "TensorShapeProto": ("2 dim repeated Dim", "3 unknown_rank bool"),
     "Dim": ("1 size int64", "2 name string"),
     "TensorProto": (
-        "1 dtype int32",  # an enum, which has the same bytes
+        "1 dtype int32",  # an enum in TensorFlow, which is encoded in the same bytes
         "2 tensor_shape TensorShapeProto",
         "3 version_number int32",
         "4 tensor_content bytes",
@@ -68,7 +71,7 @@ def _add_field(message: Any, package: str, text: str) -> None:
     field = message.field.add(name=name, number=int(number), label=_FIELD.LABEL_OPTIONAL)
     if label:
         field.label = _FIELD.LABEL_REPEATED
-    if label == ["map"]:  # on the wire a repeated message of a key and a value
+    if label == ["map"]:  # protobuf encodes a map as a repeated message of a key and a value
         entry_name = "".join(part.capitalize() for part in name.split("_")) + "Entry"
         entry = message.nested_type.add(name=entry_name, options=descriptor_pb2.MessageOptions(map_entry=True))
         _add_field(entry, package, "1 key string")

@@ -1,4 +1,7 @@
-"""TF Serving's gRPC interface: https://github.com/tensorflow/serving/blob/master/tensorflow_serving/apis."""
+"""`GrpcTransport`: TF Serving's gRPC interface.
+
+Source: https://github.com/tensorflow/serving/blob/master/tensorflow_serving/apis.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,17 @@ import numpy as np
 from google.protobuf.message import DecodeError
 
 from kerasmlp.client.address import Address
-from kerasmlp.client.failures import TimeIsUp, busy, down, failed, nonsense, not_served, quoted, untrusted
-from kerasmlp.client.messages import predict_request, read_predict_response, set_model
+from kerasmlp.client.failures import TimedOut, busy, failed, not_served, not_tf_serving, quoted, unreachable, untrusted
 from kerasmlp.client.model_signature import Signature, VersionStatus, signatures_from_proto
-from kerasmlp.client.protos import (
+from kerasmlp.client.protobuf_classes import (
     GetModelMetadataRequest,
     GetModelMetadataResponse,
     GetModelStatusRequest,
     GetModelStatusResponse,
     SignatureDefMap,
 )
-from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
+from kerasmlp.client.protobuf_messages import predict_request, read_predict_response, set_model
+from kerasmlp.client.tensor_types import STRING, as_bytes, dtype_name
 from kerasmlp.errors import InvalidValue
 
 PREDICT = "/tensorflow.serving.PredictionService/Predict"
@@ -28,24 +31,24 @@ GET_MODEL_METADATA = "/tensorflow.serving.PredictionService/GetModelMetadata"
 GET_MODEL_STATUS = "/tensorflow.serving.ModelService/GetModelStatus"
 STATES = {0: "UNKNOWN", 10: "START", 20: "LOADING", 30: "AVAILABLE", 40: "UNLOADING", 50: "END"}
 _OPTIONS = (
-    # An answer is a few numbers per example, but the client's own bound of 4 MB is not the place to find that out.
+    # gRPC clients refuse answers of more than 4 MB by default; 256 examples of a model with many classes exceed that.
     ("grpc.max_receive_message_length", 64 * 2**20),
-    # Tries are counted and paced in one place, `with_patience`; a channel would wait a second before its next.
+    # `with_retries` alone decides when to try again; gRPC itself would wait a second before its next try.
     ("grpc.enable_retries", 0),
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
     ("grpc.use_local_subchannel_pool", 1),
-    # As over REST, an address is asked and no proxy: a model server is near, or behind a name of its own.
+    # Proxies are ignored, as they are over REST: the URL names the server itself.
     ("grpc.enable_http_proxy", 0),
 )
 
 
 class GrpcTransport:
-    """A channel to one model."""
+    """A gRPC channel to one model. Threads may share it."""
 
     def __init__(self, address: Address) -> None:
-        """Opens a channel, which connects with the first call."""
+        """Opens a channel. It connects with the first call."""
         self.address = address
         if address.is_encrypted:
             credentials = grpc.ssl_channel_credentials()
@@ -54,7 +57,7 @@ class GrpcTransport:
             self._channel = grpc.insecure_channel(address.server, options=_OPTIONS)
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
-        """The model's signatures by name."""
+        """Returns the model's signatures by name."""
         request = GetModelMetadataRequest(metadata_field=["signature_def"])
         self._set_model(request)
         answer = self._call(GET_MODEL_METADATA, request, timeout_s)
@@ -62,41 +65,41 @@ class GrpcTransport:
             metadata = GetModelMetadataResponse.FromString(answer).metadata["signature_def"]
             return signatures_from_proto(SignatureDefMap.FromString(metadata.value))
         except (DecodeError, KeyError) as error:
-            raise nonsense(self.address, f"its metadata cannot be read ({error})") from error
+            raise not_tf_serving(self.address, f"its metadata cannot be read ({error})") from error
 
     def status(self, timeout_s: float) -> list[VersionStatus]:
-        """The model's versions."""
+        """Returns the model's versions."""
         request = GetModelStatusRequest()
         self._set_model(request)
         answer = self._call(GET_MODEL_STATUS, request, timeout_s)
         try:
             versions = GetModelStatusResponse.FromString(answer).model_version_status
         except DecodeError as error:
-            raise nonsense(self.address, f"its status cannot be read ({error})") from error
+            raise not_tf_serving(self.address, f"its status cannot be read ({error})") from error
         return [VersionStatus(v.version, STATES.get(v.state, str(v.state)), v.status.error_message) for v in versions]
 
     def predict(
         self, name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout_s: float
     ) -> dict[str, np.ndarray]:
-        """The outputs for arrays of exactly the types that the signature takes."""
+        """Returns the outputs by name, for arrays with exactly the types of the signature."""
         address = self.address
         request = predict_request(address.model, inputs, signature=name, version=address.version, label=address.label)
         try:
             return read_predict_response(self._call(PREDICT, request, timeout_s))
         except (DecodeError, ValueError) as error:
-            if isinstance(error, InvalidValue):
+            if isinstance(error, InvalidValue):  # the server refused the request
                 raise
-            raise nonsense(address, f"its prediction cannot be read ({error})") from error
+            raise not_tf_serving(address, f"its prediction cannot be read ({error})") from error
 
     @staticmethod
     def bytes_per_row(array: np.ndarray) -> int:
-        """How large a row of an input is in a request, at most."""
+        """Returns the largest number of bytes that one row of an input takes in a request."""
         if dtype_name(array) == STRING:
             return max(len(as_bytes(value)) + 6 for value in array.ravel()) * (array.size // len(array))
         return array.nbytes // len(array)
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._channel.close()
 
     def _set_model(self, request: Any) -> None:
@@ -107,23 +110,24 @@ class GrpcTransport:
         try:
             answer: bytes = self._channel.unary_unary(method)(request.SerializeToString(), timeout=timeout_s)
         except grpc.RpcError as error:
-            raise _translated(error, self.address) from error
+            raise _as_failure(error, self.address) from error
         return answer
 
 
-def _translated(error: Any, address: Address) -> Exception:
+def _as_failure(error: Any, address: Address) -> Exception:
+    """Returns what to raise for a gRPC error."""
     code, message = error.code(), error.details() or ""
     codes = grpc.StatusCode
     if code == codes.UNAVAILABLE:
         if (unverified := re.search(r"CERTIFICATE_VERIFY_FAILED: ([^:]+)", message)) is not None:
             return untrusted(address, unverified[1], variable="GRPC_DEFAULT_SSL_ROOTS_FILE_PATH")
         if "Tls handshake failed" in message:
-            return nonsense(address, "no encrypted connection came about; does it speak plain `grpc://`")
+            return not_tf_serving(address, "TLS failed, so it may speak plain `grpc://`")
         if "HTTP/2" in message:
-            return nonsense(address, "it speaks no gRPC")
-        return down(address, quoted(message).rsplit(": ", 1)[-1].rstrip("]"))  # the innermost reason
+            return not_tf_serving(address, "it does not speak gRPC")
+        return unreachable(address, quoted(message).rsplit(": ", 1)[-1].rstrip("]"))  # the innermost reason
     if code == codes.DEADLINE_EXCEEDED:
-        return TimeIsUp()
+        return TimedOut()
     if code == codes.NOT_FOUND:
         return not_served(address, message)
     if code in (codes.INVALID_ARGUMENT, codes.FAILED_PRECONDITION, codes.OUT_OF_RANGE):
@@ -131,5 +135,5 @@ def _translated(error: Any, address: Address) -> Exception:
     if code == codes.RESOURCE_EXHAUSTED and "larger than max" not in message:
         return busy(address, message)
     if code == codes.UNIMPLEMENTED:
-        return nonsense(address, quoted(message))
+        return not_tf_serving(address, quoted(message))
     return failed(address, f"{code.name}, {message}")

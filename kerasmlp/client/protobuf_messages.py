@@ -1,4 +1,4 @@
-"""Requests, responses and logs of TF Serving, from NumPy to protobuf messages and back."""
+"""TF Serving's predict requests, responses and warm-up records: NumPy arrays to protobuf messages and back."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.client.protos import PredictionLog, PredictRequest, PredictResponse
-from kerasmlp.client.tensors import from_proto, to_proto
+from kerasmlp.client.protobuf_classes import PredictionLog, PredictRequest, PredictResponse
+from kerasmlp.client.tensor_protos import from_proto, to_proto
+from kerasmlp.contract import SERVING_DEFAULT
 
 
 @dataclass(frozen=True, eq=False)
 class Request:
-    """What a request asks.
+    """The content of a predict request.
 
     Attributes:
         model: Name of the model.
         signature: Name of the signature.
-        inputs: Array by name; strings as objects of `bytes`.
+        inputs: Arrays by input name; strings as `bytes` objects.
         version: Number of the version; None for the newest.
-        label: Name of a version, such as `stable`; None for none.
+        label: Label of the version, such as `stable`; None if the request has none.
     """
 
     model: str
@@ -34,7 +35,7 @@ class Request:
 def set_model(
     spec: Any, model: str, *, signature: str = "", version: int | None = None, label: str | None = None
 ) -> None:
-    """Fills a `ModelSpec`: at most one of `version` and `label`."""
+    """Fills a `ModelSpec`. TF Serving allows at most one of `version` and `label`."""
     spec.name = model
     spec.signature_name = signature
     if version is not None:
@@ -47,23 +48,23 @@ def predict_request(
     model: str,
     inputs: Mapping[str, np.ndarray],
     *,
-    signature: str = "serving_default",
+    signature: str = SERVING_DEFAULT,
     version: int | None = None,
     label: str | None = None,
     outputs: Sequence[str] = (),
 ) -> Any:
-    """A `tensorflow.serving.PredictRequest`; its `SerializeToString()` gives the bytes.
+    """Returns a `tensorflow.serving.PredictRequest`; its `SerializeToString()` returns the bytes to send.
 
     Args:
         model: Name of the model.
-        inputs: Array by input name, of exactly the types that the signature takes: the server converts none.
-        signature: Name of the signature.
-        version: Number of the version. Default: the newest.
-        label: Name of a version instead of its number.
-        outputs: Names of the outputs wanted. Default: all.
+        inputs: Arrays by input name, with exactly the types of the signature, because the server does not convert.
+        signature: Name of the signature. Defaults to `"serving_default"`.
+        version: Number of the version. Defaults to the newest.
+        label: Label of the version, instead of its number.
+        outputs: Names of the outputs to return. Defaults to all.
 
     Raises:
-        InvalidType: an array is of a type that TensorFlow does not have.
+        InvalidType: an array has a type that TensorFlow does not have.
 
     Example:
         >>> request = predict_request("digits", {"image": np.zeros((1, 8, 8), np.float32)})
@@ -78,11 +79,11 @@ def predict_request(
 
 
 def read_predict_request(content: bytes) -> Request:
-    """What the bytes of a `PredictRequest` ask.
+    """Returns the content of a `PredictRequest` from its bytes.
 
     Raises:
         ValueError: a tensor is damaged.
-        google.protobuf.message.DecodeError: the bytes are no such message.
+        google.protobuf.message.DecodeError: the bytes are not such a message.
 
     Example:
         >>> request = predict_request("digits", {"image": np.zeros((1, 8, 8), np.float32)})
@@ -104,7 +105,7 @@ def _request(request: Any) -> Request:
 
 
 def predict_response(model: str, outputs: Mapping[str, np.ndarray], *, signature: str, version: int) -> Any:
-    """A `tensorflow.serving.PredictResponse`, as a server gives it."""
+    """Returns a `tensorflow.serving.PredictResponse` as a server would send it."""
     response = PredictResponse()
     set_model(response.model_spec, model, signature=signature, version=version)
     for name, array in outputs.items():
@@ -113,11 +114,11 @@ def predict_response(model: str, outputs: Mapping[str, np.ndarray], *, signature
 
 
 def read_predict_response(content: bytes) -> dict[str, np.ndarray]:
-    """The outputs by name in the bytes of a `PredictResponse`.
+    """Returns the outputs by name from the bytes of a `PredictResponse`.
 
     Raises:
         ValueError: a tensor is damaged.
-        google.protobuf.message.DecodeError: the bytes are no such message.
+        google.protobuf.message.DecodeError: the bytes are not such a message.
 
     Example:
         >>> response = predict_response("m", {"class_id": np.array([7], np.int32)}, signature="s", version=1)
@@ -128,7 +129,7 @@ def read_predict_response(content: bytes) -> dict[str, np.ndarray]:
 
 
 def prediction_log(request: Any) -> Any:
-    """A `PredictionLog` of a `PredictRequest`: one record of a warm-up file.
+    """Returns a `PredictRequest` wrapped in a `PredictionLog`, which is one record of a warm-up file.
 
     Example:
         >>> log = prediction_log(predict_request("m", {"image": np.zeros((1, 2), np.float32)}))
@@ -141,11 +142,11 @@ def prediction_log(request: Any) -> Any:
 
 
 def read_prediction_log(content: bytes) -> Request:
-    """What a record of a warm-up file asks.
+    """Returns the request in one record of a warm-up file.
 
     Raises:
-        ValueError: the record holds no `PredictLog`, or a tensor is damaged.
-        google.protobuf.message.DecodeError: the bytes are no `PredictionLog`.
+        ValueError: the record contains no `PredictLog`, or a tensor is damaged.
+        google.protobuf.message.DecodeError: the bytes are not a `PredictionLog`.
     """
     log = PredictionLog.FromString(content)
     if not log.HasField("predict_log"):

@@ -1,4 +1,10 @@
-"""TF Serving's REST interface: https://www.tensorflow.org/tfx/serving/api_rest, over the standard library's HTTP."""
+"""`RestTransport`: TF Serving's REST interface over the standard library's HTTP.
+
+It does not use an HTTP library such as `requests` or `httpx`, because their time limits start again with every byte
+received, while `timeout_s` is a deadline for the whole answer.
+
+Source: https://www.tensorflow.org/tfx/serving/api_rest.
+"""
 
 from __future__ import annotations
 
@@ -16,35 +22,45 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.client.address import Address
-from kerasmlp.client.failures import TimeIsUp, broken_off, busy, down, failed, nonsense, not_served, quoted, untrusted
+from kerasmlp.client.failures import (
+    TimedOut,
+    busy,
+    disconnected,
+    failed,
+    not_served,
+    not_tf_serving,
+    quoted,
+    unreachable,
+    untrusted,
+)
 from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, signatures_from_json
-from kerasmlp.client.tensors import STRING, as_bytes, dtype_name
+from kerasmlp.client.tensor_types import STRING, as_bytes, dtype_name
 from kerasmlp.errors import InvalidValue
 
 OK, NOT_FOUND, BUSY = 200, 404, (429, 503)
-LARGEST_WHOLE_FLOAT = 2**24 - 1  # as far as the server takes whole numbers for float32
-LARGEST_NUMBER_TEXT = 25  # characters of a float in JSON, with its comma
+MAX_WHOLE_FLOAT = 2**24 - 1  # the server refuses larger numbers without a decimal point for float32
+MAX_NUMBER_LENGTH = 25  # characters of a float in JSON, including its comma
 _ERROR = re.compile(r'"error"\s*:\s*"(.*)"\s*\}', re.DOTALL)
 
 
 class RestTransport:
-    """A connection to one model, kept alive; for one thread at a time."""
+    """A connection to one model that stays open between requests. Only one thread at a time may use it."""
 
     def __init__(self, address: Address) -> None:
-        """Keeps the address; the first call connects."""
+        """Stores the address. The first call connects."""
         self._connection: http.client.HTTPConnection | None = None
         self.address = address
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
-        """The model's signatures by name."""
+        """Returns the model's signatures by name."""
         answer = self._ask("GET", f"{self.address.path}/metadata", None, timeout_s)
         try:
             return signatures_from_json(answer)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise nonsense(self.address, f"its metadata cannot be read ({error!r})") from error
+            raise not_tf_serving(self.address, f"its metadata cannot be read ({error!r})") from error
 
     def status(self, timeout_s: float) -> list[VersionStatus]:
-        """The model's versions."""
+        """Returns the model's versions."""
         answer = self._ask("GET", self.address.path, None, timeout_s)
         try:
             return [
@@ -52,33 +68,33 @@ class RestTransport:
                 for version in answer["model_version_status"]
             ]
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise nonsense(self.address, f"its status cannot be read ({error!r})") from error
+            raise not_tf_serving(self.address, f"its status cannot be read ({error!r})") from error
 
     def predict(
         self, name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout_s: float
     ) -> dict[str, np.ndarray]:
-        """The outputs for arrays of exactly the types that the signature takes."""
+        """Returns the outputs by name, for arrays with exactly the types of the signature."""
         columns = {key: _to_json(array) for key, array in inputs.items()}
         body = json.dumps({"signature_name": name, "inputs": columns}, separators=(",", ":")).encode()
         answer = self._ask("POST", f"{self.address.path}:predict", body, timeout_s)
         try:
             outputs = answer["outputs"]
-            if len(signature.outputs) == 1:  # the server leaves out the name of an only output
+            if len(signature.outputs) == 1:  # the server leaves out the name of a single output
                 outputs = {next(iter(signature.outputs)): outputs}
             return {key: _from_json(outputs[key], spec) for key, spec in signature.outputs.items()}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise nonsense(self.address, f"its prediction cannot be read ({error!r})") from error
+            raise not_tf_serving(self.address, f"its prediction cannot be read ({error!r})") from error
 
     @staticmethod
     def bytes_per_row(array: np.ndarray) -> int:
-        """How large a row of an input is in a request, at most."""
+        """Returns the largest number of bytes that one row of an input takes in a request."""
         values = array.size // len(array)
         if dtype_name(array) == STRING:
             return max(len(as_bytes(value)) * 4 // 3 + 14 for value in array.ravel()) * values
-        return LARGEST_NUMBER_TEXT * values
+        return MAX_NUMBER_LENGTH * values
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
@@ -93,12 +109,12 @@ class RestTransport:
             try:
                 return json.loads(text)
             except ValueError as error:
-                raise nonsense(self.address, f"`{quoted(text[:60])}` is no JSON") from error
+                raise not_tf_serving(self.address, f"`{quoted(text[:60])}` is not JSON") from error
         message = _error_message(text)
         if status in BUSY:
             raise busy(self.address, message or f"HTTP status {status}")
         if message is None:
-            raise nonsense(self.address, f"HTTP status {status} and `{quoted(text[:60])}`")
+            raise not_tf_serving(self.address, f"HTTP status {status} and `{quoted(text[:60])}`")
         if status == NOT_FOUND:
             raise not_served(self.address, message)
         if 400 <= status < 500:
@@ -112,29 +128,29 @@ class RestTransport:
             return self._send(method, path, body, deadline)
         except (ConnectionError, http.client.IncompleteRead) as error:
             self.close()
-            if is_kept:  # the server may have ended a connection that lay idle: that is no failure yet
+            if is_kept:  # the server may close a connection that was idle; open a new one
                 return self._exchange(method, path, body, deadline - time.monotonic())
             if isinstance(error, ConnectionRefusedError):
-                raise down(self.address, "connection refused") from error
-            raise broken_off(self.address) from error
+                raise unreachable(self.address, "connection refused") from error
+            raise disconnected(self.address) from error
         except TimeoutError as error:
             self.close()
-            raise TimeIsUp from error
+            raise TimedOut from error
         except http.client.HTTPException as error:
             self.close()
-            raise nonsense(self.address, "it speaks no HTTP") from error
+            raise not_tf_serving(self.address, "it does not speak HTTP") from error
         except ssl.SSLCertVerificationError as error:
             self.close()
             raise untrusted(self.address, error.verify_message, variable="SSL_CERT_FILE") from error
         except ssl.SSLError as error:
             self.close()
-            raise nonsense(
+            raise not_tf_serving(
                 self.address,
-                f"no encrypted connection came about ({error.reason or error}); does it speak plain `http://`",
+                f"TLS failed ({error.reason or error}), so it may speak plain `http://`",
             ) from error
-        except OSError as error:  # an unknown host, no way to it
+        except OSError as error:  # an unknown host, or no route to it
             self.close()
-            raise down(self.address, error.strerror or str(error)) from error
+            raise unreachable(self.address, error.strerror or str(error)) from error
 
     def _send(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:
         if self._connection is None:
@@ -156,13 +172,16 @@ class RestTransport:
 
 
 class _Timed(io.RawIOBase):
-    """A socket's incoming bytes until a deadline; a socket's own time limit starts anew with every byte."""
+    """The bytes that arrive on a socket before a deadline.
+
+    A socket's own time limit is not enough, because it starts again with every byte received.
+    """
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._socket, self._deadline = sock, deadline
 
     def makefile(self, mode: str) -> io.BufferedReader:
-        """What `http.client` reads from."""
+        """Returns the stream that `http.client` reads from."""
         return io.BufferedReader(self, 64 * 1024)
 
     def readable(self) -> bool:
@@ -171,8 +190,8 @@ class _Timed(io.RawIOBase):
     def readinto(self, buffer: Any) -> int:
         self._socket.settimeout(_left(self._deadline))
         if hasattr(socket, "TCP_QUICKACK"):
-            # TF Serving sends an answer of more than 16 KB in two parts and waits with the second until the first is
-            # acknowledged, which Linux puts off by 40 ms; it forgets the request not to with each read.
+            # TF Serving sends an answer of more than 16 KB in two parts, and sends the second only when the first is
+            # acknowledged. Linux delays that by 40 ms unless this option is set, and resets the option with each read.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         return self._socket.recv_into(buffer)
 
@@ -185,7 +204,10 @@ def _left(deadline: float) -> float:
 
 
 def _error_message(text: str) -> str | None:
-    """The message in a server's `{"error": ...}`, whose quotes it escapes as C does and JSON does not."""
+    """Returns the message in a server's `{"error": ...}`; None if there is none.
+
+    TF Serving escapes quotes in it as C does, which is not valid JSON.
+    """
     try:
         answer = json.loads(text)
     except ValueError:
@@ -199,9 +221,9 @@ def _error_message(text: str) -> str | None:
 
 
 def _to_json(array: np.ndarray) -> Any:
-    """Nested lists; of strings those of bytes as `{"b64": ...}`."""
-    if array.dtype.kind == "f" and (np.abs(array) <= LARGEST_WHOLE_FLOAT).all() and (array == np.trunc(array)).all():
-        return array.astype(np.int64).tolist()  # pixels: a third shorter, and written in less than half the time
+    """Returns an array as nested lists, with bytes as `{"b64": ...}`."""
+    if array.dtype.kind == "f" and (np.abs(array) <= MAX_WHOLE_FLOAT).all() and (array == np.trunc(array)).all():
+        return array.astype(np.int64).tolist()  # pixels take a third less space and half the time as integers
     if array.dtype != object:
         return array.tolist()
     if array.ndim > 1:
@@ -213,7 +235,7 @@ def _from_json(values: Any, spec: TensorSpec) -> np.ndarray:
     if spec.dtype != STRING:
         array = np.asarray(values)
         if array.size and array.dtype.kind not in "biuf":
-            raise ValueError(f"{spec} was promised; got {array.dtype}")
+            raise ValueError(f"got {array.dtype}, but the signature promises {spec}")
         return array.astype(spec.dtype)
     strings = np.array(values, object)
     for position, value in np.ndenumerate(strings):
