@@ -11,7 +11,7 @@ from kerasmlp.tuning.listening import Listener
 from kerasmlp.tuning.records import searched
 from kerasmlp.tuning.search_oracle import SearchOracle
 from kerasmlp.tuning.settings import SearchSettings
-from kerasmlp.tuning.space import Space
+from kerasmlp.tuning.space import Space, widths_text
 
 
 class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
@@ -19,35 +19,41 @@ class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
 
 
 class BayesianOracle(SearchOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Keras Tuner's Bayesian search: a Gaussian process models the score over the space."""
+    """Keras Tuner's Bayesian search, in which a Gaussian process models the score over the space."""
 
 
 class HyperbandOracle(SearchOracle, keras_tuner.oracles.HyperbandOracle):
-    """Keras Tuner's Hyperband (Li et al. 2018, arXiv:1603.06560): many short trials, of which the best go on."""
+    """Keras Tuner's Hyperband (Li et al. 2018, arXiv:1603.06560): starts many short trials, continues the best ones."""
 
 
 class GridOracle(SearchOracle):
-    """Every combination, the last parameter fastest; a worker gets those first that no other one has compiled.
+    """Tries every combination. The values of the last hyper-parameter change fastest.
 
-    Of those that others have compiled it gets one when none of them asked for it as long as compiling takes.
+    A worker gets combinations first whose network it has compiled itself, or nobody has. It gets one that only other
+    workers have compiled if none of them asked for it for about as long as compiling takes.
 
-    Keras Tuner's own grid cannot go on after a stop: it keeps its place in memory only.
+    Keras Tuner's own grid search cannot be continued, because it keeps its position only in memory.
     """
 
     def __init__(self, *, combinations: list[dict[str, Any]], **options: Any) -> None:
-        """Prepares a search of the values in `combinations`."""
+        """Prepares a search.
+
+        Args:
+            combinations: The values of each trial.
+            **options: Arguments of `SearchOracle`.
+        """
         self.combinations = combinations
         self._asking = ""
         super().__init__(max_trials=len(combinations), **options)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """A trial for a worker, who may have compiled its network for another."""
+        """Returns a trial for a worker, preferably one whose network the worker has compiled."""
         self._asking = tuner_id
         return super().create_trial(tuner_id)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The combination whose turn it is."""
+        """Returns the next combination that suits the worker; the status `IDLE` tells it to ask again."""
         tried = [searched(trial) for trial in self.trials.values()]
         free = [combination for combination in self.combinations if combination not in tried]
         for values in free:
@@ -60,9 +66,9 @@ def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) ->
     """Returns the oracle that `settings` name.
 
     Args:
-        settings: Checked settings that hold a space, as `SearchSettings.for_data` returns them.
+        settings: Settings that hold a space, as `SearchSettings.for_data` returns them.
         digest: Identifies the search, so that workers can tell whether they take part in the right one.
-        listener: Is told about all that happens.
+        listener: Its methods are called when something happens to a trial.
     """
     assert settings.space is not None
     options: dict[str, Any] = {
@@ -71,7 +77,7 @@ def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) ->
         "listener": listener,
         "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
         "hyperparameters": settings.space.hyperparameters(digest),
-        # One failed rate says little about the next: the search ends early only when every trial fails.
+        # One failed learning rate says little about the next one: only a search in which every trial fails has failed.
         "max_consecutive_failed_trials": 10**9,
     }
     if settings.oracle == "hyperband":
@@ -83,11 +89,16 @@ def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) ->
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every combination of a space without ranges of numbers."""
+    """Returns every combination of a space without ranges of real numbers.
+
+    Example:
+        >>> grid(Space(learning_rate=(0.5,), batch_size=(32, 64)))
+        [{'learning_rate': 0.5, 'batch_size': 32}, {'learning_rate': 0.5, 'batch_size': 64}]
+    """
     values: dict[str, list[Any]] = {
         name: list(c) if isinstance(c, tuple) else list(range(int(c.low), int(c.high) + 1))
         for name, c in space.varied().items()
     }
     if isinstance(space.hidden, tuple):
-        values["hidden"] = ["x".join(map(str, widths)) for widths in space.hidden]
+        values["hidden"] = [widths_text(widths) for widths in space.hidden]
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]

@@ -5,17 +5,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kerasmlp._system.files import write_json
 from kerasmlp._system.terminal import messages_console, shows_progress
@@ -32,7 +29,8 @@ from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.listening import Listener, ListenerGroup
 from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.settings import SearchSettings
-from kerasmlp.tuning.space import Network
+from kerasmlp.tuning.trial_network import TrialNetwork
+from kerasmlp.tuning.worker_request import WorkerRequest
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -117,8 +115,8 @@ def search(
     settings.check(data, widths)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
-    network = Network(widths, settings.model_options, settings.optimizer)
-    request = _request(data, network, settings)
+    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
+    request = WorkerRequest.of(data, network, settings)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
         folder = run.path / SEARCH_NAME
@@ -130,14 +128,15 @@ def search(
             display = SearchDisplay(messages_console(), settings.num_trials())
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
-        oracle = make_oracle(settings, digest=request["digest"], listener=everybody)
+        oracle = make_oracle(settings, digest=request.digest, listener=everybody)
         writer.oracle = oracle
         oracle.open(folder / "keras_tuner")
         try:
             if oracle.records():
                 everybody.resume(oracle.records())
-            request["states"] = str(folder / "states") if settings.oracle == "hyperband" else None
-            best = _run_trials(oracle, data, network, request, folder, settings)
+            if settings.oracle == "hyperband":
+                request = replace(request, states=folder / "states")
+            best = _run_trials(oracle, data, request, folder, settings)
             everybody.stop()
         finally:
             if shown:
@@ -175,24 +174,13 @@ def join_search(
         `search`: starts a search.
     """
     from kerasmlp.model.building import check_sizes_fit
-    from kerasmlp.tuning.workers import join
+    from kerasmlp.tuning.worker import join
 
     widths = check_sizes(sizes)
     settings = SearchSettings.of(settings, options)
     check_sizes_fit(widths, data.feature_shape, data.num_classes)
-    network = Network(widths, settings.model_options, settings.optimizer)
-    join(address, data, _request(data, network, settings))
-
-
-def _request(data: Data, network: Network, settings: SearchSettings) -> dict[str, Any]:
-    """What a worker is told; its digest tells searches apart whose trials would not compare."""
-    from kerasmlp.tuning.workers import worker_request
-
-    request = worker_request(network, epochs=settings.epochs, seed=settings.seed, states=None)
-    digest = hashlib.sha256(json.dumps([data.fingerprint, request]).encode())
-    for part in (data.train, data.validation):
-        digest.update(np.ascontiguousarray(part.labels).data)
-    return {**request, "digest": digest.hexdigest()}
+    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
+    join(address, data, WorkerRequest.of(data, network, settings))
 
 
 class _TrialWriter(Listener):
@@ -216,26 +204,21 @@ class _TrialWriter(Listener):
 
 
 def _run_trials(
-    oracle: SearchOracle,
-    data: Data,
-    network: Network,
-    request: dict[str, Any],
-    folder: Path,
-    settings: SearchSettings,
+    oracle: SearchOracle, data: Data, request: WorkerRequest, folder: Path, settings: SearchSettings
 ) -> TrialRecord:
     """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
-    from kerasmlp.tuning.trials import TrialTrainer, TrialTuner
-    from kerasmlp.tuning.workers import run_with_workers
-
     path = folder / "best.json"
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
         oracle.again = (known["val_accuracy"], known["val_loss"])
     if settings.workers == 1 and settings.address is None:
-        states = None if request["states"] is None else Path(request["states"])
-        trainer = TrialTrainer(data, network, epochs=settings.epochs, seed=settings.seed)
-        TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=states).search(verbose=0)
+        from kerasmlp.tuning.trials import TrialTrainer, TrialTuner
+
+        trainer = TrialTrainer(data, request.network, epochs=request.epochs, seed=request.seed)
+        TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=request.states).search(verbose=0)
     else:
+        from kerasmlp.tuning.chief import run_with_workers
+
         run_with_workers(oracle, data, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records())
     if oracle.again != (best.val_accuracy, best.val_loss):
@@ -261,7 +244,7 @@ def _show(run: Run, records: Sequence[TrialRecord], *, title: str) -> None:
 def _train_best(
     run: Run,
     data: Data,
-    network: Network,
+    network: TrialNetwork,
     best: TrialRecord,
     settings: SearchSettings,
     callbacks: Sequence[keras.callbacks.Callback],

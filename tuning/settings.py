@@ -159,7 +159,8 @@ class SearchSettings(Settings):
             InvalidValue: `sizes` or the space does not suit the data or the oracle.
         """
         from kerasmlp.model.building import build_mlp, check_sizes_fit
-        from kerasmlp.tuning.space import Network, Space
+        from kerasmlp.tuning.space import Space
+        from kerasmlp.tuning.trial_network import TrialNetwork, check_space
 
         check_sizes_fit(sizes, data.feature_shape, data.num_classes)
         space = (self.space or Space()).for_examples(len(data.train))
@@ -167,7 +168,7 @@ class SearchSettings(Settings):
             _check_grid(space, self.trials)
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
-        space.check(data, Network(sizes, self.model_options, self.optimizer))
+        check_space(space, data, TrialNetwork(sizes, self.model_options, self.optimizer))
 
     def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.

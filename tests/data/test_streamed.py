@@ -30,7 +30,6 @@ from kerasmlp.data.reading_progress import reading_progress
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.split_cache import cache_folder
 from kerasmlp.data.splitting import Splitting
-from kerasmlp.data.types import Data
 from kerasmlp.engine.blocks import block_dataset
 from kerasmlp.engine.example_order import run_order
 from kerasmlp.errors import InvalidType, InvalidValue
@@ -149,19 +148,18 @@ def test_the_median_of_many_numbers_is_estimated_from_a_sample(monkeypatch: pyte
 
 
 @pytest.mark.parametrize("stream", [False, True])
-def test_workers_of_a_search_get_the_table_as_it_is_encoded(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stream: bool
-) -> None:
-    from kerasmlp.tuning import workers
+def test_workers_of_a_search_get_a_table_as_it_is_encoded(tmp_path: Path, stream: bool) -> None:
+    from kerasmlp.tuning import SearchSettings
+    from kerasmlp.tuning.trial_network import TrialNetwork
+    from kerasmlp.tuning.worker_request import WorkerRequest, read_request, write_request
 
     data = load_data(write(tmp_path / "f.csv", frame()), target="kind", test_share=0.2, stream=stream)
-    got: list[Data] = []
-    monkeypatch.setattr(workers, "run_worker", lambda data, request: got.append(data))
-    workers._hand_over(tmp_path, data, {})
-    assert workers.main(tmp_path) == 0
-    assert got[0].encoder == data.encoder
-    np.testing.assert_array_equal(got[0].train.features, data.train.features)
-    assert got[0].preprocessing().get_config()["mean"] == data.preprocessing().get_config()["mean"]
+    network = TrialNetwork((data.num_features, data.num_classes), {}, "adam")
+    write_request(tmp_path, data, WorkerRequest.of(data, network, SearchSettings()))
+    got, _ = read_request(tmp_path)
+    assert got.encoder == data.encoder
+    np.testing.assert_array_equal(got.train.features, data.train.features)
+    assert got.preprocessing().get_config()["mean"] == data.preprocessing().get_config()["mean"]
 
 
 def _images(folder: Path, count: int = 20) -> Path:

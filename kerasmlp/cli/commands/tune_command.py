@@ -146,7 +146,8 @@ def _num_workers(args: Namespace) -> int:
 
 
 def _space(args: Namespace) -> Space:
-    from kerasmlp.tuning.space import Space, parse_choices, read_space
+    from kerasmlp.tuning.space import Space
+    from kerasmlp.tuning.space_text import parse_choices, read_space
 
     choices = {} if args.space is None else read_space(args.space)
     for name in _WITH_OWN_OPTION:
