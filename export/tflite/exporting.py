@@ -221,6 +221,7 @@ def _write_files(
         if settings.c_array:
             write_c_array(path)
     if reports:
+        display.show("Writing report.json and report.png")
         write_report(paths[reports[0].precision].parent, reports)
     if withheld:
         raise withheld[0]
