@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.artefacts.opening import Artefact, open_artefact
+from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.errors import ParityError as ParityError
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport, check_report

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from kerasmlp._system.files import workspace
+from kerasmlp._system.files import nearest_existing_folder, workspace
 from kerasmlp.contract import SAVED_MODEL_NAME
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
 
@@ -66,9 +66,7 @@ def check_base(base: Path, keep: int | None = None) -> None:
     """
     if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
         raise InvalidValue(f"`keep` needs to be a whole number of versions, at least 1; got {keep}.")
-    existing = next(folder for folder in (base, *base.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise OutputExists(f"`{existing}` is a file, but a SavedModel needs a folder for its numbered versions.")
+    existing = nearest_existing_folder(base, need="a SavedModel needs a folder for its numbered versions")
     if (base / SAVED_MODEL_NAME).is_file():
         raise OutputExists(
             f"`{base}` is a single SavedModel. Choose the folder of its versions instead, such as `{base.parent}`."

@@ -1,7 +1,7 @@
 __version__: str
 
-from .artefacts.opening import Artefact as Artefact
 from .artefacts.opening import open_artefact as open_artefact
+from .artefacts.protocol import Artefact as Artefact
 from .data.loading import data_from_arrays as data_from_arrays
 from .data.loading import data_from_dataset as data_from_dataset
 from .data.loading import data_from_frame as data_from_frame

@@ -1,16 +1,17 @@
-"""`Card`: what a trained network says of itself, carried by every artefact made from it."""
+"""`Card`: what a trained network says about itself. Every artefact made from it carries its card."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field, fields
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.contract import CARD_NAME
+from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.encoding import Encoder
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, NotFound
 
 SPLIT_OPTIONS = ("group", "time", "test_share")
 PACKAGES = ("tensorflow", "keras")
@@ -18,20 +19,21 @@ PACKAGES = ("tensorflow", "keras")
 
 @dataclass(frozen=True)
 class Card:
-    """What one needs to know to use a network without the program that trained it.
+    """What you need to know to use a network without the program that trained it.
 
     Attributes:
         dataset: Name of the data.
         fingerprint: SHA-256 of the data, as in `Data.fingerprint`.
         sizes: Layer widths from input to output.
         feature_shape: Shape of one raw example.
-        feature_range: Lowest and highest raw value, or None where the data define none.
+        feature_range: Lowest and highest raw value, or None if the data define no range.
         class_names: Name of each class, in the order of the outputs.
-        test_accuracy: Share of test examples that the trained Keras model classified rightly, in [0, 1].
-        versions: Version of each package that made it.
-        columns: The columns of the table that it was trained on, as `Encoder.to_config` gives them; None for others.
-        split: What `target` and `SPLIT_OPTIONS` of `load_data` its training was given, so that its test can be found
-            again.
+        test_accuracy: Share of test examples that the trained Keras model classified correctly, in [0, 1].
+        versions: Version of each package that made the network.
+        columns: The columns of the table it was trained on, as `Encoder.to_config` returns them; None if the data are
+            not a table.
+        split: The arguments `target` and `SPLIT_OPTIONS` of the `load_data` call for its training, so that the same
+            test examples can be found again.
     """
 
     dataset: str
@@ -47,23 +49,23 @@ class Card:
 
     @property
     def encoder(self) -> Encoder | None:
-        """How the columns of a table become features; None for data that are no table."""
+        """How the columns of a table become features; None if the data are not a table."""
         return None if self.columns is None else Encoder.from_config(self.columns)
 
     def to_json(self) -> str:
-        """The card as indented JSON."""
+        """Returns the card as indented JSON."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def labels_text(self) -> str:
-        """The class names, a line each, as label files of TFLite and TF Serving clients are."""
+        """Returns the class names, one per line, as TFLite and TF Serving clients expect a label file."""
         return "".join(f"{name}\n" for name in self.class_names)
 
     @staticmethod
     def from_json(text: str | bytes) -> Card:
-        """The card that `to_json` wrote.
+        """Returns the card that `to_json` wrote.
 
         Raises:
-            InvalidValue: the text is not such a card.
+            InvalidValue: the text is not a card.
         """
         try:
             values: dict[str, Any] = json.loads(text)
@@ -71,14 +73,69 @@ class Card:
                 "columns": None,
                 **{part.name: values[part.name] for part in fields(Card) if part.name in values},
             }
-            Card(**known)  # a field that is missing
+            Card(**known)  # raises if a field is missing
         except (ValueError, KeyError, TypeError) as error:
-            raise InvalidValue(f"`{CARD_NAME}` does not describe a network of kerasmlp's: {error!r}.") from error
+            raise InvalidValue(f"`{CARD_NAME}` does not describe a network made by kerasmlp: {error!r}.") from error
         for name in ("sizes", "feature_shape", "class_names", "feature_range", "columns"):
             known[name] = None if known[name] is None else tuple(known[name])
         return Card(**known)
 
+    @staticmethod
+    def from_run_directory(folder: Path) -> Card:
+        """Returns the card of a finished run, from its `config.json` and `metrics.json`.
+
+        Args:
+            folder: The run directory; see `check_run_is_finished`.
+
+        Raises:
+            InvalidValue: one of the files is damaged.
+        """
+        config = read_json(folder / CONFIG_NAME)
+        data, request = config["data"], config["data"]["request"] or {}
+        return Card(
+            dataset=data["name"],
+            fingerprint=data["fingerprint"],
+            sizes=tuple(config["model"]["sizes"]),
+            feature_shape=tuple(data["feature_shape"]),
+            feature_range=None if data["feature_range"] is None else tuple(data["feature_range"]),
+            class_names=tuple(data["class_names"]),
+            test_accuracy=read_json(folder / METRICS_NAME)["test_accuracy"],
+            versions=config["versions"],
+            columns=None if data.get("columns") is None else tuple(data["columns"]),
+            split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
+        )
+
+
+def check_run_is_finished(folder: Path) -> None:
+    """Checks that a folder holds a finished run.
+
+    Raises:
+        NotFound: there is no such folder.
+        InvalidValue: the folder does not hold a run, or the run did not finish.
+    """
+    if not folder.is_dir():
+        raise NotFound(f"There is no run directory `{folder}`.")
+    for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
+        if not (folder / name).is_file():
+            raise InvalidValue(
+                f"`{folder}` is not a finished run: it has no `{name}`. `kerasmlp train` writes one; an interrupted "
+                "training continues when you repeat the same command."
+            )
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Returns the JSON object in a file of a run directory.
+
+    Raises:
+        InvalidValue: the file is damaged.
+    """
+    try:
+        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InvalidValue(f"`{path}` is damaged: {error}.") from error
+    return values
+
 
 def package_versions() -> dict[str, str]:
-    """The versions of the packages that shape a network and what is exported from it."""
+    """Returns the version of each package that affects a network and what is exported from it."""
     return {"kerasmlp": __version__, **{package: version(package) for package in PACKAGES}}

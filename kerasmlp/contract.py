@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 # Files of a run directory.
 CONFIG_NAME, DATA_NAME, METRICS_NAME, HISTORY_NAME = "config.json", "data.json", "metrics.json", "history.csv"
 MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
+RUN_LOCK_NAME = ".lock"  # only while a process writes to the directory
 
 # Files that travel with artefacts.
 CARD_NAME, LABELS_NAME, COLUMNS_NAME = "card.json", "labels.txt", "columns.json"

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from os import PathLike
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.artefacts.opening import Artefact, open_artefact
+from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
-    from os import PathLike
-
+    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.data.types import Data, Split
 
 # Whole-number artefacts answer probabilities in steps of 1/256, 0 among them, whose logarithm is no number. Keras clips
@@ -50,7 +50,7 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
     """
     if split not in ("train", "validation", "test"):
         raise InvalidValue(f"There is no split `{split}`; the splits are train, validation and test.")
-    if not isinstance(artefact, Artefact):
+    if isinstance(artefact, str | PathLike):
         artefact = open_artefact(artefact)
     check_artefact_fits(artefact, data)
     examples: Split = getattr(data, split)

@@ -19,7 +19,8 @@ from kerasmlp.card import package_versions
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp, check_sizes, check_sizes_fit
 from kerasmlp.plots import plot_search
-from kerasmlp.run import Run, open_run_directory
+from kerasmlp.run import Run
+from kerasmlp.run_directory import open_run_directory
 from kerasmlp.training.settings import check_schedule, data_config, training_config
 from kerasmlp.tuning.records import Listener, TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.space import Network, Space

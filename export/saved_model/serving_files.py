@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kerasmlp._system.files import write_text
+from kerasmlp._system.files import nearest_existing_folder, write_text
 from kerasmlp.errors import InvalidValue, OutputExists
 
 if TYPE_CHECKING:
@@ -69,9 +69,7 @@ def check_serving(base: str | PathLike[str], directory: str | PathLike[str], *, 
             f"`{name}`, the last part of `{base}`, becomes the model's name in URLs: letters, digits, `_`, `.` and `-` "
             "were expected. Choose another folder for the versions."
         )
-    existing = next(folder for folder in (directory, *directory.absolute().parents) if folder.exists())
-    if not existing.is_dir():
-        raise OutputExists(f"`{existing}` is a file; the files for serving need a folder.")
+    nearest_existing_folder(directory, need="the files for serving need a folder")
     for name, text in _filled_in(Path(base).absolute()).items():
         file = directory / name
         if file.exists() and not overwrite and (not file.is_file() or file.read_text(encoding="utf-8") != text):

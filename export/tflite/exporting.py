@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp._system.files import appearing
-from kerasmlp.artefacts.litert import as_input, read_contents
+from kerasmlp._system.files import appearing, nearest_existing_folder
 from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.contract import input_name
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export.parity import Reference
@@ -260,9 +260,7 @@ def _naming_the_file(precision: str, path: Path) -> Iterator[None]:
 
 def _check_free(files: Sequence[Path], overwrite: bool) -> None:
     directory = files[0].parent
-    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
-    if not existing.is_dir():
-        raise OutputExists(f"`{existing}` is a file, but TFLite files need a folder. Choose another one.")
+    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
     if not os.access(existing, os.W_OK):
         raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
     for file in files:

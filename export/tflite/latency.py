@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.artefacts.litert import Interpreted, as_input, read_contents
+from kerasmlp.artefacts.tflite_contents import as_input, read_contents
+from kerasmlp.artefacts.tflite_runtime import InterpreterRunner
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,7 +49,7 @@ def measure_latency(path: Path, features: np.ndarray) -> Latency:
     examples = contents.source.quantize(as_input(some, contents.source.shape[1:]))
 
     def seconds(batch_size: int, invocations: int) -> np.ndarray:
-        network = Interpreted(content)
+        network = InterpreterRunner(content)
         if batch_size != contents.source.shape[0]:
             network.resize(batch_size)
         times = np.empty(invocations)

@@ -20,7 +20,7 @@ from kerasmlp.contract import CARD_NAME, CLASS_ID, LABELS_NAME, PROBABILITIES
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kerasmlp.artefacts.litert import Contents
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.card import Card
 
 METADATA_NAME = "TFLITE_METADATA"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.artefacts.litert import Contents, read_contents
+from kerasmlp.artefacts.tflite_contents import Contents, read_contents
 from kerasmlp.contract import CLASS_ID, SERVING_DEFAULT
 from kerasmlp.errors import WorkFailed
 from kerasmlp.export.tflite.precisions import PRECISIONS

@@ -10,8 +10,8 @@ from kerasmlp.cli.table_style import format_bytes, make_table
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kerasmlp.artefacts.litert import Contents
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.export import ArtefactReport
     from kerasmlp.lesson.comparison import Row
     from kerasmlp.run import Run

@@ -25,7 +25,8 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import evaluate
 from kerasmlp.model.optimizers import check_optimizer, make_optimizer
 from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
-from kerasmlp.run import Run, follow_run, open_run_directory
+from kerasmlp.run import Run
+from kerasmlp.run_directory import follow_run, open_run_directory
 from kerasmlp.tasks.classification import compile_model
 from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.settings import (

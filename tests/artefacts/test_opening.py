@@ -48,15 +48,15 @@ def test_a_model_file_away_from_its_run_has_no_card_but_still_answers(
 
 
 def test_things_that_are_no_artefact_are_refused(digits_run: Run, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no artefact"):
+    with pytest.raises(NotFound, match="absent"):
         open_artefact(tmp_path / "absent")
-    with pytest.raises(InvalidValue, match="is no artefact; a run directory"):
+    with pytest.raises(InvalidValue, match=r"is not an artefact; expected .*`\.keras` file.*`\.tflite` file"):
         open_artefact(tmp_path)
     note = tmp_path / "note.txt"
     note.write_text("hello")
-    with pytest.raises(InvalidValue, match="is no artefact"):
+    with pytest.raises(InvalidValue, match=r"note\.txt` is not an artefact"):
         open_artefact(note)
-    for suffix, message in ((".keras", "no `.keras` file"), (".tflite", "no TFLite file")):
+    for suffix, message in ((".keras", r"not a `\.keras` file"), (".tflite", "not a TFLite file")):
         fake = tmp_path / f"fake{suffix}"
         fake.write_bytes(b"not a network at all")
         with pytest.raises(InvalidValue, match=message):

@@ -43,7 +43,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
-from kerasmlp.artefacts.opening import softmax
+from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.client import connect
 from kerasmlp.export import export_saved_model
 from tests.benchmarks.machine import describe_machine

@@ -42,7 +42,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
-from kerasmlp.artefacts.litert import as_input, read_contents
+from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.export import export_tflite
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.precisions import PRECISIONS

@@ -18,7 +18,7 @@ import pytest
 from PIL import Image
 
 from kerasmlp import build_mlp, data_from_frame, open_artefact
-from kerasmlp.artefacts.opening import softmax
+from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.card import Card
 from kerasmlp.cli.parser import main
 from kerasmlp.client.messages import predict_request, prediction_log

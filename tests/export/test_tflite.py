@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 
 from kerasmlp import build_mlp, evaluate, open_artefact
-from kerasmlp.artefacts.litert import Tensor, read_contents
-from kerasmlp.artefacts.opening import softmax
+from kerasmlp.artefacts.tflite_contents import Tensor, read_contents
+from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue, OutputExists, WorkFailed
 from kerasmlp.export import ArtefactReport, ParityError, TFLiteSettings, export_tflite

@@ -1,12 +1,15 @@
-"""Files that appear whole or not at all."""
+"""Files that appear complete or not at all."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from kerasmlp._system.files import appearing, size_bytes, workspace, write_json, write_text
+from kerasmlp._system.files import appearing, nearest_existing_folder, size_bytes, write_json, write_text
+from kerasmlp.errors import OutputExists
 
 
 def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
@@ -39,13 +42,38 @@ def test_json_refuses_what_other_programs_cannot_read(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_killed_process_left_is_removed_and_what_is_used_is_not(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / ".writing-killed").mkdir()
-    with workspace(tmp_path, ".writing-") as young:
-        assert (tmp_path / ".writing-killed").exists(), "its process may be about to lock it"
-        monkeypatch.setattr("kerasmlp._system.files._NEW_S", -1.0)
-        with workspace(tmp_path, ".writing-"):
-            assert young.exists()
-            assert not (tmp_path / ".writing-killed").exists()
+WRITE = """
+import sys, time
+from pathlib import Path
+from kerasmlp._system.files import appearing
+with appearing(Path(sys.argv[1])) as temporary:
+    temporary.write_text("half")
+    print("writing", flush=True)
+    time.sleep(60)
+"""
+
+
+def test_the_next_write_deletes_what_a_killed_process_left_and_nothing_that_is_in_use(tmp_path: Path) -> None:
+    path = tmp_path / "note.txt"
+    with subprocess.Popen([sys.executable, "-c", WRITE, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        assert writer.stdout.readline() == "writing\n"
+        write_text(path, "first")
+        in_use = {entry.name for entry in tmp_path.iterdir()} - {"note.txt"}
+        assert len(in_use) == 2, "the other process's folder and its lock"
+        writer.kill()
+    assert {entry.name for entry in tmp_path.iterdir()} == {"note.txt", *in_use}
+    write_text(path, "second")
+    assert path.read_text() == "second"
+    assert [entry.name for entry in tmp_path.iterdir()] == ["note.txt"]
+
+
+def test_the_nearest_existing_folder_is_found_without_creating_anything(tmp_path: Path) -> None:
+    assert nearest_existing_folder(tmp_path / "a" / "b", need="a run needs a folder") == tmp_path
+    assert nearest_existing_folder(tmp_path, need="a run needs a folder") == tmp_path
+    assert not list(tmp_path.iterdir())
+    file = tmp_path / "file"
+    file.touch()
+    for path in (file, file / "below"):
+        with pytest.raises(OutputExists, match=r"file` is a file.*a run needs a folder"):
+            nearest_existing_folder(path, need="a run needs a folder")

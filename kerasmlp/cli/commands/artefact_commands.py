@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from kerasmlp.artefacts.litert import Contents
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
+    from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.data.types import Data
 
 NUM_SHOWN = 3  # classes shown per prediction
@@ -149,7 +149,7 @@ def info(args: Namespace) -> Outcome:
 def _tflite_contents(artefact: Artefact) -> Contents | None:
     if artefact.format != "tflite":
         return None
-    from kerasmlp.artefacts.litert import read_contents
+    from kerasmlp.artefacts.tflite_contents import read_contents
 
     return read_contents(Path(artefact.path).read_bytes())
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import io
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from kerasmlp.artefacts.opening import Artefact
+    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.client.classifier import Classifier
     from kerasmlp.data.in_memory import Examples
     from kerasmlp.data.table import Table
@@ -127,6 +126,7 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     not say what the network was trained on. The features of a table are the numbers of its rows, which the artefact
     then takes, for only the server knows how to encode the rows.
     """
+    from kerasmlp.artefacts.served_model import ServedModel
     from kerasmlp.data.in_memory import Examples
     from kerasmlp.data.table import Table
 
@@ -142,7 +142,8 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
             columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
             return served.probabilities(columns, signature=COLUMNS)
 
-        artefact = dataclasses.replace(artefact, feature_shape=(1,), run_batch=ask_about_rows)
+        assert isinstance(artefact, ServedModel)
+        artefact = artefact.with_question((1,), ask_about_rows)
     else:
         assert isinstance(source, Examples)  # what is not streamed is one or the other
         examples = source

@@ -119,7 +119,7 @@ def quickstart(args: Namespace) -> Outcome:
     """`kerasmlp quickstart`."""
     from kerasmlp.contract import METRICS_NAME
     from kerasmlp.export.artefact_report import MAX_DROP
-    from kerasmlp.run import check_output_is_free
+    from kerasmlp.run_directory import check_output_is_free
 
     # An unfinished one may be this same search, to go on with.
     if args.out is not None and (Path(args.out) / METRICS_NAME).is_file():

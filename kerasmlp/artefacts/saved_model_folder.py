@@ -1,0 +1,76 @@
+"""SavedModels: a folder of TensorFlow's format, or a folder of numbered versions, of which the newest is opened."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
+from kerasmlp.card import Card
+from kerasmlp.contract import CARD_NAME, EXTRA_FOLDER, PROBABILITIES, SAVED_MODEL_NAME, SERVING_DEFAULT
+from kerasmlp.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class SavedModelFolder(Artefact):
+    """A SavedModel whose signature `serving_default` takes one input and answers `probabilities`."""
+
+    path: Path
+    precision: str
+    feature_shape: tuple[int, ...]
+    num_classes: int
+    card: Card | None
+    input_name: str
+    loaded: Any = field(repr=False)  # what `tf.saved_model.load` returned; it owns the variables of its signatures
+    format: str = field(default="saved_model", init=False)
+
+    def run_batch(self, features: np.ndarray) -> np.ndarray:
+        """Computes the output `probabilities` of `serving_default`."""
+        import tensorflow as tf
+
+        serve = self.loaded.signatures[SERVING_DEFAULT]
+        return np.asarray(serve(**{self.input_name: tf.cast(features, self.precision)})[PROBABILITIES])
+
+
+def _matches(path: str) -> bool:
+    return _version_in(Path(path)) is not None
+
+
+def _version_in(path: Path) -> Path | None:
+    """`path` if it is a SavedModel, or the newest numbered version in it."""
+    if not path.is_dir():
+        return None
+    if (path / SAVED_MODEL_NAME).is_file():
+        return path
+    versions = [entry for entry in path.iterdir() if entry.name.isdigit() and (entry / SAVED_MODEL_NAME).is_file()]
+    return max(versions, key=lambda entry: int(entry.name), default=None)
+
+
+def _open(path: str, timeout_s: float) -> Artefact:
+    import tensorflow as tf
+
+    folder = _version_in(Path(path))
+    assert folder is not None, "a folder that matched"
+    try:
+        with hidden_library_output():
+            loaded = tf.saved_model.load(str(folder))
+        signature = loaded.signatures[SERVING_DEFAULT]
+        (input_name, spec), *others = signature.structured_input_signature[1].items()
+        num_classes = signature.structured_outputs[PROBABILITIES].shape[-1]
+    except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
+        raise InvalidValue(
+            f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` answers `{PROBABILITIES}`: "
+            f"{str(error).splitlines()[0]}"
+        ) from error
+    if others:
+        raise InvalidValue(f"`{folder}` takes {len(others) + 1} inputs; a network with one input was expected.")
+    card_path = folder / EXTRA_FOLDER / CARD_NAME
+    card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
+    return SavedModelFolder(folder, spec.dtype.name, tuple(spec.shape[1:]), num_classes, card, input_name, loaded)
+
+
+SAVED_MODEL_FOLDER = ArtefactFormat("a SavedModel folder", _matches, _open)

@@ -1,0 +1,88 @@
+"""TFLite files, computed by LiteRT."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
+from kerasmlp.artefacts.tflite_contents import as_input, read_contents
+from kerasmlp.artefacts.tflite_runtime import Runtime
+from kerasmlp.card import Card
+from kerasmlp.contract import CARD_NAME, CLASS_ID, LOGITS
+from kerasmlp.errors import InvalidValue
+
+
+@dataclass(frozen=True)
+class TFLiteFile(Artefact):
+    """A TFLite file that answers probabilities, logits or class indices."""
+
+    path: Path
+    precision: str
+    feature_shape: tuple[int, ...]
+    num_classes: int
+    card: Card | None
+    runtime: Runtime = field(repr=False)
+    format: str = field(default="tflite", init=False)
+
+    @property
+    def has_probabilities(self) -> bool:  # type: ignore[override]
+        """False if the file answers only the class, whose probability is then given as 1."""
+        return self.runtime.contents.target.name != CLASS_ID
+
+    def run_batch(self, features: np.ndarray) -> np.ndarray:
+        """Computes the file's output and converts it to probabilities."""
+        contents = self.runtime.contents
+        values = self.runtime.answers(as_input(features, contents.source.shape[1:]))
+        if contents.target.name == CLASS_ID:
+            certain: np.ndarray = np.eye(self.num_classes, dtype=np.float32)[values.astype(int)]
+            return certain
+        return softmax(values) if contents.target.name == LOGITS else values
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities `(batch, classes)` of logits of the same shape.
+
+    Example:
+        >>> softmax(np.array([[0.0, 0.0]]))
+        array([[0.5, 0.5]])
+    """
+    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
+    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
+    return probabilities
+
+
+def _matches(path: str) -> bool:
+    return Path(path).suffix == ".tflite" and not Path(path).is_dir()
+
+
+def _open(path: str, timeout_s: float) -> Artefact:
+    file = Path(path)
+    content = file.read_bytes()
+    try:
+        contents = read_contents(content)
+        runtime = Runtime(content, contents)
+    except InvalidValue as error:
+        raise InvalidValue(f"`{path}` {error}.") from error
+    card = _read_card(file)
+    shape, answer = contents.source.shape[1:], contents.target
+    if len(answer.shape) != (1 if answer.name == CLASS_ID else 2) or (answer.name == CLASS_ID and not card):
+        raise InvalidValue(
+            f"`{path}` answers `{answer.name}` of shape {answer.shape}; probabilities of classes were expected."
+        )
+    feature_shape, num_classes = (card.feature_shape, len(card.class_names)) if card else (shape, int(answer.shape[-1]))
+    return TFLiteFile(file, contents.precision, feature_shape, num_classes, card, runtime)
+
+
+def _read_card(path: Path) -> Card | None:
+    """The card in the zip archive at the end of the file, if there is one."""
+    if not zipfile.is_zipfile(path):
+        return None
+    with zipfile.ZipFile(path) as archive:
+        return Card.from_json(archive.read(CARD_NAME)) if CARD_NAME in archive.namelist() else None
+
+
+TFLITE_FILE = ArtefactFormat("a `.tflite` file", _matches, _open)

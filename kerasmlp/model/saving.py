@@ -1,0 +1,33 @@
+"""`load_keras`: a model read from a `.keras` file."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import keras
+
+
+def load_keras(path: Path) -> keras.Model:
+    """Returns the uncompiled Keras model in a `.keras` file.
+
+    Args:
+        path: The file. It may contain the layer `kerasmlp.model.augmentation.Augmentation`.
+
+    Raises:
+        InvalidValue: the file is not a `.keras` file, or it is damaged.
+    """
+    import keras
+
+    import kerasmlp.model.augmentation  # noqa: F401 (registers the layer with Keras)
+
+    if not zipfile.is_zipfile(path):
+        raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged.")
+    try:
+        return keras.saving.load_model(path, compile=False)
+    except (ValueError, TypeError, OSError, KeyError, zipfile.BadZipFile) as error:
+        raise InvalidValue(f"`{path}` cannot be loaded by Keras: {str(error).splitlines()[0]}") from error

@@ -1,0 +1,177 @@
+"""The directory of a new run: where it is, whether it may be written, and how an interrupted run is continued.
+
+`kerasmlp.run` reads the directory of a finished run.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp._system.files import nearest_existing_folder, write_json
+from kerasmlp._system.locks import exclusive_lock
+from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, RUN_LOCK_NAME, STATE_NAME
+from kerasmlp.errors import OutputExists
+from kerasmlp.run import Run
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+LONGEST_SHOWN = 40  # characters of a setting that a message shows
+
+
+@contextmanager
+def open_run_directory(
+    out: str | PathLike[str] | None, name: str, config: dict[str, Any], *, overwrite: bool
+) -> Iterator[Run]:
+    """Yields a run whose directory holds `config.json` and belongs to this process while the block runs.
+
+    If the directory holds an unfinished run with the same `config`, its files stay, so that the run can be continued.
+    Package versions are ignored in this comparison.
+
+    Args:
+        out: The directory. Defaults to the first of `runs/NAME`, `runs/NAME-2`, ... that does not exist or holds an
+            unfinished run with the same `config`.
+        name: NAME in the default of `out`.
+        config: What was requested; it must be possible to write it as JSON.
+        overwrite: Whether another run in the directory may be deleted.
+
+    Raises:
+        OutputExists: `out` is a file; or it holds another run and `overwrite` is False; or it holds files that are not
+            a run; or another process is writing to it. Nothing has been changed.
+    """
+    config = _as_read_again(config)
+    path = choose_run_directory(out, name, config)
+    if _difference(path, config) != []:
+        check_output_is_free(path, config, overwrite=overwrite)
+    path.mkdir(parents=True, exist_ok=True)
+    with _locked(path):
+        if _difference(path, config) != []:
+            # Again, because another process may have finished a run here while this one waited for the lock.
+            check_output_is_free(path, config, overwrite=overwrite)
+            for entry in _entries(path):
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            write_json(path / CONFIG_NAME, config)
+        yield Run(path)
+
+
+@contextmanager
+def follow_run(path: str | PathLike[str] | None, config: dict[str, Any]) -> Iterator[Run]:
+    """Yields a temporary run directory for a worker that is not the chief of a distributed training.
+
+    If the chief's directory holds an unfinished run with the same `config`, its training state is copied, so that the
+    worker continues with the chief.
+
+    Args:
+        path: The chief's directory, in a folder that all workers share.
+        config: What was requested.
+    """
+    config = _as_read_again(config)
+    with tempfile.TemporaryDirectory() as folder:
+        state = Path(path or ".") / STATE_NAME
+        if state.is_file() and _difference(state.parent, config) == []:
+            shutil.copy(state, folder)
+        yield Run(Path(folder))
+
+
+def choose_run_directory(out: str | PathLike[str] | None, name: str, config: dict[str, Any] | None = None) -> Path:
+    """Returns `out`, or the first of `runs/NAME`, `runs/NAME-2`, ... that can be used.
+
+    A directory can be used if it does not exist, or if it holds an unfinished run with the same `config`.
+    """
+    if out is not None:
+        return Path(out)
+    path, number = Path("runs") / name, 1
+    while path.exists() and (config is None or _difference(path, config) != []):
+        number += 1
+        path = Path("runs") / f"{name}-{number}"
+    return path
+
+
+def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, overwrite: bool) -> None:
+    """Checks that a new run can be written to `path`. Changes nothing.
+
+    Args:
+        path: The directory.
+        config: What was requested. If given, the message says which settings of an unfinished run there differ.
+        overwrite: Whether another run may be deleted.
+
+    Raises:
+        OutputExists: `path` is a file, or holds another run and `overwrite` is False, or holds files that are not a
+            run.
+    """
+    nearest_existing_folder(path, need="a run needs a folder")
+    if not path.exists() or not _entries(path):
+        return
+    if not (path / CONFIG_NAME).is_file():
+        raise OutputExists(f"`{path}` holds files that are not a run; choose another folder with `out`.")
+    if overwrite:
+        return
+    difference = None if config is None else _difference(path, config)
+    what = "another run" if not difference else f"an unfinished run with other settings ({', '.join(difference)})"
+    if config is not None and _settings_that_differ(path, config) == []:
+        what = "this same run, finished"
+    raise OutputExists(f"`{path}` holds {what}; choose another folder with `out`, or replace it with `overwrite=True`.")
+
+
+def _entries(path: Path) -> list[Path]:
+    """Everything in a run directory except its lock file."""
+    return [entry for entry in path.iterdir() if entry.name != RUN_LOCK_NAME]
+
+
+def _as_read_again(config: dict[str, Any]) -> dict[str, Any]:
+    """`config` as it will be read from its file, with lists in place of tuples."""
+    read: dict[str, Any] = json.loads(json.dumps(config))
+    return read
+
+
+def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
+    """How the unfinished run at `path` differs from `config`; None if there is no unfinished run."""
+    if not (path / CONFIG_NAME).is_file() or (path / METRICS_NAME).is_file():
+        return None
+    return _settings_that_differ(path, config)
+
+
+def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
+    # `search` is always compared, so that the final training of a search is not taken for a plain training. The other
+    # sections are compared only if `config` has them: a search later adds those of its final training to its own.
+    sections = (config.keys() | {"search"}) - {"versions"}
+    there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})
+    here = _flatten({name: part for name, part in config.items() if name in sections})
+    names = sorted(there.keys() | here.keys())
+    return [
+        f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} here"
+        for name in names
+        if there.get(name) != here.get(name)
+    ]
+
+
+def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(config, dict):
+        return {prefix: config}
+    parts = (_flatten(value, f"{prefix}.{name}" if prefix else name) for name, value in config.items())
+    return {name: value for part in parts for name, value in part.items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keeps other processes from writing to the run directory `path` while the block runs."""
+    with ExitStack() as stack:
+        try:
+            # In the directory, so that the lock works between machines that share it, and disappears with it.
+            stack.enter_context(exclusive_lock(path / RUN_LOCK_NAME, wait=False))
+        except BlockingIOError:
+            raise OutputExists(
+                f"`{path}` is being written to by another process; wait for it, or choose another folder with `out`."
+            ) from None
+        yield
