@@ -105,7 +105,6 @@ def quiet_libraries() -> Iterator[None]:
     """
     from kerasmlp.errors import KerasMLPWarning
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _enter()
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
@@ -114,6 +113,33 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         _leave()
+
+
+class _SilentEnd:
+    """Points descriptor 2 nowhere when it is deleted, and only then lets go of what it keeps."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+        self._point = os.dup2  # when this is deleted, the module `os` may be gone
+
+    def __del__(self) -> None:
+        self._point(self._nowhere, 2)
+
+
+_silent_end: _SilentEnd | None = None
+
+
+def hide_library_output_at_exit(kept: object) -> None:
+    """Hides what native libraries print at the very end of the process, after all `atexit` functions have run.
+
+    Args:
+        kept: An object whose deletion prints something. It is kept until the end.
+    """
+    global _silent_end
+    if _silent_end is None:
+        _silent_end = _SilentEnd()  # deleted with this module's names, when the interpreter shuts down
+    _silent_end.kept.append(kept)
 
 
 def _enter() -> None:

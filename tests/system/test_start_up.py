@@ -60,5 +60,7 @@ def test_what_lives_at_the_end_is_not_walked_once_more(tmp_path: Path) -> None:
 
 
 def test_importing_the_package_leaves_the_collector_to_the_program(tmp_path: Path) -> None:
-    code = "import sys, gc; before = [*sys.meta_path]; import kerasmlp; print(before == sys.meta_path, gc.isenabled())"
-    assert _run(code, tmp_path).split() == ["True", "True"]
+    (tmp_path / "keras.py").write_text("import gc, tensorflow\nenabled = gc.isenabled()\n")
+    (tmp_path / "tensorflow.py").write_text("import gc\nenabled = gc.isenabled()\n")
+    code = "import kerasmlp, keras, tensorflow, gc; print(keras.enabled, tensorflow.enabled, gc.get_freeze_count())"
+    assert _run(code, tmp_path).split() == ["True", "True", "0"]
