@@ -69,10 +69,8 @@ def read_inputs(
     elif suffix in _ARRAY_SUFFIXES:
         features = _read_csv(path) if suffix == ".csv" else _read_npz(path)
     else:
-        known = ", ".join(
-            dict.fromkeys((*IMAGE_SUFFIXES, *_ARRAY_SUFFIXES, *(TABLE_SUFFIXES if encoder is not None else ())))
-        )
-        raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {known}.")
+        suffixes = (*IMAGE_SUFFIXES, *_ARRAY_SUFFIXES, *((".parquet",) if encoder is not None else ()))
+        raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {', '.join(suffixes)}.")
     if invert:
         raise InvalidValue(f"`invert` is for images only, and `{path}` is not an image.")
     if math.prod(features.shape[1:]) != math.prod(feature_shape):
