@@ -1,4 +1,4 @@
-"""Export: a run as SavedModel and TFLite, each artefact checked against the Keras model before it is published."""
+"""Exports runs as SavedModels and TFLite files, each checked against its Keras model before it is published."""
 
 import lazy_loader
 

@@ -1,9 +1,8 @@
-"""`verify`: an artefact over the whole test set, side by side with the Keras model that it came from."""
+"""`verify` and `Reference`: run an artefact over the whole test split and compare it with its Keras model."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +10,7 @@ from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.errors import ParityError as ParityError
 from kerasmlp.evaluation import check_artefact_fits, score
+from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport, check_report
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
@@ -19,51 +19,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kerasmlp.data.types import Data
-    from kerasmlp.export.tflite.latency import Latency
-
-# Float artefacts repeat the model's arithmetic in another order of additions: probabilities move by parts in 1e-7, and
-# 1e-5 leaves room for wide layers. All others round weights, and most of them values, to fewer bits.
-FLOAT_TOLERANCE = 1e-5
-MAX_DROP = 0.005
-# Answers that differ from the Keras model's, wrong for right and right for wrong alike, for each that may be lost.
-DISAGREEMENTS_PER_DROP = 10
-
-
-@dataclass(frozen=True)
-class ArtefactReport:
-    """How an artefact compares with its Keras model on the test examples.
-
-    Attributes:
-        path: The artefact.
-        format: `saved_model` or `tflite`.
-        precision: `float32`, or another of `kerasmlp.export.tflite.quantizing.PRECISIONS`.
-        size_bytes: Bytes on disk.
-        accuracy: Share of right answers of the artefact, in [0, 1].
-        keras_accuracy: The same of the Keras model.
-        agreement: Share of examples with the same top class as the Keras model, in [0, 1].
-        max_abs_diff: Largest difference of any probability from the Keras model's; None where it answers none.
-        examples: Number of test examples.
-        latency_p50_us: Median time of one example on one thread, in microseconds; None where it was not measured.
-        latency_p99_us: Time that 99 of 100 examples keep within.
-        examples_per_s: Examples in a second on one thread, 256 at a time.
-    """
-
-    path: str
-    format: str
-    precision: str
-    size_bytes: int
-    accuracy: float
-    keras_accuracy: float
-    agreement: float
-    max_abs_diff: float | None
-    examples: int
-    latency_p50_us: float | None = None
-    latency_p99_us: float | None = None
-    examples_per_s: float | None = None
-
-    def to_dict(self) -> dict[str, Any]:
-        """The fields by name, for JSON."""
-        return asdict(self)
 
 
 def verify(
@@ -73,22 +28,40 @@ def verify(
     data: Data | None = None,
     max_drop: float = MAX_DROP,
 ) -> list[ArtefactReport]:
-    """Runs artefacts over all test examples and compares them with the run's Keras model.
+    """Returns how artefacts compare with the Keras model of the run that they were exported from.
+
+    Every artefact classifies all test examples of the run's data.
 
     Args:
-        run: The run that the artefacts came from.
-        artefacts: Their paths; see `kerasmlp.open_artefact`.
-        data: The run's data. Default: loaded again from where they came.
-        max_drop: Accuracy that an artefact of another precision than `float32` may lose.
+        run: The run that the artefacts were exported from, or its directory.
+        artefacts: Paths of the artefacts: a TFLite file, a SavedModel (one version, or the folder of all versions), a
+            `.keras` file or a run directory.
+        data: The run's data. Defaults to loading them again from where the run got them.
+        max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1]. Defaults to
+            `0.005`.
 
     Returns:
-        A report per artefact, in the order given.
+        One report per artefact, in the given order. Latencies are not measured and therefore None.
 
     Raises:
-        ParityError: a float32 artefact has another top class for an example, or a probability that differs by more than
-            1e-5; or another one loses more accuracy than `max_drop`, or disagrees on ten times
-            as many.
-        InvalidValue: an artefact cannot be opened, or the data cannot be loaded again.
+        ParityError: a `float32` artefact has another top class for any example, or a probability that differs by more
+            than 1e-5. Or an artefact of another precision loses more accuracy than `max_drop`, or has another top class
+            for more than 10 x `max_drop` of the examples.
+        InvalidValue: an artefact cannot be opened or has other classes than the data, or the data cannot be loaded
+            again.
+        NotFound: a path does not exist.
+
+    See Also:
+        `kerasmlp.evaluate`: measures one artefact on any data, without a Keras model beside it.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> data = kerasmlp.load_data("digits")
+        >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
+        >>> run = kerasmlp.train(model, data, epochs=1, out=f"{tempfile.mkdtemp()}/run")
+        >>> (report,) = verify(run, [run.path / "model.keras"], data=data)
+        >>> report.agreement, report.max_abs_diff
+        (1.0, 0.0)
     """
     run = as_run(run)
     data = run.load_data() if data is None else data
@@ -97,28 +70,34 @@ def verify(
 
 
 class Reference:
-    """The Keras model's answers over the test examples, computed once for all artefacts of a run."""
+    """The Keras model's answers for all test examples, computed once for all artefacts of a run.
+
+    Attributes:
+        data: The run's data.
+        max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1].
+        probabilities: What the Keras model answers, float32 `(test examples, num_classes)`.
+        accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
+    """
 
     def __init__(self, run: Run, data: Data, *, max_drop: float = MAX_DROP) -> None:
-        """Computes the answers of the model in `run`."""
+        """Runs the Keras model of `run` over the test split of `data`."""
         self.data, self.max_drop = data, max_drop
         artefact = open_artefact(run.path)
         check_artefact_fits(artefact, data)
         self.probabilities = artefact.probabilities(data.test.features)
         self.accuracy = score(self.probabilities, data.test.labels, data.num_classes).accuracy
 
-    def compare(
-        self, artefact: Artefact, *, published_as: Path | None = None, latency: Latency | None = None
-    ) -> ArtefactReport:
-        """The report of one artefact, which is checked and may still lie aside from where it will be published.
+    def compare(self, artefact: Artefact, *, published_as: Path | None = None) -> ArtefactReport:
+        """Returns the report of one artefact that is good enough to be published.
 
         Args:
-            artefact: The artefact.
-            published_as: Where it will be.
-            latency: What was measured of it.
+            artefact: The artefact. It may still be in a temporary place.
+            published_as: Path that the report names. Defaults to the artefact's own path.
 
         Raises:
-            ParityError: see `verify`.
+            ParityError: the artefact differs too much from the Keras model (`check_report` has the rules), or it
+                answers values that are not finite.
+            InvalidValue: the artefact has other classes than the data.
         """
         test = self.data.test
         check_artefact_fits(artefact, self.data)
@@ -135,45 +114,11 @@ class Reference:
             agreement=agreement,
             max_abs_diff=difference if artefact.has_probabilities else None,
             examples=len(test),
-            **({} if latency is None else latency_fields(latency)),
         )
         if not np.isfinite(probabilities).all():
-            raise ParityError(f"{report.format} {report.precision} ({report.path}) answers values that are no numbers.")
+            raise ParityError(
+                f"{report.format} {report.precision} ({report.path}) answers NaN or infinite values. It is not "
+                "published."
+            )
         check_report(report, self.max_drop)
         return report
-
-
-def latency_fields(latency: Latency) -> dict[str, float]:
-    """A latency as fields of `ArtefactReport`."""
-    return {
-        "latency_p50_us": latency.p50_us,
-        "latency_p99_us": latency.p99_us,
-        "examples_per_s": latency.examples_per_s,
-    }
-
-
-def check_report(report: ArtefactReport, max_drop: float) -> None:
-    """Raises `ParityError` for an artefact that may not be published; see `verify`."""
-    name, count = f"{report.format} {report.precision} ({report.path})", f"{report.examples} test examples"
-    if report.precision != "float32":
-        most = DISAGREEMENTS_PER_DROP * max_drop
-        advice = (
-            "Choose another precision, train longer (networks that are hardly trained have many near-ties), or allow "
-            "more with `--max-drop`."
-        )
-        if report.keras_accuracy - report.accuracy > max_drop:
-            raise ParityError(
-                f"{name} is right in {report.accuracy:.2%} of {count}, the Keras model in {report.keras_accuracy:.2%}; "
-                f"it loses more than {max_drop:.2%} and is not published. {advice}"
-            )
-        if 1 - report.agreement > most:
-            raise ParityError(
-                f"{name} has another top class than the Keras model for {1 - report.agreement:.2%} of {count}, more "
-                f"than {most:.1%}, {DISAGREEMENTS_PER_DROP} times what may be lost, and is not published. {advice}"
-            )
-    elif report.agreement < 1 or (report.max_abs_diff or 0.0) > FLOAT_TOLERANCE:
-        raise ParityError(
-            f"{name} agrees with the Keras model on {report.agreement:.2%} of {count}, with probabilities up to "
-            f"{report.max_abs_diff or 0.0:.1e} apart; all of them and {FLOAT_TOLERANCE:.0e} were expected. It is not "
-            "published."
-        )

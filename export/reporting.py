@@ -1,4 +1,4 @@
-"""`write_report`: what is known of a folder's TFLite files, as JSON and as a picture of size against accuracy."""
+"""`write_report`: describes the TFLite files of a folder in `report.json` and plots them in `report.png`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from kerasmlp.plots import plot_sizes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kerasmlp.export.parity import ArtefactReport
+    from kerasmlp.export.artefact_report import ArtefactReport
 
 REPORT_NAME, PICTURE_NAME = "report.json", "report.png"
 
 
 def write_report(directory: Path, reports: Sequence[ArtefactReport]) -> None:
-    """Writes `report.json` and `report.png` to `directory`.
+    """Writes `report.json` and `report.png` to a folder.
 
-    Reports of earlier exports stay in both as long as their files do.
+    Reports of earlier exports to the folder are kept for the files that still exist.
+
+    Args:
+        directory: The folder of the files.
+        reports: Reports of the files just written, at least one.
     """
     rows = [*_earlier(directory / REPORT_NAME), *(report.to_dict() for report in reports)]
     newest = {Path(row["path"]).name: row for row in rows}
@@ -34,4 +38,4 @@ def _earlier(path: Path) -> list[dict[str, Any]]:
         rows = json.loads(path.read_text(encoding="utf-8"))["artefacts"]
         return [row for row in rows if {"path", "precision", "size_bytes", "accuracy", "keras_accuracy"} <= row.keys()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return []  # none, or none of ours: this export's reports replace it
+        return []  # there is no report, or it is not ours: replace it

@@ -1,4 +1,4 @@
-"""Numbered versions in a base folder, as TF Serving reads them: the next one, the last N, and the way back."""
+"""Numbered versions of a SavedModel in one folder, as TF Serving reads them: publish, delete old ones, roll back."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Rollback:
 
     Attributes:
         withdrawn: Number of the version that was taken out of service.
-        kept_as: Where it lies now.
-        serves: Number of the version that serves again.
+        kept_as: Its new path, `withdrawn-N`.
+        serves: Number of the version that is now the newest, which a server loads.
     """
 
     withdrawn: int
@@ -33,7 +33,7 @@ class Rollback:
 
 
 def version_numbers(base: Path) -> list[int]:
-    """The numbers in `base` that TF Serving takes for versions, ascending.
+    """Returns the version numbers that TF Serving finds in `base`, in ascending order.
 
     Example:
         >>> base = Path(tempfile.mkdtemp())
@@ -46,56 +46,69 @@ def version_numbers(base: Path) -> list[int]:
 
 
 def next_version(base: Path) -> int:
-    """The number after the highest in `base`, from 1; those of withdrawn versions count, so that none is used twice."""
+    """Returns the next version number: one more than the highest in `base`, or 1.
+
+    Withdrawn versions count, so that no number is used twice.
+    """
     return max([*_numbered(base), *_numbered(base, prefix=WITHDRAWN)], default=0) + 1
 
 
 def check_base(base: Path, keep: int | None = None) -> None:
-    """Raises where versions cannot be put into `base`; touches nothing.
+    """Checks that versions can be written to `base`, without writing anything.
+
+    Args:
+        base: Folder of the numbered versions. It does not need to exist yet.
+        keep: How many versions will be kept, or None for all.
 
     Raises:
-        OutputExists: `base`, or a folder above it, is a file, or `base` is a SavedModel.
-        InvalidValue: `base` cannot be written, or `keep` is no whole number of at least 1.
+        OutputExists: `base` or one of its parents is a file, or `base` is a SavedModel itself.
+        InvalidValue: `base` is not writable, or `keep` is not a whole number of at least 1.
     """
     if keep is not None and (isinstance(keep, bool) or not isinstance(keep, int) or keep < 1):
-        raise InvalidValue(f"`keep` is how many versions stay, a whole number of at least 1; got {keep}.")
+        raise InvalidValue(f"`keep` needs to be a whole number of versions, at least 1; got {keep}.")
     existing = nearest_existing_folder(base, need="a SavedModel needs a folder for its numbered versions")
     if (base / SAVED_MODEL_NAME).is_file():
         raise OutputExists(
-            f"`{base}` is a SavedModel itself; name the folder of its numbered versions, such as `{base.parent}`."
+            f"`{base}` is a single SavedModel. Choose the folder of its versions instead, such as `{base.parent}`."
         )
     if not os.access(existing, os.W_OK | os.X_OK):
-        raise InvalidValue(f"`{existing}` cannot be written; choose another folder for the versions.")
+        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for the versions.")
 
 
 @contextlib.contextmanager
 def writing_version(base: Path) -> Iterator[Path]:
-    """Yields a free path in `base` to write a version to, for `publish`; what lies there at the end is deleted.
+    """Yields a new path in `base` where a version can be written before `publish` gives it a number.
+
+    What is still there at the end is deleted.
 
     Raises:
-        InvalidValue: `base` cannot be written.
+        InvalidValue: `base` is not writable.
     """
     with contextlib.ExitStack() as stack:
         try:
             base.mkdir(parents=True, exist_ok=True)
-            # No number, so that a server does not see a version that is still being written.
+            # The name is not a number, so a server does not see a version that is still being written.
             folder = stack.enter_context(workspace(base, ".writing-"))
         except OSError as error:
-            raise InvalidValue(f"`{base}` cannot be written: {error.strerror}; choose another folder.") from error
+            raise InvalidValue(f"The folder `{base}` is not writable: {error.strerror}. Choose another one.") from error
         yield folder / "version"
 
 
 def publish(folder: Path, base: Path) -> Path:
-    """Renames a finished `folder` to the next version of `base`, and returns that.
+    """Renames a finished folder to the next version of `base`, and returns the new path.
 
-    What is written is on the disk before, so that a power failure leaves a whole version or none. Where another process
-    takes the number first, the rename fails and the number after it is taken: an older version is never touched.
+    All files are flushed to the disk first, so a power failure leaves a complete version or none. If another process
+    takes the number first, the rename fails and the next number is used. Existing versions are never changed.
+
+    Args:
+        folder: The finished folder, on the same file system as `base`.
+        base: Folder of the numbered versions.
     """
     for path in (*folder.rglob("*"), folder):
         _sync(path)
     while True:
         version = base / str(next_version(base))
-        if version.exists():  # a rename would replace an empty folder
+        if version.exists():  # because a rename would replace an empty folder
             continue
         try:
             folder.rename(version)
@@ -108,11 +121,18 @@ def publish(folder: Path, base: Path) -> Path:
 
 
 def delete_old_versions(base: Path, *, keep: int) -> list[int]:
-    """Deletes all but the newest `keep` versions of `base`; withdrawn ones stay. Returns the numbers of the deleted."""
+    """Deletes all but the newest versions of `base`, and returns the deleted numbers in ascending order.
+
+    Withdrawn versions are not deleted.
+
+    Args:
+        base: Folder of the numbered versions.
+        keep: How many versions to keep, at least 1.
+    """
     versions = _numbered(base)
     deleted = sorted(versions)[:-keep]
     for number in deleted:
-        # A rename first, so that a server never sees half a version.
+        # Rename before deleting, so that a server never sees half a version.
         with (
             tempfile.TemporaryDirectory(prefix=".deleting-", dir=base) as folder,
             contextlib.suppress(FileNotFoundError),  # another process was faster
@@ -122,14 +142,20 @@ def delete_old_versions(base: Path, *, keep: int) -> list[int]:
 
 
 def rollback(base: str | os.PathLike[str]) -> Rollback:
-    """Takes the newest version in `base` out of service, so that a server goes back to the one before it.
+    """Takes the newest version of a SavedModel out of service, so that servers go back to the version before it.
 
-    It is renamed to `withdrawn-N`, which TF Serving ignores; renamed back, it serves again. Its number stays its own:
-    the next export takes the one after it.
+    The newest version `N` is renamed to `withdrawn-N`, which TF Serving ignores. Rename it back to serve it again. Its
+    number is not reused: the next export becomes version `N + 1`.
+
+    Args:
+        base: Folder of the numbered versions, as `export_saved_model` writes it.
+
+    Returns:
+        The withdrawn version, where it is now, and the version that is the newest instead.
 
     Raises:
-        NotFound: there is no folder `base`.
-        InvalidValue: there is no version before the newest, or `base` cannot be written.
+        NotFound: there is no folder `base`, or it is a single version.
+        InvalidValue: there is no earlier version to go back to, or `base` is not writable.
 
     Example:
         >>> base = Path(tempfile.mkdtemp())
@@ -142,30 +168,30 @@ def rollback(base: str | os.PathLike[str]) -> Rollback:
     base = Path(base)
     if not base.is_dir() or (base / SAVED_MODEL_NAME).is_file():
         what = "is a single version" if base.is_dir() else "is a file" if base.exists() else "does not exist"
-        raise NotFound(f"`{base}` {what}; the folder of a SavedModel's numbered versions was expected.")
+        raise NotFound(f"`{base}` {what}. Expected the folder of a SavedModel's numbered versions.")
     versions = version_numbers(base)
     if len(versions) < 2:
-        has = f"has one version, {versions[0]}, and none before it" if versions else "has no version"
-        raise InvalidValue(f"`{base}` {has}, to which a server could go back.")
+        has = f"one version only, {versions[0]}" if versions else "no version"
+        raise InvalidValue(f"`{base}` has {has}. A rollback needs an earlier version to go back to.")
     *_, previous, newest = versions
     folders = _numbered(base)
     if not (folders[previous] / SAVED_MODEL_NAME).is_file():
         raise InvalidValue(
-            f"`{folders[previous]}` holds no SavedModel, so a server could not go back to it; delete it, and the "
-            "version before it will be the one to go back to."
+            f"`{folders[previous]}` does not contain a SavedModel, so a server could not go back to it. Delete it to "
+            "go back to the version before it."
         )
     kept_as = base / f"{WITHDRAWN}{newest}"
     try:
         folders[newest].rename(kept_as)
     except OSError as error:
         raise InvalidValue(
-            f"`{folders[newest]}` cannot be renamed to `{kept_as}`: {error.strerror}; rename or remove what lies there."
+            f"`{folders[newest]}` cannot be renamed to `{kept_as}`: {error.strerror}. Move or delete what is there."
         ) from error
     return Rollback(newest, kept_as, previous)
 
 
 def _numbered(base: Path, prefix: str = "") -> dict[int, Path]:
-    """What lies in `base` under the name `prefix` and a number, by the number."""
+    """Returns the paths in `base` whose names are `prefix` followed by a number, by that number."""
     if not base.is_dir():
         return {}
     matches = ((re.fullmatch(rf"{prefix}(\d+)", path.name, re.ASCII), path) for path in base.iterdir())

@@ -11,17 +11,12 @@ if they are made before TensorFlow is imported, so they are made here:
 import os
 import sys
 from contextlib import AbstractContextManager
-from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 import lazy_loader
 
 from kerasmlp._system.allocator import keep_freed_memory
 from kerasmlp._system.import_hooks import around_import
-
-try:
-    __version__ = version("kerasmlp")
-except PackageNotFoundError:  # a checkout that is not installed
-    __version__ = "0+unknown"
 
 
 def _hidden_library_output() -> AbstractContextManager[None]:
@@ -34,4 +29,18 @@ keep_freed_memory()
 if "tensorflow" not in sys.modules and os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3") == "3":
     around_import(["tensorflow"], _hidden_library_output)  # it prints two lines before it reads the variable
 
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+_load_public_name, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+
+def __getattr__(name: str) -> Any:
+    if name != "__version__":
+        return _load_public_name(name)
+    # Looked up when it is asked for: this takes longer than printing the help of a command.
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        found = version("kerasmlp")
+    except PackageNotFoundError:  # a checkout that is not installed
+        found = "0+unknown"
+    globals()["__version__"] = found
+    return found

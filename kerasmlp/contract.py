@@ -36,6 +36,12 @@ MISSING = ""  # a missing boolean or category in a request; a missing number is 
 # because floating-point sums over batches of another size are rounded differently.
 EVALUATION_BATCH_SIZE = 1024
 
+# Share of each class's training examples that is set aside for validation, if the caller names no other.
+VALIDATION_SHARE = 0.1
+
+# Seconds to wait for each answer of a model server, if the caller names no other number.
+TIMEOUT_S = 30.0
+
 
 def input_name(feature_shape: Sequence[int]) -> str:
     """Returns the name of the input for raw examples: `image` for two or three axes, otherwise `features`.

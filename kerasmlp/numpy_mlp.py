@@ -1,7 +1,7 @@
-"""The network written out in NumPy, under the name that users know; the code is in `kerasmlp.lesson.network`.
+"""Alias of `kerasmlp.lesson.network`, the network written in NumPy.
 
-`kerasmlp.lesson` also holds what goes with it: conversion to and from Keras and PyTorch, and the comparison of all
-three. This module stays so that `from kerasmlp.numpy_mlp import NumpyMLP` keeps working.
+The package `kerasmlp.lesson` also converts it to and from Keras and PyTorch, and compares all three. This alias keeps
+`from kerasmlp.numpy_mlp import NumpyMLP` working.
 
 Example:
     >>> from kerasmlp.numpy_mlp import NumpyMLP
@@ -10,6 +10,6 @@ Example:
 """
 
 import kerasmlp.lesson.network
-from kerasmlp.lesson.network import *  # noqa: F403 (an alias has every public name of its module)
+from kerasmlp.lesson.network import *  # noqa: F403 (an alias has all public names of its module)
 
 __all__ = [name for name in vars(kerasmlp.lesson.network) if not name.startswith("_")]

@@ -60,7 +60,7 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A small network trained on a table of numbers, a boolean, a category and missing values. Do not write to it."""
-    from tests.data.test_table import frame
+    from tests.helpers.tables import frame
 
     data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
     model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)

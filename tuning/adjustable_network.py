@@ -1,4 +1,7 @@
-"""`make_adjustable`: a network whose dropout and L2 penalty are set after it was compiled, as its learning rate is."""
+"""`make_adjustable`: a network whose dropout and L2 penalty can be changed after it was compiled.
+
+Trials that differ only in these and in their learning rate then share one compiled network.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-# Without dropout or penalty a network computes less, and is compiled for itself.
+# Without dropout or without a penalty, a network computes less, so it is worth a compile of its own.
 _MAY_BE_ABSENT = ("dropout", "l2")
 
 
 def compiled_values(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a trial's values those that are part of compiled code; True stands for any but 0.
+    """Returns those values of a trial that are compiled into its network.
+
+    A dropout or L2 penalty becomes True if it is not 0: how large it is can be changed later.
 
     Example:
         >>> compiled_values({"learning_rate": 0.01, "batch_size": 32, "dropout": 0.3, "l2": 0.0})
@@ -27,12 +32,12 @@ def compiled_values(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class AdjustableNetwork:
-    """A network, and what can be set of it at any time.
+    """A network, and the variables that change it at any time.
 
     Attributes:
-        model: The network; its dropout layers and penalties follow the variables. It cannot be saved.
-        dropout: Share of hidden units dropped in training, float32 in [0, 1).
-        l2: Weight of the penalty of every dense kernel, float32 of at least 0.
+        model: The network. Its dropout layers and penalties read the variables. It cannot be saved.
+        dropout: Share of hidden units that are dropped in training, float32 in [0, 1).
+        l2: Weight of the penalty of every dense kernel, float32, at least 0.
     """
 
     model: keras.Model
@@ -41,10 +46,10 @@ class AdjustableNetwork:
 
 
 def make_adjustable(model: keras.Model) -> AdjustableNetwork:
-    """A copy of `model` with new weights, adjustable where the model has dropout layers and L2 penalties.
+    """Returns a copy of `model` with new weights, whose dropout layers and L2 penalties can be adjusted.
 
     Args:
-        model: A network such as `build_mlp` gives.
+        model: A network that `build_mlp` returned.
 
     Example:
         >>> from kerasmlp.model.building import build_mlp
@@ -68,7 +73,7 @@ def make_adjustable(model: keras.Model) -> AdjustableNetwork:
 
 
 class _Dropout(keras.layers.Dropout):
-    """Dropout by a rate that is asked for in each step, through a function: a variable would become a weight."""
+    """Dropout whose rate is read in each step through a function; a variable as an attribute would become a weight."""
 
     def __init__(self, current_rate: Callable[[], keras.Variable], **config: Any) -> None:
         super().__init__(**config)
@@ -78,6 +83,6 @@ class _Dropout(keras.layers.Dropout):
         if not training:
             return inputs
         rate = keras.ops.cast(self._current_rate(), inputs.dtype)
-        # What `keras.random.dropout` does, but for its question whether the rate is 0, which a graph cannot answer.
+        # The same as `keras.random.dropout`, except that it first tests whether the rate is 0, which a graph cannot.
         seed = tf.cast(self.seed_generator.next(), "int32")
         return tf.nn.experimental.stateless_dropout(inputs, rate=rate, seed=seed)

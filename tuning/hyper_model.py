@@ -1,4 +1,4 @@
-"""`MLPHyperModel`: this package's networks as a plain `keras_tuner.HyperModel`, for tuners of one's own."""
+"""`MLPHyperModel`: the networks of this package as a `keras_tuner.HyperModel`, for any of Keras Tuner's tuners."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ import keras_tuner
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
-from kerasmlp.tuning.space import Network, Space
+from kerasmlp.tuning.space import Space
+from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
     import keras
 
 
 class MLPHyperModel(keras_tuner.HyperModel):
-    """Builds, compiles and fits networks with the values that any of Keras Tuner's tuners chose.
+    """Builds, compiles and fits networks with the values that one of Keras Tuner's tuners has chosen.
 
-    `fit` is Keras's own, with the batch size that was chosen; data are what `tuner.search` is given.
+    Use it if you want to write the search yourself. Networks are fitted by Keras's own `fit`, with the batch size that
+    the tuner chose, on the data that you pass to `tuner.search`.
+
+    See Also:
+        `kerasmlp.tuning.search`: searches, and trains a final network, in one call.
 
     Example:
         >>> tuner = keras_tuner.RandomSearch(
@@ -31,13 +36,22 @@ class MLPHyperModel(keras_tuner.HyperModel):
     def __init__(
         self, sizes: Iterable[int], space: Space | None = None, *, optimizer: str = "adam", **model_options: Any
     ) -> None:
-        """See `kerasmlp.tuning.search` for the arguments."""
+        """Prepares to build networks.
+
+        Args:
+            sizes: Layer widths from input to output. The space may replace the hidden ones.
+            space: The hyper-parameters to vary and the values to choose from. By default, learning rates from 1e-4 to
+                1e-2 and batch sizes from 16 to 128.
+            optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
+            **model_options: Options of `build_mlp` for all networks, such as `input_shape`, `preprocessing` or
+                `activation`.
+        """
         super().__init__()
         self.space = (space or Space()).for_examples()
-        self.network = Network(check_sizes(sizes), model_options, optimizer)
+        self.network = TrialNetwork(check_sizes(sizes), model_options, optimizer)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
-        """A compiled network. Declares the whole space, the batch size too, so that no trial goes without it."""
+        """Returns a compiled network. Declares the whole space, so that every trial has a batch size, too."""
         hp.merge(self.space.hyperparameters())
         network = self.network.with_values({name: hp.get(name) for name in self.space.varied()})
         model = build_mlp(network.sizes, **network.options)
@@ -45,5 +59,5 @@ class MLPHyperModel(keras_tuner.HyperModel):
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:
-        """Fits with the batch size that was chosen."""
+        """Fits the network with the batch size that was chosen."""
         return model.fit(*args, batch_size=hp.get("batch_size"), **kwargs)

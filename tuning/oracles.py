@@ -7,13 +7,11 @@ from typing import Any
 
 import keras_tuner
 
-from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.tuning.records import Listener, searched
+from kerasmlp.tuning.listening import Listener
+from kerasmlp.tuning.records import searched
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.space import Range, Space
-
-ORACLES = ("random", "bayesian", "hyperband", "grid")
-MOST_GRID_TRIALS = 1000  # a larger grid is more likely a slip than a wish
+from kerasmlp.tuning.settings import SearchSettings
+from kerasmlp.tuning.space import Space, widths_text
 
 
 class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
@@ -21,35 +19,41 @@ class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):
 
 
 class BayesianOracle(SearchOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """Keras Tuner's Bayesian search: a Gaussian process models the score over the space."""
+    """Keras Tuner's Bayesian search, in which a Gaussian process models the score over the space."""
 
 
 class HyperbandOracle(SearchOracle, keras_tuner.oracles.HyperbandOracle):
-    """Keras Tuner's Hyperband (Li et al. 2018, arXiv:1603.06560): many short trials, of which the best go on."""
+    """Keras Tuner's Hyperband (Li et al. 2018, arXiv:1603.06560): starts many short trials, continues the best ones."""
 
 
 class GridOracle(SearchOracle):
-    """Every combination, the last parameter fastest; a worker gets those first that no other one has compiled.
+    """Tries every combination. The values of the last hyper-parameter change fastest.
 
-    Of those that others have compiled it gets one when none of them asked for it as long as compiling takes.
+    A worker gets combinations first whose network it has compiled itself, or nobody has. It gets one that only other
+    workers have compiled if none of them asked for it for about as long as compiling takes.
 
-    Keras Tuner's own grid cannot go on after a stop: it keeps its place in memory only.
+    Keras Tuner's own grid search cannot be continued, because it keeps its position only in memory.
     """
 
     def __init__(self, *, combinations: list[dict[str, Any]], **options: Any) -> None:
-        """Prepares a search of the values in `combinations`."""
+        """Prepares a search.
+
+        Args:
+            combinations: The values of each trial.
+            **options: Arguments of `SearchOracle`.
+        """
         self.combinations = combinations
         self._asking = ""
         super().__init__(max_trials=len(combinations), **options)
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
-        """A trial for a worker, who may have compiled its network for another."""
+        """Returns a trial for a worker, preferably one whose network the worker has compiled."""
         self._asking = tuner_id
         return super().create_trial(tuner_id)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The combination whose turn it is."""
+        """Returns the next combination that suits the worker; the status `IDLE` tells it to ask again."""
         tried = [searched(trial) for trial in self.trials.values()]
         free = [combination for combination in self.combinations if combination not in tried]
         for values in free:
@@ -58,78 +62,43 @@ class GridOracle(SearchOracle):
         return {"status": "IDLE"}
 
 
-def make_oracle(
-    name: str,
-    space: Space,
-    *,
-    trials: int | None,
-    epochs: int,
-    early_stopping: bool,
-    seed: int,
-    digest: str,
-    listener: Listener,
-) -> SearchOracle:
-    """An oracle by name, for `trials` trials (None: 12, or all of a grid) of `epochs` epochs each.
+def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) -> SearchOracle:
+    """Returns the oracle that `settings` name.
 
-    Raises:
-        InvalidValue: the name is unknown, or the number of trials or the space does not suit the oracle.
+    Args:
+        settings: Settings that hold a space, as `SearchSettings.for_data` returns them.
+        digest: Identifies the search, so that workers can tell whether they take part in the right one.
+        listener: Its methods are called when something happens to a trial.
     """
-    check_oracle(name, space, trials)
+    assert settings.space is not None
     options: dict[str, Any] = {
-        "epochs": epochs,
-        "early_stopping": early_stopping and name != "hyperband",  # which has its own way to stop trials
+        "epochs": settings.epochs,
+        "early_stopping": settings.early_stopping and settings.oracle != "hyperband",  # which has its own rule
         "listener": listener,
-        "seed": seed + 1,  # Keras Tuner takes 0 for no seed
-        "hyperparameters": space.hyperparameters(digest),
-        # One failed rate says little of the next: the search ends early only when every trial fails.
+        "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
+        "hyperparameters": settings.space.hyperparameters(digest),
+        # One failed learning rate says little about the next one: only a search in which every trial fails has failed.
         "max_consecutive_failed_trials": 10**9,
     }
-    if name == "hyperband":
-        return HyperbandOracle(max_epochs=epochs, **options)
-    if name == "grid":
-        return GridOracle(combinations=grid(space), **options)
-    return (RandomOracle if name == "random" else BayesianOracle)(
-        max_trials=count_trials(name, space, trials), **options
-    )
-
-
-def check_oracle(name: str, space: Space, trials: int | None) -> None:
-    """Raises `InvalidValue` where `make_oracle` would."""
-    if name not in ORACLES:
-        raise InvalidValue(f"There is no oracle `{name}`.{nearest(name, ORACLES)} There are {', '.join(ORACLES)}.")
-    if trials is not None and trials < 1:
-        raise InvalidValue(f"`trials` needs to be at least 1; got {trials}.")
-    if name == "hyperband" and trials is not None:
-        raise InvalidValue("Hyperband finds its number of trials from the epochs; leave out `--trials` (`trials=`).")
-    if name != "grid":
-        return
-    for parameter, choices in space.varied().items():
-        if isinstance(choices, Range) and isinstance(choices.low, float):
-            raise InvalidValue(
-                f"A grid needs values, and `{parameter}` is a range; `{choices}:5` gives five values in it, or name "
-                "them with commas between them."
-            )
-    size, most = int(space.size()), trials or MOST_GRID_TRIALS
-    if size > most:
-        raise InvalidValue(
-            f"The grid has {size:,} combinations, more than {most:,}: leave values out, pass `--trials {size}` "
-            f"(`trials={size}`) to run all, or try some with the oracle `random`."
-        )
-
-
-def count_trials(name: str, space: Space, trials: int | None) -> int | None:
-    """How many trials a search will have; None where it shows only as it goes."""
-    if name == "hyperband":
-        return None
-    return int(min(space.size(), (trials or 12) if name != "grid" else space.size()))
+    if settings.oracle == "hyperband":
+        return HyperbandOracle(max_epochs=settings.epochs, **options)
+    if settings.oracle == "grid":
+        return GridOracle(combinations=grid(settings.space), **options)
+    oracle = RandomOracle if settings.oracle == "random" else BayesianOracle
+    return oracle(max_trials=settings.num_trials(), **options)
 
 
 def grid(space: Space) -> list[dict[str, Any]]:
-    """Every combination of a space without ranges of numbers."""
+    """Returns every combination of a space without ranges of real numbers.
+
+    Example:
+        >>> grid(Space(learning_rate=(0.5,), batch_size=(32, 64)))
+        [{'learning_rate': 0.5, 'batch_size': 32}, {'learning_rate': 0.5, 'batch_size': 64}]
+    """
     values: dict[str, list[Any]] = {
         name: list(c) if isinstance(c, tuple) else list(range(int(c.low), int(c.high) + 1))
         for name, c in space.varied().items()
     }
     if isinstance(space.hidden, tuple):
-        values["hidden"] = ["x".join(map(str, widths)) for widths in space.hidden]
+        values["hidden"] = [widths_text(widths) for widths in space.hidden]
     return [dict(zip(values, combination, strict=True)) for combination in itertools.product(*values.values())]

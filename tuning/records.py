@@ -1,4 +1,4 @@
-"""`TrialRecord`: what a trial tried and how it ended, made from Keras Tuner's trials and written as CSV and JSON."""
+"""`TrialRecord`: the values of a trial and how it ended, read from Keras Tuner's trials, written as CSV and JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp._system.files import write_json, write_text
+from kerasmlp.tasks.classification import rank
 from kerasmlp.tuning.space import PARAMETERS
 
 COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
@@ -17,20 +18,20 @@ COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """What a trial tried and how it ended.
+    """The values of a trial and how it ended.
 
     Attributes:
-        number: Trials are counted from 1, in the order in which they began.
-        values: The value of each hyper-parameter that was searched, `learning_rate` and `batch_size` among them.
-        status: `completed`, `stopped` (early, as one that had no hope) or `failed`.
-        val_accuracy: Best validation accuracy of its epochs; None for a failed trial.
-        val_loss: Validation loss of that epoch.
-        best_epoch: That epoch, counted from 1.
-        epochs: Epochs that it was trained for.
+        number: Number of the trial, counted from 1 in the order in which trials began.
+        values: The value of each hyper-parameter that the search varies, including `learning_rate` and `batch_size`.
+        status: `completed`, `stopped` (early, because it was worse than the others) or `failed`.
+        val_accuracy: Validation accuracy of its best epoch, in [0, 1]; None for a failed trial.
+        val_loss: Validation loss of that epoch; None for a failed trial.
+        best_epoch: That epoch, counted from 1; None for a failed trial.
+        epochs: Number of epochs that the trial was trained for.
         seconds: Wall time of the trial.
-        error: Why it failed; None for others.
-        began_s: When it began, in seconds since the search did.
-        ended_s: When it ended.
+        error: Why the trial failed; None if it did not.
+        began_s: When the trial began, in seconds since the search began.
+        ended_s: When the trial ended, in seconds since the search began.
     """
 
     number: int
@@ -46,44 +47,27 @@ class TrialRecord:
     ended_s: float = 0.0
 
 
-class Listener:
-    """Who watches a search, and here does nothing. Called in the oracle's process, from any thread, one at a time."""
-
-    def resume(self, records: Sequence[TrialRecord]) -> None:
-        """A search goes on in which these trials have ended."""
-
-    def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
-        """A trial begins."""
-
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """A trial has finished an epoch."""
-
-    def end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
-
-    def requeued(self, number: int, reason: str) -> None:
-        """A trial was taken from a worker that is gone, and waits for another."""
-
-    def stop(self) -> None:
-        """No further trial will begin."""
-
-
 def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
-    """The completed trial with the highest validation accuracy, at equal ones with the lowest validation loss.
+    """Returns the best completed trial, by the rule of `kerasmlp.tasks.classification.rank`.
 
     Raises:
         RuntimeError: every trial failed.
+
+    Example:
+        >>> records = [TrialRecord(n, {}, "completed", 0.9, loss, 1, 1, 1.0, None) for n, loss in ((1, 0.4), (2, 0.3))]
+        >>> best_trial(records).number
+        2
     """
     records = list(records)
     completed = [record for record in records if record.status == COMPLETED]
     if not completed:
-        first = f"; the first said: {records[0].error}" if records else ""
+        first = f"; the error of the first one: {records[0].error}" if records else ""
         raise RuntimeError(f"All {len(records)} trials failed{first}")
-    return max(completed, key=lambda record: (record.val_accuracy or 0.0, -(record.val_loss or 0.0)))
+    return max(completed, key=lambda record: rank(vars(record)))
 
 
 def write_trials(folder: Path, records: Sequence[TrialRecord]) -> None:
-    """Writes `trials.csv`, a column per hyper-parameter, and `trials.json`; both whole or not at all."""
+    """Writes `trials.csv`, with a column per hyper-parameter, and `trials.json`. Both appear whole or not at all."""
     rows = [{key: value for key, value in asdict(record).items() if key != "values"} for record in records]
     names = list(dict.fromkeys(name for record in records for name in record.values))
     flat = [{"number": row.pop("number"), **r.values, **row} for row, r in zip(rows, records, strict=True)]
@@ -97,24 +81,29 @@ def write_trials(folder: Path, records: Sequence[TrialRecord]) -> None:
 
 
 def number_of(trial: Any) -> int:
-    """A trial's number, from 1."""
+    """Returns the number of one of Keras Tuner's trials, counted from 1."""
     return int(trial.trial_id) + 1
 
 
 def searched(trial: Any) -> dict[str, Any]:
-    """The values of a trial that were searched: without what Keras Tuner and the search put beside them."""
+    """Returns the values of a trial that the search varies, without those that Keras Tuner adds for its own use."""
     return {name: value for name, value in trial.hyperparameters.values.items() if name in PARAMETERS}
 
 
 def curve(trial: Any) -> list[float]:
-    """A trial's validation accuracy after each of its epochs so far."""
+    """Returns the validation accuracy of a trial after each of its epochs so far."""
     if not trial.metrics.exists("val_accuracy"):
         return []
     return [float(o.mean()) for o in trial.metrics.get_history("val_accuracy")]
 
 
 def record_of(trial: Any, epochs: int) -> TrialRecord:
-    """The record of a trial that has ended and had `epochs` epochs to train."""
+    """Returns the record of a trial that has ended.
+
+    Args:
+        trial: One of Keras Tuner's trials.
+        epochs: The number of epochs that it was to be trained for; a completed trial with fewer was stopped early.
+    """
     began, ended = _metric(trial, "began_s"), _metric(trial, "ended_s")
     record: dict[str, Any] = {
         "number": number_of(trial),
@@ -128,19 +117,19 @@ def record_of(trial: Any, epochs: int) -> TrialRecord:
         failed: dict[str, Any] = {"val_accuracy": None, "val_loss": None, "best_epoch": None}
         return TrialRecord(**record, **failed, status=FAILED, error=str(trial.message or "no reason was given"))
     rows = [
-        (accuracy.mean(), -loss.mean(), -accuracy.step)
+        {"val_accuracy": float(accuracy.mean()), "val_loss": float(loss.mean()), "epoch": int(accuracy.step) + 1}
         for accuracy, loss in zip(
             trial.metrics.get_history("val_accuracy"), trial.metrics.get_history("val_loss"), strict=True
         )
     ]
-    best = max(rows)
-    last = max(-row[2] for row in rows) + 1
+    best = max(rows, key=rank)  # between equal epochs, the first
+    last = rows[-1]["epoch"]
     return TrialRecord(
-        **{**record, "epochs": last},
+        **{**record, "epochs": int(last)},
         status=COMPLETED if last >= epochs else STOPPED,
-        val_accuracy=float(best[0]),
-        val_loss=float(-best[1]),
-        best_epoch=int(-best[2]) + 1,
+        val_accuracy=best["val_accuracy"],
+        val_loss=best["val_loss"],
+        best_epoch=int(best["epoch"]),
         error=None,
     )
 

@@ -1,4 +1,4 @@
-"""`SearchDisplay`: how far a search is, on stderr: a live table on a terminal, a line per trial elsewhere."""
+"""`SearchDisplay`: shows the progress of a search, as a live table on a terminal and as a line per trial elsewhere."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from kerasmlp.tuning.records import Listener
+from kerasmlp.tasks.classification import rank
+from kerasmlp.tuning.listening import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 _REDRAWS_PER_S = 5
 _LATEST = 5  # finished trials that the table shows
-_SHORT = 100  # characters of an error after the first one
-_RATES = ("learning_rate", "l2")  # values whose size is what matters
+_SHORT = 100  # characters of every error after the first one
+_RATES = ("learning_rate", "l2")  # values of which the order of magnitude matters
 
 
 @dataclass
@@ -39,16 +40,16 @@ class _Running:
 
 
 class SearchDisplay(Listener):
-    """Shows the trials of a search as they run and end; any of its methods may be called from any thread.
+    """Shows the trials of a search as they run and end. All methods may be called from any thread.
 
-    On a terminal, a table that is redrawn five times a second: how many trials are done, the best one, those that run
-    and the latest that have ended. Elsewhere, in a log file or a pipe, each trial writes one line when it ends. The
-    error of the first trial that fails is shown in full.
+    On a terminal, it shows a table that is redrawn five times a second: the number of trials that are done, the best
+    trial, the trials that run and the latest that have ended. Elsewhere, such as in a notebook, a log file or a pipe,
+    it writes one line when a trial ends. The error of the first trial that fails is shown in full.
 
     Args:
         console: Where to write.
-        total: Number of trials; None where it is not known, and then no time left is shown.
-        clock: Seconds that only grow; tests pass their own.
+        total: Number of trials. None if it is not known; the time left is then not shown.
+        clock: Returns seconds that only grow; tests pass their own.
 
     Example:
         >>> import sys
@@ -62,7 +63,7 @@ class SearchDisplay(Listener):
     """
 
     def __init__(self, console: Console, total: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """See the class; nothing is drawn before the first trial."""
+        """Prepares the display; nothing is drawn before the first trial."""
         self._console, self._total, self._clock = console, total, clock
         self._is_live = console.is_terminal and not console.is_dumb_terminal
         self._began = clock()
@@ -71,14 +72,14 @@ class SearchDisplay(Listener):
         self._best: TrialRecord | None = None
         self._running: dict[int, _Running] = {}
         self._latest: deque[TrialRecord] = deque(maxlen=_LATEST)
-        self._names: dict[str, None] = {}  # of hyper-parameters, in the order in which they were first seen
+        self._names: dict[str, None] = {}  # of hyper-parameters, in the order in which they first appeared
         self._live: Live | None = None
-        # Two locks, as rich draws from a thread that holds a lock of its own while it asks for the table: whoever
-        # holds the lock of the state never writes.
+        # Two locks, because rich draws from a thread that holds a lock of its own while it asks for the table. A thread
+        # that holds the lock of the state must therefore not write.
         self._state, self._output = threading.RLock(), threading.Lock()
 
     def resume(self, records: Sequence[TrialRecord]) -> None:
-        """Counts trials that ended before this process began; they tell nothing of the time that is left."""
+        """Counts trials that ended before this process began; the time left is not estimated from them."""
         with self._state:
             for record in records:
                 self._count(record)
@@ -88,7 +89,7 @@ class SearchDisplay(Listener):
         self._show([] if self._is_live else [line])
 
     def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
-        """A trial begins on a worker."""
+        """Shows a trial that begins on a worker."""
         with self._state:
             if not self._has_begun:
                 self._has_begun, self._began = True, self._clock()
@@ -97,14 +98,14 @@ class SearchDisplay(Listener):
         self._show([])
 
     def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """A trial has finished an epoch, counted from 1, of `epochs`."""
+        """Shows the validation accuracy after an epoch, counted from 1, of `epochs`."""
         with self._state:
             running = self._running.get(number)
-            if running is not None:  # or it was taken from its worker, which was only slow
+            if running is not None:  # otherwise it was taken from this worker, which was not lost but slow
                 running.progress, running.val_accuracy = f"{epoch}/{epochs}", val_accuracy
 
     def end(self, record: TrialRecord) -> None:
-        """A trial has ended."""
+        """Shows how a trial ended."""
         with self._state:
             self._running.pop(record.number, None)
             self._count(record)
@@ -117,13 +118,13 @@ class SearchDisplay(Listener):
         self._show(lines)
 
     def requeued(self, number: int, reason: str) -> None:
-        """A trial was taken from a worker that is gone, and waits for another."""
+        """Says why a trial waits for another worker."""
         with self._state:
             self._running.pop(number, None)
         self._show([f"Trial {number} waits for another worker: {reason}"])
 
     def stop(self) -> None:
-        """Leaves the display as it is; calling this again does nothing."""
+        """Ends the display and leaves it as it is. Further calls do nothing."""
         with self._output:
             self._is_stopped = True
             live, self._live = self._live, None
@@ -135,7 +136,7 @@ class SearchDisplay(Listener):
         self._latest.appendleft(record)
         self._failed += record.status == "failed"
         self._given_up += record.status == "stopped"
-        if record.status == "completed" and (self._best is None or _rank(record) > _rank(self._best)):
+        if record.status == "completed" and (self._best is None or rank(vars(record)) > rank(vars(self._best))):
             self._best = record
 
     def _show(self, lines: Sequence[str]) -> None:
@@ -144,10 +145,14 @@ class SearchDisplay(Listener):
                 self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=_REDRAWS_PER_S)
                 self._live.start()
             for line in lines:
-                # As text: brackets in an error are no markup, and a log's line is one line however long.
-                self._console.print(Text(line), soft_wrap=True)
+                if self._is_live:
+                    # As `Text`, because brackets in an error are not markup.
+                    self._console.print(Text(line), soft_wrap=True)
+                else:
+                    # Without rich, which in a notebook would make an HTML block of every line.
+                    print(line, file=self._console.file, flush=True)
 
-    # --- what is said; all of these are called with the lock of the state held --------------------------------------
+    # --- the text; every method below is called while the lock of the state is held -----------------------------------
 
     def _line(self, record: TrialRecord, *, in_full: bool) -> str:
         number = f"trial {record.number}" + ("" if self._total is None else f"/{self._total}")
@@ -162,7 +167,7 @@ class SearchDisplay(Listener):
         if left_s is not None:
             parts.append(f"left {_duration(left_s)}")
         if record.error is not None:
-            # Last, as nobody knows how long it is.
+            # At the end, because it may be long.
             parts.append(f"failed: {record.error if in_full else _shortened(record.error)}")
         return "  ".join(parts)
 
@@ -180,7 +185,7 @@ class SearchDisplay(Listener):
         return (now - self._began) / self._ended * remaining
 
     def _table(self) -> Group:
-        """The picture for a terminal; rich asks for it whenever it draws."""
+        """Returns the table for a terminal; rich calls this whenever it draws."""
         with self._state:
             parts: list[Any] = [self._summary()]
             if self._best is not None:
@@ -206,7 +211,7 @@ class SearchDisplay(Listener):
             cells.append(Text(f"{_duration(left_s)} left"))
         summary = Table.grid(padding=(0, 2, 0, 0))
         for cell in cells:
-            summary.add_column(no_wrap=isinstance(cell, Text))  # so that the bar is what gives way
+            summary.add_column(no_wrap=isinstance(cell, Text))  # so that only the bar shrinks
         summary.add_row(*cells)
         return summary
 
@@ -222,7 +227,7 @@ class SearchDisplay(Listener):
             cells = [str(record.number), record.status, str(record.epochs), _percent(record.val_accuracy)]
             rows.append((cells + self._value_cells(record.values), "green" if is_best else "dim"))
         table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0), pad_edge=False)
-        # A word to a line: five hyper-parameters fit into 80 columns.
+        # One word per line, so that five hyper-parameters fit into 80 columns.
         names = [name.replace("normalization", "norm").replace("_", "\n") for name in self._names]
         for index, name in enumerate(["trial", "", "epoch", "accuracy", *names]):
             table.add_column(name, justify="left" if index == 1 else "right", no_wrap=True)
@@ -235,7 +240,7 @@ class SearchDisplay(Listener):
 
 
 def describe_values(values: Mapping[str, Any]) -> str:
-    """A trial's values for people.
+    """Returns the values of a trial as readable text.
 
     Example:
         >>> describe_values({"learning_rate": 0.0021, "batch_size": 64, "hidden": "128x64", "dropout": 0.25})
@@ -248,10 +253,6 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1e}" if name in _RATES else f"{value:.3g}"
     return str(value)
-
-
-def _rank(record: TrialRecord) -> tuple[float, float]:
-    return (record.val_accuracy or 0.0, -(record.val_loss or 0.0))
 
 
 def _percent(share: float | None) -> str:

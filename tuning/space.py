@@ -1,38 +1,31 @@
-"""`Space`: what a search may choose from, as Python values, as text on a command line, and in a TOML or YAML file."""
+"""`Space` and `Range`: the hyper-parameters that a search varies and the values that it chooses from."""
 
 from __future__ import annotations
 
 import math
-import tomllib
-from collections.abc import Callable, Mapping
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from kerasmlp.data.pipelines import check_batch_size
-from kerasmlp.errors import InvalidType, InvalidValue, NotFound, nearest
-from kerasmlp.model.building import build_mlp
-from kerasmlp.model.optimizers import check_optimizer
+from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS
+from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     import keras_tuner
 
-    from kerasmlp.data.types import Data
+BATCH_SIZES = (16, 32, 64, 128)  # the default choices, as far as they suit the number of examples
 
 
 @dataclass(frozen=True)
 class Range:
-    """All values from `low` to `high`, both included; whole ones where both ends are whole numbers of a count."""
+    """All values from `low` to `high`, both included. For counts such as `units`, the whole numbers between them."""
 
     low: float
     high: float
 
     def __str__(self) -> str:
-        """As it is written on the command line."""
+        """Returns the range as it is written on the command line."""
         return f"{self.low:g}:{self.high:g}"
 
 
@@ -41,19 +34,47 @@ Choices = Range | tuple[Any, ...]
 
 @dataclass(frozen=True)
 class Parameter:
-    """What kind of value a hyper-parameter has, and where a range of it is drawn evenly."""
+    """A hyper-parameter that a search can vary.
+
+    Attributes:
+        kind: Converts a value or its text, and raises an error for anything else.
+        log: Whether a range is sampled evenly on a logarithmic scale rather than a linear one.
+        can_range: Whether a `Range` is allowed.
+        example: Valid choices as text, for messages.
+    """
 
     kind: Callable[[Any], Any]
     log: bool = False
     can_range: bool = True
     example: str = ""
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the values are whole numbers."""
+        return self.kind is _whole
+
+
+def as_widths(value: Any) -> tuple[int, ...]:
+    """Returns the hidden widths of a network from a list, a number, or text such as `128x64`.
+
+    Example:
+        >>> as_widths("128x64"), as_widths([32]), as_widths(16)
+        ((128, 64), (32,), (16,))
+    """
+    parts = value.split("x") if isinstance(value, str) else value
+    return tuple(_whole(part) for part in (parts if isinstance(parts, list | tuple) else [parts]))
+
+
+def widths_text(widths: tuple[int, ...]) -> str:
+    """Returns hidden widths as text such as `128x64`, the form in which trials hold them."""
+    return "x".join(map(str, widths))
+
 
 def _flag(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    known = {"true": True, "yes": True, "false": False, "no": False}
-    return known[str(value).lower()]
+    word = str(value).lower()
+    if word not in (*TRUE_WORDS, *FALSE_WORDS):
+        raise ValueError
+    return word in TRUE_WORDS
 
 
 def _whole(value: Any) -> int:
@@ -63,22 +84,19 @@ def _whole(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    # What fits into the 32 bits that Keras Tuner's workers receive, so that a trial has one result wherever it runs.
+    # Rounded to the 32 bits in which Keras Tuner sends values to workers, so that a trial has the same result in any
+    # process.
     if isinstance(value, bool):
         raise ValueError
-    return float(np.float32(float(value)))
+    return float(struct.unpack("f", struct.pack("f", float(value)))[0])
 
 
-def _widths(value: Any) -> tuple[int, ...]:
-    parts = value.split("x") if isinstance(value, str) else value
-    return tuple(_whole(part) for part in (parts if isinstance(parts, list | tuple) else [parts]))
-
-
-# A rate acts by its factor, not by its difference (Bengio 2012, arXiv:1206.5533, section 3.3); so do widths.
+# The ratio of two learning rates matters, not their difference (Bengio 2012, arXiv:1206.5533, section 3.3). The same
+# holds for widths.
 PARAMETERS = {
     "learning_rate": Parameter(_number, log=True, example="0.0001:0.01"),
     "batch_size": Parameter(_whole, log=True, can_range=False, example="32,64,128"),
-    "hidden": Parameter(_widths, can_range=False, example="128x64,256x128"),
+    "hidden": Parameter(as_widths, can_range=False, example="128x64,256x128"),
     "depth": Parameter(_whole, example="1:3"),
     "units": Parameter(_whole, log=True, example="32:256"),
     "activation": Parameter(str, can_range=False, example="relu,gelu"),
@@ -89,29 +107,28 @@ PARAMETERS = {
 }
 
 
-BATCH_SIZES = (16, 32, 64, 128)
-
-
 @dataclass(frozen=True)
 class Space:
-    """What a search may choose from: for each hyper-parameter a `Range` or a tuple of values; None leaves it fixed.
+    """The hyper-parameters that a search varies: a `Range` or a tuple of values for each. None does not vary it.
 
     Attributes:
-        learning_rate: Positive; a range is drawn evenly on a logarithmic scale.
-        batch_size: Examples per step. Default: of 16, 32, 64 and 128 those that are at most a quarter of the training
-            examples; see `for_examples`.
+        learning_rate: Positive numbers. A range is sampled on a logarithmic scale. Defaults to `Range(1e-4, 1e-2)`.
+        batch_size: Examples per step. By default, those of 16, 32, 64 and 128 that are at most a quarter of the number
+            of training examples (see `for_examples`).
         hidden: Hidden widths of whole networks, such as `((128, 64), (256,))`; instead of `depth` and `units`.
         depth: Number of hidden layers, at least 1.
-        units: Width of every hidden layer, at least 1; a range is drawn on a logarithmic scale.
+        units: Width of every hidden layer, at least 1. A range is sampled on a logarithmic scale.
         activation: Names of Keras activations.
-        dropout: Share of hidden units dropped, in [0, 1).
-        batch_normalization: True, False or both.
-        l2: Weight of the penalty on squared kernels; a range needs to be positive and is drawn on a logarithmic scale.
-        optimizer: Names of optimizers.
+        dropout: Share of hidden units that are dropped in training, in [0, 1).
+        batch_normalization: `(True, False)`, or one of the two.
+        l2: Weight of the penalty on squared kernels, at least 0. A range needs to be positive and is sampled on a
+            logarithmic scale.
+        optimizer: Names from `kerasmlp.model.optimizers.OPTIMIZERS`.
 
     Raises:
-        InvalidType: a value is of the wrong kind.
-        InvalidValue: a range is empty or reversed, a list is empty, or parameters exclude each other.
+        InvalidType: choices are neither a `Range` nor a tuple.
+        InvalidValue: a range is empty or reversed, a tuple is empty, a value has the wrong type, or `hidden` is given
+            together with `depth` or `units`.
 
     Example:
         >>> Space(dropout=Range(0, 0.5), units=(64, 128)).varied()["units"]
@@ -130,16 +147,22 @@ class Space:
     optimizer: Choices | None = None
 
     def __post_init__(self) -> None:
-        """Turns values into their kinds."""
+        """Checks the choices and converts each value to the type of its hyper-parameter."""
         for field in fields(self):
             value = getattr(self, field.name)
             if value is not None:
-                object.__setattr__(self, field.name, _checked(field.name, value))
+                object.__setattr__(self, field.name, check_choices(field.name, value))
         if self.hidden is not None and (self.depth is not None or self.units is not None):
-            raise InvalidValue("`hidden` names whole networks; leave out `depth` and `units`, or `hidden`.")
+            raise InvalidValue(
+                "`hidden` already sets the number and the width of the hidden layers, so leave out `depth` and "
+                "`units`, or leave out `hidden`."
+            )
 
     def for_examples(self, num_examples: int | None = None) -> Space:
-        """The same, with batch sizes that suit so many training examples if none were chosen; None: many.
+        """Returns this space with default batch sizes for a number of training examples, unless it has batch sizes.
+
+        Args:
+            num_examples: Number of training examples. None returns all default batch sizes.
 
         Example:
             >>> Space().for_examples(200).batch_size, Space(batch_size=(100,)).for_examples(200).batch_size
@@ -151,34 +174,34 @@ class Space:
         return replace(self, batch_size=suiting or (max(1, (num_examples or 0) // 4),))
 
     def varied(self) -> dict[str, Choices]:
-        """What may vary, by name."""
+        """Returns the choices of every hyper-parameter that varies, by name."""
         return {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) is not None}
 
     def to_config(self) -> dict[str, Any]:
-        """The space as JSON can hold it."""
+        """Returns the space in a form that can be written as JSON."""
         return {name: str(c) if isinstance(c, Range) else list(c) for name, c in self.varied().items()}
 
     def size(self) -> float:
-        """Number of different combinations; infinite where a range of numbers is one of them.
+        """Returns the number of different combinations; infinity if there is a range of real numbers.
 
         Example:
             >>> Space(learning_rate=(0.1, 0.01), batch_size=(32,), depth=Range(1, 3)).size()
             6.0
         """
         counts = [
-            len(c) if isinstance(c, tuple) else (c.high - c.low + 1 if PARAMETERS[name].kind is _whole else math.inf)
+            len(c) if isinstance(c, tuple) else (c.high - c.low + 1 if PARAMETERS[name].is_whole else math.inf)
             for name, c in self.varied().items()
         ]
         return float(math.prod(counts))
 
     def hyperparameters(self, digest: str | None = None) -> keras_tuner.HyperParameters:
-        """The space in Keras Tuner's terms.
+        """Returns the space in Keras Tuner's terms.
 
-        Declared before the first trial: what an oracle learns of only while a trial trains is missing from its first
-        choices.
+        Everything is declared before the first trial. An oracle that discovered a hyper-parameter only while a trial
+        trains would leave it out of its first choices.
 
         Args:
-            digest: What identifies the search, for workers to compare; declared as the fixed parameter `search`.
+            digest: Identifies the search, for workers to compare. Declared as the fixed hyper-parameter `search`.
         """
         import keras_tuner
 
@@ -186,153 +209,57 @@ class Space:
         if digest is not None:
             declared.Fixed("search", digest)
         for name, choices in self.varied().items():
+            sampling = "log" if PARAMETERS[name].log else "linear"
             if isinstance(choices, tuple):
-                values = ["x".join(map(str, v)) if name == "hidden" else v for v in choices]
+                values = [widths_text(widths) for widths in choices] if name == "hidden" else list(choices)
                 declared.Choice(name, values, ordered=False if isinstance(values[0], str | bool) else None)
-            elif PARAMETERS[name].kind is _whole:
-                sampling = "log" if PARAMETERS[name].log else "linear"
+            elif PARAMETERS[name].is_whole:
                 declared.Int(name, int(choices.low), int(choices.high), sampling=sampling)
             else:
-                sampling = "log" if PARAMETERS[name].log else "linear"
                 declared.Float(name, choices.low, choices.high, sampling=sampling)
         return declared
 
-    def check(self, data: Data, network: Network) -> None:
-        """Raises `InvalidValue` for what no trial on `data` could train with."""
-        low, high = _ends(self.learning_rate)
-        check_optimizer(network.optimizer, low)
-        check_optimizer(network.optimizer, high)
-        for batch_size in self.batch_size if isinstance(self.batch_size, tuple) else ():
-            check_batch_size(batch_size, len(data.train))
-        for optimizer in self.optimizer if isinstance(self.optimizer, tuple) else ():
-            check_optimizer(optimizer, high)
-        # One network for each value that a network can be built with, and the ends of the ranges.
-        for name, choices in self.varied().items():
-            for value in choices if isinstance(choices, tuple) else _ends(choices):
-                if name not in ("learning_rate", "batch_size", "optimizer"):
-                    chosen = network.with_values({name: _widths(value) if name == "hidden" else value})
-                    build_mlp(chosen.sizes, input_shape=data.feature_shape, **chosen.options)
+
+def ends_of(choices: Choices) -> tuple[Any, Any]:
+    """Returns the smallest and the largest value."""
+    return (choices.low, choices.high) if isinstance(choices, Range) else (min(choices), max(choices))
 
 
-@dataclass(frozen=True)
-class Network:
-    """The network and the optimizer of a trial: what is fixed, and what `with_values` replaces of it.
-
-    Attributes:
-        sizes: Layer widths from input to output.
-        options: Options of `build_mlp`.
-        optimizer: Name of the optimizer.
-    """
-
-    sizes: tuple[int, ...]
-    options: Mapping[str, Any]
-    optimizer: str
-
-    def with_values(self, values: Mapping[str, Any]) -> Network:
-        """This network with a trial's values in the place of its own.
-
-        Example:
-            >>> Network((64, 32, 10), {}, "adam").with_values({"depth": 2, "dropout": 0.5}).sizes
-            (64, 32, 32, 10)
-        """
-        hidden = self.sizes[1:-1]
-        if "hidden" in values:
-            hidden = _widths(values["hidden"])
-        elif "depth" in values or "units" in values:
-            units = int(values.get("units", hidden[0] if hidden else 128))
-            hidden = (units,) * int(values.get("depth", len(hidden) or 1))
-        replaced = {n: values[n] for n in ("activation", "dropout", "batch_normalization", "l2") if n in values}
-        return Network(
-            (self.sizes[0], *hidden, self.sizes[-1]),
-            {**self.options, **replaced},
-            str(values.get("optimizer", self.optimizer)),
-        )
-
-
-def parse_choices(name: str, text: str) -> Choices:
-    """A range or list from text: `low:high`, `low:high:count` for so many values in it, or values with commas.
+def parameter_named(name: str) -> Parameter:
+    """Returns the hyper-parameter of that name.
 
     Raises:
-        InvalidValue: the name is unknown or the text is none of these.
-
-    Example:
-        >>> parse_choices("depth", "1:3"), parse_choices("hidden", "128x64,256")
-        (Range(low=1, high=3), ((128, 64), (256,)))
-        >>> [f"{rate:g}" for rate in parse_choices("learning_rate", "0.001:0.1:3")]
-        ['0.001', '0.01', '0.1']
+        InvalidValue: there is none.
     """
-    parameter = _parameter(name)
-    if ":" not in text:
-        return _choices(name, tuple(part.strip() for part in text.split(",") if part.strip()))
-    parts = text.split(":")
-    if not parameter.can_range or len(parts) > 3:
-        raise InvalidValue(f"`{name}` needs a list, such as {parameter.example}; got `{text}`.")
-    span = _choices(name, Range(_value(name, parts[0]), _value(name, parts[1])))
-    if len(parts) == 2:
-        return span
-    count = _value("depth", parts[2])
-    if count < 2:
-        raise InvalidValue(f"`{name}` needs at least 2 values in `low:high:count`; got `{text}`.")
-    low, high = _ends(span)
-    grid = (np.geomspace if parameter.log else np.linspace)(low, high, count)
-    return _choices(
-        name, tuple(dict.fromkeys(parameter.kind(round(v) if parameter.kind is _whole else v) for v in grid))
-    )
-
-
-def read_space(path: str | PathLike[str]) -> dict[str, Choices]:
-    """The choices that a `.toml`, `.yaml` or `.yml` file gives by name: lists, or text as on the command line.
-
-    Raises:
-        NotFound: there is no such file.
-        InvalidValue: it cannot be read, or names what there is not.
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise NotFound(f"There is no file `{path}` that describes a space.")
-    if path.suffix not in (".toml", ".yaml", ".yml"):
-        raise InvalidValue(f"A space is described by a `.toml` or `.yaml` file; got `{path}`.")
-    try:
-        text = path.read_text(encoding="utf-8")
-        if path.suffix == ".toml":
-            values = tomllib.loads(text)
-        else:
-            import yaml
-
-            # All scalars as text: YAML takes `0:0.5` for a number of base 60.
-            values = yaml.load(text, Loader=yaml.BaseLoader)
-    except Exception as error:
-        raise InvalidValue(f"`{path}` cannot be read: {' '.join(str(error).split())}.") from error
-    if not isinstance(values, dict):
-        raise InvalidValue(f"`{path}` needs a line per hyper-parameter, such as `dropout: 0:0.5`; got {values!r}.")
-    return {
-        name: _choices(name, tuple(value)) if isinstance(value, list) else parse_choices(name, str(value))
-        for name, value in values.items()
-    }
-
-
-def _parameter(name: str) -> Parameter:
     if name not in PARAMETERS:
         raise InvalidValue(
-            f"There is no hyper-parameter `{name}`.{nearest(name, PARAMETERS)} There are {', '.join(PARAMETERS)}."
+            f"There is no hyper-parameter `{name}`.{nearest(name, PARAMETERS)} The hyper-parameters are "
+            f"{', '.join(f'`{known}`' for known in PARAMETERS)}."
         )
     return PARAMETERS[name]
 
 
-def _value(name: str, text: Any) -> Any:
-    parameter = _parameter(name)
+def convert_value(name: str, value: Any) -> Any:
+    """Returns a value of the hyper-parameter `name`, from itself or from text.
+
+    Raises:
+        InvalidValue: there is no such hyper-parameter, or the value has the wrong type.
+    """
+    parameter = parameter_named(name)
     try:
-        return parameter.kind(text)
+        return parameter.kind(value)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise InvalidValue(f"`{name}` needs values such as {parameter.example}; got `{text}`.") from None
+        raise InvalidValue(f"`{name}` needs values such as {parameter.example}; got `{value}`.") from None
 
 
-def _choices(name: str, choices: Any) -> Choices:
-    return _checked(name, choices)
+def check_choices(name: str, choices: Any) -> Choices:
+    """Returns the choices of the hyper-parameter `name`, each value converted to the right type.
 
-
-def _checked(name: str, choices: Any) -> Choices:
-    parameter = _parameter(name)
+    Raises:
+        InvalidType: the choices are neither a `Range` nor a tuple or list.
+        InvalidValue: the range is empty or reversed or not allowed, the list is empty, or a value has the wrong type.
+    """
+    parameter = parameter_named(name)
     if isinstance(choices, list):
         choices = tuple(choices)
     if not isinstance(choices, Range | tuple):
@@ -340,21 +267,17 @@ def _checked(name: str, choices: Any) -> Choices:
     if isinstance(choices, tuple):
         if not choices:
             raise InvalidValue(f"`{name}` needs at least one value, such as {parameter.example.split(',')[0]}.")
-        return tuple(dict.fromkeys(_value(name, value) for value in choices))
+        return tuple(dict.fromkeys(convert_value(name, value) for value in choices))
     if not parameter.can_range:
-        raise InvalidValue(f"`{name}` needs a list, such as {parameter.example}; got the range {choices}.")
-    low, high = _value(name, choices.low), _value(name, choices.high)
+        raise InvalidValue(f"`{name}` needs a list of values, such as {parameter.example}; got the range {choices}.")
+    low, high = convert_value(name, choices.low), convert_value(name, choices.high)
     if not low < high < math.inf:
         raise InvalidValue(
             f"`{name}` needs a lower and a higher bound, both finite, such as {parameter.example}; got {choices}."
         )
     if parameter.log and low <= 0:
         raise InvalidValue(
-            f"`{name}` is drawn on a logarithmic scale, so both bounds need to be positive, such as "
+            f"`{name}` is sampled on a logarithmic scale, so both bounds need to be positive, such as "
             f"{parameter.example}; got {choices}."
         )
     return Range(low, high)
-
-
-def _ends(choices: Choices) -> tuple[Any, Any]:
-    return (choices.low, choices.high) if isinstance(choices, Range) else (min(choices), max(choices))

@@ -1,4 +1,4 @@
-"""`write_hparams`: the trials of a search as TensorBoard's HParams page shows them, written without TensorFlow."""
+"""`write_hparams`: writes the trials of a search for TensorBoard's HParams page, without importing TensorFlow."""
 
 from __future__ import annotations
 
@@ -19,25 +19,26 @@ from kerasmlp._system.files import appearing
 if TYPE_CHECKING:
     from kerasmlp.tuning.records import TrialRecord
 
-# TensorBoard reads every file with `tfevents` in its name. One name for all of ours, so that writing anew replaces.
+# TensorBoard reads every file with `tfevents` in its name. All of ours have the same name, so that a file that is
+# written again replaces the old one.
 _EVENTS = "events.out.tfevents.0000000000.kerasmlp"
 _METRICS = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
-_MOST_CHOICES = 10  # different whole numbers up to which TensorBoard offers each to choose, not a range
+_MOST_CHOICES = 10  # up to as many different whole numbers, TensorBoard offers each value rather than a range
 
 
 def write_hparams(folder: Path, records: Sequence[TrialRecord]) -> None:
-    """Writes trials for TensorBoard's HParams page, a folder such as `trial_007` each.
+    """Writes trials for TensorBoard's HParams page, each to a folder such as `trial_007`.
 
-    `tensorboard --logdir` shows them. A trial holds its values and, unless it failed, its best validation accuracy and
-    the loss of that epoch, at that epoch. Trials that are there already are left alone; the description of all of them,
-    at the top, is written anew.
+    `tensorboard --logdir` shows them. A trial has its values and, unless it failed, the validation accuracy and loss of
+    its best epoch, logged at that epoch. Trials whose folder has an event file already are not written again. The
+    description of all trials, in the folder itself, always is.
 
     Args:
-        folder: Where to write; made if need be.
+        folder: Where to write. Created if necessary.
         records: The trials that have ended.
 
     Raises:
-        OSError: the folder cannot be written.
+        OSError: the folder cannot be written to.
 
     Example:
         >>> import tempfile
@@ -56,7 +57,7 @@ def write_hparams(folder: Path, records: Sequence[TrialRecord]) -> None:
 
 
 def _experiment(records: Sequence[TrialRecord]) -> Summary:
-    """What varies, over which values, and by what trials are measured."""
+    """Describes the hyper-parameters, their values, and the metrics of the trials."""
     names = dict.fromkeys(name for record in records for name in record.values)
     hparams = [
         hp.HParam(
@@ -80,16 +81,16 @@ def _domain(values: Sequence[Any]) -> hp.Domain:
 
 
 def _trial(name: str, record: TrialRecord) -> list[tuple[int, Summary]]:
-    """The summaries of a trial, each with its step."""
+    """Returns the summaries of a trial, each with its step."""
     now = time.time()
     values = {key: _plain(value) for key, value in record.values.items()}
-    # Named, as by default TensorBoard takes trials of equal values for one.
+    # With a name, because TensorBoard by default takes trials with equal values for one.
     summaries = [(0, hp.hparams_pb(values, trial_id=name, start_time_secs=now - record.seconds))]
     if record.status != "failed":
         scores = ((tag, getattr(record, tag)) for tag in _METRICS)
         summaries += [(record.best_epoch or 0, scalar_pb(tag, score)) for tag, score in scores if score is not None]
     status = api_pb2.STATUS_FAILURE if record.status == "failed" else api_pb2.STATUS_SUCCESS
-    # `summary.session_end_pb` of the plugin makes the same, and imports TensorFlow.
+    # The plugin's `summary.session_end_pb` would do, but imports TensorFlow.
     end = plugin_data_pb2.HParamsPluginData(
         session_end_info=plugin_data_pb2.SessionEndInfo(status=status, end_time_secs=now)
     )
@@ -103,7 +104,7 @@ def _trial(name: str, record: TrialRecord) -> list[tuple[int, Summary]]:
 
 
 def _plain(value: Any) -> bool | int | float | str:
-    # TensorBoard knows no other kinds.
+    # TensorBoard knows no other types.
     return value if isinstance(value, bool | int | float | str) else str(value)
 
 
@@ -111,7 +112,7 @@ def _write_events(folder: Path, summaries: Sequence[tuple[int, Summary]]) -> Non
     now = time.time()
     events = [Event(wall_time=now, file_version="brain.Event:2")]
     events += [Event(wall_time=now, step=step, summary=summary) for step, summary in summaries]
-    # Whole or not at all: a trial's file that is there is never written again.
+    # Whole or not at all, because the file of a trial is never written again.
     with appearing(folder / _EVENTS) as temporary, temporary.open("wb") as file:
         writer = RecordWriter(file)
         for event in events:

@@ -1,4 +1,4 @@
-"""Trials: networks trained with the values that an oracle chose, one compile for all that share their architecture."""
+"""Trains networks with the values that an oracle chose. Trials with the same architecture share one compile."""
 
 from __future__ import annotations
 
@@ -18,29 +18,37 @@ from kerasmlp.engine.state import reset, restore_state, save_state
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
-from kerasmlp.training.fitting import validation_blocks
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
+from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
+from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
-    from kerasmlp.tuning.space import Network
+    from kerasmlp.tuning.trial_network import TrialNetwork
 
-TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of usual size
-MOST_PREPARED = 8  # compiled networks that are kept for further trials
-MOST_STATES = 8  # states on disk of Hyperband's trials: of the best, which are the ones to go on
-_IDLE_S = 0.05  # between two questions to an oracle that waits for other workers
+TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size
+MOST_PREPARED = 8  # compiled networks that are kept for later trials
+MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
+_IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
 
 
 class TrialTrainer:
-    """Trains networks, each from its first day, so that a result does not depend on what was trained before.
+    """Trains networks, each from its initial weights, so that a result does not depend on earlier trials.
 
-    Networks of one architecture, optimizer and batch size share a model and the code that XLA compiled for it, whatever
-    their learning rate, dropout and L2 penalty.
+    Networks with the same architecture, optimizer and batch size share a model and the code that XLA compiled for it.
+    Their learning rate, dropout and L2 penalty may differ.
     """
 
-    def __init__(self, data: Data, network: Network, *, epochs: int, seed: int) -> None:
-        """Prepares to train on `data`; `epochs` is that of a usual trial, by which is judged whether XLA pays."""
+    def __init__(self, data: Data, network: TrialNetwork, *, epochs: int, seed: int) -> None:
+        """Prepares to train.
+
+        Args:
+            data: The examples.
+            network: The network that the values of a trial change.
+            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time.
+            seed: Seed of the initial weights and of the order of the examples.
+        """
         self.data = data
         self.network = network
         self.epochs = epochs
@@ -57,16 +65,16 @@ class TrialTrainer:
         state: Path | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.Model:
-        """The network of `values`, trained up to epoch `epochs`.
+        """Returns the network with these values, trained up to epoch `epochs`.
 
         Args:
-            values: The value of each hyper-parameter, `learning_rate` and `batch_size` among them.
+            values: The value of each hyper-parameter, including `learning_rate` and `batch_size`.
             epochs: Passes over the training examples.
-            state: What `save_state` wrote of a shorter training with the same values, to go on from.
+            state: A file that `save_state` wrote in a shorter training with the same values, to continue from.
             callbacks: Keras callbacks.
 
         Raises:
-            LossNotFinite: the loss is no longer a finite number.
+            LossNotFinite: the loss became NaN or infinite.
         """
         batch_size = int(values["batch_size"])
         model = self._fresh_model(self.network.with_values(values), batch_size)
@@ -83,8 +91,8 @@ class TrialTrainer:
         )
         return model
 
-    def _fresh_model(self, network: Network, batch_size: int) -> keras.Model:
-        """A model with its first day's weights and optimizer, compiled once per architecture and batch size."""
+    def _fresh_model(self, network: TrialNetwork, batch_size: int) -> keras.Model:
+        """Returns a model with initial weights and a new optimizer, compiled once per architecture and batch size."""
         options = {"preprocessing": self.data.preprocessing(), "input_shape": self.data.feature_shape}
         fresh = build_mlp(network.sizes, seed=self.seed, **{**options, **network.options})
         compiled = sorted(compiled_values(network.options).items())
@@ -103,56 +111,62 @@ class TrialTrainer:
     def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int) -> AdjustableNetwork:
         network = make_adjustable(fresh)
         compile_model(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE))
-        # Trials of one batch size share a compile, so that it is won back sooner; counted are the steps of a single
-        # trial all the same, or its result would depend on how many others there are.
+        # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
+        # the real number of trials, the result of a trial would depend on how many others there are.
         steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
         prepare(
             network.model,
             batch_size=batch_size,
-            eval_batch_size=min(1024, len(self.data.validation)),
+            eval_batch_size=evaluation_batch_size(len(self.data.validation)),
             xla=worth_compiling(steps),
         )
         return network
 
 
-class TrialTuner(keras_tuner.Tuner):
-    """Keras Tuner's search loop around a `TrialTrainer`; it asks the oracle, in this process or over gRPC."""
+class TrialTuner(TunerBase):
+    """Keras Tuner's search loop around a `TrialTrainer`. The oracle is in this process or, over gRPC, in another."""
 
     def __init__(
         self, oracle: keras_tuner.Oracle, trainer: TrialTrainer, *, folder: Path, states: Path | None = None
     ) -> None:
-        """Prepares to run an oracle's trials; `states` is where Hyperband's shorter trainings are kept."""
+        """Prepares to run the trials of an oracle.
+
+        Args:
+            oracle: The oracle; ignored in a process whose environment variables name a chief.
+            trainer: Trains the networks.
+            folder: Folder for the files of Keras Tuner.
+            states: Folder for the training states that Hyperband continues from; None for other oracles.
+        """
         self.trainer = trainer
         self.states = states
         self._asked_at = 0.0
         super().__init__(oracle, directory=str(folder.parent), project_name=folder.name)
 
     def pre_create_trial(self) -> None:
-        """Waits a little before the oracle is asked again in vain: Keras Tuner asks without a pause."""
+        """Waits a little before the oracle is asked again; Keras Tuner would ask without a pause."""
         if time.monotonic() - self._asked_at < _IDLE_S:
             time.sleep(_IDLE_S)
         self._asked_at = time.monotonic()
 
     def save(self) -> None:
-        """Writes nothing: what a search goes on from is the oracle's."""
+        """Writes nothing, because a search is continued from the oracle's files alone."""
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
-        """Trains the trial's network and tells the oracle each epoch's validation accuracy and loss."""
+        """Trains the network of the trial and reports the validation accuracy and loss of each epoch to the oracle."""
         values = trial.hyperparameters.values
         state = None
         if self.states is not None and "tuner/trial_id" in values:
-            # Without it, as after a crash, the trial trains from its first epoch and comes to the same result.
+            # If there is none, as after a crash, the trial starts at its first epoch and has the same result.
             state = next(iter(self.states.glob(f"*-{values['tuner/trial_id']}.npz")), None)
         epochs = int(values.get("tuner/epochs", self.trainer.epochs))
         report = EpochReport(lambda epoch, metrics: self.oracle.update_trial(trial.trial_id, metrics, step=epoch))
         keeper = _StateKeeper(self.states, trial.trial_id, epochs) if self.states is not None else None
         self.trainer.train(values, epochs=epochs, state=state, callbacks=[report, *([keeper] if keeper else [])])
 
-    def _try_run_and_update_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
-        # Keras Tuner's own would take an exception for a mistake of the search's and try again, and keeps the error
-        # where other processes do not see it.
+    def attempt(self, trial: Any) -> None:
+        """Runs the trial and sets its status. An exception fails the trial, but does not end the search."""
         try:
-            self.run_trial(trial, *fit_args, **fit_kwargs)
+            self.run_trial(trial)
             trial.status = "COMPLETED"
         except keras_tuner.errors.FatalError:
             raise
@@ -163,30 +177,30 @@ class TrialTuner(keras_tuner.Tuner):
 
 
 class EpochReport(keras.callbacks.Callback):
-    """Hands each epoch's validation metrics to `tell`, and ends the training when the answer's status is `STOPPED`."""
+    """Reports the validation metrics of each epoch, and ends the training if the answer has the status `STOPPED`."""
 
-    def __init__(self, tell: Callable[[int, dict[str, float]], Any]) -> None:
-        """See the class; `tell` takes the epoch, from 0, and the metrics."""
+    def __init__(self, report: Callable[[int, dict[str, float]], Any]) -> None:
+        """Takes the function to call with the epoch, counted from 0, and its metrics."""
         super().__init__()
-        self._tell = tell
+        self._report = report
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Reports the epoch."""
         metrics = {name: float((logs or {})[name]) for name in ("val_accuracy", "val_loss")}
-        answer = self._tell(epoch, metrics)
+        answer = self._report(epoch, metrics)
         if answer is not None and answer.status == "STOPPED":
             self.model.stop_training = True
 
 
 class _StateKeeper(keras.callbacks.Callback):
-    """Keeps the state of a trial's last epoch, and of all trials' states the best few."""
+    """Keeps the training state after the last epoch of a trial, and deletes all states except the best few."""
 
     def __init__(self, folder: Path, trial_id: str, epochs: int) -> None:
         super().__init__()
         self._folder, self._trial_id, self._epochs = folder, trial_id, epochs
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Writes the state when the epoch is the last."""
+        """Writes the state after the last epoch."""
         if epoch + 1 < self._epochs:
             return
         accuracy = float((logs or {})["val_accuracy"])

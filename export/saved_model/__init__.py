@@ -1,1 +1,1 @@
-"""SavedModels for TF Serving: signatures, parity, warm-up and serving files."""
+"""Export as a SavedModel for TF Serving: signatures, comparison with the Keras model, warm-up and serving files."""

@@ -1,65 +1,28 @@
-"""The columns of a table as inputs of a signature: their names, their encoding in the graph, and the way back."""
+"""Table columns as inputs of the signature `columns`: their description, their encoding in the graph, and its reverse.
+
+Names of inputs come from `kerasmlp.contract.column_input_names`.
+"""
 
 from __future__ import annotations
 
-import keyword
-import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.encoding import BOOLEAN, NUMBER
-from kerasmlp.export.saved_model.answers import check_shape
+from kerasmlp.contract import FALSE_WORDS, MISSING, TRUE_WORDS, column_input_names
+from kerasmlp.data.columns import BOOLEAN, NUMBER
+from kerasmlp.export.saved_model.signature_outputs import check_shape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
-    from kerasmlp.data.encoding import Column, Encoder
-
-COLUMNS_NAME = "columns.json"
-TRUE, FALSE = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
-MISSING = ""  # of a boolean or a category; a missing number is NaN
-
-
-def input_names(columns: Iterable[str]) -> dict[str, str]:
-    """The input's name of each column of a table: the column's own, where that can be one.
-
-    Capital letters become small, for TensorFlow does not tell them apart; characters other than ASCII letters, digits
-    and `_` become `_`; `column_` goes in front of a name that does not begin with a letter, and `_` behind a word of
-    Python's. Where two columns would then share a name, those that keep their own go first, then the others, in the
-    table's order; one that comes late gets the first free of `_2`, `_3`, ... behind it. So names depend on the columns
-    alone.
-
-    Example:
-        >>> input_names(["size", "has thorns", "2nd", "Größe", "class", "Size", "has_thorns"])
-        {'size': 'size', 'has thorns': 'has_thorns_2', '2nd': 'column_2nd', 'Größe': 'gr__e', 'class': 'class_', \
-'Size': 'size_2', 'has_thorns': 'has_thorns'}
-    """
-    columns = list(columns)
-    stems = {column: input_stem(column) for column in columns}
-    named: dict[str, str] = {}
-    taken: set[str] = set()
-    for column in sorted(columns, key=lambda column: stems[column] != column):  # sorting keeps the order of equals
-        name, number = stems[column], 1
-        while name in taken:
-            number += 1
-            name = f"{stems[column]}_{number}"
-        taken.add(name)
-        named[column] = name
-    return {column: named[column] for column in columns}
-
-
-def input_stem(column: str) -> str:
-    """The input's name of a column, as long as no other column's is the same."""
-    stem = re.sub(r"[^a-z0-9_]", "_", column.lower())
-    if not re.match("[a-z]", stem):
-        stem = f"column_{stem}"
-    return f"{stem}_" if keyword.iskeyword(stem) else stem
+    from kerasmlp.data.columns import Column
+    from kerasmlp.data.encoding import Encoder
 
 
 def describe_columns(encoder: Encoder) -> list[dict[str, str]]:
-    """For `columns.json`: of each column its name, the input's name, its kind and what is sent for a missing value."""
-    names = input_names(column.name for column in encoder.columns)
+    """Returns the content of `columns.json`: each column's name, input name, kind, type and value for "missing"."""
+    names = column_input_names(column.name for column in encoder.columns)
     return [
         {
             "column": column.name,
@@ -73,19 +36,20 @@ def describe_columns(encoder: Encoder) -> list[dict[str, str]]:
 
 
 def encode_columns(encoder: Encoder, inputs: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """Encoded features as `Encoder.encode` makes them, in the graph, and the operations that check the raw values.
+    """Encodes raw columns in the graph exactly as `Encoder.encode` does in training.
 
     Args:
         encoder: How the columns become features.
-        inputs: A tensor `(batch,)` by input name: numbers float32, booleans and categories string.
+        inputs: A tensor `(batch,)` for each input name: float32 for numbers, string for booleans and categories.
 
     Returns:
-        float32 `(batch, features)`, and operations that fail where a boolean is none, or columns differ in length.
-        Infinite numbers stay what they are, to be refused as features.
+        Features, float32 `(batch, features)`, and the operations that check the raw values. They fail if a boolean is
+        not one of the known words or if columns have different lengths. Infinite numbers pass; the check of the
+        features refuses them.
     """
     import tensorflow as tf
 
-    names = input_names(column.name for column in encoder.columns)
+    names = column_input_names(column.name for column in encoder.columns)
     values = [check_shape(inputs[names[column.name]], (None,)) for column in encoder.columns]
     lengths = tf.stack([tf.size(value) for value in values])
     same_length = tf.raw_ops.Assert(
@@ -112,17 +76,19 @@ def encode_columns(encoder: Encoder, inputs: Mapping[str, Any]) -> tuple[Any, li
 
 
 def _truth(column: Column, values: Any) -> tuple[Any, Any]:
+    """Returns booleans as float32 `(batch,)`, and the operation that fails if one is not a known word."""
     import tensorflow as tf
 
     words = tf.strings.lower(tf.strings.strip(values))[:, tf.newaxis]
-    is_true = tf.reduce_any(tf.equal(words, tf.constant(TRUE)[tf.newaxis]), axis=1)
-    is_false = tf.reduce_any(tf.equal(words, tf.constant(FALSE)[tf.newaxis]), axis=1)
+    is_true = tf.reduce_any(tf.equal(words, tf.constant(TRUE_WORDS)[tf.newaxis]), axis=1)
+    is_false = tf.reduce_any(tf.equal(words, tf.constant(FALSE_WORDS)[tf.newaxis]), axis=1)
     is_missing = tf.equal(values, MISSING)
     known = is_true | is_false | is_missing
     check = tf.raw_ops.Assert(
         condition=tf.reduce_all(known),
         data=[
-            f"The column `{column.name}` needs true or false (yes, no, 1, 0), or nothing for a missing value; received",
+            f"The column `{column.name}` needs true or false (yes, no, 1, 0), or an empty string for a missing value; "
+            "received",
             tf.boolean_mask(values, ~known),
         ],
         summarize=1,
@@ -131,23 +97,25 @@ def _truth(column: Column, values: Any) -> tuple[Any, Any]:
 
 
 def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]:
-    """Raw rows that the encoder makes `features` of: the inputs of the signature `columns`.
+    """Returns raw rows that the encoder encodes as `features`, as inputs of the signature `columns`.
 
     Args:
-        encoder: The encoder that made them.
+        encoder: The encoder that made the features.
         features: float32 `(rows, features)`.
 
     Returns:
-        Arrays `(rows,)` by input name: float32 of numbers, NaN for missing ones; objects of `bytes` of all others.
+        An array `(rows,)` for each input name. Numbers are float32, with NaN for a missing one. Booleans and categories
+        are `bytes` objects.
 
     Example:
-        >>> from kerasmlp.data.encoding import Column, Encoder
+        >>> from kerasmlp.data.columns import Column
+        >>> from kerasmlp.data.encoding import Encoder
         >>> size = Column("size", "number", 3.0, has_missing=True)
         >>> hue = Column("hue", "category", categories=("", "red"))
         >>> raw_columns(Encoder((size, hue)), np.array([[1.5, 0, 0, 1], [3, 1, 1, 0], [2, 0, 0, 0]], np.float32))
         {'size': array([1.5, nan, 2. ], dtype=float32), 'hue': array([b'red', b'', b'none of red'], dtype=object)}
     """
-    names = input_names(column.name for column in encoder.columns)
+    names = column_input_names(column.name for column in encoder.columns)
     raw: dict[str, np.ndarray] = {}
     first = 0
     for column in encoder.columns:
@@ -158,9 +126,9 @@ def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]
             raw[names[column.name]] = np.where(missing, np.float32(np.nan), encoded[:, 0]).astype(np.float32)
             continue
         if column.kind == BOOLEAN:
-            texts = [{0.0: "false", 1.0: "true"}.get(float(value), MISSING) for value in encoded[:, 0]]
+            texts = [{0.0: FALSE_WORDS[0], 1.0: TRUE_WORDS[0]}.get(float(value), MISSING) for value in encoded[:, 0]]
         else:
-            unseen = f"none of {''.join(column.categories)}"  # longer than any of them, and so none of them
+            unseen = f"none of {''.join(column.categories)}"  # longer than every category, so equal to none of them
             texts = [column.categories[row.argmax()] if row.any() else unseen for row in encoded]
         values = np.empty(len(texts), object)
         values[:] = [text.encode() for text in texts]

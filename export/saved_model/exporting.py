@@ -1,4 +1,4 @@
-"""`export_saved_model`: a run as the next numbered version of a SavedModel that TF Serving can load."""
+"""`export_saved_model`: writes a run as the next numbered version of a SavedModel that TF Serving can load."""
 
 from __future__ import annotations
 
@@ -10,25 +10,37 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import size_bytes
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
-from kerasmlp.contract import CARD_NAME, COLUMNS_NAME, LABELS_NAME
+from kerasmlp.contract import (
+    CARD_NAME,
+    CLASS_ID,
+    COLUMNS_NAME,
+    EXTRA_FOLDER,
+    IMAGE_BYTES,
+    LABELS_NAME,
+    PROBABILITIES,
+    SERVING_DEFAULT,
+)
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
-from kerasmlp.export.parity import ArtefactReport
-from kerasmlp.export.saved_model.answers import CLASS_ID, PROBABILITIES
+from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.saved_model.column_inputs import describe_columns
-from kerasmlp.export.saved_model.plain_parity import check_answers, plain_tensorflow
+from kerasmlp.export.saved_model.export_progress import StageDisplay, hidden_library_output, stage_display
+from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
+    PlainTensorFlow,
+    check_answers,
+    start_plain_tensorflow,
+)
 from kerasmlp.export.saved_model.signatures import (
-    FEATURES,
-    PICTURES,
     as_levels,
     build_signatures,
     from_levels,
     signature_inputs,
     signature_names,
 )
-from kerasmlp.export.saved_model.warm_up import replay_warm_up, write_warm_up
+from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
 from kerasmlp.export.versions import (
     check_base,
     delete_old_versions,
@@ -47,8 +59,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.types import Data
 
-EXTRA = "assets.extra"  # TensorFlow Serving's own name for files that go with a model
-NUM_PICTURES = 512  # test examples that go through `image_bytes`, which decodes one at a time
+NUM_CHECKED_IMAGES = 512  # test examples for the check of `image_bytes`, which decodes one image at a time
 
 
 def export_saved_model(
@@ -58,98 +69,147 @@ def export_saved_model(
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
+    verbose: str | int = "auto",
 ) -> ArtefactReport:
-    """Writes the next version below `base` once it has proved equal to its Keras model, and never touches an older one.
+    """Writes a run as the next numbered version in `base`, and publishes it only if it equals the Keras model.
 
-    Its signatures, whose names and inputs stay the same from version to version:
+    Existing versions never change. Signatures have the same names and inputs in every version:
 
-    - `serving_default` takes raw features, float32 `(batch, *feature_shape)`, by the name `image` (two or three axes)
-      or `features`;
-    - `image_bytes`, of networks for images, takes PNG or JPEG files, string `(batch,)`, by the same name;
-    - `columns`, of networks for tables, takes raw rows: an input `(batch,)` per column; `columns.json` in
-      `assets.extra` names them.
+    - `serving_default` takes raw features, float32 `(batch, *feature_shape)`. Its input is called `image` for examples
+      of two or three axes, and `features` for all others.
+    - `image_bytes` takes PNG or JPEG files, string `(batch,)`, under the same name. Networks for images have it.
+    - `columns` takes raw rows, one input `(batch,)` per column. Networks for tables have it. The file
+      `assets.extra/columns.json` lists the inputs.
 
-    Each answers `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label` string
-    `(batch,)`, and refuses wrong shapes and values with a sentence. `assets.extra` also holds class names, card and
-    warm-up records, which have been replayed. All signatures have been run in a process of plain TensorFlow:
-    `image_bytes` over 512 test examples, evenly chosen, the others over all.
+    Each signature answers `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
+    string `(batch,)`. It refuses wrong shapes and values with a sentence that names them.
+
+    The folder `assets.extra` also contains the class names, the card and warm-up requests. Before a version is
+    published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes` on
+    512 evenly spaced test examples, the others on all test examples.
 
     Args:
-        run: The run, or its directory.
-        base: Folder of the numbered versions; its last part is the name that TF Serving users see.
-        data: The run's data, for the check. Default: loaded again from where they came.
-        keep: How many versions stay, the new one among them, at least 1. Default: all.
-        allow_change: Whether the version may take other features or know other classes than the newest in `base`.
+        run: The run or its directory.
+        base: Folder of the numbered versions. Its last part is the model's name for clients.
+        data: The run's data, for the check. By default, they are loaded again from their source.
+        keep: How many versions to keep, including the new one; at least 1. Older ones are deleted. Defaults to all.
+        allow_change: Whether the version may take other features or have other classes than the newest one in `base`,
+            whose clients would fail. Defaults to `False`.
+        verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
+            what TensorFlow prints. Defaults to `"auto"`.
 
     Returns:
-        The report of the new version; its `max_abs_diff` is the largest of any signature.
+        The report of the new version. Its `max_abs_diff` is the largest difference of any signature.
 
     Raises:
-        OutputExists: `base` is a file, or a SavedModel.
-        InvalidValue: `base` cannot be written, its newest version takes other features or knows other classes, or
-            `keep` is below 1.
-        ParityError: the SavedModel differs from the Keras model, by more than 1e-6 in any probability; or a warm-up
-            record fails. Nothing has been published.
+        OutputExists: `base` is a file, or is itself a SavedModel.
+        InvalidValue: `base` cannot be written, its newest version takes other features or has other classes, or `keep`
+            is below 1, or `verbose` has another value.
+        ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or a warm-up
+            request fails. Nothing is published.
+
+    See Also:
+        `kerasmlp.export.write_serving_files`: writes a TF Serving configuration for `base`.
+        `kerasmlp.export.rollback`: takes the newest version out of service.
+        `kerasmlp.export.export_tflite`: exports for phones and microcontrollers.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> data = kerasmlp.load_data("digits")
+        >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
+        >>> folder = tempfile.mkdtemp()
+        >>> run = kerasmlp.train(model, data, epochs=1, out=f"{folder}/run")
+        >>> report = export_saved_model(run, f"{folder}/models/digits", data=data)
+        >>> Path(report.path).relative_to(folder).as_posix(), report.agreement
+        ('models/digits/1', 1.0)
     """
     run, base = as_run(run), Path(base)
+    shows_progress(verbose)  # refuses another value before any work
     check_base(base, keep)
     if not allow_change:
         check_same_contract(run.card, base)
-    with plain_tensorflow() as plain:
+    with start_plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
-        keras_model = open_artefact(run.path)
-        check_artefact_fits(keras_model, data)
-        card, features = run.card, np.asarray(data.test.features)  # which may lie in a file
-        inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
-        expected = dict.fromkeys(inputs, keras_model.probabilities(features))
-        if PICTURES in inputs:
-            chosen = np.unique(np.linspace(0, len(features) - 1, NUM_PICTURES).astype(int))
-            inputs[PICTURES] = signature_inputs(card, PICTURES, features[chosen])
-            expected[PICTURES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
-        with writing_version(base) as folder:
-            write_saved_model(run.load_model(), card, folder)
-            write_warm_up(folder, base.absolute().name, inputs)
-            name = f"The SavedModel for `{base / str(next_version(base))}`"
-            replay_warm_up(folder, tuple(inputs), name=name)
-            answers = plain.run(folder, inputs, name=name)
-            differences = [
-                check_answers(
-                    f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
-                )
-                for signature in inputs
-            ]
-            report = _report(folder, answers[FEATURES], expected[FEATURES], max(differences), data)
-            report = replace(report, path=str(publish(folder, base)))
-    if keep is not None:
-        delete_old_versions(base, keep=keep)
+        with hidden_library_output(verbose), stage_display(verbose) as display:
+            report = _write_version(run, base, data, plain, display)
+            if keep is not None:
+                delete_old_versions(base, keep=keep)
     return report
 
 
 def check_same_contract(card: Card, base: Path) -> None:
-    """Raises `InvalidValue` where clients of the newest version in `base` could not go on with a network of `card`."""
+    """Checks that clients of the newest version in `base` can also use a network with this card.
+
+    Raises:
+        InvalidValue: the network takes other features or has other classes.
+    """
     numbers = version_numbers(base)
-    path = base / str(numbers[-1]) / EXTRA / CARD_NAME if numbers else None
+    path = base / str(numbers[-1]) / EXTRA_FOLDER / CARD_NAME if numbers else None
     if path is None or not path.is_file():
         return
     served = Card.from_json(path.read_text(encoding="utf-8"))
 
-    def takes(card: Card) -> list[str]:
+    def features(card: Card) -> list[str]:
         columns = [] if card.encoder is None else describe_columns(card.encoder)
         return [f"`{column['input']}` ({column['kind']})" for column in columns] or [str(card.feature_shape)]
 
-    for what, there, here in (
-        ("takes", takes(served), takes(card)),
-        ("knows the classes", list(served.class_names), list(card.class_names)),
+    for verb, before, now in (
+        ("takes", features(served), features(card)),
+        ("has the classes", list(served.class_names), list(card.class_names)),
     ):
-        if there != here:
+        if before != now:
             raise InvalidValue(
-                f"`{path.parent.parent}` {what} {', '.join(there)}, this network {', '.join(here)}: its clients could "
-                "not go on. Choose another folder, or pass `--allow-change` (`allow_change=True`)."
+                f"`{path.parent.parent}` {verb} {', '.join(before)}, but this network {verb} {', '.join(now)}, so "
+                "requests of existing clients would fail. Choose another folder, or set `allow_change=True`."
             )
 
 
+def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, display: StageDisplay) -> ArtefactReport:
+    """Writes, checks and publishes a version."""
+    card, num_examples = run.card, f"{len(data.test):,} test examples"
+    display.show(f"Keras model: classifying {num_examples}")
+    keras_model = open_artefact(run.path)
+    check_artefact_fits(keras_model, data)
+    features = np.asarray(data.test.features)  # may be a file that is read on demand
+    inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
+    expected = dict.fromkeys(inputs, keras_model.probabilities(features))
+    if IMAGE_BYTES in inputs:
+        chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED_IMAGES).astype(int))
+        inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
+        expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+    with writing_version(base) as folder:
+        display.show("SavedModel: writing")
+        write_saved_model(run.load_model(), card, folder)
+        display.show("SavedModel: writing and running warm-up requests")
+        write_warm_up(folder, base.absolute().name, inputs)
+        name = f"The SavedModel for `{base / str(next_version(base))}`"
+        replay_warm_up(folder, tuple(inputs), name=name)
+        display.show(f"SavedModel: checking in plain TensorFlow on {num_examples}")
+        answers = plain.run(folder, inputs, name=name)
+        differences = [
+            check_answers(
+                f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
+            )
+            for signature in inputs
+        ]
+        report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
+        display.show("SavedModel: publishing")
+        report = replace(report, path=str(publish(folder, base)))
+    display.finish(
+        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
+        f"{report.keras_accuracy:.2%}), probabilities within {report.max_abs_diff:.0e}"
+    )
+    return report
+
+
 def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
-    """Writes `model`, which ends in logits, with its signatures, class names and card, to the free folder `path`."""
+    """Writes a SavedModel with its signatures, class names and card, without any check.
+
+    Args:
+        model: The network, from raw features to logits.
+        card: The network's card.
+        path: A folder that does not exist yet.
+    """
     import keras
 
     archive = keras.export.ExportArchive()
@@ -157,7 +217,7 @@ def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
     for name, function in build_signatures(model, card).items():
         archive.add_endpoint(name, function)
     archive.write_out(str(path), verbose=False)
-    extra = path / EXTRA
+    extra = path / EXTRA_FOLDER
     extra.mkdir()
     (extra / LABELS_NAME).write_text(card.labels_text(), encoding="utf-8")
     (extra / CARD_NAME).write_text(card.to_json(), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""`write_c_array`: a file as a C array, for programs without a file system."""
+"""`write_c_array`: writes a file as a C array, for programs on devices without a file system."""
 
 from __future__ import annotations
 
@@ -14,15 +14,30 @@ _BYTES_PER_LINE = 16
 
 
 def c_array_paths(path: Path) -> tuple[Path, Path]:
-    """Header and source that `write_c_array` writes beside `path`."""
+    """Returns the paths of the header and the source that `write_c_array` writes beside `path`."""
     return path.with_suffix(".h"), path.with_suffix(".c")
 
 
 def write_c_array(path: Path) -> tuple[Path, Path]:
-    """Writes the bytes of `path` as C, beside it: `NAME.h` declares `NAME` and `NAME_size`, `NAME.c` defines them.
+    """Writes the bytes of a file as C code beside it, and returns the paths of the header and the source.
 
-    The array is aligned to 16 bytes, which TFLite Micro asks of models, and both files suit C and C++. Characters that
-    no name may have in C become underscores.
+    `NAME.h` declares the array `NAME` and its length `NAME_size`, and `NAME.c` defines them. `NAME` is the file's name
+    without its suffix; characters that C does not allow in names become underscores. The array is aligned to 16 bytes,
+    as TFLite Micro requires of models. Both files are valid C and C++.
+
+    Args:
+        path: The file. Its header and source are replaced if they exist.
+
+    Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> model = Path(tempfile.mkdtemp()) / "digits-1.tflite"
+        >>> _ = model.write_bytes(b"TFL3")
+        >>> header, source = write_c_array(model)
+        >>> header.name, "0x54, 0x46, 0x4c, 0x33," in source.read_text()
+        ('digits-1.h', True)
+        >>> "extern const unsigned char digits_1[];" in header.read_text()
+        True
     """
     name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
     name = f"_{name}" if name[0].isdigit() else name

@@ -1,11 +1,11 @@
-"""`convert`: folded layers as a float32 TFLite flatbuffer."""
+"""`convert`: turns folded dense layers into the bytes of a float32 TFLite file."""
 
 from __future__ import annotations
 
 import tempfile
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.contract import SERVING_DEFAULT
+from kerasmlp.contract import CLASS_ID, PROBABILITIES, SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.export.tflite.folding import FoldedLayer
 
-# What ITU-R BT.601 makes of red, green and blue; Pillow and MediaPipe's callers make grey images with the same.
+# Weights of red, green and blue in a grey value, from ITU-R BT.601. Pillow uses the same weights.
 LUMA = (0.299, 0.587, 0.114)
 
 
@@ -24,26 +24,29 @@ def convert(
     name: str,
     *,
     batch_size: int | None = 1,
-    output: str = "probabilities",
+    output: str = PROBABILITIES,
     image_shape: tuple[int, ...] | None = None,
     front: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> bytes:
-    """The dense layers, and a softmax where probabilities are asked for, as a float32 TFLite flatbuffer.
+    """Returns a float32 TFLite file that computes dense layers, and a softmax if the output is probabilities.
 
-    TFLite's built-in operations only: a network that would need TensorFlow's own ones does not run on a phone.
+    The converter's `target_spec.supported_ops` allows `TFLITE_BUILTINS` only. With `SELECT_TF_OPS`, which Keras's own
+    `export(format="litert")` allows as well, the file could need TensorFlow operations that apps do not include.
+    Sources: the guide "LiteRT and TensorFlow operator compatibility" and `tf.lite.OpsSet`.
 
     Args:
-        layers: What `fold` returns.
+        layers: The layers, as `fold` returns them.
         name: Name of the input.
-        batch_size: Examples at a time; None for any number.
-        output: `probabilities` or `logits`, float32 `(batch, classes)`, or `class_id`, int32 `(batch,)`.
-        image_shape: None: the input is `(batch, features)`. `(height, width)` or `(height, width, channels)`: it is an
-            image `(batch, height, width, 3)`, made grey by its luma where the network's images have one channel.
-
-        front: Factor and shift of each feature, to be applied in front of the layers; None: they hold them already.
+        batch_size: Examples per call. None lets the file take any number.
+        output: `probabilities` or `logits`, float32 `(batch, num_classes)`, or `class_id`, int32 `(batch,)`.
+        image_shape: None makes the input float32 `(batch, features)`. `(height, width)` or `(height, width, channels)`
+            makes it a colour image, float32 `(batch, height, width, 3)`, which is converted to grey unless the network
+            itself takes three channels.
+        front: Factor and shift of each feature, float32 `(features,)` each, which the file applies before the first
+            layer. None if the layers include them already.
 
     Raises:
-        InvalidValue: an activation has no TFLite operation.
+        InvalidValue: TFLite has no operation for an activation.
     """
     import tensorflow as tf
 
@@ -59,13 +62,13 @@ def convert(
         if image_shape is not None:
             x = tf.reshape(x, (-1 if batch_size is None else batch_size, len(layers[0].kernel)))
         if front is not None:
-            # The converter would fold an addition into the layer behind it after all.
+            # A subtraction, because the converter would fold an addition into the next layer.
             x = x * front[0] - (-front[1])
         for layer in layers:
             x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
-        if output == "probabilities":
+        if output == PROBABILITIES:
             x = tf.nn.softmax(x)
-        elif output == "class_id":
+        elif output == CLASS_ID:
             x = tf.argmax(x, axis=-1, output_type=tf.int32)
         return {output: x}
 
@@ -77,7 +80,10 @@ def convert(
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         try:
             return bytes(converter.convert())
-        except Exception as error:  # the converter has an exception class of its own, in a private module
+        except Exception as error:  # the converter's own exception class is in a private module
             used = sorted({layer.activation.__name__ for layer in layers[:-1]})
             reason = str(error).strip().splitlines()[0]
-            raise InvalidValue(f"TFLite has no operations for the activations {', '.join(used)}: {reason}") from error
+            raise InvalidValue(
+                f"TFLite has no built-in operation for one of the activations {', '.join(used)}: {reason}. Choose "
+                "another activation for `build_mlp`."
+            ) from error

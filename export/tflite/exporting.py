@@ -1,266 +1,295 @@
-"""`export_tflite`: a run as TFLite files that hold dense layers and a softmax, nothing else."""
+"""`export_tflite`: writes a run as TFLite files that contain dense layers and a softmax, and checks each one."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp import __version__
 from kerasmlp._system.files import appearing, nearest_existing_folder
+from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
-from kerasmlp.contract import TFLITE_OUTPUTS, input_name
-from kerasmlp.errors import InvalidValue, OutputExists, ParityError, nearest
-from kerasmlp.export.parity import MAX_DROP, ArtefactReport, Reference
+from kerasmlp.contract import input_name
+from kerasmlp.errors import InvalidValue, OutputExists, ParityError
+from kerasmlp.export.parity import Reference
 from kerasmlp.export.reporting import write_report
+from kerasmlp.export.stage_display import StageDisplay, stage_display
 from kerasmlp.export.tflite.c_array import c_array_paths, write_c_array
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold, front
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.metadata import with_metadata
-from kerasmlp.export.tflite.quantizing import (
-    DEFAULT_PRECISIONS,
-    PRECISIONS,
-    calibration_examples,
-    check_precisions,
-    check_stored,
-)
-from kerasmlp.export.tflite.quantizing import (
-    quantize as quantize_content,
-)
+from kerasmlp.export.tflite.precisions import PRECISIONS
+from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
+from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run, as_run
+from kerasmlp.settings import accepts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
 
+    import keras
+
     from kerasmlp.card import Card
     from kerasmlp.data.types import Data
+    from kerasmlp.export.artefact_report import ArtefactReport
 
-# Precisions that keep the standardisation of measured features as operations of their own, in floating point.
-UNFOLDED = frozenset({"int8-dynamic", "int4"})
-LEAST_CALIBRATION = 10
-AUTHOR = f"kerasmlp {__version__}"
+FEWEST_CALIBRATION_EXAMPLES = 10
 
 
+@accepts(TFLiteSettings)
 def export_tflite(
     run: Run | str | PathLike[str],
     directory: str | PathLike[str],
+    settings: TFLiteSettings | None = None,
     *,
-    quantize: Sequence[str] = DEFAULT_PRECISIONS,
-    batch_size: int | None = 1,
-    output: str = "probabilities",
-    per_tensor: bool = False,
-    mediapipe: bool = False,
-    c_array: bool = False,
-    calibration: np.ndarray | None = None,
-    max_drop: float = MAX_DROP,
-    author: str = AUTHOR,
-    version: str = "1",
     data: Data | None = None,
     overwrite: bool = False,
+    verbose: str | int = "auto",
+    **options: Any,
 ) -> list[ArtefactReport]:
-    """Writes `DATASET_PRECISION.tflite` per precision, once each has proved as good as its Keras model.
+    """Writes a run as TFLite files, one per precision, and returns how each compares with the Keras model.
 
-    A file takes a raw example, flattened, float32 `(1, features)`, by the name `image` or `features`, and answers
-    float32 `probabilities`, `(1, num_classes)`; in `int8` both are int8 in the tensors' own scale and zero point.
-    Pixel rescaling, standardisation and batch normalisation are multiplied into the weights, so that a file holds
-    FULLY_CONNECTED with its activation and SOFTMAX, and beside them only what these need:
+    A file contains the whole network, its preprocessing included, so it takes raw examples:
 
-    - an activation that TFLite does not fuse: `gelu` and `elu` an operation each; `sigmoid` LOGISTIC; `silu` LOGISTIC
-      and MUL; others some arithmetic. `relu` and `relu6` are fused;
-    - standardised measurements in `int8-dynamic` and `int4`: MUL and SUB, because small weights of large numbers and
-      large ones of small numbers do not fit one scale of 8 bits. `int8` cannot help folding them, and is refused where
-      that costs too much;
-    - `float16`: DEQUANTIZE, which runtimes do once, when they load the file.
+    - The input is one flattened raw example, float32 `(1, features)`. Its name is `image` if examples have two or three
+      axes, otherwise `features`.
+    - The output is `probabilities`, float32 `(1, num_classes)`.
+    - In an `int8` file both are int8. The tensors of the file state their scale and zero point.
 
-    Each file carries TFLite Metadata for Android Studio and MediaPipe, and `labels.txt` and `card.json`, which `unzip`
-    reads. Beside the files lie `report.json` and a picture of size against accuracy, `report.png`.
+    The precisions differ in what they store:
+
+    - `float32` computes what the Keras model computes.
+    - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
+    - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
+    - `int8` stores weights in a quarter of the bytes and computes with 8-bit integers throughout. It needs
+      `calibration`.
+    - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
+
+    Rescaling of pixels, standardisation and batch normalisation are multiplied into the weights. A file therefore
+    consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX. It has other operations only
+    in these cases:
+
+    - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
+      `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
+    - Measured features are standardised in an `int8-dynamic` or `int4` file: MUL and SUB do that in floating point.
+      Multiplied into the weights, features of very different sizes would not fit one 8-bit scale. An `int8` file has no
+      such choice. If it loses too much accuracy, it is not published.
+    - A `float16` file has a DEQUANTIZE for each kernel.
+
+    Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
+    which `unzip` can read. A file appears in `directory` only after it has classified all test examples about as well
+    as the Keras model. The folder also gets `report.json`, and `report.png`, a plot of size against accuracy.
 
     Args:
         run: The run, or its directory.
-        directory: Where to write; made if need be.
-        quantize: Some of `float32`, `float16`, `int8-dynamic`, `int8` and `int4`.
-        batch_size: Examples at a time, at least 1; None for any number.
-        output: `probabilities`; `logits`; or `class_id`, int32 `(batch,)`.
-        per_tensor: Whether all weights of a layer share one scale, for TFLite Micro's and older phones' sake; it costs
-            accuracy.
-        mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite`, which take an image `(1, height, width, 3)`
-            of pixels, for MediaPipe's ImageClassifier. Not for `int8`, whose input MediaPipe does not take.
-        c_array: Whether to write each file as a C array, too: `NAME.h` and `NAME.c`.
-        calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the ranges of values. Default:
-            500 training examples, evenly from all classes.
-        max_drop: Accuracy on the test examples that a file may lose, in [0, 1]; `float32` may lose none.
-        author: Who the metadata say made the file.
-        version: Which version they say it is.
-        data: The run's data, for calibration and check. Default: loaded again from where they came.
-        overwrite: Whether files that lie there may be replaced.
+        directory: Folder for the files `DATASET_PRECISION.tflite`. It is made if it does not exist.
+        settings: All options below as one object. Defaults to `TFLiteSettings()`.
+        data: The run's data, for calibration and for the check. Defaults to loading them again from where the run got
+            them.
+        overwrite: Whether existing files may be replaced. Defaults to `False`.
+        verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
+            what TensorFlow and LiteRT print. Defaults to `"auto"`.
+        **options: Single options, which replace those of `settings`:
+
+            - quantize: Precisions to write, each at most once. Defaults to `("float32", "int8")`.
+            - batch_size: Examples per call, at least 1. None lets a file take any number. Defaults to `1`.
+            - output: `probabilities`; `logits`, float32 `(batch, num_classes)`; or `class_id`, int32 `(batch,)`.
+              Defaults to `probabilities`.
+            - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
+              and older phones need this, and it costs accuracy. Defaults to `False`.
+            - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
+              files take an image of pixels, `(1, height, width, 3)`. Not for `int8`, because MediaPipe cannot pass an
+              int8 input. Defaults to `False`.
+            - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
+            - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
+              each value. Defaults to 500 training examples, the same number of each class.
+            - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. `float32` may lose none.
+              Defaults to `0.005`.
+            - author: Author named in the metadata. Defaults to `kerasmlp` and its version.
+            - version: Version of the network named in the metadata. Defaults to `"1"`.
 
     Returns:
-        A report per file, in the order of `quantize`.
+        One report per file, in the order of `quantize`, with size, accuracy and latency.
 
     Raises:
-        InvalidValue: a value is out of range, or a layer or activation that TFLite cannot hold; nothing is written.
-        OutputExists: a file lies there already, or `directory` is a file; nothing is written.
-        ParityError: a file loses more than `max_drop`. It is not published; the files that passed are.
+        InvalidValue: an option is not allowed, or TFLite has no operation for a layer or an activation. Nothing is
+            written.
+        InvalidType: there is no option of that name. Nothing is written.
+        OutputExists: a file exists already, or `directory` is a file. Nothing is written.
+        ParityError: a file loses more accuracy than `max_drop`, has another top class than the Keras model for more
+            than 10 x `max_drop` of the examples, or does not run. It is not published; the files that passed are.
+
+    See Also:
+        `kerasmlp.export.export_saved_model`: exports for TensorFlow Serving.
+        `kerasmlp.export.verify`: compares existing files with the Keras model again.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> data = kerasmlp.load_data("digits")
+        >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
+        >>> folder = tempfile.mkdtemp()
+        >>> run = kerasmlp.train(model, data, epochs=1, out=f"{folder}/run")
+        >>> (report,) = export_tflite(run, f"{folder}/mobile", quantize=["float32"], data=data)
+        >>> Path(report.path).name, report.agreement
+        ('digits_float32.tflite', 1.0)
     """
     run, directory = as_run(run), Path(directory)
-    paths = check_request(
-        run,
-        directory,
-        quantize=quantize,
-        batch_size=batch_size,
-        output=output,
-        mediapipe=mediapipe,
-        c_array=c_array,
-        calibration=calibration,
-        max_drop=max_drop,
-        overwrite=overwrite,
-    )
-    card = run.card
+    settings = TFLiteSettings.of(settings, options)
+    paths = check_request(run, directory, settings, overwrite=overwrite)
+    shows_progress(verbose)  # refuses other values before any work
     data = run.load_data() if data is None else data
-    reference = Reference(run, data, max_drop=max_drop)
-    model = run.load_model()
-    form: dict[str, Any] = {
-        "batch_size": batch_size,
-        "output": output,
-        "image_shape": card.feature_shape if mediapipe else None,
-    }
-    float_content = standardised = convert(fold(model), input_name(card.feature_shape), **form)
-    if card.feature_range is None and not UNFOLDED.isdisjoint(quantize):
-        # Folded, the weights of a salary and of a share would need one scale.
-        standardised = convert(fold(model, keep_front=True), input_name(card.feature_shape), **form, front=front(model))
-    shape = read_contents(float_content).source.shape[1:]
-    examples = calibration_examples(data.train) if calibration is None else np.asarray(calibration, np.float32)
-    examples = as_input(examples, shape)
-    reports, withheld = [], []
-    for precision, path in paths.items():
-        content = quantize_content(
-            standardised if precision in UNFOLDED else float_content,
-            precision,
-            examples=examples,
-            input_range=card.feature_range,
-            per_tensor=per_tensor,
-        )
-        contents = read_contents(content)
-        check_stored(contents, precision)
-        try:
-            with appearing(path) as temporary, _naming(precision, path):
-                temporary.write_bytes(with_metadata(content, contents, card, author=author, version=version))
-                latency = measure_latency(temporary, data.test.features)
-                reports.append(reference.compare(open_artefact(temporary), published_as=path, latency=latency))
-        except ParityError as error:
-            withheld.append(error)
-            continue
-        if c_array:
-            write_c_array(path)
-    if reports:
-        write_report(directory, reports)
+    with hidden_library_output(verbose), stage_display(verbose) as display:
+        reports, withheld = _write_files(run, paths, settings, data, display)
     if withheld:
         raise withheld[0]
     return reports
 
 
+def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
+    """Returns the path of the file for each precision, after checking everything that can be checked without work.
+
+    Args:
+        run: The run.
+        directory: Folder for the files.
+        settings: The options, whose values have been checked already.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        InvalidValue: `calibration` or `mediapipe` does not fit the run's data, or the folder is not writable.
+        OutputExists: a file exists already, or `directory` is a file.
+    """
+    card = run.card
+    if settings.calibration is not None:
+        _check_calibration(np.asarray(settings.calibration), card.feature_shape)
+    if settings.mediapipe:
+        _check_takes_images(card)
+    variant = "_mediapipe" if settings.mediapipe else ""
+    paths = {
+        precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
+        for precision in settings.quantize
+    }
+    arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
+    _check_free([*paths.values(), *arrays], overwrite)
+    return paths
+
+
+def _write_files(
+    run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data, display: StageDisplay
+) -> tuple[list[ArtefactReport], list[ParityError]]:
+    """Writes the files that pass the check. Returns their reports, and an error for each file that did not pass."""
+    card = run.card
+    num_examples = f"{len(data.test):,} test examples"
+    display.show(f"Keras model: classifying {num_examples}")
+    reference = Reference(run, data, max_drop=settings.max_drop)
+    display.show("Folding the network into dense layers")
+    folded, standardising = _float_contents(run.load_model(), card, settings)
+    calibration = calibration_examples(data.train) if settings.calibration is None else settings.calibration
+    examples = as_input(np.asarray(calibration, np.float32), read_contents(folded).source.shape[1:])
+    reports: list[ArtefactReport] = []
+    withheld: list[ParityError] = []
+    for precision, path in paths.items():
+        display.show(f"{precision}: converting")
+        content = quantize(
+            standardising if PRECISIONS[precision].keeps_standardisation else folded,
+            precision,
+            examples=examples,
+            input_range=card.feature_range,
+            per_tensor=settings.per_tensor,
+        )
+        contents = read_contents(content)
+        check_stored(contents, precision)
+        try:
+            with appearing(path) as temporary, _naming_the_file(precision, path):
+                temporary.write_bytes(
+                    with_metadata(content, contents, card, author=settings.author, version=settings.version)
+                )
+                display.show(f"{precision}: measuring latency")
+                latency = measure_latency(temporary, data.test.features)
+                display.show(f"{precision}: checking on {num_examples}")
+                report = reference.compare(open_artefact(temporary), published_as=path)
+        except ParityError as error:
+            display.finish(f"{precision}: not published")
+            withheld.append(error)
+            continue
+        reports.append(replace(report, **asdict(latency)))
+        display.finish(
+            f"{precision}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
+            f"{report.keras_accuracy:.2%}), {latency.latency_p50_us:.1f} µs per example"
+        )
+        if settings.c_array:
+            write_c_array(path)
+    if reports:
+        display.show("Writing report.json and report.png")
+        write_report(paths[reports[0].precision].parent, reports)
+    return reports, withheld
+
+
+def _float_contents(model: keras.Model, card: Card, settings: TFLiteSettings) -> tuple[bytes, bytes]:
+    """Returns the network as two float32 files: one folded completely, one that may keep its standardisation."""
+    form: dict[str, Any] = {
+        "batch_size": settings.batch_size,
+        "output": settings.output,
+        "image_shape": card.feature_shape if settings.mediapipe else None,
+    }
+    name = input_name(card.feature_shape)
+    folded = convert(fold(model), name, **form)
+    is_needed = card.feature_range is None and any(PRECISIONS[name].keeps_standardisation for name in settings.quantize)
+    if not is_needed:
+        return folded, folded
+    return folded, convert(fold(model, keep_front=True), name, **form, front=front(model))
+
+
 @contextlib.contextmanager
-def _naming(precision: str, path: Path) -> Iterator[None]:
-    """Turns LiteRT's refusal to run what the quantizer made into one that names the file."""
+def _naming_the_file(precision: str, path: Path) -> Iterator[None]:
+    """Turns an error of LiteRT, which does not name the file that it cannot run, into a `ParityError` that does."""
     try:
         yield
     except (RuntimeError, InvalidValue) as error:
         if isinstance(error, ParityError):
             raise
         raise ParityError(
-            f"tflite {precision} ({path}) does not run in LiteRT, and is not published: {str(error).splitlines()[0]}. "
-            "Values of very different sizes do not fit one scale of 8 bits; leave this precision out of `--quantize`, "
-            "or choose `int8-dynamic`."
+            f"tflite {precision} ({path}) cannot be run by LiteRT: {str(error).splitlines()[0]}. It is not published. "
+            "Features of very different sizes do not fit one 8-bit scale; leave this precision out of `quantize`, or "
+            "choose int8-dynamic."
         ) from error
-
-
-def check_request(
-    run: Run,
-    directory: Path,
-    *,
-    quantize: Sequence[str] = DEFAULT_PRECISIONS,
-    batch_size: int | None = 1,
-    output: str = "probabilities",
-    mediapipe: bool = False,
-    c_array: bool = False,
-    calibration: np.ndarray | None = None,
-    max_drop: float = MAX_DROP,
-    overwrite: bool = False,
-    per_tensor: bool = False,
-    author: str = AUTHOR,
-    version: str = "1",
-) -> dict[str, Path]:
-    """The file of each precision; raises what `export_tflite` raises before it writes anything.
-
-    It takes all options of `export_tflite`; any scale, author and version will do.
-    """
-    check_precisions(quantize)
-    if batch_size is not None and batch_size < 1:
-        raise InvalidValue(f"`batch_size` is a whole number of at least 1, or None (`dynamic`); got {batch_size}.")
-    if output not in TFLITE_OUTPUTS:
-        raise InvalidValue(
-            f"There is no output `{output}`.{nearest(output, TFLITE_OUTPUTS)} There are {', '.join(TFLITE_OUTPUTS)}."
-        )
-    if not 0 <= max_drop <= 1:
-        raise InvalidValue(f"`max_drop` is a share of the test examples, from 0 to 1; got {max_drop}.")
-    if calibration is not None and "int8" not in quantize:
-        raise InvalidValue(f"Calibration is for `int8`, which `--quantize {','.join(quantize)}` leaves out.")
-    if calibration is not None:
-        _check_calibration(np.asarray(calibration), run.card.feature_shape)
-    if mediapipe:
-        _check_mediapipe(run.card, quantize, batch_size, output)
-    variant = "_mediapipe" if mediapipe else ""
-    stem = f"{run.card.dataset}_{{}}{variant}.tflite"
-    paths = {precision: directory / stem.format(precision.replace("-", "_")) for precision in quantize}
-    _check_free(
-        [file for path in paths.values() for file in (path, *(c_array_paths(path) if c_array else ()))], overwrite
-    )
-    return paths
 
 
 def _check_free(files: Sequence[Path], overwrite: bool) -> None:
     directory = files[0].parent
     existing = nearest_existing_folder(directory, need="TFLite files need a folder")
     if not os.access(existing, os.W_OK):
-        raise InvalidValue(f"`{existing}` cannot be written; choose another folder for TFLite files.")
+        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
     for file in files:
         if file.exists() and not overwrite:
-            raise OutputExists(
-                f"`{file}` exists; choose another folder, or replace it with `--overwrite` (`overwrite=True`)."
-            )
+            raise OutputExists(f"`{file}` exists. Choose another folder, or replace the file with `overwrite=True`.")
 
 
-def _check_mediapipe(card: Card, quantize: Sequence[str], batch_size: int | None, output: str) -> None:
+def _check_takes_images(card: Card) -> None:
     shape = card.feature_shape
     is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if not is_image or card.feature_range is None:
+        values = " of measured values" if is_image else ""
         raise InvalidValue(
-            f"MediaPipe's ImageClassifier takes images of pixels; an example of `{card.dataset}` has the shape {shape}"
-            f"{' of measured values' if is_image else ''}. Leave out `--mediapipe`."
-        )
-    if batch_size != 1 or output != "probabilities":
-        raise InvalidValue(
-            "MediaPipe's ImageClassifier takes one image at a time and wants probabilities; leave out `--mediapipe`, "
-            f"or the batch of {batch_size or 'any size'} and the output {output}."
-        )
-    if "int8" in quantize:
-        floats = ",".join(name for name, precision in PRECISIONS.items() if precision.values == "float32")
-        raise InvalidValue(
-            f"MediaPipe's ImageClassifier does not take the int8 input of `int8`; choose of `--quantize {floats}`."
+            f"MediaPipe's ImageClassifier takes images of pixels, but an example of `{card.dataset}` has the shape "
+            f"{shape}{values}. Leave out `mediapipe`."
         )
 
 
 def _check_calibration(examples: np.ndarray, feature_shape: tuple[int, ...]) -> None:
     wanted = f"(examples, {', '.join(map(str, feature_shape))})"
     if not examples.ndim or not len(examples) or examples[0].size != np.prod(feature_shape):
-        raise InvalidValue(f"Calibration needs raw examples, an array of the shape {wanted}; got {examples.shape}.")
-    if len(examples) < LEAST_CALIBRATION:
-        raise InvalidValue(f"Calibration needs at least {LEAST_CALIBRATION} examples; got {len(examples)}.")
+        raise InvalidValue(f"`calibration` needs raw examples of shape {wanted}; got shape {examples.shape}.")
+    if len(examples) < FEWEST_CALIBRATION_EXAMPLES:
+        raise InvalidValue(f"`calibration` needs at least {FEWEST_CALIBRATION_EXAMPLES} examples; got {len(examples)}.")
     if examples.dtype.kind not in "fiub" or not np.isfinite(examples).all():
-        raise InvalidValue("Calibration needs finite numbers; got NaN, an infinity or something else than numbers.")
+        raise InvalidValue(
+            f"`calibration` needs finite numbers; got NaN, infinity or values that are not numbers ({examples.dtype})."
+        )

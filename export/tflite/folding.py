@@ -1,4 +1,4 @@
-"""`fold`: a trained model as the shortest chain of dense layers that computes the same."""
+"""`fold`: reduces a trained model to the shortest chain of dense layers that computes the same."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class FoldedLayer:
-    """One dense layer: `activation(x @ kernel + bias)`.
+    """One dense layer, which computes `activation(x @ kernel + bias)`.
 
     Attributes:
         kernel: float32 `(inputs, units)`.
         bias: float32 `(units,)`.
-        activation: The activation as a function of tensors; Keras's `linear` for none.
+        activation: A function of tensors. Without an activation, it is `keras.activations.linear`.
     """
 
     kernel: np.ndarray
@@ -30,22 +30,26 @@ class FoldedLayer:
 
 
 def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
-    """Everything linear in `model` multiplied into its dense kernels; dropout left out.
+    """Returns the dense layers of a model, with all its other linear layers multiplied into them.
 
-    With `x' = scale * x + offset` in front of `x' @ W + b`, the kernel becomes `scale[:, None] * W` and the bias
-    `b + offset @ W`; with a batch normalisation behind, whose effect in use is `scale * y + offset`, they become
-    `W * scale` and `b * scale + offset` (Jacob et al. 2018, arXiv:1712.05877, section 3.2). Computed in float64 and
-    rounded once.
+    - If `x' = scale * x + offset` is computed in front of `x' @ W + b`, the kernel becomes `scale[:, None] * W` and the
+      bias becomes `b + offset @ W`.
+    - If a batch normalisation follows, it computes `scale * y + offset` at inference. The kernel becomes `W * scale`
+      and the bias becomes `b * scale + offset`. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
+
+    Dropout and augmentation do nothing at inference and are left out. The products are computed in float64 and rounded
+    to float32 once.
 
     Args:
-        model: What `build_mlp` returns, before or after training.
-        keep_front: Whether to leave out what stands in front of the first dense layer; `front` is that.
+        model: A model as `build_mlp` returns it, before or after training.
+        keep_front: Whether to leave out the layers in front of the first dense layer. `front` returns what they
+            compute. Defaults to `False`.
 
     Returns:
-        One layer per dense layer, from raw features, flattened, to logits.
+        One layer per dense layer of the model, from flattened raw features to logits.
 
     Raises:
-        InvalidValue: the model has a layer that no dense layer can take in.
+        InvalidValue: the model has no dense layer, or a layer that cannot be multiplied into a dense layer.
 
     Example:
         >>> import keras
@@ -54,13 +58,15 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
         >>> [(layer.kernel.shape, layer.activation.__name__) for layer in fold(model)]
         [((4, 3), 'relu'), ((3, 2), 'linear')]
     """
+    # Imported here, because Keras takes seconds to import and a refused request should not wait for it.
     from keras import activations, layers
 
     from kerasmlp.model.augmentation import Augmentation
 
     num_features = int(np.prod(model.input_shape[1:]))
     folded: list[FoldedLayer] = []
-    # What stands between the last activation (or the input) and here: x -> scale * x + offset, then `dense`, if any.
+    # What is computed between the previous activation (or the input) and the current layer: scale * x + offset, and
+    # then the dense layer `dense`, unless it is None.
     scale, offset = np.ones(num_features), np.zeros(num_features)
     dense: tuple[np.ndarray, np.ndarray] | None = None
 
@@ -68,7 +74,8 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
         nonlocal dense, scale, offset
         if dense is None:
             raise InvalidValue(
-                f"`{activation.__name__}` stands in front of the first dense layer, which TFLite export cannot fold."
+                f"The activation `{activation.__name__}` comes before the first dense layer, where the TFLite export "
+                "cannot include it. Put it behind a dense layer."
             )
         kernel, bias = dense
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
@@ -97,18 +104,24 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
                 scale, offset = scale * factor, offset * factor + shift
         else:
             raise InvalidValue(
-                f"The layer `{layer.name}` ({type(layer).__name__}) cannot become part of a dense layer, which is all "
-                "that TFLite export writes; models of `build_mlp` have no such layer."
+                f"The layer `{layer.name}` ({type(layer).__name__}) cannot be multiplied into a dense layer, and the "
+                "TFLite export writes dense layers only. Build the model with `build_mlp`, or remove the layer."
             )
     if dense is not None:
         close(activations.linear)
     if not folded:
-        raise InvalidValue("The model has no dense layer to export.")
+        raise InvalidValue("The model has no dense layer, so there is nothing to export.")
     return folded
 
 
 def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Factor and shift, float32 `(features,)`, of all that stands in front of the first dense layer.
+    """Returns what the layers in front of the first dense layer compute together: `factor * x + shift`.
+
+    Args:
+        model: A model as `build_mlp` returns it.
+
+    Returns:
+        Factor and shift, float32 `(features,)` each.
 
     Example:
         >>> import keras
@@ -129,7 +142,10 @@ def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:
-    """Factor and shift, float64 `(features,)` or scalars, of a layer that computes `factor * x + shift` in use."""
+    """Returns factor and shift of a layer that computes `factor * x + shift` at inference; None for other layers.
+
+    Both are float64, `(features,)` or scalar.
+    """
     from keras import layers
 
     def flat(values: object) -> np.ndarray:
@@ -138,7 +154,7 @@ def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:
     if isinstance(layer, layers.Rescaling):
         return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
     if isinstance(layer, layers.Normalization):
-        # Keras divides by no less than its epsilon.
+        # As Keras does, divide by 1e-7 (keras.config.epsilon) at least.
         deviation = np.maximum(np.sqrt(flat(layer.variance)), 1e-7)
         return 1 / deviation, -flat(layer.mean) / deviation
     if isinstance(layer, layers.BatchNormalization):

@@ -1,7 +1,9 @@
-"""Metadata inside TFLite files: what goes in and comes out, and labels and card as files that `unzip` reads.
+"""`with_metadata`: adds metadata to a TFLite file, and labels and card as files that `unzip` can read.
 
 The format is TensorFlow Lite Metadata (`metadata_schema.fbs` of TFLite Support), which Android Studio and MediaPipe
-read: a flatbuffer of its own in the model's, and a zip archive behind both, which other readers pass over.
+read. The metadata is a flatbuffer of its own inside the model's flatbuffer. The files are a zip archive at the end,
+which TFLite runtimes ignore. We write it ourselves, because `tflite-support`, the library for it, does not install on
+current versions of Python.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import CARD_NAME, LABELS_NAME
+from kerasmlp.contract import CARD_NAME, CLASS_ID, LABELS_NAME, PROBABILITIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,9 +25,9 @@ if TYPE_CHECKING:
 
 METADATA_NAME = "TFLITE_METADATA"
 _FILE_IDENTIFIER = b"M001"
-_PARSER_VERSION = "1.0.0"  # the oldest that knows all that is used here
+_PARSER_VERSION = "1.0.0"  # the oldest version of a reader that understands everything used here
 
-# Numbers of the schema's enumerations and unions.
+# Values of the schema's enumerations and kinds of its unions.
 _IMAGE_PROPERTIES, _NORMALIZATION_OPTIONS = 2, 1
 _RGB, _GRAYSCALE = 1, 2
 _TENSOR_AXIS_LABELS = 2
@@ -33,31 +35,31 @@ _TENSOR_AXIS_LABELS = 2
 
 @dataclass(frozen=True)
 class _Byte:
-    """An enumeration's value, or a union's kind."""
+    """The value of an enumeration, or the kind of a union."""
 
     value: int
 
 
 @dataclass(frozen=True)
 class _Number:
-    """An unsigned 32-bit number."""
+    """An unsigned 32-bit integer."""
 
     value: int
 
 
-# A table of the schema: its fields by their place in the definition, those of no value left out.
+# A table of the schema: values by the position of their field in the definition. Fields without a value are left out.
 _Table = dict[int, Any]
 
 
 def with_metadata(content: bytes, contents: Contents, card: Card, *, author: str, version: str) -> bytes:
-    """A TFLite flatbuffer with metadata in it, and with `labels.txt` and `card.json` behind it.
+    """Returns a TFLite file with metadata, and with `labels.txt` and `card.json` in a zip archive at its end.
 
     Args:
-        content: The flatbuffer.
-        contents: What it holds.
-        card: What the network says of itself.
-        author: Who made it.
-        version: Which version of the network it is.
+        content: The bytes of the TFLite file.
+        contents: What the file contains, as `read_contents` returns it.
+        card: The card of the network.
+        author: Author named in the metadata.
+        version: Version of the network named in the metadata.
     """
     from ai_edge_litert import schema_py_generated as schema
     from ai_edge_litert.tools import flatbuffer_utils
@@ -73,13 +75,16 @@ def with_metadata(content: bytes, contents: Contents, card: Card, *, author: str
     whole.seek(0, io.SEEK_END)
     with zipfile.ZipFile(whole, "a") as archive:
         for name, text in ((LABELS_NAME, card.labels_text()), (CARD_NAME, card.to_json())):
-            # A fixed time, so that the same network makes the same bytes.
+            # A fixed time, so that the same network always gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
     return whole.getvalue()
 
 
 def pixels_to_raw(card: Card) -> tuple[float, float]:
-    """Mean and deviation with which `(pixel - mean) / deviation`, pixels being 0 to 255, is a raw value.
+    """Returns the mean and deviation that turn a pixel from 0 to 255 into a raw value: `(pixel - mean) / deviation`.
+
+    Args:
+        card: The card of the network. Without a `feature_range`, raw values are pixels from 0 to 255.
 
     Example:
         >>> from kerasmlp.card import Card
@@ -92,7 +97,7 @@ def pixels_to_raw(card: Card) -> tuple[float, float]:
 
 
 def _describe(contents: Contents, card: Card, author: str, version: str) -> _Table:
-    """`ModelMetadata`."""
+    """Returns the table `ModelMetadata` of the schema."""
     source, target = contents.source, contents.target
     is_rgb = len(source.shape) == 4
     tensor: _Table = {0: source.name, 1: f"Raw values of shape {card.feature_shape}."}
@@ -100,21 +105,21 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
         colours = _RGB if is_rgb or card.feature_shape[2:] == (3,) else _GRAYSCALE
         size = {0: _Number(card.feature_shape[1]), 1: _Number(card.feature_shape[0])}
         tensor[3] = {0: _Byte(_IMAGE_PROPERTIES), 1: {0: _Byte(colours), 1: size}}
-    # The network takes raw values as they are; MediaPipe hands over pixels from 0 to 255.
+    # Other callers pass raw values, which need no normalisation. MediaPipe passes pixels from 0 to 255.
     mean, deviation = pixels_to_raw(card) if is_rgb else (0.0, 1.0)
     tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
     if card.feature_range is not None:
         tensor[5] = {0: [card.feature_range[1]], 1: [card.feature_range[0]]}
-    labels: _Table = {0: LABELS_NAME, 1: "Name of each class, a line each.", 2: _Byte(_TENSOR_AXIS_LABELS)}
-    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} of {len(card.class_names)} classes."}
-    if target.name == "probabilities":
+    labels: _Table = {0: LABELS_NAME, 1: "The name of each class, one per line.", 2: _Byte(_TENSOR_AXIS_LABELS)}
+    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} for {len(card.class_names)} classes."}
+    if target.name == PROBABILITIES:
         answer[5] = {0: [1.0], 1: [0.0]}
-    if target.name != "class_id":
+    if target.name != CLASS_ID:
         answer[6] = [labels]
     network = "-".join(map(str, card.sizes))
     return {
         0: f"{card.dataset} {network}",
-        1: f"A multi-layer perceptron of {network} units, trained on {card.dataset}. {CARD_NAME} says more.",
+        1: f"A multi-layer perceptron of {network} units, trained on {card.dataset}. {CARD_NAME} has the details.",
         2: version,
         3: [{0: "main", 2: [tensor], 3: [answer]}],
         4: author,
@@ -123,7 +128,7 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
 
 
 def _encode(table: _Table) -> bytes:
-    """The table as a flatbuffer."""
+    """Returns a table as a flatbuffer."""
     import flatbuffers
 
     builder = flatbuffers.Builder(1024)
@@ -132,7 +137,7 @@ def _encode(table: _Table) -> bytes:
 
 
 def _write_table(builder: Any, table: Mapping[int, Any]) -> int:
-    # Flatbuffers are written from the leaves up: what a table refers to comes before it.
+    # Flatbuffers are written from the leaves up: first what a table refers to, then the table.
     written = {
         slot: _write_value(builder, value) for slot, value in table.items() if not isinstance(value, _Byte | _Number)
     }

@@ -1,62 +1,23 @@
-"""Precisions of TFLite files: what each stores, and how LiteRT's quantizer makes it from a float32 one."""
+"""`quantize`: makes a TFLite file of another precision from a float32 file, with LiteRT's quantizer."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import warnings
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasmlp.artefacts.tflite_contents import Contents, read_contents
-from kerasmlp.contract import SERVING_DEFAULT
-from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.contract import CLASS_ID, SERVING_DEFAULT
+from kerasmlp.errors import WorkFailed
+from kerasmlp.export.tflite.precisions import PRECISIONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kerasmlp.data.types import Split
 
 CALIBRATION_EXAMPLES = 500
-
-
-@dataclass(frozen=True)
-class Precision:
-    """What a file of a precision stores.
-
-    Attributes:
-        weights: dtype of the dense kernels.
-        values: dtype of the input and of a floating-point output.
-    """
-
-    weights: str
-    values: str
-
-
-PRECISIONS = {
-    "float32": Precision("float32", "float32"),
-    "float16": Precision("float16", "float32"),
-    "int8-dynamic": Precision("int8", "float32"),
-    "int8": Precision("int8", "int8"),
-    "int4": Precision("int4", "float32"),
-}
-DEFAULT_PRECISIONS = ("float32", "int8")
-
-
-def check_precisions(quantize: Sequence[str]) -> None:
-    """Raises `InvalidValue` for an empty list of precisions, one named twice, and one that does not exist."""
-    known = ", ".join(PRECISIONS)
-    if not quantize:
-        raise InvalidValue(f"`quantize` needs at least one precision; there are {known}.")
-    for precision in quantize:
-        if precision not in PRECISIONS:
-            raise InvalidValue(
-                f"There is no precision `{precision}`.{nearest(precision, PRECISIONS)} There are {known}."
-            )
-    if len(set(quantize)) < len(quantize):
-        raise InvalidValue(f"`quantize` names a precision twice: {', '.join(quantize)}.")
 
 
 def quantize(
@@ -67,19 +28,25 @@ def quantize(
     input_range: tuple[float, float] | None = None,
     per_tensor: bool = False,
 ) -> bytes:
-    """A float32 flatbuffer in another precision.
+    """Returns a float32 TFLite file in another precision.
+
+    Each precision is one configuration of the quantizer:
+
+    - `float16`: weight-only, with the algorithm `FLOAT_CASTING`, for dense layers.
+    - `int8`: static, with 8-bit values and 8-bit weights, for all operations that support it.
+    - `int8-dynamic` and `int4`: dynamic range, with 8-bit or 4-bit weights, for dense layers.
+
+    Source: `add_weight_only_config`, `add_static_config` and `add_dynamic_config` of `litert_quantizer.Quantizer`.
 
     Args:
-        float_content: What `convert` returns.
-        precision: A key of `PRECISIONS`.
-        examples: Inputs, float32, `(examples, *shape of one)`, from which `int8` reads the ranges of all values.
-        input_range: Lowest and highest value that an input can have, where that is known. Pixels from 0 to 255 are then
-            their own 8-bit values.
-        per_tensor: Whether a layer's weights share one scale, which some microcontrollers and older phones need, rather
-            than each unit's having its own.
-
-    Raises:
-        RuntimeError: the quantizer made something else than was asked for.
+        float_content: The bytes of a float32 file, as `convert` returns them.
+        precision: A key of `PRECISIONS`. `float32` returns the bytes as they are.
+        examples: Real values of the input, float32 `(examples, *shape of one input)`. `int8` reads the range of each
+            value in the network from them.
+        input_range: Lowest and highest possible value of the input, or None if unknown. For pixels, (0, 255) gives
+            `int8` an input with scale 1, in which a pixel is its own 8-bit value.
+        per_tensor: Whether all weights of a layer share one scale (`TENSORWISE`), which some microcontrollers and older
+            phones need. By default each unit has its own scale (`CHANNELWISE`).
     """
     if precision == "float32":
         return float_content
@@ -99,7 +66,7 @@ def quantize(
     contents = read_contents(float_content)
     batch_size = max(1, contents.source.shape[0])
     batches = np.resize(examples, (-(-len(examples) // batch_size), batch_size, *examples.shape[1:]))
-    # Its progress bar, for a second's work, and a warning of the memory that looking at all tensors takes.
+    # `calibrate` shows a progress bar for a second of work, and warns about the memory for keeping all tensors.
     with contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings(action="ignore"):
         ranges: Any = None
         if quantizer.need_calibration:
@@ -112,20 +79,39 @@ def quantize(
 
 
 def check_stored(contents: Contents, precision: str) -> None:
-    """Raises `RuntimeError` where the file's inputs, outputs or weights are not of the types asked for."""
+    """Checks that a file stores what its precision asks for, because a quantizer can silently leave tensors in float32.
+
+    Args:
+        contents: What the file contains.
+        precision: A key of `PRECISIONS`.
+
+    Raises:
+        WorkFailed: the input, the output or the weights have another dtype.
+    """
     wanted = PRECISIONS[precision]
-    outputs = "int32" if contents.target.name == "class_id" else wanted.values
+    outputs = "int32" if contents.target.name == CLASS_ID else wanted.values
     for what, stored, expected in (
         ("input", contents.source.dtype, wanted.values),
         ("output", contents.target.dtype, outputs),
         ("weights", ", ".join(sorted(contents.weights)), wanted.weights),
     ):
         if stored != expected:
-            raise RuntimeError(f"A TFLite file of {precision} needs {what} of {expected}; the converter made {stored}.")
+            raise WorkFailed(
+                f"A TFLite file of precision {precision} needs {what} of dtype {expected}; the converter made {stored}."
+            )
 
 
 def calibration_examples(split: Split, *, count: int = CALIBRATION_EXAMPLES, seed: int = 0) -> np.ndarray:
-    """Up to `count` training examples, float32, evenly from all classes, the same for the same seed."""
+    """Returns raw examples for calibration: the same number of each class, the same examples for the same seed.
+
+    Args:
+        split: The training split.
+        count: About how many examples to take. A class with fewer than its share contributes all it has.
+        seed: Seed of the choice within each class.
+
+    Returns:
+        float32 `(examples, *feature_shape)`, in the order of the classes.
+    """
     generator = np.random.default_rng(seed)
     classes = np.unique(split.labels)
     per_class = -(-count // len(classes))

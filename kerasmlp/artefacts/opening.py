@@ -10,6 +10,7 @@ from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.artefacts.saved_model_folder import SAVED_MODEL_FOLDER
 from kerasmlp.artefacts.served_model import SERVED_MODEL
 from kerasmlp.artefacts.tflite_file import TFLITE_FILE
+from kerasmlp.contract import TIMEOUT_S
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 FORMATS = (SERVED_MODEL, RUN_DIRECTORY, KERAS_FILE, SAVED_MODEL_FOLDER, TFLITE_FILE)
 
 
-def open_artefact(path: str | PathLike[str], *, timeout_s: float = 30.0) -> Artefact:
+def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) -> Artefact:
     """Opens the trained network at `path`.
 
     See also: `kerasmlp.evaluate` tests an artefact on data; `kerasmlp.Run.open` reads what a training recorded.

@@ -37,10 +37,10 @@ class SavedModelFolder(Artefact):
 
 
 def _matches(path: str) -> bool:
-    return _version_in(Path(path)) is not None
+    return version_in(Path(path)) is not None
 
 
-def _version_in(path: Path) -> Path | None:
+def version_in(path: Path) -> Path | None:
     """`path` if it is a SavedModel, or the newest numbered version in it."""
     if not path.is_dir():
         return None
@@ -53,7 +53,7 @@ def _version_in(path: Path) -> Path | None:
 def _open(path: str, timeout_s: float) -> Artefact:
     import tensorflow as tf
 
-    folder = _version_in(Path(path))
+    folder = version_in(Path(path))
     assert folder is not None, "a folder that matched"
     try:
         with hidden_library_output():

@@ -1,4 +1,7 @@
-"""The command line: `parser` says what can be asked, `commands` does it."""
+"""The command line: `kerasmlp COMMAND ...`.
+
+`entry_point` runs a command, `parser` lists the commands, and `commands` has a module for each.
+"""
 
 import lazy_loader
 

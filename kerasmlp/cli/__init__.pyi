@@ -1,2 +1,2 @@
+from .entry_point import main as main
 from .parser import build_parser as build_parser
-from .parser import main as main

@@ -1,24 +1,27 @@
-"""The tables that commands print."""
+"""The tables that commands print for a person."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
+
 from kerasmlp._system.terminal import results_console
-from kerasmlp.cli.table_style import format_bytes, make_table
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.artefacts.tflite_contents import Contents
+    from kerasmlp.card import Card
+    from kerasmlp.cli.artefact_facts import ArtefactFacts
+    from kerasmlp.client.classifier import Classifier
     from kerasmlp.export import ArtefactReport
-    from kerasmlp.lesson.comparison import Row
+    from kerasmlp.lesson.comparison import FrameworkResult
     from kerasmlp.run import Run
 
 
 def show_run(run: Run) -> None:
-    """Prints what was trained and how well it does."""
+    """Prints what was trained, and the accuracy it reached."""
     metrics = run.metrics
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
@@ -38,7 +41,7 @@ def show_run(run: Run) -> None:
 
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
-    """Prints a row per artefact, beside the Keras model that it came from."""
+    """Prints a row for the Keras model of a run, and a row for each artefact made from it."""
     keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
     timed = any(report.latency_p50_us is not None for report in reports)
     rows = [[*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "", *(["", ""] if timed else [])]]
@@ -58,41 +61,47 @@ def _speed(report: ArtefactReport) -> tuple[str, str]:
     return f"{report.latency_p50_us:.1f} ({report.latency_p99_us:.1f})", f"{report.examples_per_s:,.0f}"
 
 
-def show_info(name: str, artefact: Artefact, contents: Contents | None = None) -> None:
-    """Prints what an artefact takes, answers, and comes from."""
-    size = "" if artefact.served else f", {format_bytes(artefact.size_bytes)}"
+def show_artefact(name: str, facts: ArtefactFacts) -> None:
+    """Prints what an artefact takes, what it answers, and where it comes from."""
+    size = "" if facts.size_bytes is None else f", {format_bytes(facts.size_bytes)}"
     rows = [
-        ("format", f"{artefact.format}, {artefact.precision}{size}"),
-        ("takes", f"raw examples of shape {artefact.feature_shape}"),
-        ("classes", ", ".join(artefact.class_names)),
+        ("format", f"{facts.format}, {facts.precision}{size}"),
+        ("takes", f"raw examples of shape {facts.feature_shape}"),
+        ("classes", ", ".join(facts.class_names) if facts.served is None else f"{facts.num_classes}"),
+        *(_server_rows(facts.served) if facts.served else ()),
+        *(_tflite_rows(facts.tflite) if facts.tflite else ()),
+        *(_card_rows(facts.card) if facts.card else ()),
     ]
-    if artefact.served:
-        client = artefact.served.client
-        rows[-1] = ("classes", f"{artefact.num_classes}")
-        rows += [
-            (f"version {status.version}", f"{status.state} {status.message}".strip()) for status in client.status()
-        ]
-        for signature_name, signature in client.signatures.items():
-            inputs = "; ".join(f"{input_name} {spec}" for input_name, spec in signature.inputs.items())
-            rows.append((signature_name, inputs))
-    for what, tensor in (("input", contents.source), ("output", contents.target)) if contents else ():
+    results_console().print(make_table((name, ""), rows))
+
+
+def _server_rows(served: Classifier) -> list[tuple[str, str]]:
+    client = served.client
+    rows = [(f"version {status.version}", f"{status.state} {status.message}".strip()) for status in client.status()]
+    for name, signature in client.signatures.items():
+        rows.append((name, "; ".join(f"{input_name} {spec}" for input_name, spec in signature.inputs.items())))
+    return rows
+
+
+def _tflite_rows(contents: Contents) -> list[tuple[str, str]]:
+    rows = []
+    for what, tensor in (("input", contents.source), ("output", contents.target)):
         steps = "" if tensor.dtype[0] == "f" else f", (value - {tensor.zero_point}) x {tensor.scale:.6g}"
         shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)
         rows.append((what, f"{tensor.name}, {tensor.dtype} ({', '.join(map(str, shape))}){steps}"))
-    if contents:
-        rows.append(("operations", ", ".join(contents.operations)))
-    if artefact.card:
-        card = artefact.card
-        if card.encoder is not None:
-            rows.append(("features", ", ".join(card.encoder.feature_names)))
-        rows.append(("sizes", " - ".join(map(str, card.sizes))))
-        if card.feature_range:
-            rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
-        rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
-        if card.test_accuracy is not None:
-            rows.append(("test accuracy", f"{card.test_accuracy:.2%} (the Keras model's)"))
-        rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
-    results_console().print(make_table((name, ""), rows))
+    return [*rows, ("operations", ", ".join(contents.operations))]
+
+
+def _card_rows(card: Card) -> list[tuple[str, str]]:
+    rows = [] if card.encoder is None else [("features", ", ".join(card.encoder.feature_names))]
+    rows.append(("sizes", " - ".join(map(str, card.sizes))))
+    if card.feature_range:
+        rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
+    rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
+    if card.test_accuracy is not None:
+        rows.append(("test accuracy", f"{card.test_accuracy:.2%} (of the Keras model)"))
+    rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
+    return rows
 
 
 def show_data(about: Mapping[str, Any]) -> None:
@@ -101,7 +110,7 @@ def show_data(about: Mapping[str, Any]) -> None:
     test = about["test_examples"]
     rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
     if test is None:
-        rows.append(("test", "none of its own: training takes `--test-share`"))
+        rows.append(("test", "no test examples of its own: train with `--test-share`"))
     if "feature_shape" in about:
         low, high = about["feature_range"]
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
@@ -131,9 +140,9 @@ def show_data(about: Mapping[str, Any]) -> None:
         console.print(make_table(("column", "kind", "missing", "values"), columns))
 
 
-def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch: bool) -> None:
-    """Prints a row per framework: validation accuracy after each epoch, and seconds."""
-    from kerasmlp.lesson.comparison import LESSON_ACCURACIES
+def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, hint_at_torch: bool) -> None:
+    """Prints a row for each framework: the validation accuracy after each epoch, and the seconds per epoch."""
+    from kerasmlp.lesson.notebook import LESSON_ACCURACIES
 
     console = results_console()
     epochs = [f"epoch {epoch}" for epoch in range(1, len(rows[0].val_accuracy) + 1)]
@@ -149,6 +158,32 @@ def show_lesson(result: Mapping[str, Any], rows: Sequence[Row], *, hint_at_torch
     console.print(title, make_table(("", *epochs, "s per epoch"), shown), sep="\n")
     if result["lesson"]:
         recorded = ", ".join(f"{accuracy:.2%}" for accuracy in LESSON_ACCURACIES)
-        console.print(f"NumPy follows the notebook, the others the right gradients. The notebook on MNIST: {recorded}.")
+        console.print(
+            "NumPy computes as the notebook did; the others use the correct gradients. The notebook's accuracies on "
+            f"MNIST: {recorded}."
+        )
     if hint_at_torch:
-        console.print("PyTorch is not installed, so its row is missing: `pip install torch`.")
+        console.print("PyTorch is not installed, so it has no row. Install it with `pip install torch`.")
+
+
+def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Returns a table: the first column aligned to the left, the others to the right. Long words wrap."""
+    table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def format_bytes(size: int) -> str:
+    """Returns a number of bytes with a unit.
+
+    Example:
+        >>> format_bytes(950), format_bytes(25_396), format_bytes(3_200_000)
+        ('950 B', '25.4 kB', '3.2 MB')
+    """
+    for unit, factor in (("MB", 1_000_000), ("kB", 1_000)):
+        if size >= factor:
+            return f"{size / factor:.1f} {unit}"
+    return f"{size} B"

@@ -1,11 +1,13 @@
-"""A client of TF Serving: one interface for REST and gRPC, NumPy in and out, without TensorFlow.
+"""A client of TF Serving: one interface for REST and gRPC, NumPy arrays in and out, without TensorFlow.
 
-with connect("http://localhost:8501/v1/models/digits") as client:
-    client.predict(images)["label"]
+    from kerasmlp.client import connect
+
+    with connect("http://localhost:8501/v1/models/digits") as client:
+        client.predict(images)["label"]
+
+Public names are imported on first use, so that importing this package takes no time and REST never imports gRPC.
 """
 
-from kerasmlp.client.connection import ServingClient, connect
-from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus
-from kerasmlp.errors import ServerError
+import lazy_loader
 
-__all__ = ["ServerError", "ServingClient", "Signature", "TensorSpec", "VersionStatus", "connect"]
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -1,4 +1,4 @@
-"""`Address`: which model, of which server, over which protocol, as one URL says it."""
+"""`Address`: the server, protocol and model that one URL names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from urllib.parse import quote, unquote, urlsplit
 from kerasmlp.errors import InvalidValue
 
 REST, GRPC = "rest", "grpc"
-# The protocol that a scheme means, whether it is encrypted, and the port where none is named.
+# For each scheme: the protocol, whether it is encrypted, and the default port.
 _SCHEMES = {
     "http": (REST, False, 80),
     "https": (REST, True, 443),
@@ -21,7 +21,7 @@ _PATHS = {
     REST: re.compile(rf"(?P<prefix>(?:/[^/:]+)*?)/v1/models/{_MODEL}"),
     GRPC: re.compile(rf"(?P<prefix>)/{_MODEL}"),
 }
-EXPECTED = "`http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`"
+EXPECTED = "Expected a URL such as `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`."
 
 
 @dataclass(frozen=True)
@@ -31,13 +31,13 @@ class Address:
     Attributes:
         url: The URL as it was given.
         protocol: `rest` or `grpc`.
-        is_encrypted: Whether the connection is.
-        host: Name or number of the machine.
-        port: Its port.
+        is_encrypted: Whether the connection is encrypted.
+        host: Name or IP address of the machine.
+        port: Port number.
         model: Name of the model.
-        version: Number of a version; None for the newest.
-        label: Name of a version instead of its number.
-        prefix: What stands before `/v1/models` where a proxy adds a path.
+        version: Number of the version; None for the newest.
+        label: Label of the version, used instead of its number; None if there is none.
+        prefix: Path before `/v1/models`, for proxies that add one.
     """
 
     url: str
@@ -65,7 +65,7 @@ class Address:
 
 
 def is_address(text: object) -> bool:
-    """Whether `text` is written as the URL of a server, rather than as a path.
+    """Returns whether `text` looks like the URL of a server rather than a path.
 
     Example:
         >>> is_address("grpc://localhost/digits"), is_address("models/digits")
@@ -75,14 +75,15 @@ def is_address(text: object) -> bool:
 
 
 def parse_address(url: str) -> Address:
-    """The model that a URL names.
+    """Returns the model that a URL names.
 
     Args:
-        url: `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`, after which may follow `/versions/NUMBER` or
-            `/labels/LABEL`; `https` and `grpcs` are encrypted. Ports default to 80 and 443, for `grpc` to 8500.
+        url: `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`, optionally followed by `/versions/NUMBER` or
+            `/labels/LABEL`. `https` and `grpcs` are encrypted. The port defaults to 80 for `http`, 8500 for `grpc`, and
+            443 for `https` and `grpcs`.
 
     Raises:
-        InvalidValue: `url` is no such thing.
+        InvalidValue: `url` is not such a URL.
 
     Example:
         >>> address = parse_address("grpc://localhost:8500/digits/versions/3")
@@ -95,13 +96,13 @@ def parse_address(url: str) -> Address:
         host, port = parts.hostname, default_port if parts.port is None else parts.port
     except KeyError:
         raise InvalidValue(
-            f"`{url}` starts with none of http, https, grpc and grpcs; {EXPECTED} was expected."
+            f"`{url}` needs to start with `http://`, `https://`, `grpc://` or `grpcs://`. {EXPECTED}"
         ) from None
-    except ValueError as error:  # of the port or of brackets
-        raise InvalidValue(f"`{url}`: {error}; {EXPECTED} was expected.") from error
+    except ValueError as error:  # a wrong port, or brackets that do not match
+        raise InvalidValue(f"`{url}` is not a valid URL: {error}. {EXPECTED}") from error
     match = _PATHS[protocol].fullmatch(parts.path)
     if not host or port == 0 or match is None or parts.query or parts.fragment or parts.username is not None:
-        raise InvalidValue(f"`{url}` does not name a model on a server; {EXPECTED} was expected.")
+        raise InvalidValue(f"`{url}` does not name a model on a server. {EXPECTED}")
     version, label = match["version"], match["label"]
     return Address(
         url=url,

@@ -1,4 +1,4 @@
-"""`Classifier`: what a server has to serve so that it can be asked as every other network of kerasmlp is."""
+"""`Classifier`: a served model that takes raw features and answers probabilities, as every kerasmlp artefact does."""
 
 from __future__ import annotations
 
@@ -8,24 +8,23 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.client.connection import PROBABILITIES, SERVING_DEFAULT, ServingClient, connect
-from kerasmlp.client.failures import unfit
-
-CLASS_ID, LABEL = "class_id", "label"
-PICTURES = "image_bytes"  # the signature, and its input, of encoded images
+from kerasmlp.client.connection import ServingClient, connect
+from kerasmlp.client.failures import unexpected
+from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A served network of which `serving_default` takes raw features and answers probabilities.
+    """A served network whose `serving_default` takes raw features and answers probabilities.
 
     Attributes:
-        client: Whom it asks.
-        input_name: Name of the features.
+        client: The client that asks the server.
+        input_name: Name of the input for raw features.
         feature_shape: Shape of one raw example.
         dtype: Type of the features.
         num_classes: Number of probabilities per example.
-        names: Of the classes that have been answered so far their names, where the server answers `label`.
+        names: Class names by class number, for the classes that the server has answered so far. Stays empty if the
+            model does not answer `label`.
     """
 
     client: ServingClient
@@ -37,42 +36,61 @@ class Classifier:
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class; `class 3` for one that has not been answered yet, and without `label` its number."""
+        """The name of each class.
+
+        A server tells the name of a class only when it answers that class. Until then the name is `class 3`. If the
+        model does not answer `label` at all, the name is the number: `3`.
+        """
         has_labels = LABEL in self.client.signature(SERVING_DEFAULT).outputs
         return tuple(self.names.get(i, f"class {i}" if has_labels else str(i)) for i in range(self.num_classes))
 
     def probabilities(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
-        """As `ServingClient.probabilities`; remembers the names of the classes answered.
+        """Returns the probability of each class for each example, and remembers the class names in the answer.
+
+        Args:
+            inputs: What `ServingClient.predict` takes: one array, or a dict of arrays or a frame for several inputs.
+            signature: Name of the signature. Defaults to `"serving_default"`.
+
+        Returns:
+            float32 `(examples, classes)`; each row adds up to 1.
 
         Raises:
-            ServerError: also where a class has two names, or is none of the network's.
+            InvalidType, InvalidValue: `inputs` do not fit the signature.
+            ServerError: the server is down, slow or serves another model; its answers are not probabilities; or it
+                gives one class two names.
         """
         outputs = self.client.predict(inputs, signature=signature)
         probabilities = self.client.checked_probabilities(outputs)
-        self._learn_names(outputs)
+        self._remember_names(outputs)
         return probabilities
 
-    def _learn_names(self, outputs: Mapping[str, np.ndarray]) -> None:
+    def _remember_names(self, outputs: Mapping[str, np.ndarray]) -> None:
         if CLASS_ID not in outputs or LABEL not in outputs:
             return
         answered = zip(outputs[CLASS_ID].ravel().tolist(), outputs[LABEL].ravel().tolist(), strict=True)
         for index, name in dict.fromkeys(answered):
+            if not 0 <= index < self.num_classes:
+                raise unexpected(self.client.address, f"answered class {index}, but has {self.num_classes} classes")
             known = self.names.setdefault(index, name)
-            if known != name or not 0 <= index < self.num_classes:
-                raise unfit(self.client.address, f"class {index} of {self.num_classes}, `{name}`, once `{known}`")
+            if known != name:
+                raise unexpected(self.client.address, f"gave class {index} two names, `{known}` and `{name}`")
 
 
-def open_classifier(url: str, *, timeout_s: float = 30.0) -> Classifier:
-    """The classifier at `url`; see `connect`. Asks the server what it serves.
+def open_classifier(url: str, *, timeout_s: float = TIMEOUT_S) -> Classifier:
+    """Returns the classifier at `url`, after asking the server for its signatures.
+
+    Args:
+        url: The URL of a model, such as `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`.
+        timeout_s: Seconds to wait for each answer, above 0. Defaults to 30.
 
     Raises:
-        InvalidValue: `url` is no address.
-        ServerError: the server is down, slow, serves another model, answers nonsense, or serves no classifier.
+        InvalidValue: `url` is not such a URL.
+        ServerError: the server is down or slow, does not serve the model, or the model is not a classifier.
     """
     client = connect(url, timeout_s=timeout_s)
     signatures = client.signatures
     if SERVING_DEFAULT not in signatures:
-        raise unfit(client.address, f"that it has no `{SERVING_DEFAULT}`")
+        raise unexpected(client.address, f"has no signature `{SERVING_DEFAULT}`")
     signature = signatures[SERVING_DEFAULT]
     target = signature.outputs.get(PROBABILITIES)
     (name, source), *others = signature.inputs.items()
@@ -83,5 +101,8 @@ def open_classifier(url: str, *, timeout_s: float = 30.0) -> Classifier:
             ", ".join(f"`{key}` {spec}" for key, spec in tensors.items())
             for tensors in (signature.inputs, signature.outputs)
         )
-        raise unfit(client.address, f"that it takes {inputs} and gives {outputs}")
+        raise unexpected(
+            client.address,
+            f"takes {inputs} and answers {outputs}; expected one input of known shape and `{PROBABILITIES}`",
+        )
     return Classifier(client, name, shape, source.dtype, num_classes)

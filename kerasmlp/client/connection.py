@@ -1,4 +1,4 @@
-"""`ServingClient`: a model behind TF Serving, asked over REST or gRPC in the same words, NumPy in and out."""
+"""`connect` and `ServingClient`: ask a model behind TF Serving over REST or gRPC, NumPy arrays in and out."""
 
 from __future__ import annotations
 
@@ -10,55 +10,67 @@ from typing import Any, Protocol
 import numpy as np
 
 from kerasmlp.client.address import REST, Address, parse_address
-from kerasmlp.client.failures import unfit, with_patience
-from kerasmlp.client.model_signature import COLUMNS, Signature, TensorSpec, VersionStatus, as_input
-from kerasmlp.client.tensors import STRING
+from kerasmlp.client.failures import unexpected, with_retries
+from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input
+from kerasmlp.client.tensor_types import STRING
+from kerasmlp.contract import COLUMNS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
-SERVING_DEFAULT = "serving_default"
-PROBABILITIES = "probabilities"
-MOST_ROWS = 256  # per request: a full batch of an export's warm-up records and of its batching configuration
-MOST_BYTES = 2 * 2**20  # per request: half of what gRPC servers and proxies take without being told
-SUM_TOLERANCE = 1e-3  # of a row of probabilities, which came through float32 and perhaps through decimals
+MAX_ROWS = 256  # per request: the largest batch in an export's warm-up requests and in its batching configuration
+MAX_BYTES = 2 * 2**20  # per request: half of what gRPC servers and proxies accept by default
+SUM_TOLERANCE = 1e-3  # for a row of probabilities, because they are float32 and REST writes them as decimals
 
 
 class Transport(Protocol):
-    """What a protocol has to be able to do; each call may raise `ServerError`, `Unanswered` or `InvalidValue`."""
+    """What each protocol implements.
+
+    Every call may raise `ServerError`, `TemporaryFailure`, `TimedOut` or `InvalidValue`.
+    """
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
-        """The model's signatures by name."""
+        """Returns the model's signatures by name."""
 
     def status(self, timeout_s: float) -> list[VersionStatus]:
-        """The model's versions."""
+        """Returns the model's versions."""
 
     def predict(
         self, name: str, signature: Signature, inputs: dict[str, np.ndarray], timeout_s: float
     ) -> dict[str, np.ndarray]:
-        """The outputs for arrays of exactly the types that the signature takes; strings as bytes."""
+        """Returns the outputs by name; strings as bytes.
+
+        Args:
+            name: Name of the signature.
+            signature: The signature itself.
+            inputs: Arrays by input name, with exactly the types of the signature.
+            timeout_s: Seconds until the answer has to be complete.
+        """
 
     def bytes_per_row(self, array: np.ndarray) -> int:
-        """How large a row of an input is in a request, at most."""
+        """Returns the largest number of bytes that one row of an input takes in a request."""
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
 
 
-def connect(url: str, *, timeout_s: float = 30.0, retries: int = 3) -> ServingClient:
-    """A client of the model that `url` names. Nothing is sent before the first question.
+def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 3) -> ServingClient:
+    """Returns a client for the model that `url` names. It connects when it sends its first request.
 
     Args:
-        url: `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`, after which may follow `/versions/NUMBER` or
-            `/labels/LABEL`; `https://` and `grpcs://` are encrypted.
-        timeout_s: Seconds to wait for one answer, repetitions included.
-        retries: How often a request is sent again that met no server, one that broke off, or a busy one.
+        url: `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`, optionally followed by `/versions/NUMBER` or
+            `/labels/LABEL`. `https://` and `grpcs://` are encrypted.
+        timeout_s: Seconds to wait for one answer, including retries; above 0. Defaults to 30.
+        retries: How often a request is sent again if the server is unreachable or busy, or closes the connection.
+            Predictions are idempotent, so retrying is safe. At least 0. Defaults to 3.
 
     Raises:
-        InvalidValue: `url` is no such address, or a number is out of range.
+        InvalidValue: `url` is not such a URL, or a number is out of range.
 
     Example:
         >>> with connect("grpc://localhost:8500/digits") as client:
         ...     client.address.model
         'digits'
+
+    See also: `kerasmlp.open_artefact`, which opens the same URLs for `kerasmlp.evaluate`.
     """
     if not isinstance(timeout_s, int | float) or not timeout_s > 0:
         raise InvalidValue(f"`timeout_s` needs a number of seconds above 0; got {timeout_s}.")
@@ -68,13 +80,19 @@ def connect(url: str, *, timeout_s: float = 30.0, retries: int = 3) -> ServingCl
 
 
 class ServingClient:
-    """A model on a server; `connect` makes one.
+    """A model on a server. `connect` creates it.
 
-    Use it as a context manager, or `close` it. Over gRPC threads may share it; over REST each needs its own.
+    Use it as a context manager, or call `close` at the end. Threads may share a gRPC client; over REST each thread
+    needs a client of its own.
+
+    Attributes:
+        address: The server and model that the URL names.
+        timeout_s: Seconds to wait for one answer, including retries.
+        retries: How often a request is sent again after a temporary failure.
     """
 
     def __init__(self, address: Address, *, timeout_s: float, retries: int) -> None:
-        """Chooses the protocol."""
+        """Opens the transport of the address's protocol."""
         self.address = address
         self.timeout_s = timeout_s
         self.retries = retries
@@ -82,27 +100,28 @@ class ServingClient:
 
     @cached_property
     def signatures(self) -> dict[str, Signature]:
-        """The model's signatures by name, asked once.
+        """The model's signatures by name. The server is asked once.
 
         Raises:
-            ServerError: the server is down, slow, serves another model, or answers nonsense.
+            ServerError: the server is down or slow, does not serve the model, or is not TF Serving.
         """
         signatures: dict[str, Signature] = self._ask(self._transport.signatures)
         return signatures
 
     def status(self) -> list[VersionStatus]:
-        """The model's versions and what the server does with each, the newest first.
+        """Returns the model's versions and their states, newest first.
 
         Raises:
-            ServerError: the server is down, slow, serves another model, or answers nonsense.
+            ServerError: the server is down or slow, does not serve the model, or is not TF Serving.
         """
         return sorted(self._ask(self._transport.status), key=lambda status: -status.version)
 
     def signature(self, name: str) -> Signature:
-        """One of the signatures.
+        """Returns the signature with this name.
 
         Raises:
             InvalidValue: the model has no such signature.
+            ServerError: the server is down or slow, does not serve the model, or is not TF Serving.
         """
         if name not in self.signatures:
             known = ", ".join(f"`{known}`" for known in sorted(self.signatures))
@@ -112,24 +131,27 @@ class ServingClient:
         return self.signatures[name]
 
     def predict(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> dict[str, np.ndarray]:
-        """The outputs by name, for any number of examples.
+        """Returns the model's outputs by name, for any number of examples.
+
+        More than 256 examples, or more than 2 MB, are sent in several requests.
 
         Args:
-            inputs: An array or nested lists, the first axis being examples, where the signature takes a single input;
-                a dict of these by name, or a pandas frame, otherwise. They become exactly the types that the signature
-                takes. In the signature `columns` NaN stands for a missing number.
-            signature: Name of the signature.
+            inputs: For a signature with a single input: an array or nested lists, whose first axis is the examples.
+                For several inputs: a dict of arrays by input name, or a pandas frame. Values are converted to the
+                signature's types if that loses nothing. In the signature `columns`, NaN stands for a missing number.
+            signature: Name of the signature. Defaults to `"serving_default"`.
 
         Returns:
-            Numbers as the signature promises; strings as NumPy texts, or bytes for outputs called `..._bytes`.
+            Arrays whose first axis is the examples. Numbers have the types of the signature. Strings are NumPy text
+            arrays, or `bytes` objects for outputs whose names end in `_bytes`.
 
         Raises:
-            InvalidType, InvalidValue: there is no such signature, or `inputs` do not fit it: names, shapes, kinds,
-                values that are not finite, whole or in range. Also what the server itself finds wrong with them.
-            ServerError: the server is down, slow, serves another model, or answers nonsense.
+            InvalidType, InvalidValue: there is no such signature, or `inputs` have wrong names, shapes or types, or
+                values that are not finite, not whole or out of range; or the server itself refuses them.
+            ServerError: the server is down or slow, does not serve the model, or is not TF Serving.
         """
         spec = self.signature(signature)
-        arrays = self._fitting(inputs, signature, spec)
+        arrays = self._converted(inputs, signature, spec)
         num_rows = {len(array) for name, array in arrays.items() if spec.inputs[name].shape[:1] == (None,)}
         if len(num_rows) > 1:
             sizes = ", ".join(f"`{name}` {len(array)}" for name, array in arrays.items())
@@ -137,10 +159,10 @@ class ServingClient:
         if not num_rows:
             return self._predict_once(signature, spec, arrays, None)
         (rows,) = num_rows
-        if rows == 0:  # which the server refuses
-            return {name: _nothing(output) for name, output in spec.outputs.items()}
+        if rows == 0:  # the server refuses empty requests
+            return {name: _empty(output) for name, output in spec.outputs.items()}
         per_row = sum(self._transport.bytes_per_row(array) for array in arrays.values())
-        step = max(1, min(MOST_ROWS, MOST_BYTES // max(per_row, 1)))
+        step = max(1, min(MAX_ROWS, MAX_BYTES // max(per_row, 1)))
         parts = []
         for start in range(0, rows, step):
             part = {name: array[start : start + step] for name, array in arrays.items()}
@@ -148,36 +170,56 @@ class ServingClient:
         return {name: np.concatenate([part[name] for part in parts]) for name in spec.outputs}
 
     def probabilities(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
-        """The probability of each class for each example, float32 `(examples, classes)`; arguments as in `predict`.
+        """Returns the probability of each class for each example.
+
+        Args:
+            inputs: An array or nested lists for a signature with a single input; otherwise a dict of arrays by input
+                name, or a pandas frame. The first axis is the examples.
+            signature: Name of the signature. Defaults to `"serving_default"`.
+
+        Returns:
+            float32 `(examples, classes)`; each row adds up to 1.
 
         Raises:
-            InvalidType, InvalidValue, ServerError: as `predict`; also where the answers are no probabilities.
+            InvalidType, InvalidValue: `inputs` do not fit the signature.
+            ServerError: the server is down or slow, does not serve the model, is not TF Serving, or its answers are
+                not probabilities.
+
+        See also: `predict`, which returns all outputs.
         """
         return self.checked_probabilities(self.predict(inputs, signature=signature))
 
     def checked_probabilities(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """The output `probabilities`, where it is there and its rows add up to 1.
+        """Returns the output `probabilities` after checking that each row adds up to 1.
+
+        Args:
+            outputs: What `predict` returned.
 
         Raises:
-            ServerError: it is not.
+            ServerError: there is no such output, or its values are not probabilities.
         """
         if PROBABILITIES not in outputs:
-            raise unfit(self.address, f"{', '.join(f'`{name}`' for name in outputs)} and no `{PROBABILITIES}`")
+            names = ", ".join(f"`{name}`" for name in outputs)
+            raise unexpected(self.address, f"answered {names}, but no `{PROBABILITIES}`")
         probabilities = outputs[PROBABILITIES]
         if probabilities.ndim != 2 or probabilities.dtype.kind != "f":
-            raise unfit(self.address, f"`{PROBABILITIES}` of shape {probabilities.shape}, {probabilities.dtype}")
+            raise unexpected(
+                self.address, f"answered `{PROBABILITIES}` of shape {probabilities.shape}, {probabilities.dtype}"
+            )
         sums = probabilities.sum(axis=1)
         in_range = (probabilities >= 0).all(axis=1) & (probabilities <= 1 + SUM_TOLERANCE).all(axis=1)
         wrong = ~(in_range & (np.abs(sums - 1) <= SUM_TOLERANCE))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
-            raise unfit(
-                self.address, f"numbers that are no probabilities: those of example {row + 1} add up to {sums[row]:.4g}"
+            raise unexpected(
+                self.address,
+                f"answered numbers that are not probabilities: those of example {row + 1} are between "
+                f"{probabilities[row].min():.4g} and {probabilities[row].max():.4g} and add up to {sums[row]:.4g}",
             )
         return probabilities
 
     def close(self) -> None:
-        """Ends the connection."""
+        """Closes the connection."""
         self._transport.close()
 
     def __enter__(self) -> ServingClient:
@@ -188,31 +230,31 @@ class ServingClient:
     ) -> None:
         self.close()
 
-    def _ask(self, question: Any) -> Any:
-        return with_patience(question, self.address, timeout_s=self.timeout_s, retries=self.retries)
+    def _ask(self, request: Any) -> Any:
+        return with_retries(request, self.address, timeout_s=self.timeout_s, retries=self.retries)
 
-    def _fitting(self, inputs: Any, name: str, signature: Signature) -> dict[str, np.ndarray]:
-        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # a frame
+    def _converted(self, inputs: Any, name: str, signature: Signature) -> dict[str, np.ndarray]:
+        """Returns `inputs` as arrays of exactly the types that the signature takes."""
+        if hasattr(inputs, "to_dict") and hasattr(inputs, "columns"):  # a pandas frame
             inputs = {str(column): inputs[column].to_numpy() for column in inputs.columns}
+        known = ", ".join(f"`{key}`" for key in signature.inputs)
         if not isinstance(inputs, Mapping):
             if len(signature.inputs) != 1:
                 raise InvalidType(
-                    f"The signature `{name}` takes a dict of its inputs {', '.join(signature.inputs)}; got "
+                    f"The signature `{name}` needs a dict or a frame with the inputs {known}; got "
                     f"{type(inputs).__name__}."
                 )
             inputs = {next(iter(signature.inputs)): inputs}
         if inputs.keys() != signature.inputs.keys():
-            missing = [known for known in signature.inputs if known not in inputs]
-            unknown = [given for given in inputs if given not in signature.inputs]
-            problems = [f"without {', '.join(missing)}"] * bool(missing) + [f"with {', '.join(unknown)}"] * bool(
-                unknown
-            )
-            others = [other for other, known in self.signatures.items() if inputs.keys() == known.inputs.keys()]
-            hint = f" The signature `{others[0]}` takes these." if others else ""
-            got = f"got inputs {' and '.join(problems)}.{hint}"
-            raise InvalidValue(f"The signature `{name}` takes {', '.join(signature.inputs)}; {got}")
+            missing = ", ".join(f"`{key}`" for key in signature.inputs if key not in inputs)
+            unknown = ", ".join(f"`{key}`" for key in inputs if key not in signature.inputs)
+            problems = "; ".join([f"missing: {missing}"] * bool(missing) + [f"unknown: {unknown}"] * bool(unknown))
+            others = [other for other, spec in self.signatures.items() if inputs.keys() == spec.inputs.keys()]
+            hint = f" The signature `{others[0]}` takes these inputs." if others else ""
+            raise InvalidValue(f"The signature `{name}` takes the inputs {known}; {problems}.{hint}")
         return {
-            key: as_input(inputs[key], spec, key, may_lack=name == COLUMNS) for key, spec in signature.inputs.items()
+            key: as_input(inputs[key], spec, key, nan_is_missing=name == COLUMNS)
+            for key, spec in signature.inputs.items()
         }
 
     def _predict_once(
@@ -222,14 +264,17 @@ class ServingClient:
         return {key: self._checked(key, outputs, spec, rows) for key, spec in signature.outputs.items()}
 
     def _checked(self, name: str, outputs: dict[str, np.ndarray], spec: TensorSpec, rows: int | None) -> np.ndarray:
-        """An output as its signature promises it."""
+        """Returns an output after checking that it is what its signature promises."""
         if name not in outputs:
-            raise unfit(self.address, f"without the output `{name}` of its signature")
+            raise unexpected(self.address, f"did not answer `{name}`, which its signature promises")
         array = outputs[name]
         expected = spec if rows is None else TensorSpec(spec.dtype, (rows, *spec.shape[1:]))
         is_string = array.dtype == object
         if not expected.fits(array.shape) or (spec.dtype == STRING) != is_string:
-            raise unfit(self.address, f"`{name}` of shape {array.shape}, {array.dtype}, where {expected} was promised")
+            raise unexpected(
+                self.address,
+                f"answered `{name}` of shape {array.shape}, {array.dtype}; its signature promises {expected}",
+            )
         if not is_string:
             return array.astype(spec.dtype, copy=False)
         if name.endswith("_bytes"):
@@ -237,19 +282,20 @@ class ServingClient:
         try:
             return np.array([value.decode() for value in array.ravel()], str).reshape(array.shape)
         except UnicodeDecodeError as error:
-            raise unfit(self.address, f"texts in `{name}` that are no UTF-8 ({error})") from error
+            raise unexpected(self.address, f"answered text in `{name}` that is not UTF-8 ({error})") from error
 
 
 def _open_transport(address: Address) -> Transport:
     if address.protocol == REST:
-        from kerasmlp.client.over_rest import RestTransport
+        from kerasmlp.client.rest_transport import RestTransport
 
         return RestTransport(address)
-    from kerasmlp.client.over_grpc import GrpcTransport  # a fifth of a second
+    from kerasmlp.client.grpc_transport import GrpcTransport  # importing gRPC takes a fifth of a second
 
     return GrpcTransport(address)
 
 
-def _nothing(spec: TensorSpec) -> np.ndarray:
+def _empty(spec: TensorSpec) -> np.ndarray:
+    """Returns an output for no examples."""
     shape = tuple(0 if axis is None else axis for axis in spec.shape)
     return np.zeros(shape, str if spec.dtype == STRING else spec.dtype)

@@ -1,4 +1,4 @@
-"""What a served model takes and answers, and arrays made to fit that or refused before they are sent."""
+"""What a served model takes and answers, and the conversion of arrays to exactly what it takes."""
 
 from __future__ import annotations
 
@@ -8,26 +8,24 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.client.tensors import DTYPE_OF_NAME, DTYPE_OF_NUMBER, STRING
+from kerasmlp.client.tensor_types import DTYPE_OF_NAME, DTYPE_OF_NUMBER, STRING
 from kerasmlp.errors import InvalidType, InvalidValue
-
-COLUMNS = "columns"  # the signature of raw rows, in which NaN stands for a value that is missing
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """An input or output.
+    """Type and shape of an input or output.
 
     Attributes:
-        dtype: NumPy's name of its type, or `string`.
-        shape: Its axes, None for those of any length.
+        dtype: NumPy's name of the type, or `string`.
+        shape: Length of each axis; None for an axis of any length.
     """
 
     dtype: str
     shape: tuple[int | None, ...]
 
     def fits(self, shape: tuple[int, ...]) -> bool:
-        """Whether an array of this shape is one of these.
+        """Returns whether an array of this shape fits.
 
         Example:
             >>> TensorSpec("float32", (None, 8)).fits((3, 8)), TensorSpec("float32", (None, 8)).fits((3, 7))
@@ -44,7 +42,12 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class Signature:
-    """One of the calls that a model answers: its inputs and outputs by name."""
+    """One of the functions that a model offers.
+
+    Attributes:
+        inputs: Type and shape of each input, by name.
+        outputs: Type and shape of each output, by name.
+    """
 
     inputs: dict[str, TensorSpec]
     outputs: dict[str, TensorSpec]
@@ -52,12 +55,12 @@ class Signature:
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version of a model and what the server does with it.
+    """A version of a model and its state on the server.
 
     Attributes:
-        version: Its number.
-        state: `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`; what failed to load ends in `END`.
-        message: What went wrong; empty where nothing did.
+        version: Number of the version.
+        state: `START`, `LOADING`, `AVAILABLE`, `UNLOADING` or `END`. A version that failed to load ends in `END`.
+        message: Why the version failed; empty if it did not fail.
     """
 
     version: int
@@ -66,10 +69,10 @@ class VersionStatus:
 
 
 def signatures_from_json(metadata: Any) -> dict[str, Signature]:
-    """The signatures in the JSON of `/v1/models/NAME/metadata`.
+    """Returns the signatures in the JSON of `/v1/models/NAME/metadata`.
 
     Raises:
-        KeyError, TypeError, ValueError: it is none.
+        KeyError, TypeError, ValueError: the JSON is not such metadata.
     """
 
     def read(tensors: Mapping[str, Any]) -> dict[str, TensorSpec]:
@@ -83,15 +86,15 @@ def signatures_from_json(metadata: Any) -> dict[str, Signature]:
     return {
         name: Signature(read(signature["inputs"]), read(signature["outputs"]))
         for name, signature in signatures.items()
-        if signature["inputs"]  # Keras's initialiser is listed among the signatures
+        if signature["inputs"]  # the function that initialises a SavedModel is listed too, without inputs
     }
 
 
 def signatures_from_proto(signatures: Any) -> dict[str, Signature]:
-    """The signatures in a `SignatureDefMap`.
+    """Returns the signatures in a `SignatureDefMap`.
 
     Raises:
-        KeyError: a type is unknown.
+        KeyError: a tensor has an unknown type.
     """
 
     def read(tensors: Any) -> dict[str, TensorSpec]:
@@ -111,45 +114,50 @@ def _shape(sizes: list[int]) -> tuple[int | None, ...]:
     return tuple(None if size < 0 else size for size in sizes)
 
 
-def as_input(value: Any, spec: TensorSpec, name: str, *, may_lack: bool = False) -> np.ndarray:
-    """`value` as an array of exactly the type that an input takes, for servers convert nothing, or do it wrongly.
+def as_input(value: Any, spec: TensorSpec, name: str, *, nan_is_missing: bool = False) -> np.ndarray:
+    """Returns `value` as an array of exactly the type that an input takes.
+
+    The conversion happens here because servers do not convert: over gRPC they refuse other types, and over REST whole
+    numbers that are too large for uint8 wrap around.
 
     Args:
-        value: Numbers, texts or bytes: an array, or nested lists. Texts and bytes stay objects.
-        spec: What the input takes.
-        name: What it is called in messages.
-        may_lack: Whether NaN may stand for a missing value.
+        value: Numbers, text or bytes, as an array or nested lists.
+        spec: Type and shape of the input.
+        name: Name of the input, for messages.
+        nan_is_missing: Whether NaN is allowed, because it stands for a missing value. Defaults to False.
+
+    Returns:
+        An array of type `spec.dtype`. Strings become an object array of the `str` and `bytes` given.
 
     Raises:
-        InvalidType: `value` is of another kind.
-        InvalidValue: `value` has another shape, or holds what the type cannot: numbers that are not finite, not whole,
-            or out of range.
+        InvalidType: `value` is of another kind, such as text for a number.
+        InvalidValue: `value` has another shape, or numbers that are not finite, not whole or out of range for the type.
 
     Example:
         >>> as_input([[1.0, 2.0]], TensorSpec("uint8", (None, 2)), "image")
         array([[1, 2]], dtype=uint8)
     """
-    # NumPy's own strings of bytes lose zeros at their end.
+    # Strings need an object array, because NumPy's own byte strings lose zeros at their end.
     is_array = isinstance(value, np.ndarray)
     array: np.ndarray = value if is_array or spec.dtype != STRING else np.array(value, object)
     array = np.asarray(array)
     if not spec.fits(array.shape):
-        hint = " One example needs a list around it." if not array.shape else ""
-        raise InvalidValue(f"`{name}` takes {spec}; got an array of shape {array.shape}.{hint}")
+        hint = " Put a single example into a list." if not array.shape else ""
+        raise InvalidValue(f"`{name}` needs {spec}; got an array of shape {array.shape}.{hint}")
     if spec.dtype == STRING:
         return _as_strings(array, name)
     target = np.dtype(spec.dtype)
     if array.dtype.kind not in ("b" if target.kind == "b" else "biuf"):
-        raise InvalidType(f"`{name}` takes {spec}; got an array of {array.dtype}.")
+        raise InvalidType(f"`{name}` needs {spec}; got an array of {array.dtype}.")
     if target.kind in "iu":
         return _as_integers(array, target, name)
-    with np.errstate(over="ignore"):  # what becomes infinite is refused below
+    with np.errstate(over="ignore"):  # values that become infinite are refused below
         cast = array.astype(target, copy=False)
     wrong = ~np.isfinite(cast) if target.kind == "f" else np.zeros(cast.shape, bool)
-    if may_lack:
+    if nan_is_missing:
         wrong &= ~np.isnan(cast)
     if wrong.any():
-        raise InvalidValue(f"`{name}` takes finite numbers of {target}; got {_first(array, wrong)}.")
+        raise InvalidValue(f"`{name}` needs finite {target} numbers; got {_first(array, wrong)}.")
     return cast
 
 
@@ -158,8 +166,8 @@ def _as_strings(array: np.ndarray, name: str) -> np.ndarray:
     for value in strings.ravel():
         if not isinstance(value, str | bytes):
             raise InvalidType(
-                f"`{name}` takes strings; got `{value!r}`. In `columns` a missing one is `''`, and booleans "
-                "are 'true' and 'false'."
+                f"`{name}` needs strings; got `{value!r}`. In the signature `columns`, send `''` for a missing value, "
+                "and 'true' or 'false' for a boolean."
             )
     return strings
 
@@ -170,7 +178,7 @@ def _as_integers(array: np.ndarray, target: np.dtype[Any], name: str) -> np.ndar
         wrong = (array < limits.min) | (array > limits.max) | (array != np.trunc(array))
     if wrong.any():
         raise InvalidValue(
-            f"`{name}` takes whole numbers from {limits.min} to {limits.max}; got {_first(array, wrong)}."
+            f"`{name}` needs whole numbers from {limits.min} to {limits.max}; got {_first(array, wrong)}."
         )
     return array.astype(target)
 

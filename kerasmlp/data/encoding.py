@@ -1,4 +1,4 @@
-"""`Encoder`: how the columns of a table become the numbers that a network takes, learnt from training rows alone."""
+"""`Encoder`: turns the rows of a table into the numbers that a network takes. It is learnt from training rows only."""
 
 from __future__ import annotations
 
@@ -8,75 +8,57 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, Column
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
 
-NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
-MOST_CATEGORIES = 1000  # more are more likely names or keys, from which nothing general can be learnt
-_SAMPLE = 100_000  # numbers of a column from which its median is taken
-
-_TRUE, _FALSE = {"true", "yes", "1", "1.0"}, {"false", "no", "0", "0.0"}
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column of a table and what the training rows say of it.
-
-    Attributes:
-        name: Its name.
-        kind: `number`, `boolean` or `category`.
-        fill: What stands for a missing value: the median of the training rows, or 0.5 for a boolean.
-        has_missing: Whether training rows lacked a value. Then another column tells of each row whether it does.
-        categories: The values of a category in the training rows, sorted. A missing value is the category ``""``.
-    """
-
-    name: str
-    kind: str
-    fill: float = 0.0
-    has_missing: bool = False
-    categories: tuple[str, ...] = ()
-
-    @property
-    def feature_names(self) -> tuple[str, ...]:
-        """Names of the encoded columns: `age`, `age is missing`, `colour=red`."""
-        if self.kind == CATEGORY:
-            return tuple(f"{self.name}={value}" for value in self.categories)
-        return (self.name, f"{self.name} is missing") if self.has_missing else (self.name,)
+# A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
+MAX_CATEGORIES = 1000
+_SAMPLE_SIZE = 100_000  # numbers of a column that its median is computed from
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """The columns of a table, in the order in which they are encoded.
+    """The columns of a table, in the order in which they become features.
 
-    Numbers stay numbers; a missing one becomes the training rows' median, and, where training rows lacked some, a
-    column of its own tells so. Booleans become 0 and 1, a missing one 0.5. Categories become one-hot columns; one that
-    no training row had becomes zeros in all of them.
+    - A number stays a number. A missing one becomes the median of the training rows. If numbers were missing in the
+      training rows, the column gets a second feature, which is 1 where the number is missing and 0 elsewhere.
+    - A boolean becomes 0 or 1, and 0.5 if it is missing.
+    - A category becomes one-hot features, one per value in the training rows. An unseen category encodes as all zeros.
+
+    Example:
+        >>> import pandas as pd
+        >>> encoder = Encoder((Column("size", "number", fill=3.0), Column("colour", "category", categories=("red",))))
+        >>> encoder.encode(pd.DataFrame({"size": [1.5, None], "colour": ["red", "blue"]}), source="example")
+        array([[1.5, 1. ],
+               [3. , 0. ]], dtype=float32)
     """
 
     columns: tuple[Column, ...]
 
     @property
     def feature_names(self) -> tuple[str, ...]:
-        """Names of the encoded columns."""
+        """Names of all features, in order."""
         return tuple(name for column in self.columns for name in column.feature_names)
 
     @property
     def is_number(self) -> np.ndarray:
-        """Which of the encoded columns are measured numbers, to be standardised: bool `(features,)`."""
+        """Which features are measured numbers, which the network standardises: bool `(features,)`."""
         kinds = [column.kind == NUMBER and i == 0 for column in self.columns for i in range(len(column.feature_names))]
         return np.array(kinds, bool)
 
     def encode(self, frame: pd.DataFrame, *, source: str) -> np.ndarray:
-        """The rows of `frame` as float32 `(rows, features)`; columns that were not learnt are left out.
+        """Returns the features of each row, float32 `(rows, features)`.
 
         Args:
-            frame: A table with at least the columns of the encoder, in any order.
-            source: What the table is called in messages.
+            frame: A table that has at least the columns of the encoder, in any order. Other columns are ignored.
+            source: What messages call the table.
 
         Raises:
-            InvalidValue: a column is missing, or a value is none that the column can have.
+            InvalidValue: a column is missing, or a value does not fit the kind of its column.
         """
         parts = []
         for column in self.columns:
@@ -87,83 +69,48 @@ class Encoder:
         return np.concatenate(parts, axis=1).astype(np.float32) if parts else np.zeros((len(frame), 0), np.float32)
 
     def to_config(self) -> list[dict[str, Any]]:
-        """The encoder for JSON."""
+        """Returns the encoder as values for JSON, one dictionary per column."""
         return [asdict(column) for column in self.columns]
 
     @staticmethod
     def from_config(config: Iterable[Mapping[str, Any]]) -> Encoder:
-        """The encoder that `to_config` gave."""
+        """Returns the encoder that `to_config` described."""
         return Encoder(tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in config))
 
 
 def learn_encoder(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str], *, source: str) -> Encoder:
-    """The encoder of a table's training rows.
+    """Returns the encoder that the training rows of a table give.
 
     Args:
-        frames: The training rows, without the target, in one frame or several. Of more than 100,000 numbers of a column
-            a random 100,000 give the median.
-        kinds: What `column_kinds` says of the whole table.
-        source: What the table is called in messages.
+        frames: The training rows without the target, in one frame or several. The median of a column with more than
+            100,000 numbers is that of a random sample of 100,000.
+        kinds: Kind of each column by name, as `column_kinds` finds them in the whole table.
+        source: What messages call the table.
 
     Raises:
-        InvalidValue: a column has no value in any training row, holds numbers that float32 cannot tell apart, or is a
-            category of more than 1,000 values.
+        InvalidValue: a column has no value in any training row, holds numbers so close together that most of them
+            become equal in float32, or is a category with more than 1,000 values.
     """
-    columns = {name: _ColumnLearner(name, kind) for name, kind in kinds.items()}
+    learners = {name: _ColumnLearner(name, kind) for name, kind in kinds.items()}
     for frame in frames:
-        for name, learner in columns.items():
+        for name, learner in learners.items():
             learner.add(frame[name])
-    return Encoder(tuple(learner.learnt(source) for learner in columns.values()))
+    return Encoder(tuple(learner.column(source) for learner in learners.values()))
 
 
 def require_encoder(name: str, encoder: Encoder | None) -> Encoder:
-    """The encoder, or `InvalidValue` where a network was trained on something else than the table `name`."""
+    """Returns the encoder of a network that is to read the table `name`.
+
+    Raises:
+        InvalidValue: there is no encoder, because the network was not trained on a table.
+    """
     if encoder is None:
-        raise InvalidValue(f"The network was not trained on a table, and {name} is one.")
+        raise InvalidValue(f"`{name}` is a table, but the network was not trained on a table.")
     return encoder
 
 
-def column_kinds(frame: pd.DataFrame) -> dict[str, str]:
-    """The kind of each column: numbers, booleans (or `true` and `false`, `yes` and `no`), and all others categories."""
-    import pandas as pd
-
-    kinds = {}
-    for name in frame.columns:
-        values = frame[name]
-        if pd.api.types.is_bool_dtype(values):
-            kinds[str(name)] = BOOLEAN
-        elif pd.api.types.is_numeric_dtype(values):
-            kinds[str(name)] = NUMBER
-        else:
-            kinds[str(name)] = kind_of_words(first_values(values))
-    return kinds
-
-
-def first_values(values: pd.Series) -> list[Any]:
-    """The first three different values of a column.
-
-    Raises:
-        InvalidValue: it holds lists or the like.
-    """
-    try:
-        return list(values.dropna().unique()[:3])
-    except TypeError as error:
-        kind = type(values.dropna().iloc[0]).__name__
-        raise InvalidValue(
-            f"The column `{values.name}` holds values of type {kind}; numbers, booleans or texts were expected, so "
-            "leave it out or spread it over columns."
-        ) from error
-
-
-def kind_of_words(values: Iterable[Any]) -> str:
-    """The kind of a column that holds no numbers, by its first three different values."""
-    words = {str(value).strip().lower() for value in values}
-    is_boolean = (bool(words) and words <= {"true", "false"}) or words == {"yes", "no"}
-    return BOOLEAN if is_boolean else CATEGORY
-
-
 class _ColumnLearner:
-    """What the training rows say of a column, however many frames they come in."""
+    """Collects what the training rows say about one column. The rows may come in several frames."""
 
     def __init__(self, name: str, kind: str) -> None:
         self.name, self.kind = name, kind
@@ -175,15 +122,17 @@ class _ColumnLearner:
     def add(self, values: pd.Series) -> None:
         present = values.dropna()
         if self.kind == NUMBER:
-            self._draw(present.to_numpy(np.float64))
-        elif self.kind == CATEGORY and len(self.categories) <= MOST_CATEGORIES:
+            self._add_to_sample(present.to_numpy(np.float64))
+        elif self.kind == CATEGORY and len(self.categories) <= MAX_CATEGORIES:
             self.categories.update(str(value) for value in present.unique())
         self.num_rows += len(values)
         self.num_present += len(present)
 
-    def learnt(self, source: str) -> Column:
+    def column(self, source: str) -> Column:
         if not self.num_present:
-            raise InvalidValue(f"`{source}`: the column `{self.name}` has no value in any training row; leave it out.")
+            raise InvalidValue(
+                f"`{source}`: the column `{self.name}` has no value in any training row; remove the column."
+            )
         has_missing = self.num_present < self.num_rows
         if self.kind == NUMBER:
             self._check_float32(source)
@@ -191,32 +140,33 @@ class _ColumnLearner:
         if self.kind == BOOLEAN:
             return Column(self.name, self.kind, fill=0.5)
         categories = tuple(sorted(self.categories | ({""} if has_missing else set())))
-        if len(categories) > MOST_CATEGORIES:
+        if len(categories) > MAX_CATEGORIES:
             raise InvalidValue(
-                f"`{source}`: the column `{self.name}` has more than {MOST_CATEGORIES:,} different values in "
-                f"{self.num_rows:,} training rows; it is more likely a name or a key than a category, so leave it out."
+                f"`{source}`: the column `{self.name}` has more than {MAX_CATEGORIES:,} distinct values in "
+                f"{self.num_rows:,} training rows. It is more likely a name or a key than a category; remove the "
+                "column."
             )
         return Column(self.name, self.kind, categories=categories)
 
     def _check_float32(self, source: str) -> None:
-        """Networks compute in float32, of whose 24 bits large numbers with small differences leave none."""
-        different, left = (len(np.unique(self._sample.astype(kind))) for kind in (np.float64, np.float32))
-        if left < different / 2:
+        """Refuses numbers whose differences are lost in the 24-bit precision of float32, which networks compute in."""
+        num_distinct, num_left = (len(np.unique(self._sample.astype(kind))) for kind in (np.float64, np.float32))
+        if num_left < num_distinct / 2:
             raise InvalidValue(
-                f"`{source}`: the column `{self.name}` holds numbers such as {self._sample[0]:.17g}, of which float32 "
-                f"tells {left:,} of {different:,} apart; subtract what they have in common, or leave it out."
+                f"`{source}`: the column `{self.name}` holds numbers such as {self._sample[0]:.17g}; in float32 only "
+                f"{num_left:,} of {num_distinct:,} stay distinct. Subtract a constant from them, or remove the column."
             )
 
-    def _draw(self, numbers: np.ndarray) -> None:
+    def _add_to_sample(self, numbers: np.ndarray) -> None:
         """Keeps a random sample of all numbers so far (Vitter 1985, "Random Sampling with a Reservoir", method R)."""
-        room = _SAMPLE - len(self._sample)
+        room = _SAMPLE_SIZE - len(self._sample)
         if room > 0:
             self._sample = np.concatenate([self._sample, numbers[:room]])
         late = numbers[max(room, 0) :]
         if len(late):
             before = self.num_present + len(numbers) - len(late)
             places = self._generator.integers(0, before + 1 + np.arange(len(late)))
-            kept = places < _SAMPLE
+            kept = places < _SAMPLE_SIZE
             self._sample[places[kept]] = late[kept]
 
 
@@ -228,12 +178,11 @@ def _encode_column(column: Column, values: pd.Series, source: str) -> np.ndarray
         numbers = _numbers(column, values, source)
         filled = np.where(missing, column.fill, numbers)
         return np.stack([filled, missing], axis=1) if column.has_missing else filled[:, np.newaxis]
+    codes, uniques = pd.factorize(values, use_na_sentinel=True)  # a missing value has the code -1
     if column.kind == BOOLEAN:
-        codes, uniques = pd.factorize(values, use_na_sentinel=True)
         truths = [_truth(column, values, codes, code, value, source) for code, value in enumerate(uniques)]
-        of_code = np.array([*truths, column.fill])  # a missing value has the code -1
+        of_code = np.array([*truths, column.fill])  # the code -1 finds the last one
         return np.asarray(of_code[codes][:, np.newaxis])
-    codes, uniques = pd.factorize(values, use_na_sentinel=True)
     place_of = {category: place for place, category in enumerate(column.categories)}
     places = [place_of.get(str(value), -1) for value in uniques]
     found = np.array([*places, place_of.get("", -1)], np.int64)[codes]
@@ -258,8 +207,8 @@ def _numbers(column: Column, values: pd.Series, source: str) -> np.ndarray:
 
 def _truth(column: Column, values: pd.Series, codes: np.ndarray, code: int, value: Any, source: str) -> float:
     word = str(value).strip().lower()
-    if word in _TRUE or word in _FALSE:
-        return float(word in _TRUE)
+    if word in TRUE_WORDS or word in FALSE_WORDS:
+        return float(word in TRUE_WORDS)
     raise InvalidValue(
         f"`{source}`, row {_row(values, int(np.argmax(codes == code)))}: the column `{column.name}` needs true or "
         f"false; got `{value}`."
@@ -267,6 +216,6 @@ def _truth(column: Column, values: pd.Series, codes: np.ndarray, code: int, valu
 
 
 def _row(values: pd.Series, position: int) -> int:
-    """The number of a row in its table, from 1: some rows of a table keep the index of all."""
+    """Returns the number of a row in its table, from 1. Rows taken out of a table keep the index of the whole table."""
     label = values.index[position]
     return int(label if isinstance(label, int | np.integer) else position) + 1

@@ -1,4 +1,4 @@
-"""Files that a network is asked about, as raw features: images, CSV and npz."""
+"""`read_inputs`: the examples in an image, CSV, Parquet or npz file that a network is asked about, as raw features."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from kerasmlp.data.images import BRIGHTEST, IMAGE_SUFFIXES, is_image_shape, read_image, scale_pixels
+from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -16,8 +18,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.encoding import Encoder
 
-IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
-BRIGHTEST = 255
+_ARRAY_SUFFIXES = (".csv", ".npz")
 
 
 def read_inputs(
@@ -28,85 +29,81 @@ def read_inputs(
     invert: bool = False,
     encoder: Encoder | None = None,
 ) -> np.ndarray:
-    """The examples in a file, shaped as a network takes them.
+    r"""Returns the examples in a file, in the shape that a network takes.
 
     Args:
-        path: An image (one example: made grey or RGB as the network is, resized, its 0..255 mapped to
-            `feature_range`), a `.csv` (a row per example, features in order, with or without a header line), or an
-            `.npz` (its array `x_test`, or its only one).
+        path: One of
+
+            - an image, which is one example. It becomes grey or RGB and gets the size that the network takes, and its
+              pixels from 0 to 255 are mapped to `feature_range`;
+            - a `.csv` file with one example per row and the features in order. The first line may name the columns;
+            - an `.npz` file. The examples are its array `x_test`, or its only array.
         feature_shape: Shape of one raw example.
-        feature_range: Lowest and highest raw value; None where the network knows none.
-        invert: Whether to exchange bright and dark in an image.
-        encoder: For a network that was trained on a table: a `.csv` or `.parquet` then holds raw rows, with its columns
-            by name.
+        feature_range: Lowest and highest raw value. None means 0 to 255.
+        invert: Whether to swap dark and bright in an image. Defaults to `False`.
+        encoder: Encoder of a network that was trained on a table. A `.csv` or `.parquet` file then holds rows of such a
+            table, with named columns in any order. Defaults to `None`.
 
     Returns:
         float32 `(examples, *feature_shape)`.
 
     Raises:
-        NotFound: there is no such file.
-        InvalidValue: the file cannot be read, or its examples have another shape.
+        NotFound: the file does not exist.
+        InvalidValue: the file cannot be read, its examples have another shape, or a value is not a finite number.
+
+    Example:
+        >>> import tempfile
+        >>> path = Path(tempfile.mkdtemp()) / "flowers.csv"
+        >>> _ = path.write_text("5.1,3.5\n6.2,2.9\n")
+        >>> read_inputs(path, (2,), None)
+        array([[5.1, 3.5],
+               [6.2, 2.9]], dtype=float32)
     """
     if not path.is_file():
         raise NotFound(f"There is no file `{path}`.")
     suffix = path.suffix.lower()
-    if encoder is not None and suffix in (".csv", ".parquet"):
-        from kerasmlp.data.table import read_frame
-
-        frame = read_frame(path)
-        if frame.empty:
-            raise InvalidValue(f"`{path}` has no row; examples were expected.")
-        return encoder.encode(frame, source=str(path)).reshape(-1, *feature_shape)
     if suffix in IMAGE_SUFFIXES:
-        return _read_image(path, tuple(feature_shape), feature_range or (0.0, BRIGHTEST), invert=invert)
-    if suffix not in (".csv", ".npz"):
-        raise InvalidValue(f"`{path}` is none of what can be read: {', '.join((*IMAGE_SUFFIXES, '.csv', '.npz'))}.")
+        return _read_image(path, tuple(feature_shape), feature_range, invert=invert)
+    if encoder is not None and suffix in TABLE_SUFFIXES:
+        features = _read_table(path, encoder)
+    elif suffix in _ARRAY_SUFFIXES:
+        features = _read_csv(path) if suffix == ".csv" else _read_npz(path)
+    else:
+        suffixes = (*IMAGE_SUFFIXES, *_ARRAY_SUFFIXES, *((".parquet",) if encoder is not None else ()))
+        raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {', '.join(suffixes)}.")
     if invert:
-        raise InvalidValue(f"`--invert` goes with images; `{path}` is none.")
-    features = _read_csv(path) if suffix == ".csv" else _read_npz(path)
+        raise InvalidValue(f"`invert` is for images only, and `{path}` is not an image.")
     if math.prod(features.shape[1:]) != math.prod(feature_shape):
         raise InvalidValue(
             f"`{path}` has {math.prod(features.shape[1:])} features per example; the network takes "
-            f"{math.prod(feature_shape)}, shape {tuple(feature_shape)}."
+            f"{math.prod(feature_shape)}, in the shape {tuple(feature_shape)}."
         )
     features = features.reshape(-1, *feature_shape).astype(np.float32)
     if not np.isfinite(features).all():
         row = int(np.argwhere(~np.isfinite(features))[0][0]) + 1
-        raise InvalidValue(f"`{path}`: example {row} holds a value that is no finite number.")
+        raise InvalidValue(f"`{path}`: example {row} has a value that is not a finite number.")
     return features
 
 
 def _read_image(
-    path: Path, feature_shape: tuple[int, ...], feature_range: tuple[float, float], *, invert: bool
+    path: Path, feature_shape: tuple[int, ...], feature_range: tuple[float, float] | None, *, invert: bool
 ) -> np.ndarray:
-    from PIL import Image, UnidentifiedImageError
-
-    channels = feature_shape[2] if len(feature_shape) == 3 else 1
-    if len(feature_shape) not in (2, 3) or channels not in (1, 3):
+    if not is_image_shape(feature_shape):
         raise InvalidValue(
-            f"The network takes examples of shape {feature_shape}, which are no images; `{path}` is one."
+            f"`{path}` is an image, but the network takes examples of shape {feature_shape}, which are not images."
         )
-    try:
-        with Image.open(path) as file:
-            image: Image.Image = file
-            if image.has_transparency_data:
-                image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image.convert("RGBA"))
-            # 16-bit grey images lose their upper half in a plain conversion, so these are scaled first.
-            if image.mode.startswith("I;16"):
-                image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
-            image = image.convert("L" if channels == 1 else "RGB")
-            height, width = feature_shape[:2]
-            if image.size != (width, height):
-                # A box averages what it shrinks, as digits' and MNIST's own makers did.
-                shrinks = image.width > width
-                image = image.resize((width, height), Image.Resampling.BOX if shrinks else Image.Resampling.BICUBIC)
-            pixels = np.asarray(image, np.float32)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InvalidValue(f"`{path}` cannot be read as an image: {error}.") from error
+    height, width, *channels = feature_shape
+    pixels = read_image(path, channels=channels[0] if channels else 1, size=(height, width))
     if invert:
         pixels = BRIGHTEST - pixels
-    low, high = feature_range
-    return (low + pixels / BRIGHTEST * (high - low)).reshape(1, *feature_shape).astype(np.float32)
+    return scale_pixels(pixels, feature_range).reshape(1, *feature_shape)
+
+
+def _read_table(path: Path, encoder: Encoder) -> np.ndarray:
+    frame = read_frame(path)
+    if frame.empty:
+        raise InvalidValue(f"`{path}` has no row; it needs at least one example.")
+    return encoder.encode(frame, source=str(path))
 
 
 def _read_csv(path: Path) -> np.ndarray:
@@ -121,25 +118,25 @@ def _read_csv(path: Path) -> np.ndarray:
         try:
             row = [float(value) for value in line.split(",")]
         except ValueError as error:
-            if number == 1:  # a header
+            if number == 1:  # the names of the columns
                 continue
-            raise InvalidValue(f"`{path}`, line {number}: {error}; numbers were expected.") from None
+            raise InvalidValue(f"`{path}`, line {number} needs numbers: {error}.") from None
         if rows and len(row) != len(rows[0]):
             raise InvalidValue(f"`{path}`, line {number} has {len(row)} values; the lines before have {len(rows[0])}.")
         rows.append(row)
     if not rows:
-        raise InvalidValue(f"`{path}` holds no example.")
+        raise InvalidValue(f"`{path}` has no row of numbers; it needs at least one example.")
     return np.array(rows)
 
 
 def _read_npz(path: Path) -> np.ndarray:
     try:
-        with path.open("rb") as file:  # opened here, for NumPy leaves a damaged archive open
+        with path.open("rb") as file:  # NumPy would leave a damaged file open that it opened itself
             archive = np.load(file, allow_pickle=False)
-            names = getattr(archive, "files", [])  # a bare array has none
+            names = getattr(archive, "files", [])  # a `.npy` file is a bare array and has no names
             if "x_test" not in names and len(names) != 1:
                 raise InvalidValue(
-                    f"`{path}` needs an array `x_test`, or just one; it has {', '.join(names) or 'none'}."
+                    f"`{path}` needs an array `x_test`, or a single array; it has {', '.join(names) or 'none'}."
                 )
             features: np.ndarray = archive["x_test" if "x_test" in names else names[0]]
     except InvalidValue:
@@ -147,5 +144,7 @@ def _read_npz(path: Path) -> np.ndarray:
     except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
         raise InvalidValue(f"`{path}` cannot be read as an `.npz` file: {error}.") from error
     if features.dtype.kind not in "biuf" or features.ndim < 2:
-        raise InvalidValue(f"`{path}` needs numbers shaped (examples, ...); got {features.dtype} {features.shape}.")
+        raise InvalidValue(
+            f"`{path}` needs an array of numbers in the shape (examples, ...); got {features.dtype} {features.shape}."
+        )
     return features

@@ -7,14 +7,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
-
-VALIDATION_SHARE = 0.1
-NOTEBOOK = "notebook"
 
 
 class Indices(NamedTuple):
-    """Positions of examples among all of a source, int64 and ascending."""
+    """Positions of the examples of each split among all examples of a source, int64 and ascending."""
 
     train: np.ndarray
     validation: np.ndarray
@@ -23,40 +21,35 @@ class Indices(NamedTuple):
 
 @dataclass(frozen=True)
 class Splitting:
-    """How validation and test are set aside.
+    """How validation and test examples are set aside.
 
-    Validation and test hold a share of each class, drawn at random; or of all examples, whole groups drawn at random;
-    or the latest.
+    By default a split takes a share of each class, drawn at random. With `group` it takes whole groups, drawn at random
+    until they make up a share of all examples. With `time` it takes the latest examples.
 
     Attributes:
         validation_share: Share of the training examples that becomes validation, in (0, 1).
-        test_share: Share of all examples that becomes the test, in (0, 1). None: the source's own test. `notebook`:
-            15 % of all, whatever their class, as `notebook_split` draws them.
-        seed: Seed of the choice of validation. That of the test does not depend on it, so that no search over seeds can
-            see it.
-        group: Column of a table whose equal values stay on one side; None: each row for itself.
-        time: Column of a table by which the latest rows are set aside; None: rows are drawn at random.
+        test_share: Share of all examples that becomes the test, in (0, 1). None keeps the source's own test.
+        seed: Seed of the choice of validation. The choice of the test does not depend on it, so that a search over
+            seeds cannot choose its test.
+        group: Column of a table. Rows with equal values stay in the same split. None: rows are independent.
+        time: Column of a table. The latest rows are set aside. None: rows are drawn at random.
     """
 
     validation_share: float = VALIDATION_SHARE
-    test_share: float | str | None = None
+    test_share: float | None = None
     seed: int = 0
     group: str | None = None
     time: str | None = None
 
     def __post_init__(self) -> None:
-        for option, share in (("validation_share", self.validation_share), ("test_share", self.test_share)):
-            if share is None or (option == "test_share" and share == NOTEBOOK):
-                continue
-            if isinstance(share, str) or not 0 < share < 1:
-                raise InvalidValue(f"`{option}` lies between 0 and 1, ends excluded; got {share}.")
+        _check_share("validation_share", self.validation_share)
+        if self.test_share is not None:
+            _check_share("test_share", self.test_share)
         if self.group is not None and self.time is not None:
-            raise InvalidValue("Rows are split by `group` or by `time`; got both.")
-        if self.test_share == NOTEBOOK and (self.group or self.time):
-            raise InvalidValue("The notebook's split draws single rows; leave `group` and `time` out.")
+            raise InvalidValue("Rows can be split by `group` or by `time`, not by both; leave one of them out.")
 
     def request(self) -> dict[str, Any]:
-        """The arguments of `load_data` that bring the same split again."""
+        """Returns the arguments of `load_data` that give the same split again."""
         asked = {name: getattr(self, name) for name in ("test_share", "group", "time")}
         return {
             "validation_share": self.validation_share,
@@ -73,36 +66,26 @@ class Splitting:
         groups: np.ndarray | None = None,
         times: np.ndarray | None = None,
     ) -> Indices:
-        """Where the examples of a source go.
+        """Returns the positions of the examples of each split.
 
         Args:
-            name: What the data are called in messages.
-            labels: Class of each example, whole numbers `(examples,)`, those of the source's own test last.
-            num_own_test: How many these are; None where the source has none.
-            groups: Group of each example, whole numbers `(examples,)`; examples of one group stay together.
-            times: Time of each example, numbers `(examples,)`; validation is later than training, the test later than
-                both, and examples of one moment stay together.
+            name: What messages call the data.
+            labels: Class of each example, integers `(examples,)`. The examples of the source's own test come last.
+            num_own_test: Number of examples in the source's own test. None: the source has no test of its own.
+            groups: Group of each example, integers `(examples,)`. A group is never divided between splits.
+            times: Time of each example, numbers `(examples,)`. Validation is later than training, and the test is later
+                than both. Examples with the same time are never divided between splits.
 
         Raises:
-            InvalidValue: there is no test, too few examples for validation, or a class that training lacks.
+            InvalidValue: there is no test, or there are too few examples for a split.
         """
         positions = np.arange(len(labels))
-        if self.test_share is None:
-            if num_own_test is None:
-                raise InvalidValue(
-                    f"{name} has no test examples of its own; `--test-share 0.15` (`test_share=0.15`) takes that "
-                    "share of each class."
-                )
-            rest, test = np.split(positions, [len(labels) - num_own_test])
-        elif isinstance(self.test_share, str):
-            rest, test = map(np.sort, notebook_split(len(labels)))
-        else:
-            chosen = _choose(labels, self.test_share, 0, groups, times)
-            rest, test = positions[~chosen], positions[chosen]
+        is_test = self.choose_test(name, labels, num_own_test=num_own_test, groups=groups, times=times)
+        rest, test = positions[~is_test], positions[is_test]
         if not len(test):
+            share = "its own test" if self.test_share is None else f"`test_share={self.test_share}`"
             raise InvalidValue(
-                f"{name}: {_what(labels, groups, times)} cannot give a share of {self.test_share} to the test; more "
-                "would do, or another share."
+                f"{name}: {share} of {_count(labels, groups, times)} is empty; it needs more examples or another share."
             )
         chosen = _choose(
             labels[rest],
@@ -113,40 +96,55 @@ class Splitting:
         )
         if not chosen.any() or chosen.all():
             raise InvalidValue(
-                f"{name}: {_what(labels, groups, times)} cannot give a share of {self.validation_share} to validation "
-                "and leave each class one to train on; more would do, or another share."
+                f"{name}: `validation_share={self.validation_share}` of {_count(labels, groups, times)} leaves "
+                "validation or training empty; it needs more examples or another share."
             )
         return Indices(rest[~chosen], rest[chosen], test)
 
+    def choose_test(
+        self,
+        name: str,
+        labels: np.ndarray,
+        *,
+        num_own_test: int | None,
+        groups: np.ndarray | None,
+        times: np.ndarray | None,
+    ) -> np.ndarray:
+        """Returns which examples are the test, bool `(examples,)`. The arguments are those of `indices`.
 
-def notebook_split(num_examples: int) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of training and test, 85 to 15, as the notebook drew them that this package grew from.
-
-    Example:
-        >>> [len(part) for part in notebook_split(70_000)]
-        [59500, 10500]
-    """
-    from sklearn.model_selection import train_test_split
-
-    train, test = train_test_split(np.arange(num_examples), test_size=0.15, random_state=42)
-    return train, test
+        Raises:
+            InvalidValue: the source has no test of its own, and there is no `test_share`.
+        """
+        if self.test_share is not None:
+            return _choose(labels, self.test_share, 0, groups, times)
+        if num_own_test is None:
+            raise InvalidValue(
+                f"{name} has no test examples of its own; `test_share=0.15` takes 15 % of each class as the test."
+            )
+        is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
+        return is_test
 
 
 def check_classes_are_trained(name: str, labels: np.ndarray, indices: Indices, class_names: tuple[str, ...]) -> None:
-    """Raises `InvalidValue` for a class of validation or test that training has no example of."""
+    """Raises `InvalidValue` if validation or test have a class of which training has no example."""
     trained = np.bincount(labels[indices.train], minlength=len(class_names)) > 0
     for part in ("validation", "test"):
         unseen = np.setdiff1d(labels[getattr(indices, part)], np.flatnonzero(trained))
         if len(unseen):
             raise InvalidValue(
-                f"{name}: label `{class_names[unseen[0]]}` occurs in {part} but not in training; leave its examples "
-                "out, or split in another way."
+                f"{name}: label `{class_names[unseen[0]]}` occurs in {part} but not in training; remove its examples, "
+                "or split in another way."
             )
 
 
-def _what(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:
-    """How many examples there are, and of how many kinds where whole kinds go to one side."""
-    for kind, values in (("group", groups), ("moment", times)):
+def _check_share(name: str, share: Any) -> None:
+    if isinstance(share, str) or not 0 < share < 1:
+        raise InvalidValue(f"`{name}` needs to be a number between 0 and 1, both excluded; got {share!r}.")
+
+
+def _count(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:
+    """Returns the number of examples in words, with the number of groups or times if these are never divided."""
+    for kind, values in (("group", groups), ("time", times)):
         if values is not None:
             count = len(np.unique(values))
             return f"{len(labels)} examples of {count} {kind}{'s' * (count != 1)}"
@@ -156,16 +154,16 @@ def _what(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | Non
 def _choose(
     labels: np.ndarray, share: float, seed: int, groups: np.ndarray | None, times: np.ndarray | None
 ) -> np.ndarray:
-    """A boolean mask, `(examples,)`, of what is set aside."""
+    """Returns which examples are set aside, bool `(examples,)`."""
     if groups is not None:
         return _choose_groups(groups, share, seed)
     return _choose_in_classes(labels, share, seed) if times is None else _choose_latest(times, share)
 
 
 def _choose_in_classes(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """A seeded share of each class, never the whole of one.
+    """Chooses a seeded share of each class, but never all of its examples.
 
-    scikit-learn's stratified split refuses data in which a class occurs once; here such an example stays out.
+    scikit-learn's stratified split refuses data in which a class occurs only once; here that example is not chosen.
     """
     generator = np.random.default_rng(seed)
     chosen = np.zeros(len(labels), dtype=bool)
@@ -177,7 +175,10 @@ def _choose_in_classes(labels: np.ndarray, share: float, seed: int) -> np.ndarra
 
 
 def _choose_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Whole groups, in a seeded order, as long as they fit into a share of all examples; the smallest, if none does."""
+    """Chooses whole groups in a seeded order, each if it still fits into the share of all examples.
+
+    If no group fits, the smallest is chosen, unless it is the only group.
+    """
     names, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     is_chosen = np.zeros(len(names), bool)
     room = round(share * len(groups))
@@ -192,7 +193,7 @@ def _choose_groups(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
 
 
 def _choose_latest(times: np.ndarray, share: float) -> np.ndarray:
-    """The latest share, and whatever is of the same moment as its first."""
+    """Chooses the latest share of the examples, and those with the same time as the first of these."""
     count = round(share * len(times))
     if not count:
         return np.zeros(len(times), bool)

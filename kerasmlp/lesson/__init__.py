@@ -1,4 +1,4 @@
-"""The lesson: a network written out in NumPy, compared with Keras and PyTorch."""
+"""The lesson: a network written out in NumPy, its conversion to Keras and PyTorch, and a comparison of all three."""
 
 import lazy_loader
 

@@ -1,6 +1,12 @@
+from .comparison import ComparisonData as ComparisonData
+from .comparison import FrameworkResult as FrameworkResult
 from .comparison import compare as compare
+from .comparison import load_comparison_data as load_comparison_data
 from .conversion import from_keras as from_keras
 from .conversion import from_torch as from_torch
 from .conversion import to_keras as to_keras
 from .conversion import to_torch as to_torch
 from .network import NumpyMLP as NumpyMLP
+from .notebook import load_notebook_data as load_notebook_data
+from .notebook import notebook_split as notebook_split
+from .settings import ComparisonSettings as ComparisonSettings

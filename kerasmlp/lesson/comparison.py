@@ -1,7 +1,7 @@
-"""`compare`: the same network trained in NumPy, Keras and PyTorch; same data, start and batches, side by side.
+"""`compare`: the same network trained in NumPy, Keras and PyTorch with the same data, first weights and batches.
 
-Keras trains by a plain `model.fit`, PyTorch by the loop of its tutorials. Optimizers have Keras's settings; PyTorch's
-Adam, AdaGrad and RMSProp add their epsilon at another place, so its figures part a little from the others'.
+Keras trains with a plain `model.fit`, PyTorch with the loop of its tutorials. All optimizers have Keras's settings.
+PyTorch adds epsilon in a different place in Adam, AdaGrad and RMSProp, so its figures differ slightly from the others.
 """
 
 from __future__ import annotations
@@ -17,30 +17,33 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
-from kerasmlp.data.splitting import notebook_split
 from kerasmlp.errors import InvalidValue
 from kerasmlp.lesson.conversion import to_keras, to_torch
 from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.lesson.notebook import notebook_split
+from kerasmlp.lesson.settings import ComparisonSettings
 from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.settings import accepts
 
 if TYPE_CHECKING:
     from os import PathLike
 
     import torch
 
-LESSON_RATE = 0.07  # the notebook's
-# The notebook's start is not known. Starts differ by more than two points after its first epoch on MNIST, 83.5 to
-# 85.8 % for seeds 0 to 6; this one is near its figures throughout.
-SEED = 2
-LESSON_ACCURACIES = (0.8519, 0.8901, 0.9031, 0.9102)  # what it printed after epochs 1-4, from a start of its own
-
 
 @dataclass(frozen=True)
-class Split:
-    """Features float32 in [0, 1], (examples, features), and class indices (examples,), of two parts of a data set."""
+class ComparisonData:
+    """Arrays that every framework can use, split as in the notebook.
+
+    Attributes:
+        x_train: Features, float32 `(examples, features)` in [0, 1].
+        y_train: Class indices, int64 `(examples,)`.
+        x_val: Features of the validation examples, like `x_train`.
+        y_val: Their class indices.
+    """
 
     x_train: Array
     y_train: Labels
@@ -49,8 +52,15 @@ class Split:
 
 
 @dataclass(frozen=True)
-class Row:
-    """What one framework reached: validation accuracy, 0 to 1, and seconds of training, a value per epoch each."""
+class FrameworkResult:
+    """What one framework reached.
+
+    Attributes:
+        framework: `numpy`, `keras` or `torch`.
+        version: Its version.
+        val_accuracy: Validation accuracy after each epoch, from 0 to 1.
+        seconds: Seconds of training in each epoch.
+    """
 
     framework: str
     version: str
@@ -59,118 +69,133 @@ class Row:
 
     @property
     def seconds_per_epoch(self) -> float:
-        """The median; the first epoch, in which Keras traces its graph, is left out where there are others."""
+        """The median. The first epoch, in which Keras traces its graph, does not count if there are others."""
         return statistics.median(self.seconds[1:] or self.seconds)
 
 
-def load_split(source: str | PathLike[str] = "digits", *, data_dir: str | PathLike[str] | None = None) -> Split:
-    """A source's examples as the notebook splits them, features scaled to [0, 1] and flattened.
+def load_comparison_data(
+    source: str | PathLike[str] = "digits", *, data_dir: str | PathLike[str] | None = None
+) -> ComparisonData:
+    """Returns the images of a source as arrays for `compare`, split as in the notebook.
 
-    That is: all examples pooled, training part first, then 85 to 15 by `train_test_split(..., random_state=42)`.
+    All examples are put together, training examples first, and split 85 to 15 by `notebook_split`. Images are flattened
+    and scaled to [0, 1].
+
+    See also `load_notebook_data`, which returns the same split as `Data` for `kerasmlp.train`.
 
     Args:
-        source: What `kerasmlp.load_data` takes; its features need a range, as pixels have.
-        data_dir: See `kerasmlp.load_data`.
+        source: A source of images that `kerasmlp.load_data` takes. Defaults to `"digits"`.
+        data_dir: Folder in which TensorFlow Datasets keeps prepared data sets, or scikit-learn those of openml.org.
+            Defaults to `None`: their own folders.
 
     Raises:
-        NotFound: there is no such file or prepared data set.
-        InvalidValue: the source is of another kind, damaged, or its features have no range.
+        NotFound: the file or prepared data set does not exist.
+        InvalidValue: the source is unknown or damaged, or its features are not pixels.
 
     Example:
-        >>> load_split().x_train.shape
+        >>> load_comparison_data("digits").x_train.shape
         (1527, 64)
     """
-    examples = read_source(str(source), SourceOptions(data_dir))
-    if not isinstance(examples, Examples) or examples.feature_range is None:
-        raise InvalidValue(f"{examples.name}: the comparison needs pixels, whole numbers from 0 to 255 (uint8).")
-    low, high = examples.feature_range
-    features, labels = examples.pooled()
-    x = features.astype(np.float32)
-    x = (x.reshape(len(x), -1) - np.float32(low)) / np.float32(high - low)
-    y = labels.astype(np.int64)
+    with read_source(str(source), SourceOptions(data_dir)).scanned() as scan:
+        if scan.feature_range is None:
+            raise InvalidValue(f"The comparison needs images with pixels from 0 to 255 (uint8); `{source}` has others.")
+        low, high = (np.float32(end) for end in scan.feature_range)
+        x = np.concatenate([(piece.astype(np.float32) - low) / (high - low) for piece in scan.pieces()])
+        y = scan.labels.astype(np.int64)
+    x = x.reshape(len(x), -1)
     train, validation = notebook_split(len(y))
-    return Split(x[train], y[train], x[validation], y[validation])
+    return ComparisonData(x[train], y[train], x[validation], y[validation])
 
 
+@accepts(ComparisonSettings)
 def compare(
-    split: Split,
+    data: ComparisonData,
+    settings: ComparisonSettings | None = None,
     *,
-    hidden: Sequence[int] = (128, 64),
-    activation: str = "relu",
-    loss: str = "cross_entropy",
-    optimizer: str = "adam",
-    learning_rate: float | None = None,
-    epochs: int = 4,
-    batch_size: int = 32,
-    lesson: bool = False,
-    seed: int | None = SEED,
     frameworks: Sequence[str] | None = None,
-    listener: Callable[[str, int, float, float], None] | None = None,
-) -> list[Row]:
-    """A row per framework that trained the same network: same data, same start, same batches in file order.
+    verbose: str | int = "auto",
+    **options: Any,
+) -> list[FrameworkResult]:
+    """Trains the same network in each framework and returns one result per framework.
+
+    All frameworks use the same data, start from the same weights and see the same batches in the order of the data.
 
     Args:
-        split: The data.
-        hidden: Widths of the hidden layers.
-        activation: One of `kerasmlp.lesson.network.ACTIVATIONS`.
-        loss: `cross_entropy` or `mse`, each of the softmax.
-        optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`.
-        learning_rate: Its rate; default Keras's own.
-        epochs: Passes over the training part, at least 1.
-        batch_size: Examples per step, at least 1.
-        lesson: Whether NumPy computes as the notebook does, see `NumpyMLP`; needs `loss="mse"`. The others begin at
-            the same parameters and follow the right gradients.
-        seed: Seed of the first parameters.
-        frameworks: Some of `numpy`, `keras`, `torch`; default all that are installed.
-        listener: Called after each epoch: the framework, the epoch from 1, validation accuracy and seconds of training.
+        data: What `load_comparison_data` returns.
+        settings: All options below as one object. Defaults to `ComparisonSettings()`.
+        frameworks: Some of `"numpy"`, `"keras"` and `"torch"`. Defaults to `None`: all that are installed.
+        verbose: Whether to print a line on stderr after each epoch. `"auto"` prints it in a terminal or a notebook, `0`
+            never, `1` and `2` always. Defaults to `"auto"`.
+        **options: Single options, which replace those of `settings`:
+
+            - hidden: Widths of the hidden layers. Defaults to `(128, 64)`.
+            - activation: Activation of the hidden layers, one of `kerasmlp.lesson.network.ACTIVATIONS`. Defaults to
+              `"relu"`.
+            - loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
+            - optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`. Defaults to `"adam"`.
+            - learning_rate: Learning rate. Defaults to `None`: the default of Keras for the optimizer.
+            - epochs: Passes over the training examples, at least 1. Defaults to `4`.
+            - batch_size: Examples per step, at least 1. Defaults to `32`.
+            - reproduce_notebook: Whether the NumPy network computes as the original notebook did, including its
+              mistakes, which `NumpyMLP` lists. Needs `loss="mse"`. The other frameworks start from the same weights and
+              use correct gradients. Defaults to `False`.
+            - seed: Seed of the first weights. Defaults to `2`, which is near the notebook's figures.
 
     Raises:
-        InvalidValue: a value is unknown, outside its range, or a framework that is not installed.
+        InvalidValue: a value is unknown or outside its range, or a framework is not installed.
 
     Example:
-        >>> rows = compare(load_split(), epochs=2, frameworks=["numpy"])
-        >>> rows[0].framework, rows[0].val_accuracy[-1] > 0.85
+        >>> results = compare(load_comparison_data("digits"), epochs=2, frameworks=["numpy"])
+        >>> results[0].framework, results[0].val_accuracy[-1] > 0.85
         ('numpy', True)
     """
+    settings = ComparisonSettings.of(settings, options)
+    console = messages_console() if shows_progress(verbose) else None
     frameworks = installed_frameworks() if frameworks is None else list(frameworks)
     for framework in frameworks:
         if framework not in installed_frameworks():
             raise InvalidValue(
-                f"`frameworks` needs some of {', '.join(_TRAINERS)}, installed; got {framework!r}, and installed are "
-                f"{', '.join(installed_frameworks())}."
+                f"`frameworks` can be {', '.join(_TRAINERS)}, if they are installed; got {framework!r}, and "
+                f"{', '.join(installed_frameworks())} are installed."
             )
-    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
-        if value < 1:  # Keras and PyTorch would return without a word
-            raise InvalidValue(f"`{name}` needs to be at least 1; got {value}.")
-    sizes = [split.x_train.shape[1], *hidden, int(max(split.y_train.max(), split.y_val.max())) + 1]
-    start = NumpyMLP(sizes, activation=activation, loss=loss, lesson=lesson, seed=seed)
-    rate = Optimizer(optimizer, learning_rate).learning_rate
+    sizes = [data.x_train.shape[1], *settings.hidden, int(max(data.y_train.max(), data.y_val.max())) + 1]
+    start = NumpyMLP(
+        sizes,
+        activation=settings.activation,
+        loss=settings.loss,
+        reproduce_notebook=settings.reproduce_notebook,
+        seed=settings.seed,
+    )
+    rate = Optimizer(settings.optimizer, settings.learning_rate).learning_rate
 
-    def train(framework: str) -> Row:
-        ended: list[tuple[float, float]] = []
+    def train(framework: str) -> FrameworkResult:
+        finished: list[tuple[float, float]] = []
 
         def end_epoch(accuracy: float, seconds: float) -> None:
-            ended.append((accuracy, seconds))
-            if listener is not None:
-                listener(framework, len(ended), accuracy, seconds)
+            finished.append((accuracy, seconds))
+            if console is not None:
+                epoch = f"epoch {len(finished)}/{settings.epochs}"
+                console.print(f"{framework}  {epoch}  {seconds:.1f} s  val_accuracy {accuracy:.4f}")
 
-        _TRAINERS[framework](_Task(start, split, optimizer, rate, epochs, batch_size, end_epoch))
-        return Row(framework, importlib.metadata.version(framework), *zip(*ended, strict=True))
+        _TRAINERS[framework](
+            _Task(start, data, settings.optimizer, rate, settings.epochs, settings.batch_size, end_epoch)
+        )
+        return FrameworkResult(framework, importlib.metadata.version(framework), *zip(*finished, strict=True))
 
     return [train(framework) for framework in frameworks]
 
 
 def installed_frameworks() -> list[str]:
-    """`numpy`, `keras` and, where PyTorch is installed, `torch`."""
+    """Returns the frameworks that `compare` can use: `numpy`, `keras` and, if PyTorch is installed, `torch`."""
     return [name for name in _TRAINERS if importlib.util.find_spec(name)]
 
 
 @dataclass(frozen=True)
 class _Task:
-    """What each framework trains; `end_epoch` takes the validation accuracy and the seconds of each epoch."""
+    """What each framework trains. `end_epoch` takes the validation accuracy and the seconds of each epoch."""
 
     start: NumpyMLP
-    split: Split
+    data: ComparisonData
     optimizer: str
     learning_rate: float
     epochs: int
@@ -181,47 +206,47 @@ class _Task:
 def _train_numpy(task: _Task) -> None:
     from threadpoolctl import threadpool_limits
 
-    split, network, steps = task.split, copy.deepcopy(task.start), Optimizer(task.optimizer, task.learning_rate)
-    # One thread here and in PyTorch. A batch of 32 is too little work to share: on a busy machine, threads that wait
-    # for each other were seen to cost 20 times what they save.
+    data, network, steps = task.data, copy.deepcopy(task.start), Optimizer(task.optimizer, task.learning_rate)
+    # One thread here and in PyTorch. A batch of 32 is too little work to divide: on a busy machine we measured that
+    # threads waiting for each other cost 20 times what they save.
     with threadpool_limits(1):
         for _ in range(task.epochs):
             history = network.fit(
-                split.x_train, split.y_train, batch_size=task.batch_size, optimizer=steps, shuffle=False
+                data.x_train, data.y_train, batch_size=task.batch_size, optimizer=steps, shuffle=False
             )
-            task.end_epoch(network.accuracy(split.x_val, split.y_val), history["seconds"][0])
+            task.end_epoch(network.accuracy(data.x_val, data.y_val), history["seconds"][0])
 
 
 def _train_keras(task: _Task) -> None:
     import keras
 
-    class Watch(keras.callbacks.Callback):
-        """Takes the time of each epoch, and the accuracy after it."""
+    class EpochTimer(keras.callbacks.Callback):
+        """Measures the time of each epoch, and the validation accuracy after it."""
 
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             self.started = time.perf_counter()
 
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             seconds = time.perf_counter() - self.started
-            predicted = np.argmax(model(split.x_val, training=False), axis=1)
-            task.end_epoch(float(np.mean(predicted == split.y_val)), seconds)
+            predicted = np.argmax(model(data.x_val, training=False), axis=1)
+            task.end_epoch(float(np.mean(predicted == data.y_val)), seconds)
 
-    split, model = task.split, to_keras(task.start)
+    data, model = task.data, to_keras(task.start)
     if task.start.loss == "mse":
         trained = keras.Sequential([model, keras.layers.Softmax()])
-        loss, y = keras.losses.MeanSquaredError(), np.eye(task.start.sizes[-1], dtype=np.float32)[split.y_train]
+        loss, y = keras.losses.MeanSquaredError(), np.eye(task.start.sizes[-1], dtype=np.float32)[data.y_train]
     else:
-        trained, y = model, np.asarray(split.y_train)
+        trained, y = model, np.asarray(data.y_train)
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     trained.compile(make_optimizer(task.optimizer, task.learning_rate), loss)
     trained.fit(
-        split.x_train,
+        data.x_train,
         y,
         epochs=task.epochs,
         batch_size=task.batch_size,
         shuffle=False,
         verbose=0,
-        callbacks=[Watch()],
+        callbacks=[EpochTimer()],
     )
 
 
@@ -229,9 +254,9 @@ def _train_torch(task: _Task) -> None:
     import torch
     from torch.nn import functional
 
-    split, model = task.split, to_torch(task.start)
+    data, model = task.data, to_torch(task.start)
     steps = torch_optimizer(task.optimizer, task.learning_rate, list(model.parameters()))
-    x, y, x_val = torch.from_numpy(split.x_train), torch.from_numpy(split.y_train).long(), torch.from_numpy(split.x_val)
+    x, y, x_val = torch.from_numpy(data.x_train), torch.from_numpy(data.y_train).long(), torch.from_numpy(data.x_val)
     num_threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -250,15 +275,16 @@ def _train_torch(task: _Task) -> None:
             seconds = time.perf_counter() - started
             with torch.no_grad():
                 predicted = model(x_val).argmax(dim=1).numpy()
-            task.end_epoch(float(np.mean(predicted == split.y_val)), seconds)
+            task.end_epoch(float(np.mean(predicted == data.y_val)), seconds)
     finally:
         torch.set_num_threads(num_threads)
 
 
 def torch_optimizer(name: str, learning_rate: float, parameters: list[Any]) -> torch.optim.Optimizer:
-    """PyTorch's optimizer that is nearest to one of `OPTIMIZERS`; the same but for rounding for the first three.
+    """Returns PyTorch's optimizer that is closest to one of `OPTIMIZERS`.
 
-    AdaGrad and RMSProp add epsilon behind the root, Keras before it: the root of Keras's epsilon comes nearest.
+    `sgd`, `momentum` and `nesterov` are the same up to rounding. AdaGrad and RMSProp differ slightly, because PyTorch
+    adds epsilon after taking the root and Keras before. RMSProp gets the root of Keras's epsilon, which comes closest.
     """
     from torch import optim
 

@@ -1,6 +1,6 @@
-"""Weights between `NumpyMLP`, `build_mlp`'s Keras models and PyTorch, and a Keras model's forward pass in NumPy.
+"""Conversion of `NumpyMLP` to and from Keras and PyTorch, and the forward pass of a Keras model in NumPy.
 
-Keras and PyTorch are imported when they are needed.
+Keras and PyTorch are imported only when they are needed.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ if TYPE_CHECKING:
     import keras
     import torch
 
-# What a layer does to features before the first dense layer, and what does nothing when a network predicts.
-PREPROCESSING = ("Rescaling", "Normalization")
-PASSING = ("InputLayer", "Flatten", "Dropout")
+PREPROCESSING = ("Rescaling", "Normalization")  # layers that may come before the first dense layer
+PASSING = ("InputLayer", "Flatten", "Dropout")  # layers that do not change the values when a model predicts
 
 
 def from_keras(
     model: keras.Model, *, preprocessed: bool = False, loss: str = "cross_entropy", dtype: str = "float64"
 ) -> NumpyMLP:
-    """A NumPy network with a copy of the weights, the activation and the L2 penalty of `build_mlp`'s `model`.
+    """Returns a NumPy network with a copy of the weights, the activation and the L2 penalty of a Keras model.
 
     Args:
-        model: A chain of dense layers and activations that ends in logits, as `build_mlp` makes it.
-        preprocessed: Whether the network's features will have been through the model's preprocessing layer already;
-            has to be True for a model that has one. `numpy_logits` takes raw features.
-        loss: The network's loss, `cross_entropy` or `mse`; a model holds none.
-        dtype: The network's dtype, `float64` or `float32`.
+        model: A chain of dense layers and activations that ends in logits, such as `build_mlp` returns.
+        preprocessed: Whether the network will be given features that have passed the model's preprocessing layer. Needs
+            to be `True` for a model with such a layer. (`numpy_logits` takes raw features.) Defaults to `False`.
+        loss: Loss of the network, `"cross_entropy"` or `"mse"`, because the model does not store one. Defaults to
+            `"cross_entropy"`.
+        dtype: dtype of the network, `"float64"` or `"float32"`. Defaults to `"float64"`.
 
     Returns:
-        A network that maps features (n, sizes[0]) to the model's logits, up to rounding. Dropout, which does nothing
-        when a model predicts, is left out.
+        A network that maps features (n, sizes[0]) to the logits of the model, up to rounding. Dropout layers, which do
+        nothing when a model predicts, are left out.
 
     Raises:
-        InvalidValue: the model has layers that `NumpyMLP` has not, such as batch normalisation.
+        InvalidValue: the model has layers that `NumpyMLP` does not have, such as batch normalisation.
 
     Example:
         >>> network = from_keras(build_mlp([4, 8, 3], activation="tanh", seed=0))
@@ -50,15 +50,15 @@ def from_keras(
     preprocessing, dense, activations = _split(model)
     if preprocessing and not preprocessed:
         raise InvalidValue(
-            f"`model` begins with the preprocessing layer `{preprocessing[0].name}`, which a NumPy network has not: "
-            "use `numpy_logits(model, x)` for raw features `x`, or give the network what comes out of that layer and "
-            "say so with `preprocessed=True`."
+            f"`model` begins with the preprocessing layer `{preprocessing[0].name}`, which a NumPy network does not "
+            "have. Use `numpy_logits(model, x)` for raw features `x`, or pass `preprocessed=True` and give the network "
+            "the output of that layer."
         )
     penalties = {_l2(layer) for layer in dense}
     biases = {bool(layer.use_bias) for layer in dense}
     for what, found in (("activation", activations), ("L2 penalty", penalties), ("`use_bias`", biases)):
         if len(found) > 1:
-            raise InvalidValue(f"A NumPy network has one {what} for all layers; got {sorted(found)}.")
+            raise InvalidValue(f"A NumPy network has the same {what} in all layers; got {sorted(found)}.")
     network = NumpyMLP(
         [dense[0].kernel.shape[0], *(layer.units for layer in dense)],
         activation=activations.pop(),
@@ -74,7 +74,7 @@ def from_keras(
 
 
 def to_keras(network: NumpyMLP, *, name: str = "mlp") -> keras.Model:
-    """`build_mlp`'s model with a copy of the network's weights, in float32.
+    """Returns the Keras model that `build_mlp` makes of the network's settings, with a copy of its weights in float32.
 
     Example:
         >>> to_keras(NumpyMLP([4, 8, 3], seed=0)).count_params()
@@ -88,17 +88,17 @@ def to_keras(network: NumpyMLP, *, name: str = "mlp") -> keras.Model:
 
 
 def numpy_logits(model: keras.Model, features: ArrayLike) -> Array:
-    """The logits of `build_mlp`'s `model` for raw features, computed in NumPy in float64: an independent answer.
+    """Returns the logits of a Keras model for raw features, computed independently of Keras: in NumPy, in float64.
 
     Args:
-        model: A model that `from_keras` takes; it may begin with a `Rescaling` or `Normalization` layer.
+        model: A model that `from_keras` takes. It may begin with `Rescaling` or `Normalization` layers.
         features: Raw features, `(n, *input_shape)`, of any numeric dtype.
 
     Returns:
         float64 (n, sizes[-1]).
 
     Raises:
-        InvalidValue: as `from_keras`, or the features have the wrong shape.
+        InvalidValue: the model has layers that `NumpyMLP` does not have, or the features have the wrong shape.
 
     Example:
         >>> model = build_mlp([4, 8, 3], input_shape=(2, 2), seed=0)
@@ -112,16 +112,16 @@ def numpy_logits(model: keras.Model, features: ArrayLike) -> Array:
         if type(layer).__name__ == "Rescaling":
             x = x * np.asarray(layer.scale) + np.asarray(layer.offset)
         elif layer.invert:
-            raise InvalidValue(f"`numpy_logits` needs a layer that normalises; `{layer.name}` does the inverse.")
-        else:  # the standard deviation is kept from zero by Keras's epsilon
+            raise InvalidValue(f"`numpy_logits` cannot compute the inverse normalisation of layer `{layer.name}`.")
+        else:  # Keras divides by at least its epsilon of 1e-7
             x = (x - _array(layer.mean)) / np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
     return from_keras(model, preprocessed=True).logits(x.reshape(len(x), -1))
 
 
 def to_torch(network: NumpyMLP) -> torch.nn.Sequential:
-    """`torch.nn.Linear` layers with the network's activation between them, its weights copied, in its dtype.
+    """Returns `torch.nn.Linear` layers with the network's activation between them and a copy of its weights.
 
-    PyTorch keeps the kernel of a linear layer as (outputs, inputs).
+    The layers have the network's dtype. PyTorch stores the kernel of a linear layer as (outputs, inputs).
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -142,21 +142,26 @@ def to_torch(network: NumpyMLP) -> torch.nn.Sequential:
 
 
 def from_torch(module: torch.nn.Sequential, *, loss: str = "cross_entropy") -> NumpyMLP:
-    """A NumPy network with a copy of the weights and the activation of `module`, which is as `to_torch` makes it.
+    """Returns a NumPy network with a copy of the weights and the activation of a PyTorch module.
+
+    Args:
+        module: Linear layers with the same activation between each two, such as `to_torch` returns.
+        loss: Loss of the network, `"cross_entropy"` or `"mse"`. Defaults to `"cross_entropy"`.
 
     Raises:
-        InvalidValue: `module` is no chain of linear layers with one and the same activation between them.
+        ImportError: PyTorch is not installed.
+        InvalidValue: `module` is something else.
     """
     import torch
 
     linear, between = list(module)[0::2], list(module)[1::2]
     if not linear or len(linear) != len(between) + 1 or not all(isinstance(layer, torch.nn.Linear) for layer in linear):
-        raise InvalidValue(f"`module` needs linear layers with an activation between each two; got {module}.")
-    # By their printed form, which holds the settings: a leaky ReLU of another slope is another activation.
+        raise InvalidValue(f"`module` needs to be linear layers with an activation between each two; got {module}.")
+    # The printed form of a layer includes its settings, so a leaky ReLU with another slope is not accepted.
     known = {repr(_torch_activation(name)): name for name in ACTIVATIONS}
     names = {known.get(repr(layer)) for layer in between} or {"linear"}
     if len(names) > 1 or None in names:
-        raise InvalidValue(f"`module` needs one activation, one of {', '.join(known)}; got {module}.")
+        raise InvalidValue(f"`module` needs the same activation everywhere, one of {', '.join(known)}; got {module}.")
     network = NumpyMLP(
         [linear[0].in_features, *(layer.out_features for layer in linear)],
         activation=str(names.pop()),
@@ -166,7 +171,7 @@ def from_torch(module: torch.nn.Sequential, *, loss: str = "cross_entropy") -> N
     )
     for (kernel, bias), layer in zip(network.layers, linear, strict=True):
         if (layer.bias is not None) != network.use_bias:
-            raise InvalidValue(f"`module` needs a bias in all linear layers, or in none; got {module}.")
+            raise InvalidValue(f"`module` needs a bias in all linear layers or in none; got {module}.")
         kernel[...] = layer.weight.detach().numpy().T
         bias[...] = layer.bias.detach().numpy() if network.use_bias else 0
     return network
@@ -189,10 +194,10 @@ def _torch_activation(name: str) -> torch.nn.Module:
 
 
 def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
-    """The preprocessing layers, the dense layers, and the names of all hidden activations of a plain chain."""
+    """Returns the preprocessing layers, the dense layers, and the names of the hidden activations of a model."""
     preprocessing: list[Any] = []
     dense: list[Any] = []
-    names: list[list[str]] = []  # of the activations behind each dense layer
+    names: list[list[str]] = []  # names of the activations after each dense layer
     for layer in model.layers:
         kind = type(layer).__name__
         if kind == "Dense" or (kind == "Activation" and dense):
@@ -205,25 +210,25 @@ def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
             preprocessing.append(layer)
         elif kind not in PASSING:
             raise InvalidValue(
-                f"A NumPy network has dense layers and activations alone; `model` has the {kind} layer `{layer.name}`."
+                f"A NumPy network has only dense layers and activations; `model` has the {kind} layer `{layer.name}`."
             )
     if not dense or names[-1]:
-        raise InvalidValue(f"`model` needs to end in a dense layer of logits, without an activation; got {names}.")
+        raise InvalidValue(f"`model` needs to end in a dense layer without an activation; got the activations {names}.")
     hidden = {" then ".join(found) or "linear" for found in names[:-1]} or {"linear"}
     if unknown := hidden - set(ACTIVATIONS):
-        raise InvalidValue(f"A NumPy network knows {', '.join(ACTIVATIONS)}; `model` has {', '.join(unknown)}.")
+        raise InvalidValue(f"A NumPy network supports {', '.join(ACTIVATIONS)}; `model` has {', '.join(unknown)}.")
     return preprocessing, dense, hidden
 
 
 def _l2(layer: Any) -> float:
-    """The weight of a dense layer's L2 penalty."""
+    """Returns the weight of a dense layer's L2 penalty, 0 if it has none."""
     penalty = layer.kernel_regularizer
     if penalty is not None and type(penalty).__name__ != "L2":
-        raise InvalidValue(f"A NumPy network knows the L2 penalty alone; layer `{layer.name}` has {penalty}.")
+        raise InvalidValue(f"A NumPy network supports only the L2 penalty; layer `{layer.name}` has {penalty}.")
     return float(penalty.l2) if penalty else 0.0
 
 
 def _array(variable: Any) -> Array:
-    """A Keras variable or tensor as a float64 array."""
-    # `keras.ops.convert_to_numpy` makes NumPy 2 warn that TensorFlow's variables know no `copy`.
+    """Returns a Keras variable or tensor as a float64 array."""
+    # `keras.ops.convert_to_numpy` makes NumPy 2 warn, because TensorFlow's variables do not support `copy`.
     return np.asarray(variable, dtype=np.float64)

@@ -1,7 +1,8 @@
-"""`NumpyMLP`: a multi-layer perceptron written out in NumPy alone, to learn from and to hold the Keras side against.
+"""`NumpyMLP`: a multi-layer perceptron written in NumPy only, to learn from and to check the Keras models against.
 
-Read it from top to bottom: the activations, the softmax and its two losses, the optimizers, and the network, whose
-forward and backward pass are a loop over layers each. Rows are examples, so that one product serves a whole batch:
+It is one file on purpose, longer than others, so that all formulas can be read in one sitting, from top to bottom: the
+activations, the softmax and its two losses, the optimizers, and the network. Its forward pass and its backward pass are
+one loop over the layers each. Rows are examples, so one matrix product serves a whole batch:
 
     n                                    examples in the batch
     s_0, ..., s_L                        `sizes`: widths from input to output
@@ -11,8 +12,8 @@ forward and backward pass are a loop over layers each. Rows are examples, so tha
     p = softmax(z_L)                     (n, s_L), one probability per class; z_L are the logits
 
 Kernels have Keras's layout, (inputs, outputs). Losses and optimizers have Keras's scale, formulas and defaults, so
-that several hundred steps agree with `keras.optimizers`. `kerasmlp lesson`
-trains it beside Keras and PyTorch.
+several hundred steps agree with `keras.optimizers`. `kerasmlp.lesson.compare` trains the network next to Keras and
+PyTorch.
 """
 
 import math
@@ -31,15 +32,15 @@ Array = NDArray[Any]  # floating point, of the network's dtype
 Labels = NDArray[np.integer[Any]]
 History = dict[str, list[float]]
 
-LEAK = 0.2  # slope of the leaky ReLU left of zero: Keras's default; PyTorch's is 0.01
+LEAK = 0.2  # slope of the leaky ReLU for z < 0: Keras's default; PyTorch's is 0.01
 
 
 @dataclass(frozen=True)
 class Activation:
-    """A function f of the pre-activation z, and its slope f'(z); both elementwise, (n, s) -> (n, s).
+    """A function f of the pre-activation z, and its slope f'(z). Both are elementwise, (n, s) -> (n, s).
 
-    `slope` also gets a = f(z), from which several derivatives are had for a multiplication. At the kinks of ReLU and
-    leaky ReLU, z = 0, it is the slope from the left, as in Keras.
+    `slope` also receives a = f(z), because several derivatives are cheaper to compute from it. ReLU and leaky ReLU have
+    a kink at z = 0; there `slope` is the slope from the left, as in Keras.
     """
 
     function: Callable[[Array], Array]
@@ -47,15 +48,15 @@ class Activation:
 
 
 def sigmoid(z: Array) -> Array:
-    """1 / (1 + exp(-z)), by the identity (1 + tanh(z / 2)) / 2, which cannot overflow."""
+    """Returns 1 / (1 + exp(-z)), computed as (1 + tanh(z / 2)) / 2, which is equal and cannot overflow."""
     return 0.5 * (1 + np.tanh(0.5 * z))
 
 
 def normal_cdf(z: Array) -> Array:
-    """Phi(z) = (1 + erf(z / sqrt 2)) / 2: the share of a standard normal distribution below z.
+    """Returns Phi(z) = (1 + erf(z / sqrt 2)) / 2, the share of a standard normal distribution below z.
 
-    NumPy has no error function, so Python's is called for each element: slow, but exact. The usual tanh formula is
-    off by up to 5e-4, and not what Keras means by `gelu`.
+    NumPy has no error function, so Python's is called for each element, which is slow but exact. The common tanh
+    formula is off by up to 5e-4 and is not what Keras computes for `gelu`.
     """
     share: Array = 0.5 * (1 + np.vectorize(math.erf, otypes=[np.float64])(z / math.sqrt(2)))
     return share.astype(z.dtype)
@@ -71,11 +72,11 @@ ACTIVATIONS = {
     "relu": Activation(lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(z.dtype)),
     # Maas, Hannun & Ng 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models".
     "leaky_relu": Activation(lambda z: np.maximum(z, LEAK * z), lambda z, a: np.where(z > 0, np.ones_like(z), LEAK)),
-    # exp(z) - 1 left of zero, where the slope exp(z) is a + 1: Clevert et al. 2016, arXiv:1511.07289.
+    # exp(z) - 1 for z < 0, with the slope exp(z) = a + 1: Clevert et al. 2016, arXiv:1511.07289.
     "elu": Activation(
         lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))), lambda z, a: np.where(z > 0, np.ones_like(z), a + 1)
     ),
-    # z Phi(z), by the product rule with the slope Phi(z) + z Phi'(z): Hendrycks & Gimpel 2016, arXiv:1606.08415.
+    # z Phi(z), with the slope Phi(z) + z Phi'(z) by the product rule: Hendrycks & Gimpel 2016, arXiv:1606.08415.
     "gelu": Activation(
         lambda z: z * normal_cdf(z), lambda z, a: normal_cdf(z) + z * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     ),
@@ -85,9 +86,9 @@ ACTIVATIONS = {
 
 
 def softmax(logits: Array) -> Array:
-    """exp(z_j) / sum_k exp(z_k) along each row, (n, s_L) -> (n, s_L): Bishop 2006, PRML, eq. 4.104.
+    """Returns exp(z_j) / sum_k exp(z_k) along each row, (n, s_L) -> (n, s_L): Bishop 2006, PRML, eq. 4.104.
 
-    Each row's maximum is subtracted first, which cancels in the quotient and keeps the exponentials at most 1.
+    The maximum of each row is subtracted first. It cancels in the quotient and keeps the exponentials at most 1.
     """
     exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
     p: Array = exponentials / exponentials.sum(axis=1, keepdims=True)
@@ -95,27 +96,27 @@ def softmax(logits: Array) -> Array:
 
 
 def softmax_backward(p: Array, upstream: Array) -> Array:
-    """The gradient with respect to the logits, given `upstream`, that with respect to p; all (n, s_L).
+    """Returns the gradient with respect to the logits, given `upstream`, the gradient with respect to p; all (n, s_L).
 
-    The Jacobian dp_k / dz_j = p_k ([k = j] - p_j) (PRML, eq. 4.106) is symmetric, and its product with a vector u is
-    p * (u - u.p): no (s_L, s_L) matrix is built.
+    The Jacobian dp_k / dz_j = p_k ([k = j] - p_j) (PRML, eq. 4.106) is symmetric. Its product with a vector u is
+    p * (u - u.p), so no (s_L, s_L) matrix needs to be built.
     """
     gradient: Array = p * (upstream - (upstream * p).sum(axis=1, keepdims=True))
     return gradient
 
 
 def cross_entropy(logits: Array, labels: Labels) -> float:
-    """-log p[label], mean over the batch (PRML, eq. 4.108); logits (n, s_L), labels (n,).
+    """Returns -log p[label], averaged over the batch (PRML, eq. 4.108); logits (n, s_L), labels (n,).
 
-    Computed as logsumexp(z) - z[label]: the logarithm of a probability that rounds to 0 is never taken.
+    It is computed as logsumexp(z) - z[label], so a probability that rounds to 0 never reaches the logarithm.
     """
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_sum = np.log(np.exp(shifted).sum(axis=1))  # (n,)
     return float(np.mean(log_sum - shifted[np.arange(len(labels)), labels]))
 
 
-# Each rule returns what to add to a parameter w, given its gradient g, the rate r and the step t = 1, 2, ...; all
-# arrays have the parameter's shape. What a rule remembers of earlier steps stands in `slots`, changed in place.
+# Each rule returns what to add to a parameter w, given its gradient g, the step t = 1, 2, ... and the learning rate r.
+# All arrays have the shape of the parameter. `slots` holds what a rule remembers from step to step; rules update it.
 Slots = dict[str, Array]
 
 
@@ -132,12 +133,12 @@ def momentum(g: Array, slots: Slots, t: int, r: float, *, decay: float = 0.9) ->
 
 
 def nesterov(g: Array, slots: Slots, t: int, r: float, *, decay: float = 0.9) -> Array:
-    """Momentum that looks ahead to where v leads, w += decay v - r g: Sutskever et al. 2013, eq. 3-4."""
+    """Nesterov momentum, which also looks ahead along v, w += decay v - r g: Sutskever et al. 2013, eq. 3-4."""
     return decay * momentum(g, slots, t, r, decay=decay) - r * g
 
 
 def adagrad(g: Array, slots: Slots, t: int, r: float, *, start: float = 0.1, epsilon: float = 1e-7) -> Array:
-    """AdaGrad, v += g^2; w += -r g / sqrt(v + epsilon): Duchi, Hazan & Singer 2011. Here v begins at `start`."""
+    """AdaGrad, v += g^2; w += -r g / sqrt(v + epsilon): Duchi, Hazan & Singer 2011. v starts at `start`."""
     v = slots.setdefault("v", np.full_like(g, start))
     v += g * g
     return -r * g / np.sqrt(v + epsilon)
@@ -155,7 +156,7 @@ def adam(
 ) -> Array:
     """Adam, w += -r c m / (sqrt(v) + epsilon), with m and v moving means of g and g^2.
 
-    c = sqrt(1 - beta_2^t) / (1 - beta_1^t) undoes the pull of m and v towards zero, where they begin: Kingma & Ba
+    c = sqrt(1 - beta_2^t) / (1 - beta_1^t) corrects the bias of m and v towards zero, where they start: Kingma & Ba
     2015, arXiv:1412.6980, the form at the end of section 2.
     """
     m, v = slots.setdefault("m", np.zeros_like(g)), slots.setdefault("v", np.zeros_like(g))
@@ -164,7 +165,7 @@ def adam(
     return -r * math.sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (np.sqrt(v) + epsilon)
 
 
-# Rules with their default rates, which are Keras's.
+# Each rule with its default learning rate, which is Keras's.
 OPTIMIZERS: dict[str, tuple[Callable[..., Array], float]] = {
     "sgd": (sgd, 0.01),
     "momentum": (momentum, 0.01),
@@ -176,14 +177,14 @@ OPTIMIZERS: dict[str, tuple[Callable[..., Array], float]] = {
 
 
 class Optimizer:
-    """One of `OPTIMIZERS` with its rate, and its memory of the steps taken so far."""
+    """One of `OPTIMIZERS` with a learning rate and the memory of its steps so far."""
 
     def __init__(self, name: str = "adam", learning_rate: float | None = None) -> None:
-        """Takes the rule's own rate if `learning_rate` is None; raises `InvalidValue` for what cannot be."""
+        """Uses the rule's rate if `learning_rate` is None. Raises `InvalidValue` for an unknown name or a bad rate."""
         self.rule, default_rate = _choose("optimizer", name, OPTIMIZERS)
         self.learning_rate = default_rate if learning_rate is None else float(learning_rate)
         if not 0 < self.learning_rate < math.inf:
-            raise InvalidValue(f"`learning_rate` needs a number above 0; got {learning_rate}.")
+            raise InvalidValue(f"`learning_rate` needs to be a number above 0; got {learning_rate}.")
         self.steps = 0
         self._slots: list[Slots] = []
 
@@ -198,7 +199,7 @@ class Optimizer:
 class NumpyMLP:
     """A multi-layer perceptron with a softmax output.
 
-    `parameters` holds [W_1, b_1, ..., W_L, b_L], W_l (s_{l-1}, s_l) and b_l (s_l,): Keras's layout and order.
+    `parameters` is [W_1, b_1, ..., W_L, b_L] with W_l (s_{l-1}, s_l) and b_l (s_l,), in Keras's layout and order.
 
     Example:
         >>> network = NumpyMLP([2, 8, 2], activation="tanh", seed=0)
@@ -216,46 +217,49 @@ class NumpyMLP:
         loss: str = "cross_entropy",
         use_bias: bool = True,
         l2: float = 0.0,
-        lesson: bool = False,
+        reproduce_notebook: bool = False,
         seed: int | None = None,
         dtype: str = "float32",
     ) -> None:
-        """Draws the first kernels from a normal distribution; biases begin at zero.
+        """Draws the first kernels from a normal distribution and starts the biases at zero.
 
-        Its variance is 2 / s_{l-1} for rectifiers (He et al. 2015, arXiv:1502.01852, eq. 10), and else
+        The variance is 2 / s_{l-1} for rectifiers (He et al. 2015, arXiv:1502.01852, eq. 10), otherwise
         2 / (s_{l-1} + s_l) (Glorot & Bengio 2010, eq. 12).
 
         Args:
             sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two.
-            activation: The hidden layers' activation, one of `ACTIVATIONS`.
-            loss: `cross_entropy` or `mse`, each of the softmax.
-            use_bias: Whether to add biases; without, they stay at zero.
-            l2: Weight of the penalty l2 * sum(W^2) over all kernels, at least 0.
-            lesson: Whether to do as the notebook "Neural Networks From Scratch" does, faults included: kernels with
-                variance 1 / s_l and biases with 0.1^2; of softmax's Jacobian the diagonal p (1 - p) alone; and bias
-                gradients that leave out the slope of their own layer. Needs `loss="mse"`.
-            seed: Seed of the first parameters; None draws them anew each time.
-            dtype: `float32`, or `float64` to check gradients.
+            activation: Activation of the hidden layers, one of `ACTIVATIONS`. Defaults to `"relu"`.
+            loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
+            use_bias: Whether layers add a bias. If not, the biases stay at zero. Defaults to `True`.
+            l2: Weight of the penalty l2 * sum(W^2) over all kernels, at least 0. Defaults to `0`.
+            reproduce_notebook: Whether to compute as the notebook "Neural Networks From Scratch" did. Its first kernels
+                have variance 1 / s_l and its first biases 0.1^2. Its mistakes: it uses only the diagonal p (1 - p) of
+                the softmax's Jacobian, and its bias gradients leave out the slope of their own layer. Needs
+                `loss="mse"`. Defaults to `False`.
+            seed: Seed of the first parameters. Defaults to `None`: different ones each time.
+            dtype: `"float32"`, or `"float64"` to check gradients. Defaults to `"float32"`.
 
         Raises:
-            InvalidType, InvalidValue: something is of the wrong kind, unknown or outside its range.
+            InvalidType: `sizes` does not hold integers.
+            InvalidValue: a name is unknown, or a value is outside its range.
         """
         self.sizes = check_sizes(sizes)
         self._activation: Activation = _choose("activation", activation, ACTIVATIONS)
-        self.activation, self.loss, self.use_bias, self.l2, self.lesson = activation, loss, use_bias, l2, lesson
+        self.activation, self.loss, self.use_bias, self.l2 = activation, loss, use_bias, l2
+        self.reproduce_notebook = reproduce_notebook
         self.dtype: np.dtype[Any] = _choose("dtype", dtype, {name: np.dtype(name) for name in ("float32", "float64")})
         _choose("loss", loss, {"cross_entropy": None, "mse": None})
         if not 0 <= l2 < math.inf:
-            raise InvalidValue(f"`l2` is a weight of at least 0; got {l2}.")
-        if lesson and loss != "mse":
-            raise InvalidValue(f'The notebook\'s arithmetic is that of `loss="mse"`; got {loss!r} with `lesson=True`.')
+            raise InvalidValue(f"`l2` needs to be a number of at least 0; got {l2}.")
+        if reproduce_notebook and loss != "mse":
+            raise InvalidValue(f'`reproduce_notebook=True` needs `loss="mse"`, the loss of the notebook; got {loss!r}.')
         rng = np.random.default_rng(seed)
         self.parameters: list[Array] = []
         for fan_in, fan_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
             variance = 2 / fan_in if activation in RECTIFIERS else 2 / (fan_in + fan_out)
-            deviation = math.sqrt(1 / fan_out if lesson else variance)
+            deviation = math.sqrt(1 / fan_out if reproduce_notebook else variance)
             kernel = deviation * rng.standard_normal((fan_in, fan_out))
-            bias = (0.1 if lesson and use_bias else 0.0) * rng.standard_normal(fan_out)
+            bias = (0.1 if reproduce_notebook and use_bias else 0.0) * rng.standard_normal(fan_out)
             self.parameters += [kernel.astype(self.dtype), bias.astype(self.dtype)]
 
     @property
@@ -276,7 +280,7 @@ class NumpyMLP:
         return zs, activations
 
     def loss_and_gradients(self, x: ArrayLike, labels: ArrayLike) -> tuple[float, list[Array]]:
-        """The loss with its L2 penalty, and its gradients in the shapes and order of `parameters`.
+        """Returns the loss with its L2 penalty, and its gradients in the shapes and order of `parameters`.
 
         Backpropagation (Rumelhart et al. 1986; "Deep Learning", algorithm 6.4), with delta_l = dJ / dz_l (n, s_l):
 
@@ -286,8 +290,8 @@ class NumpyMLP:
             dJ / db_l = sum over the batch of delta_l               (s_l,)
             delta_{l-1} = (delta_l W_l^T) * f'(z_{l-1})             (n, s_{l-1})
 
-        `x` holds features (n, s_0), `labels` class indices, integers (n,) from 0 up to but not including s_L; anything
-        else raises `InvalidType` or `InvalidValue`.
+        `x` holds features (n, s_0). `labels` holds class indices, integers (n,) from 0 to s_L - 1. Other dtypes of
+        labels raise `InvalidType`; other shapes and values raise `InvalidValue`.
         """
         zs, activations = self.forward(x)
         y = self._check_labels(labels, len(zs[-1]))
@@ -298,12 +302,12 @@ class NumpyMLP:
         else:
             loss = float(np.mean((p - targets) ** 2))
             upstream = 2 * (p - targets) / p.size  # dJ / dp, (n, s_L)
-            delta = upstream * p * (1 - p) if self.lesson else softmax_backward(p, upstream)
+            delta = upstream * p * (1 - p) if self.reproduce_notebook else softmax_backward(p, upstream)
         gradients: list[Array] = []
         for index, (kernel, _) in reversed(list(enumerate(self.layers))):
             loss += self.l2 * float(np.sum(kernel * kernel))
             kernel_gradient = activations[index].T @ delta + 2 * self.l2 * kernel
-            bias_gradient = (upstream if self.lesson else delta).sum(axis=0) * float(self.use_bias)
+            bias_gradient = (upstream if self.reproduce_notebook else delta).sum(axis=0) * float(self.use_bias)
             gradients = [kernel_gradient, bias_gradient, *gradients]
             if index:
                 upstream = delta @ kernel.T  # dJ / da_{l-1}, (n, s_{l-1})
@@ -322,23 +326,26 @@ class NumpyMLP:
         seed: int | None = None,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
     ) -> History:
-        """Trains on mini-batches of `batch_size` and returns the history, a value per epoch.
+        """Trains on mini-batches and returns the history.
 
         Args:
             x: Features, (examples, s_0).
-            labels: Class indices, integers (examples,), from 0 up to but not including s_L.
-            epochs: Passes over the data.
-            batch_size: Examples per step; an epoch's last batch may be smaller.
-            optimizer: What turns gradients into steps; default `Optimizer("adam")`. Its memory outlasts the call.
-            shuffle: Whether each epoch has an order of its own; else batches follow each other as in `x`.
-            seed: Seed of these orders; None draws them anew each time.
-            validation_data: Features and labels for `val_accuracy`.
+            labels: Class indices, integers (examples,) from 0 to s_L - 1.
+            epochs: Passes over the data, at least 1. Defaults to `1`.
+            batch_size: Examples per step, at least 1. The last batch of an epoch may be smaller. Defaults to `32`.
+            optimizer: Turns gradients into steps. It keeps its memory after the call, so a second call with the same
+                optimizer continues. Defaults to `None`: a new `Optimizer("adam")`.
+            shuffle: Whether each epoch draws its own order of the examples. Defaults to `True`.
+            seed: Seed of these orders. Defaults to `None`: different ones each time.
+            validation_data: Features and labels that `val_accuracy` is measured on. Defaults to `None`.
 
         Returns:
-            `loss` (with the penalty, mean over the epoch), `seconds` (of training alone) and perhaps `val_accuracy`.
+            One value per epoch of `loss` (with the penalty, averaged over the epoch) and `seconds` (of training only);
+            and of `val_accuracy` if there is `validation_data`.
 
         Raises:
-            InvalidType, InvalidValue: something is of the wrong kind, shape or range.
+            InvalidType: `labels` are not integers.
+            InvalidValue: an array has the wrong shape, or a value is outside its range.
         """
         x, optimizer = np.asarray(x, dtype=self.dtype), optimizer or Optimizer()
         y = self._check_labels(labels, len(x))
@@ -362,24 +369,24 @@ class NumpyMLP:
         return history
 
     def logits(self, x: ArrayLike) -> Array:
-        """z_L (n, s_L) for x (n, s_0): what `build_mlp`'s model returns."""
+        """Returns z_L (n, s_L) for x (n, s_0), which is also what the model of `build_mlp` returns."""
         return self.forward(x)[0][-1]
 
     def predict(self, x: ArrayLike) -> Labels:
-        """The most probable class of each example, (n,); softmax keeps the order of the logits."""
+        """Returns the most probable class of each example, (n,). Softmax does not change which logit is the largest."""
         return np.asarray(self.logits(x).argmax(axis=1))
 
     def accuracy(self, x: ArrayLike, labels: ArrayLike) -> float:
-        """The share of examples whose most probable class is the label, from 0 to 1."""
+        """Returns the share of examples whose most probable class is the label, from 0 to 1."""
         predicted = self.predict(x)
         return float(np.mean(predicted == self._check_labels(labels, len(predicted))))
 
     def _check_labels(self, labels: ArrayLike, num_examples: int) -> Labels:
         y = np.asarray(labels)
         if not np.issubdtype(y.dtype, np.integer):
-            raise InvalidType(f"`labels` needs class indices, whole numbers; got {y.dtype}.")
+            raise InvalidType(f"`labels` needs class indices, which are integers; got {y.dtype}.")
         if y.shape != (num_examples,):
-            raise InvalidValue(f"`labels` needs the shape ({num_examples},), one for each example; got {y.shape}.")
+            raise InvalidValue(f"`labels` needs one label per example, shape ({num_examples},); got {y.shape}.")
         if y.size and not 0 <= y.min() <= y.max() < self.sizes[-1]:
             raise InvalidValue(f"`labels` needs classes from 0 to {self.sizes[-1] - 1}; got {y.min()} to {y.max()}.")
         return y

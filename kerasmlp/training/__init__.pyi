@@ -1,1 +1,2 @@
 from .fitting import train as train
+from .settings import TrainingSettings as TrainingSettings

@@ -1,130 +1,169 @@
-"""What a training is asked to do: checked before anything is written, and as `config.json` records it."""
+"""`TrainingSettings`: the options of a training, with their defaults, checks and JSON. Nothing imports TensorFlow."""
 
 from __future__ import annotations
 
-import hashlib
-import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import keras
-import numpy as np
-
-from kerasmlp.card import package_versions
-from kerasmlp.data.pipelines import check_batch_size
+from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
 from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.model.building import check_sizes_fit
+from kerasmlp.model.optimizers import check_optimizer
+from kerasmlp.settings import Settings
 
 if TYPE_CHECKING:
+    import keras
+    import numpy as np
+
     from kerasmlp.data.types import Data
 
 SCHEDULES = ("constant", "cosine")
+BALANCED = "balanced"  # the one word that `class_weight` takes
 DEFAULT_LEARNING_RATE = 1e-3
 
 
-def check_training(
-    data: Data, *, epochs: int, batch_size: int, schedule: str = "constant", early_stopping: int | None = None
-) -> None:
-    """Raises `InvalidValue` for settings with which no training can start."""
-    if epochs < 1:
-        raise InvalidValue(f"`epochs` needs to be at least 1; got {epochs}.")
-    if early_stopping is not None and early_stopping < 1:
-        raise InvalidValue(f"`early_stopping` needs to be at least 1 epoch; got {early_stopping}.")
-    check_schedule(schedule)
-    check_batch_size(batch_size, len(data.train))
+@dataclass(frozen=True)
+class TrainingSettings(Settings):
+    """The options of `kerasmlp.train`. Creating one checks every value that can be checked without the data.
+
+    Attributes:
+        epochs: Passes over the training examples, at least 1. Defaults to `10`.
+        batch_size: Examples per step, from 1 to the number of training examples. Defaults to `32`.
+        learning_rate: Learning rate of a named optimizer, positive and finite. None, the default, means 0.001. An
+            optimizer object has its own learning rate, so leave this out.
+        optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping,
+            weight decay or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
+            end of training instead of the weights of the best epoch. Defaults to `"adam"`.
+        schedule: Learning-rate schedule: `"constant"`, or `"cosine"`, which lowers the rate to zero along half a cosine
+            over all steps. Defaults to `"constant"`.
+        loss: A Keras loss that takes class indices `(batch,)` and logits `(batch, classes)`. Defaults to cross-entropy.
+        metrics: Keras metrics to log in addition to `accuracy`.
+        class_weight: A factor of the loss for each class index, or `"balanced"`: every class then has the same total
+            weight, and the mean weight of an example is 1.
+        sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0.
+        early_stopping: Stops training after this many epochs without a better validation accuracy, at least 1. Defaults
+            to None, which never stops early.
+        seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an
+            argument of `build_mlp`. Defaults to `0`.
+        require_xla: Whether to fail if XLA cannot compile the model. By default, such a model is trained without XLA,
+            which is slower.
+        max_block_bytes: Largest size in bytes of a block of examples, at least 1. Two blocks are in memory at a time;
+            three if the examples stay in a file. Defaults to 64 MiB.
+
+    Raises:
+        InvalidValue: a value is outside its range.
+
+    Example:
+        >>> TrainingSettings(epochs=20, schedule="cosine").to_config()  # doctest: +NORMALIZE_WHITESPACE
+        {'epochs': 20, 'batch_size': 32, 'learning_rate': 0.001, 'optimizer': 'adam', 'schedule': 'cosine',
+         'early_stopping': None, 'seed': 0}
+    """
+
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float | None = None
+    optimizer: str | keras.Optimizer = "adam"
+    schedule: str = "constant"
+    loss: keras.losses.Loss | None = None
+    metrics: Sequence[keras.metrics.Metric] = ()
+    class_weight: Mapping[int, float] | str | None = None
+    sample_weight: np.ndarray | None = None
+    early_stopping: int | None = None
+    seed: int = 0
+    require_xla: bool = False
+    max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
+
+    def __post_init__(self) -> None:
+        """Checks the values.
+
+        Raises:
+            InvalidValue: a value is outside its range.
+        """
+        check_at_least("epochs", self.epochs, 1)
+        check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("seed", self.seed, 0)
+        check_at_least("max_block_bytes", self.max_block_bytes, 1)
+        if self.early_stopping is not None:
+            check_at_least("early_stopping", self.early_stopping, 1)
+        check_schedule(self.schedule)
+        if isinstance(self.optimizer, str):
+            check_optimizer(self.optimizer, self.initial_learning_rate)
+        elif self.learning_rate is not None or self.schedule != "constant":
+            raise InvalidValue(
+                "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
+                f"out; got `learning_rate={self.learning_rate}` and `schedule={self.schedule}`."
+            )
+        if isinstance(self.class_weight, str) and self.class_weight != BALANCED:
+            raise InvalidValue(
+                f'`class_weight` needs to be "{BALANCED}" or a factor for each class index; got {self.class_weight!r}.'
+            )
+
+    @property
+    def initial_learning_rate(self) -> float:
+        """The learning rate before the first step, whether it is a setting, a default or the optimizer's own."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        if isinstance(self.optimizer, str):
+            return DEFAULT_LEARNING_RATE
+        import keras
+
+        return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+
+    def check_fits(self, data: Data) -> None:
+        """Checks the settings that depend on the training examples.
+
+        Raises:
+            InvalidValue: a batch is larger than the training split, or `sample_weight` is not one finite number of at
+                least 0 per training example.
+        """
+        from kerasmlp.data.pipelines import check_batch_size
+        from kerasmlp.training.weighting import sample_weights
+
+        check_batch_size(self.batch_size, len(data.train))
+        sample_weights(self.sample_weight, len(data.train))
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the section `training` of `config.json`."""
+        if isinstance(self.optimizer, str):
+            optimizer: Any = self.optimizer
+        else:
+            import keras
+
+            optimizer = keras.optimizers.serialize(self.optimizer)
+        return {
+            "epochs": self.epochs,
+            "batch_size": self.batch_size,
+            "learning_rate": self.initial_learning_rate,
+            "optimizer": optimizer,
+            "schedule": self.schedule,
+            "early_stopping": self.early_stopping,
+            "seed": self.seed,
+        }
+
+    def loss_to_config(self, data: Data) -> dict[str, Any]:
+        """Returns the sections `class_weight`, `sample_weight` (a digest) and `loss` of `config.json`."""
+        import hashlib
+
+        from kerasmlp.training.weighting import class_weights, sample_weights
+
+        by_class = class_weights(self.class_weight, data.train.labels)
+        by_example = sample_weights(self.sample_weight, len(data.train))
+        if self.loss is None:
+            loss = None
+        else:
+            import keras
+
+            loss = keras.losses.serialize(self.loss)
+        return {
+            "class_weight": None if by_class is None else {str(k): float(v) for k, v in sorted(by_class.items())},
+            "sample_weight": None if by_example is None else hashlib.sha256(by_example.tobytes()).hexdigest(),
+            "loss": loss,
+        }
 
 
 def check_schedule(name: str) -> None:
-    """Raises `InvalidValue` for an unknown schedule of the learning rate."""
+    """Raises `InvalidValue` if there is no learning-rate schedule `name`."""
     if name not in SCHEDULES:
         raise InvalidValue(
-            f"There is no schedule `{name}`.{nearest(name, SCHEDULES)} There are {', '.join(SCHEDULES)}."
+            f"`schedule` needs to be one of {', '.join(SCHEDULES)}; got `{name}`.{nearest(name, SCHEDULES)}"
         )
-
-
-def training_config(model: keras.Model, data: Data, settings: dict[str, Any], **parts: Any) -> dict[str, Any]:
-    """What `config.json` says of a training; two trainings with the same one end with the same weights.
-
-    Raises:
-        InvalidValue: the model does not fit the data, or does not end in logits.
-    """
-    return {
-        "data": data_config(data),
-        "model": {
-            "sizes": model_sizes(model, data),
-            "parameters": model.count_params(),
-            "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
-        },
-        "training": settings,
-        **parts,
-        "versions": package_versions(),
-    }
-
-
-def data_config(data: Data) -> dict[str, Any]:
-    """What `config.json` says of the data."""
-    return {
-        "name": data.name,
-        "request": data.request,
-        "fingerprint": data.fingerprint,
-        "feature_shape": data.feature_shape,
-        "feature_range": data.feature_range,
-        "class_names": data.class_names,
-        **({} if data.encoder is None else {"columns": data.encoder.to_config()}),
-    }
-
-
-def model_sizes(model: keras.Model, data: Data) -> list[int]:
-    """The layer sizes of a model, from input to output.
-
-    Raises:
-        InvalidValue: the model does not fit the data, or does not end in logits.
-    """
-    units = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    input_shape, output_shape = model.input_shape[1:], model.output_shape[1:]
-    sizes = [math.prod(input_shape), *(units or output_shape)]
-    check_sizes_fit([sizes[0], output_shape[-1]], data.feature_shape, data.num_classes)
-    if tuple(input_shape) != data.feature_shape:
-        raise InvalidValue(
-            f"The model takes examples of shape {tuple(input_shape)}, the data have {data.feature_shape}: pass "
-            "`input_shape=data.feature_shape` to `build_mlp`."
-        )
-    last = model.layers[-1]
-    if getattr(last, "activation", keras.activations.linear) is not keras.activations.linear:
-        raise InvalidValue(
-            f"The model needs to end in logits, as `build_mlp`'s do; its last layer `{last.name}` applies "
-            f"{last.activation.__name__}."
-        )
-    return sizes
-
-
-def check_sample_weight(weights: Any, num_examples: int) -> np.ndarray:
-    """The weights as float32, or `InvalidValue` where they are not one finite number of at least 0 per example."""
-    checked = np.asarray(weights, np.float32)
-    if checked.shape != (num_examples,) or not np.isfinite(checked).all() or (checked < 0).any():
-        raise InvalidValue(
-            f"`sample_weight` needs a finite number of at least 0 for each of {num_examples} training examples; got "
-            f"shape {checked.shape}."
-        )
-    return checked
-
-
-def balanced_weights(name: str, labels: np.ndarray) -> dict[int, float]:
-    """Weights of classes with which all weigh the same: `examples / (classes * examples of the class)`.
-
-    Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 3.2; scikit-learn's `balanced`.
-
-    Args:
-        name: `balanced`.
-        labels: Class indices `(examples,)`, each class at least once.
-
-    Raises:
-        InvalidValue: another name.
-
-    Example:
-        >>> balanced_weights("balanced", np.array([0, 0, 0, 1]))
-        {0: 0.6666666666666666, 1: 2.0}
-    """
-    if name != "balanced":
-        raise InvalidValue(f"`class_weight` takes `balanced` or a factor for each class; got `{name}`.")
-    counts = np.bincount(labels)
-    return {index: len(labels) / (len(counts) * int(count)) for index, count in enumerate(counts)}

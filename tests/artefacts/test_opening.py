@@ -34,7 +34,7 @@ def test_examples_may_have_a_channel_axis_and_there_may_be_no_example_at_all(dig
     np.testing.assert_array_equal(with_channel, artefact.probabilities(features))
     assert artefact.probabilities(features[:0]).shape == (0, 10)
     with pytest.raises(InvalidValue, match=r"shape \(8, 8\); got \(64,\)"):
-        artefact.probabilities(features.reshape(-1, 64))
+        artefact.probabilities(np.asarray(features).reshape(-1, 64))
 
 
 def test_a_model_file_outside_its_run_has_no_card_but_can_be_used(

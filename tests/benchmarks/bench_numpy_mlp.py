@@ -1,9 +1,10 @@
 """Claim: an epoch of `NumpyMLP` takes at most an eighth of the notebook's loop over samples, with the same result.
 
-Both do the notebook's arithmetic (`lesson=True`) from the same start on the same batches of 32, in turn, `--rounds`
-times over after a warm-up; BLAS has one thread. The loop computes in float64, as NumPy does with the notebook's
-float64 weights. `NumpyMLP` runs in float64, where its parameters after the epoch must be the loop's, and in float32,
-its default, where its validation accuracy must be the loop's. Machine, versions and spread are in the JSON.
+Both compute as the notebook did (`reproduce_notebook=True`), from the same first weights and on the same batches of 32.
+They take turns for `--rounds` rounds after a warm-up, with BLAS on one thread. The loop computes in float64, as NumPy
+does with the notebook's float64 weights. `NumpyMLP` runs in float64, where its parameters after the epoch must equal
+those of the loop, and in float32, its default, where its validation accuracy must equal the loop's. The JSON holds
+machine, versions and spread.
 
     python tests/benchmarks/bench_numpy_mlp.py --data mnist.npz --json numpy_mlp.json
 """
@@ -23,15 +24,16 @@ import numpy as np
 import sklearn
 from threadpoolctl import threadpool_limits
 
-from kerasmlp.lesson.comparison import LESSON_RATE, load_split
+from kerasmlp.lesson.comparison import load_comparison_data
 from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.lesson.notebook import LESSON_RATE
 
 BATCH_SIZE = 32
 SPEED_UP = 8
 
 
 def notebook_gradients(parameters: list[Array], x: Array, label: int) -> list[Array]:
-    """The notebook's forward and backward pass for one example x (s_0,), in its own steps.
+    """Returns the gradients of one example x (s_0,), computed step by step as in the notebook.
 
     Args:
         parameters: [W_1, b_1, ...] in the notebook's layout: W (outputs, inputs), b (outputs,).
@@ -49,19 +51,19 @@ def notebook_gradients(parameters: list[Array], x: Array, label: int) -> list[Ar
         activations.append(_softmax(z) if index == len(weights) - 1 else np.maximum(z, 0))
     target = np.zeros(len(zs[-1]))
     target[label] = 1
-    slope = activations[-1] * (1 - activations[-1])  # the diagonal of softmax's Jacobian alone
-    bias_error = 2 * (activations[-1] - target) / len(target)  # softmax's slope left out
+    slope = activations[-1] * (1 - activations[-1])  # only the diagonal of the softmax's Jacobian
+    bias_error = 2 * (activations[-1] - target) / len(target)  # leaves out the slope of the softmax
     error = bias_error * slope
     gradients = [np.outer(error, activations[-2]), bias_error]
     for index in reversed(range(len(weights) - 1)):
-        bias_error = np.dot(weights[index + 1].T, error)  # ReLU's mask left out
+        bias_error = np.dot(weights[index + 1].T, error)  # leaves out the slope of the ReLU
         error = bias_error * (zs[index] > 0)
         gradients = [np.outer(error, activations[index]), bias_error, *gradients]
     return gradients
 
 
 def notebook_epoch(parameters: list[Array], x: Array, labels: Labels, *, learning_rate: float) -> None:
-    """One epoch of the notebook: batches in file order, a loop over samples, and the mean gradient; in place."""
+    """Trains one epoch as in the notebook, in place: batches in order, a loop over samples, and the mean gradient."""
     for start in range(0, len(x), BATCH_SIZE):
         batch, batch_labels = x[start : start + BATCH_SIZE], labels[start : start + BATCH_SIZE]
         sums = [np.zeros_like(parameter) for parameter in parameters]
@@ -86,24 +88,25 @@ def main() -> None:
     parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the figures")
     args = parser.parse_args()
 
-    split = load_split(args.data or "digits")
-    sizes = [split.x_train.shape[1], 128, 64, 10]
-    starts = {dtype: NumpyMLP(sizes, loss="mse", lesson=True, seed=2, dtype=dtype) for dtype in ("float64", "float32")}
+    data = load_comparison_data(args.data or "digits")
+    sizes = [data.x_train.shape[1], 128, 64, 10]
+    starts = {
+        dtype: NumpyMLP(sizes, loss="mse", reproduce_notebook=True, seed=2, dtype=dtype)
+        for dtype in ("float64", "float32")
+    }
     seconds: dict[str, list[float]] = {"loop": [], "float64": [], "float32": []}
 
     def vectorised(dtype: str) -> NumpyMLP:
         network = copy.deepcopy(starts[dtype])
         optimizer = Optimizer("sgd", LESSON_RATE)
-        history = network.fit(split.x_train, split.y_train, batch_size=BATCH_SIZE, optimizer=optimizer, shuffle=False)
+        history = network.fit(data.x_train, data.y_train, batch_size=BATCH_SIZE, optimizer=optimizer, shuffle=False)
         seconds[dtype] += history["seconds"]
         return network
 
     def loop(num_examples: int | None = None) -> list[Array]:
         parameters = [parameter.T.copy() for parameter in starts["float64"].parameters]
         started = time.perf_counter()
-        notebook_epoch(
-            parameters, split.x_train[:num_examples], split.y_train[:num_examples], learning_rate=LESSON_RATE
-        )
+        notebook_epoch(parameters, data.x_train[:num_examples], data.y_train[:num_examples], learning_rate=LESSON_RATE)
         seconds["loop"].append(time.perf_counter() - started)
         return parameters
 
@@ -112,15 +115,15 @@ def main() -> None:
         vectorised("float64")
         vectorised("float32")
         for figures in seconds.values():
-            figures.clear()  # that was the warm-up
+            figures.clear()  # so far it was the warm-up
         for _ in range(args.rounds):
             by_loop, double, single = loop(), vectorised("float64"), vectorised("float32")
 
-    # Sums in another order, in float64, over an epoch of steps: measured below 1e-12.
+    # The sums are in another order, in float64, for an epoch of steps; measured below 1e-12.
     max_difference = max(float(np.abs(a.T - b).max()) for a, b in zip(by_loop, double.parameters, strict=True))
-    assert max_difference < 1e-9, f"the loop and `NumpyMLP` part by {max_difference}"
-    accuracies = [network.accuracy(split.x_val, split.y_val) for network in (double, single)]
-    # float32 decides a few near ties otherwise.
+    assert max_difference < 1e-9, f"the loop and `NumpyMLP` differ by {max_difference}"
+    accuracies = [network.accuracy(data.x_val, data.y_val) for network in (double, single)]
+    # float32 decides a few near ties differently.
     assert abs(accuracies[0] - accuracies[1]) <= 2e-3, f"float64 and float32 reach {accuracies}"
 
     medians = {name: statistics.median(figures) for name, figures in seconds.items()}
@@ -131,7 +134,7 @@ def main() -> None:
         "seconds": seconds,
         "max_parameter_difference": max_difference,
         "val_accuracy": {"float64": accuracies[0], "float32": accuracies[1]},
-        "train_examples": len(split.x_train),
+        "train_examples": len(data.x_train),
         "sizes": sizes,
         "batch_size": BATCH_SIZE,
         "machine": {"cpu": _cpu(), "cores": os.cpu_count(), "load": os.getloadavg()[0]},

@@ -1,27 +1,33 @@
 """Claim: `kerasmlp tune` finds learning rate and batch size of a small MLP in less time than the scripts it replaces.
 
-Every search runs as a whole command in a process of its own, start-up, final training and files included, one after
-the other in one run; with more rounds every other one goes the other way round. Reported: seconds, and their ratio to
-kerasmlp's in the same round (medians, least to most), peak memory (resident bytes of the process and all its children,
-every 0.2 s; pages that processes share count once for each), the files left behind, the best trial's validation
-accuracy and the final network's test accuracy. A line says when other processes took more than a twentieth of the
-processors: the figures of that run mean little. All of these must reach the same test accuracy, or the benchmark fails.
-The peers are in `search_peers.py`; their libraries are read once before the clock starts.
+Every search runs as a whole command in a process of its own, including start-up, final training and files. All searches
+run one after the other; with several rounds, every second round runs them in reverse order. Reported are:
+
+- seconds, and their ratio to the seconds of kerasmlp in the same round (median, least and most);
+- peak memory: resident bytes of the process and all its children, every 0.2 s, with shared pages counted once;
+- the files that are left behind;
+- the validation accuracy of the best trial and the test accuracy of the final network.
+
+The benchmark fails if a search does not reach the test accuracy that all of them should reach. It prints a line if
+other processes took more than a twentieth of the processors, because the figures of that run then mean little. The
+peers are in `search_peers.py`; their libraries are read from disk once before the clock starts.
 
     python tests/benchmarks/bench_search.py --data mnist.npz --json search.json
     python tests/benchmarks/bench_search.py --only main,profile --peers "kerasmlp, 1 worker,Keras Tuner's guide"
     python tests/benchmarks/bench_search.py --only main --rates 2 --batch-sizes 128,256 --epochs 1
 
-Machine and versions are in the JSON. Parts:
+The JSON holds the machine and the versions. Parts:
 
-- `main`: MNIST, 50,000 examples to train and 10,000 to validate on, 784-128-64-10, Adam, 24 pairs of 5 epochs, then 10
-  epochs on the best pair. No trial is stopped early. A minute and more per search, so one round unless told otherwise.
-  Beside the whole commands: the pace of steady trials of two workers, of one, and of one that has one processor.
-- `long`: 96 pairs of 10 epochs with two workers, all in full and with hopeless ones stopped, which is the default; the
-  peers' time is extrapolated from their epochs in `main`.
-- `oracles`: seconds until the best so far was within 0.1 points of the search's own best, and of all searches' best.
+- `main`: MNIST with 50,000 examples for training and 10,000 for validation, 784-128-64-10, Adam, 24 pairs of learning
+  rate and batch size with 5 epochs each, then 10 epochs with the best pair. No trial is stopped early. One round by
+  default, because a search takes a minute or more. In addition: the pace of steady trials with two workers, with one,
+  and with one on a single processor.
+- `long`: 96 pairs with 10 epochs each and two workers, once with all trials in full and once with early stopping, which
+  is the default. The time of the peers is extrapolated from their epochs in `main`.
+- `oracles`: seconds until the best trial so far was within 0.1 percentage points of the best of its own search, and of
+  the best of all searches.
 - `profile`: where the time of one worker goes.
-- `many`: 200 trials of an epoch on the digits: whether memory grows.
+- `many`: 200 trials of one epoch on the digits, to see whether memory grows.
 """
 
 from __future__ import annotations
@@ -56,7 +62,7 @@ MOST_DISTURBED = 0.05
 
 
 class Peer(NamedTuple):
-    """A way to search: how many processes, which of `search_peers.py` (None: kerasmlp), and on how many processors."""
+    """A way to search: number of processes, script in `search_peers.py` (None: kerasmlp), and number of processors."""
 
     workers: int
     script: str | None = None
@@ -73,19 +79,19 @@ PEERS = {
     "Optuna and PyTorch, 2 processes": Peer(2, "optuna"),
 }
 
-# After ten epochs on the best of the pairs each is at 0.974 to 0.981; one that trained or chose wrongly is below.
+# After ten epochs with the best pair, all reach 0.974 to 0.981. A search that trains or chooses wrongly reaches less.
 LEAST_ACCURACY = 0.965
 
 Runs = dict[str, list[dict[str, Any]]]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the parts that were asked for, prints a table for each, and writes the JSON after each."""
+    """Runs the requested parts, prints a table for each of them, and writes the JSON after each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
-    parser.add_argument("--only", default=",".join(PARTS), help="parts, with commas")
-    parser.add_argument("--peers", default=",".join(PEERS), help="names of peers as in the table")
-    parser.add_argument("--rounds", type=int, default=1, help="of `main`")
+    parser.add_argument("--only", default=",".join(PARTS), help="parts, separated by commas")
+    parser.add_argument("--peers", default=",".join(PEERS), help="names of peers, as in the table")
+    parser.add_argument("--rounds", type=int, default=1, help="rounds of `main`")
     parser.add_argument("--rates", type=int, default=6, help="number of learning rates, from 1e-4 to 1e-2 (6)")
     parser.add_argument("--batch-sizes", default="32,64,128,256")
     parser.add_argument("--epochs", type=int, default=5)
@@ -126,7 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(peer: str, options: argparse.Namespace, **changes: Any) -> dict[str, Any]:
-    """Runs the search of `main` as a peer does it; `changes` replace `rates`, `epochs` and such of the options."""
+    """Runs the search of `main` with one peer; `changes` replace options such as `rates` or `epochs`."""
     wanted = {**vars(options), **changes}
     workers, script, cores = PEERS[peer]
     arguments = ["--learning-rate", f"{RATES}:{wanted['rates']}", "--batch-size", wanted["batch_sizes"]]
@@ -149,7 +155,7 @@ def _tune(
     watch: Callable[[Path], dict[str, Any]] | None = None,
     cores: int | None = None,
 ) -> dict[str, Any]:
-    """Runs `kerasmlp tune` and reads what it left."""
+    """Runs `kerasmlp tune` and reads the files that it left."""
     command = ["-m", "kerasmlp", "tune", data, "--sizes", sizes, "--validation-share", share, "--json", *arguments]
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "out"
@@ -173,7 +179,7 @@ def _tune(
 
 
 def _warm_up() -> None:
-    """Reads every peer's libraries once, so that the first search does not wait for the disk on behalf of all."""
+    """Reads the libraries of all peers once, so that no search has to wait for the disk."""
     for imports in ("keras_tuner, kerasmlp.tuning, matplotlib.pyplot", "optuna, torch"):
         subprocess.run([sys.executable, "-c", f"import {imports}"], capture_output=True, check=False)
 
@@ -212,7 +218,7 @@ def _summary(runs: Runs) -> dict[str, Any]:
 
 
 def _steady_s(measured: list[dict[str, Any]]) -> float:
-    """Mean over the batch sizes of a trial's median seconds; trials that compile are too few to count in a median."""
+    """Returns the median seconds of a trial, averaged over the batch sizes. The few trials that compile have no say."""
     seconds: dict[int, list[float]] = {}
     for trial in (trial for run in measured for trial in run["trials"]):
         seconds.setdefault(trial["batch_size"], []).append(trial["seconds"])
@@ -225,19 +231,21 @@ def _ratios(measured: list[dict[str, Any]], own: list[dict[str, Any]]) -> dict[s
 
 
 def _typical(measured: list[dict[str, Any]]) -> dict[str, Any]:
-    """The run of median time, the faster one of two."""
+    """Returns the run with the median time; of two runs, the faster one."""
     return sorted(measured, key=lambda run: float(run["seconds"]))[(len(measured) - 1) // 2]
 
 
 def _profile(run: dict[str, Any]) -> dict[str, Any]:
-    """Where the seconds of a run with one worker went; `rest_s` is start-up, the oracle, plots, files and the test."""
+    """Returns where the seconds of a run went; `rest_s` covers start-up, the oracle, plots, files and the test."""
     trials = run["trials"]
     trials_s = sum(trial["seconds"] for trial in trials)
     compile_s = {}
     for batch_size in sorted({trial["batch_size"] for trial in trials}):
         first, *later = [trial["seconds"] for trial in trials if trial["batch_size"] == batch_size]
         if not later:
-            raise ValueError("`profile` tells compiling apart by later trials: pass `--rates 2` or more")
+            raise ValueError(
+                "`profile` compares the first trial of a batch size with later ones: pass `--rates 2` or more"
+            )
         compile_s[str(batch_size)] = first - statistics.median(later)
     return {
         "wall_s": run["seconds"],
@@ -269,10 +277,11 @@ def _long(runs: Runs, options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _extrapolate(run: dict[str, Any], workers: int, options: argparse.Namespace) -> float:
-    """Seconds of `long`, from a peer's run of `main`: what is no trial stays; trials become more and longer.
+    """Returns the seconds that a peer would take for `long`, extrapolated from its run of `main`.
 
-    A longer trial takes the mean trial of its batch size and, for each further epoch, a mean epoch without the trial's
-    first, which traces and compiles. Workers are taken to share the trials without a gap.
+    The time outside of trials stays the same. A longer trial takes as long as the mean trial of its batch size, plus a
+    mean epoch for each additional epoch; first epochs do not count, because they trace and compile. Workers are assumed
+    to be busy all the time.
     """
     seconds = 0.0
     for batch_size in {trial["batch_size"] for trial in run["trials"]}:
@@ -284,7 +293,7 @@ def _extrapolate(run: dict[str, Any], workers: int, options: argparse.Namespace)
 
 
 def _oracles(options: argparse.Namespace) -> list[dict[str, Any]]:
-    """Each oracle as the command runs it when told no more: trials without hope are stopped early."""
+    """Runs each oracle with the defaults of the command, so bad trials are stopped early."""
     count = options.rates * len(options.batch_sizes.split(","))
     rows = []
     for oracle in ORACLES:
@@ -301,15 +310,15 @@ def _oracles(options: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def _seconds_until(val_accuracy: float, trials: list[dict[str, Any]]) -> float | None:
-    """When the first completed trial of an accuracy ended, in seconds since the search began; None if none did."""
-    # Accuracies are multiples of 1e-4 here; the slack is for their rounding.
+    """Returns when the first completed trial with this accuracy ended, in seconds since the search began, or None."""
+    # Accuracies are multiples of 1e-4 here, so the tolerance only covers rounding.
     completed = [trial for trial in trials if trial["status"] == "completed"]
     return min((trial["ended_s"] for trial in completed if trial["val_accuracy"] >= val_accuracy - 1e-6), default=None)
 
 
 def _many() -> dict[str, Any]:
     def progress(out: Path) -> dict[str, Any]:
-        # Trials that have begun have a folder each; plots are drawn when the search is over.
+        # Each trial that has begun has a folder. The plots are drawn when the search has ended.
         begun = sum(1 for _ in out.glob("search/keras_tuner/trial_*"))
         return {"begun": begun, "searching": not (out / "plots").exists()}
 

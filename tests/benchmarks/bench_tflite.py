@@ -1,17 +1,24 @@
-"""Claim: TFLite files are a fraction of what stock Keras exports, in bytes and in time for an example, and as right.
+"""Claim: our TFLite files need a fraction of the bytes and the time of stock Keras's, at the same accuracy.
 
-Per network, MNIST is trained once, and its run exported in every precision; by stock `model.export(format="litert")`,
-as it is (its input is float32) and behind an input of bytes, which pixels are; and to ONNX (the same folded layers;
-float32 and ONNX Runtime's dynamic int8). Then, in five rounds, each file in turn computes 1,000 single examples on one
-thread, after a warm-up; handing an example over and reading the answer is counted for ONNX Runtime, whose Python
-interface does not part them, and not for LiteRT. Reported: bytes, median time and its ratio to the stock file's in the
-same round (medians, least to most), accuracy on all 10,000 test examples, and top classes that differ from the Keras
-model's. A file of ours below its bar of accuracy fails the benchmark.
+For each network, one run is trained on MNIST and exported
+
+- by `export_tflite` in every precision;
+- by stock Keras, `model.export(format="litert")`, once with its float32 input and once with an input of bytes, which is
+  what pixels are;
+- to ONNX from the same folded layers, in float32 and with ONNX Runtime's dynamic int8.
+
+Each of five rounds times all files in turn: 1,000 single examples on one thread, after a warm-up. For ONNX Runtime the
+time includes passing the example and reading the answer, because its Python interface does not separate them. For
+LiteRT it does not.
+
+The benchmark reports the bytes, the median time, the ratio of times to the stock file in the same round (median,
+minimum, maximum), the accuracy on all 10,000 test examples, and how often the top class differs from the Keras model's.
+It fails if one of our files loses more accuracy than `BARS` allows.
 
     pip install onnx onnxruntime
     python tests/benchmarks/bench_tflite.py --data mnist.npz --json tflite.json
 
-Machine and versions are in the JSON.
+The machine and all versions are in the JSON.
 """
 
 from __future__ import annotations
@@ -38,7 +45,7 @@ import kerasmlp
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.export import export_tflite
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
-from kerasmlp.export.tflite.quantizing import PRECISIONS
+from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
 from tests.benchmarks.machine import describe_machine
 
@@ -47,25 +54,28 @@ NETWORKS = ((784, 128, 64, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
 STOCK = "Keras, model.export"
 STOCK_OF_BYTES = "Keras, model.export, bytes in"
 LEAST_ACCURACY = 0.98
-# Accuracy that a precision may lose at most.
+# Accuracy that a file of each precision may lose.
 BARS = {"float32": 0.0, "float16": 0.0005, "int8-dynamic": 0.0015, "int8": 0.0015, "int4": 0.004}
 INVOCATIONS = 1000
 
 
 class Peer:
-    """A file: what it weighs, how it computes one example, and its answers over the test examples."""
+    """An exported file with its size and a way to run it on one example."""
 
     def __init__(self, path: Path, prepare: Callable[[np.ndarray], Any], run: Callable[[Any], Any]) -> None:
-        """`prepare` makes of a raw example what `run` computes with, which answers probabilities or logits."""
+        """Takes the file's path and two functions.
+
+        `prepare` turns a raw example `(1, height, width)` into what `run` takes. `run` returns probabilities or logits.
+        """
         self.size_bytes = path.stat().st_size
         self.prepare, self.run = prepare, run
 
     def classes(self, features: np.ndarray) -> np.ndarray:
-        """The top class of each example."""
+        """Returns the top class of each example."""
         return np.array([int(np.argmax(self.run(self.prepare(example[np.newaxis])))) for example in features])
 
     def median_us(self, features: np.ndarray) -> float:
-        """Median time of one example."""
+        """Returns the median time of one example, in microseconds."""
         examples = [self.prepare(example[np.newaxis]) for example in features[:100]]
         times = []
         for i in range(-200, INVOCATIONS):
@@ -76,35 +86,35 @@ class Peer:
         return statistics.median(times) / 1000
 
     def time(self, example: Any) -> int:
-        """Nanoseconds of one run."""
+        """Returns the nanoseconds of one run."""
         began = time.perf_counter_ns()
         self.run(example)
         return time.perf_counter_ns() - began
 
 
 class LiteRT(Peer):
-    """A TFLite file in LiteRT's interpreter, on one thread."""
+    """A TFLite file that runs in LiteRT's interpreter, on one thread."""
 
     def __init__(self, path: Path) -> None:
-        """Loads it."""
+        """Loads the file."""
         from ai_edge_litert.interpreter import Interpreter
 
         content = path.read_bytes()
         source = read_contents(content).source
         interpreter = Interpreter(model_content=content, num_threads=1)
         interpreter.allocate_tensors()
-        (taken,), (answered,) = interpreter.get_input_details(), interpreter.get_output_details()
+        (source_details,), (target_details,) = interpreter.get_input_details(), interpreter.get_output_details()
 
         def run(example: np.ndarray) -> Any:
-            interpreter.set_tensor(taken["index"], example)
+            interpreter.set_tensor(source_details["index"], example)
             interpreter.invoke()
-            return interpreter.get_tensor(answered["index"])
+            return interpreter.get_tensor(target_details["index"])
 
-        self._interpreter, self._index = interpreter, taken["index"]
+        self._interpreter, self._index = interpreter, source_details["index"]
         super().__init__(path, lambda example: source.quantize(as_input(example, source.shape[1:])), run)
 
     def time(self, example: Any) -> int:
-        """Nanoseconds of one `invoke`."""
+        """Returns the nanoseconds of one `invoke`."""
         self._interpreter.set_tensor(self._index, example)
         began = time.perf_counter_ns()
         self._interpreter.invoke()
@@ -112,7 +122,7 @@ class LiteRT(Peer):
 
 
 def onnx(path: Path) -> Peer:
-    """An ONNX file in ONNX Runtime, on one thread."""
+    """Returns an ONNX file that runs in ONNX Runtime, on one thread."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -126,7 +136,7 @@ def onnx(path: Path) -> Peer:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measures each network, prints a table for it, and writes the JSON."""
+    """Measures each network, prints a table for each, and writes the JSON file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
     parser.add_argument("--epochs", type=int, default=20)
@@ -162,7 +172,7 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
     expected = kerasmlp.open_artefact(run.path).probabilities(data.test.features).argmax(axis=1)
     rows: dict[str, Any] = {}
     for name, peer in peers.items():
-        classes = peer.classes(data.test.features)
+        classes = peer.classes(np.asarray(data.test.features))
         rows[name] = {
             "name": name,
             "size_bytes": peer.size_bytes,
@@ -172,7 +182,7 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
         }
     for number in range(options.rounds):
         for name in peers if number % 2 == 0 else reversed(peers):
-            rows[name]["round_us"].append(peers[name].median_us(data.test.features))
+            rows[name]["round_us"].append(peers[name].median_us(np.asarray(data.test.features)))
     for row in rows.values():
         row["median_us"] = statistics.median(row["round_us"])
         row["size_times_stock"] = row["size_bytes"] / rows[STOCK]["size_bytes"]
@@ -198,7 +208,7 @@ def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
     try:
         _write_onnx(fold(model), folder)
     except ImportError:
-        print("onnx and onnxruntime are not installed; their rows are missing.")
+        print("onnx and onnxruntime are not installed, so the table has no rows for them.")
         return peers
     return peers | {
         "ONNX Runtime, float32": onnx(folder / "float32.onnx"),
@@ -207,7 +217,7 @@ def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
 
 
 def _write_onnx(layers: list[FoldedLayer], folder: Path) -> None:
-    """The layers as ONNX, float32 and with dynamic int8."""
+    """Writes the layers as `float32.onnx`, and with dynamic int8 weights as `int8.onnx`."""
     import onnx as format_of_onnx
     from onnx import helper, numpy_helper
     from onnxruntime.quantization import (
@@ -239,18 +249,18 @@ def _write_onnx(layers: list[FoldedLayer], folder: Path) -> None:
 def _failures(result: dict[str, Any]) -> list[str]:
     failures = []
     if result["keras_accuracy"] < LEAST_ACCURACY:
-        failures.append(f"{result['sizes']}: the Keras model is right in {result['keras_accuracy']:.2%} only")
+        failures.append(f"{result['sizes']}: the Keras model has an accuracy of {result['keras_accuracy']:.2%} only")
     for row in result["rows"]:
         precision = row["name"].removeprefix("kerasmlp, ")
         if precision in BARS and result["keras_accuracy"] - row["accuracy"] > BARS[precision] + 1e-9:
-            failures.append(f"{result['sizes']}, {precision}: right in {row['accuracy']:.2%} only")
+            failures.append(f"{result['sizes']}, {precision}: an accuracy of {row['accuracy']:.2%} only")
         if precision == "float32" and row["other_top_class"]:
-            failures.append(f"{result['sizes']}, float32: {row['other_top_class']} other top classes")
+            failures.append(f"{result['sizes']}, float32: {row['other_top_class']} examples have another top class")
     return failures
 
 
 def _print(result: dict[str, Any]) -> None:
-    print(f"\n{','.join(map(str, result['sizes']))}; the Keras model is right in {result['keras_accuracy']:.2%}")
+    print(f"\n{','.join(map(str, result['sizes']))}; accuracy of the Keras model: {result['keras_accuracy']:.2%}")
     print(f"{'':<30}{'bytes':>12}{'x stock':>9}{'us':>8}{'x stock':>9}{'spread':>13}", end="")
     print(f"{'x bytes in':>12}{'accuracy':>10}{'other':>7}")
     for row in result["rows"]:

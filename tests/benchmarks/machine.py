@@ -1,4 +1,4 @@
-"""`describe_machine`: what a benchmark ran on, for its JSON."""
+"""`describe_machine`: describes the computer that a benchmark ran on, for its JSON file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Any
 
 
 def describe_machine(*packages: str) -> dict[str, Any]:
-    """Cores, memory in bytes, Python, the load before the benchmark, and the versions of `packages`."""
+    """Returns the cores, memory in bytes, Python version, current load and package versions of this machine.
+
+    Args:
+        *packages: Names of installed packages whose versions matter for the benchmark.
+    """
     versions = {}
     for package in packages:
         try:

@@ -1,4 +1,4 @@
-"""`measure_command`: a whole command in a process of its own, its time, memory and files."""
+"""`measure_command`: runs a command in its own process and measures its time, memory and files."""
 
 from __future__ import annotations
 
@@ -22,9 +22,22 @@ def measure_command(
     watch: Callable[[Path], dict[str, Any]] | None = None,
     cores: int | None = None,
 ) -> dict[str, Any]:
-    """Runs Python with `command` and `--out`, on `cores` processors, and returns its time, memory, files and stdout.
+    """Runs Python with a command and an option `--out`, and returns what it used and wrote.
 
-    `watch` is asked at each sample of the memory for what to note beside it, and all samples are returned.
+    Args:
+        command: Arguments of the Python interpreter, such as `["-m", "kerasmlp", "train", "digits"]`.
+        folder: Folder for the output (`out`), `stdout` and `stderr` of the command.
+        watch: Called with the output path each time the memory is sampled, every 0.2 s. What it returns is added to the
+            sample. None keeps no samples.
+        cores: How many processors the command may use. None for all.
+
+    Returns:
+        `seconds`, `cpu_s` (of the command and its children), `others_cpu_s` (CPU time of all other processes in that
+        time), `peak_bytes` (resident memory of all its processes together), `disk_bytes`, `num_files`, `stdout`, and
+        `samples` if `watch` is given.
+
+    Raises:
+        RuntimeError: the command failed. The message is the last line of its stderr.
     """
     out = folder / "out"
     environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
@@ -55,7 +68,7 @@ def measure_command(
             cpu_s = now.children_user + now.children_system - own.children_user - own.children_system
             others_s = _busy_s() - busy - cpu_s - (now.user + now.system - own.user - own.system)
         finally:
-            # Whatever is left of it when it failed or the benchmark is interrupted.
+            # Stop all its processes if it failed or if the benchmark is interrupted.
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
         stdout.seek(0)
@@ -77,12 +90,12 @@ def measure_command(
 
 
 def _resident_bytes(root: int) -> int:
-    """Resident memory of a process and all that descend from it, by Linux's `/proc`; see proc(5)."""
+    """Returns the resident memory of a process and all its descendants. Source: Linux's `/proc`, see proc(5)."""
     parents: dict[int, int] = {}
     for entry in os.listdir("/proc"):
         if entry.isdigit():
             with contextlib.suppress(OSError):
-                # The name, in parentheses, may hold anything; state and parent follow it.
+                # The name is in parentheses and may contain anything. The state and the parent follow it.
                 parents[int(entry)] = int(Path("/proc", entry, "stat").read_text().rpartition(")")[2].split()[1])
     tree, grew = {root}, True
     while grew:
@@ -97,6 +110,6 @@ def _resident_bytes(root: int) -> int:
 
 
 def _busy_s() -> float:
-    """Seconds that all processors together have worked since the machine started; see proc(5)."""
+    """Returns the CPU seconds that all processors together have used since the machine started; see proc(5)."""
     user, nice, system, _, _, irq, softirq = map(int, Path("/proc/stat").read_text().split()[1:8])
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")

@@ -1,15 +1,15 @@
-"""The searches that `bench_search.py` compares with kerasmlp's, each as its own documentation teaches to write it.
+"""The searches that `bench_search.py` compares with kerasmlp's, each written as its own documentation teaches.
 
     python tests/benchmarks/search_peers.py keras_tuner --data mnist.npz --out DIR
     python tests/benchmarks/search_peers.py optuna --data mnist.npz --workers 2 --trials 4 --epochs 1 --out DIR
 
-The last line on stdout is a JSON object: the best trial's validation accuracy, the test accuracy of the network that
-was then trained anew on its pair, the seconds of search and final training, and of each trial its values, validation
-accuracy, seconds and those of its epochs.
+The last line on stdout is a JSON object: the validation accuracy of the best trial, the test accuracy of the final
+network that was trained with its values, the seconds of the search and of the final training, and for each trial its
+values, validation accuracy, seconds and seconds per epoch.
 
-Common to both: the last 10,000 training examples validate, pixels are float32 in [0, 1] in memory, 784-128-64-10 with
-ReLU, Adam with the framework's other defaults, the framework's own initial weights, all pairs of the given learning
-rates and batch sizes, and a trial's score is the best of its epochs.
+Both have in common: the last 10,000 training examples are for validation, pixels are float32 in [0, 1] in memory, the
+network is 784-128-64-10 with ReLU, Adam and the initial weights have the defaults of the framework, all pairs of the
+given learning rates and batch sizes are tried, and the score of a trial is that of its best epoch.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ NUM_CLASSES = 10
 
 @dataclass(frozen=True)
 class Search:
-    """What to search, on what, and where to leave it."""
+    """What to search, on which data, and where to write the result."""
 
     data: str
     learning_rates: tuple[float, ...]
@@ -49,20 +49,20 @@ class Search:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one search and its final training, and prints what came of it as the last line of stdout."""
+    """Runs one search and its final training, and prints the result as the last line of stdout."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("peer", choices=sorted(PEERS))
     parser.add_argument("--data", required=True, help="MNIST as an npz in Keras's layout")
-    parser.add_argument("--learning-rate", default="0.0001:0.01:6", help="low:high:count, of equal factors")
+    parser.add_argument("--learning-rate", default="0.0001:0.01:6", help="LOW:HIGH:COUNT, spaced evenly on a log scale")
     parser.add_argument("--batch-size", default="32,64,128,256")
-    parser.add_argument("--trials", type=int, help="pairs to try (all)")
+    parser.add_argument("--trials", type=int, help="number of pairs to try (default: all)")
     parser.add_argument("--epochs", type=int, default=5)
     parser.add_argument("--final-epochs", type=int, default=10)
     parser.add_argument("--workers", type=int, default=1, help="processes, for Optuna")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     if options.peer == "keras_tuner" and options.workers != 1:
-        parser.error("the guide's script has one process; leave out `--workers`")
+        parser.error("the script of the guide has one process, so leave out `--workers`")
     low, high, count = options.learning_rate.split(":")
     rates = tuple(float(rate) for rate in np.geomspace(float(low), float(high), int(count)))
     batch_sizes = tuple(int(size) for size in options.batch_size.split(","))
@@ -86,8 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def keras_tuner(search: Search) -> dict[str, Any]:
     """The script of https://keras.io/guides/keras_tuner/getting_started, "Tune model training", for a batch size.
 
-    What differs from the guide: a grid for its random search; the final training sees the same examples as the trials;
-    clocks; and a line per epoch for its progress bars, which costs Keras less.
+    Differences from the guide: a grid instead of a random search; the final training has the same examples as the
+    trials; epochs are timed; and a line per epoch instead of progress bars, which is faster.
     """
     import keras
     import keras_tuner
@@ -173,7 +173,7 @@ def keras_tuner(search: Search) -> dict[str, Any]:
 
 
 def optuna(search: Search) -> dict[str, Any]:
-    """Optuna's `GridSampler` around a PyTorch trial; more than one process share the study through a journal file."""
+    """Optuna's `GridSampler` with PyTorch trials. Several processes share the study through a journal file."""
     import torch
     from optuna.trial import TrialState
 
@@ -237,7 +237,7 @@ def _grid(search: Search) -> dict[str, list[Any]]:
 
 
 def _optimize(search: Search) -> None:
-    """Runs trials until the study has as many as it needs, those that run in other processes included."""
+    """Runs trials until the study has enough of them, including those that run in other processes."""
     import torch
     from optuna.study import MaxTrialsCallback
     from optuna.trial import TrialState
@@ -254,13 +254,13 @@ def _optimize(search: Search) -> None:
         trial.set_user_attr("seconds", time.perf_counter() - began)
         return max(accuracies)
 
-    # Without those that run, the process that ends first would repeat the other one's last trial.
+    # If running trials did not count, the process that ends first would repeat the last trial of the other one.
     enough = MaxTrialsCallback(search.trials, states=(TrialState.COMPLETE, TrialState.RUNNING))
     _study(search).optimize(objective, callbacks=[enough])
 
 
 class _TorchProblem:
-    """MNIST as tensors in memory, and how a network is trained on it."""
+    """MNIST as tensors in memory, and the training of a network on it."""
 
     def __init__(self, search: Search) -> None:
         import torch
@@ -275,7 +275,7 @@ class _TorchProblem:
         self.seed = search.seed
 
     def train(self, learning_rate: float, batch_size: int, epochs: int) -> tuple[Any, list[float], list[float]]:
-        """A network, its validation accuracy after each epoch, and each epoch's seconds, validation included."""
+        """Returns a network, and its validation accuracy and seconds, validation included, for each epoch."""
         import torch
         from torch import nn
 
@@ -298,7 +298,7 @@ class _TorchProblem:
         return model, accuracies, seconds
 
     def test_accuracy(self, model: Any) -> float:
-        """Share of the test examples whose class the network finds."""
+        """Returns the share of test examples that the network classifies correctly."""
         return _torch_accuracy(model, *self.test_part)
 
 

@@ -1,4 +1,4 @@
-"""Files that a network is asked about."""
+"""Files that a network is asked about: images, tables and arrays."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from kerasmlp.data.columns import Column
+from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
@@ -15,7 +17,7 @@ from kerasmlp.errors import InvalidValue, NotFound
 PIXELS = (0.0, 255.0)
 
 
-def test_an_image_of_the_right_size_arrives_pixel_for_pixel(tmp_path: Path, digits: Data) -> None:
+def test_an_image_of_the_right_size_is_read_pixel_for_pixel(tmp_path: Path, digits: Data) -> None:
     scan = digits.test.features[0]
     Image.fromarray((scan * 15.9375).astype(np.uint8)).save(tmp_path / "scan.png")  # 16 becomes 255
     features = read_inputs(tmp_path / "scan.png", (8, 8), (0, 16))
@@ -27,12 +29,14 @@ def test_an_image_of_the_right_size_arrives_pixel_for_pixel(tmp_path: Path, digi
 @pytest.mark.parametrize(
     ("mode", "color"), [("L", 255), ("RGB", (255, 255, 255)), ("RGBA", (255, 255, 255, 255)), ("1", 1)]
 )
-def test_images_of_any_kind_and_size_become_grey_and_small(tmp_path: Path, mode: str, color: object) -> None:
+def test_images_of_any_mode_and_size_become_grey_and_get_the_size_of_the_network(
+    tmp_path: Path, mode: str, color: object
+) -> None:
     image = Image.new(mode, (50, 40))
     image.paste(color, (0, 0, 25, 40))  # type: ignore[arg-type]
     image.save(tmp_path / "half.png")
     features = read_inputs(tmp_path / "half.png", (4, 6), PIXELS)[0]
-    if mode == "RGBA":  # what is transparent shows white paper
+    if mode == "RGBA":  # transparent pixels show a white background
         np.testing.assert_array_equal(features, 255)
         return
     np.testing.assert_array_equal(features[:, :3], 255)
@@ -41,13 +45,13 @@ def test_images_of_any_kind_and_size_become_grey_and_small(tmp_path: Path, mode:
     np.testing.assert_array_equal(inverted, 255 - features)
 
 
-def test_sixteen_bit_scans_keep_their_contrast(tmp_path: Path) -> None:
+def test_16_bit_images_keep_their_contrast(tmp_path: Path) -> None:
     deep = np.linspace(0, 65535, 64).reshape(8, 8).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     np.testing.assert_allclose(read_inputs(tmp_path / "deep.png", (8, 8), PIXELS)[0], deep / 257, atol=1)
 
 
-def test_tables_and_arrays_are_read_row_by_row(tmp_path: Path) -> None:
+def test_csv_and_npz_files_are_read_row_by_row(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("a,b,c,d\n1,2,3,4\n\n5,6,7,8.5\n")
     features = read_inputs(tmp_path / "rows.csv", (2, 2), None)
     assert features.tolist() == [[[1, 2], [3, 4]], [[5, 6], [7, 8.5]]]
@@ -57,40 +61,61 @@ def test_tables_and_arrays_are_read_row_by_row(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_inputs(tmp_path / "keras.npz", (2, 2), None), features)
 
 
+def test_rows_of_a_table_are_encoded_by_column_name(tmp_path: Path) -> None:
+    encoder = Encoder((Column("size", "number"), Column("colour", "category", categories=("blue", "red"))))
+    (tmp_path / "rows.csv").write_text("colour,other,size\nred,x,1.5\nblue,y,2\n")
+    features = read_inputs(tmp_path / "rows.csv", (3,), None, encoder=encoder)
+    np.testing.assert_array_equal(features, np.array([[1.5, 0, 1], [2, 1, 0]], np.float32))
+    with pytest.raises(InvalidValue, match=r"`invert`.*rows\.csv"):
+        read_inputs(tmp_path / "rows.csv", (3,), None, encoder=encoder, invert=True)
+    (tmp_path / "none.csv").write_text("colour,size\n")
+    with pytest.raises(InvalidValue, match=r"none\.csv.*row"):
+        read_inputs(tmp_path / "none.csv", (3,), None, encoder=encoder)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("broken.png", b"\x89PNG\r\n\x1a\nbroken", "broken.png` cannot be read as an image"),
-        ("empty.png", b"", "empty.png` cannot be read as an image"),
-        ("empty.csv", b"", "holds no example"),
-        ("header.csv", b"a,b,c,d\n", "holds no example"),
-        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "line 2: .*'x'"),
-        ("ragged.csv", b"1,2,3,4\n1,2,3\n", "line 2 has 3 values; the lines before have 4"),
-        ("latin.csv", "1,2,3,\xe4".encode("latin-1"), "is not UTF-8"),
-        ("short.csv", b"1,2,3\n", "has 3 features per example; the network takes 4"),
-        ("nan.csv", b"1,2,3,4\n1,2,nan,4\n", "example 2 holds a value that is no finite number"),
-        ("broken.npz", b"PK broken", "cannot be read as an `.npz`"),
-        ("song.mp3", b"la la la", "none of what can be read"),
+        ("broken.png", b"\x89PNG\r\n\x1a\nbroken", r"broken\.png` .* image"),
+        ("empty.png", b"", r"empty\.png` .* image"),
+        ("empty.csv", b"", r"empty\.csv` .* row"),
+        ("header.csv", b"a,b,c,d\n", r"header\.csv` .* row"),
+        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "line 2.*'x'"),
+        ("ragged.csv", b"1,2,3,4\n1,2,3\n", "line 2 .*3.*4"),
+        ("latin.csv", "1,2,3,\xe4".encode("latin-1"), r"latin\.csv` .* UTF-8"),
+        ("short.csv", b"1,2,3\n", r"short\.csv` .*3 .*4.*\(2, 2\)"),
+        ("nan.csv", b"1,2,3,4\n1,2,nan,4\n", "example 2 .*finite"),
+        ("broken.npz", b"PK broken", r"broken\.npz` .*`\.npz`"),
+        ("song.mp3", b"la la la", r"song\.mp3` .*\.png.*\.csv, \.npz"),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+def test_the_error_names_a_file_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InvalidValue, match=message):
         read_inputs(tmp_path / name, (2, 2), PIXELS)
 
 
-def test_requests_that_make_no_sense_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no file"):
+def test_a_missing_file_is_not_found(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match=r"absent\.png"):
         read_inputs(tmp_path / "absent.png", (2, 2), PIXELS)
+
+
+def test_images_are_refused_by_a_network_that_takes_flat_features(tmp_path: Path) -> None:
     Image.new("L", (2, 2)).save(tmp_path / "dot.png")
-    with pytest.raises(InvalidValue, match="which are no images"):
+    with pytest.raises(InvalidValue, match=r"dot\.png.*\(4,\)"):
         read_inputs(tmp_path / "dot.png", (4,), PIXELS)
+
+
+def test_only_images_can_be_inverted(tmp_path: Path) -> None:
     (tmp_path / "rows.csv").write_text("1,2,3,4")
-    with pytest.raises(InvalidValue, match="goes with images"):
+    with pytest.raises(InvalidValue, match=r"`invert`.*rows\.csv"):
         read_inputs(tmp_path / "rows.csv", (2, 2), PIXELS, invert=True)
+
+
+def test_npz_files_need_one_array_of_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "two.npz", a=np.zeros((1, 2, 2)), b=np.zeros((1, 2, 2)))
-    with pytest.raises(InvalidValue, match="needs an array `x_test`, or just one; it has a, b"):
+    with pytest.raises(InvalidValue, match="`x_test`.*a, b"):
         read_inputs(tmp_path / "two.npz", (2, 2), PIXELS)
     np.savez(tmp_path / "words.npz", a=np.array([["a", "b"]]))
-    with pytest.raises(InvalidValue, match="needs numbers shaped"):
+    with pytest.raises(InvalidValue, match=r"words\.npz.*<U1 \(1, 2\)"):
         read_inputs(tmp_path / "words.npz", (2,), PIXELS)

@@ -14,7 +14,9 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kerasmlp.engine.blocks import block_dataset, epoch_order, steps_per_block, stream_blocks
+from kerasmlp.engine.block_size import steps_per_block
+from kerasmlp.engine.blocks import block_dataset, stream_blocks
+from kerasmlp.engine.example_order import epoch_order
 from kerasmlp.engine.preparing import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_same_weights, engine_fit, network, problem
@@ -171,28 +173,28 @@ def test_a_stream_is_read_no_further_ahead_than_a_few_blocks() -> None:
 
 def test_block_datasets_say_what_they_need() -> None:
     x, y = np.zeros((4, 2)), np.zeros(4)
-    with pytest.raises(InvalidValue, match="`batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"batch_size.*at least 1.*0"):
         block_dataset(x, y, batch_size=0)
-    with pytest.raises(InvalidValue, match="`seed` is a whole number of at least 0; got -1"):
+    with pytest.raises(InvalidValue, match=r"seed.*at least 0.*-1"):
         block_dataset(x, y, batch_size=1, seed=-1)
-    with pytest.raises(InvalidValue, match="`first_epoch` is a whole number of at least 0; got -1"):
+    with pytest.raises(InvalidValue, match=r"first_epoch.*at least 0.*-1"):
         block_dataset(x, y, batch_size=1, first_epoch=-1)
-    with pytest.raises(InvalidValue, match="`max_block_bytes` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"max_block_bytes.*at least 1.*0"):
         block_dataset(x, y, batch_size=1, max_block_bytes=0)
-    with pytest.raises(InvalidValue, match=r"same number of examples; got shapes \[\(4, 2\), \(3,\)\]"):
+    with pytest.raises(InvalidValue, match=r"features.*labels.*\(4, 2\), \(3,\)"):
         block_dataset(x, y[:3], batch_size=1)
-    with pytest.raises(InvalidValue, match="at least one example; got none"):
+    with pytest.raises(InvalidValue, match="`features`.*at least one"):
         block_dataset(x[:0], y[:0], batch_size=1)
-    with pytest.raises(InvalidType, match="got weights without `labels`"):
+    with pytest.raises(InvalidType, match=r"sample_weights.*labels"):
         block_dataset(x, sample_weights=y, batch_size=1)
 
 
 def test_streams_say_what_they_need() -> None:
-    with pytest.raises(InvalidType, match=r"needs a `tf.data.Dataset`; got list"):
+    with pytest.raises(InvalidType, match=r"dataset.*list"):
         stream_blocks([1, 2], batch_size=1)
     unknown = tf.data.Dataset.from_generator(lambda: iter([]), output_signature=tf.TensorSpec((None,), tf.uint8))
-    with pytest.raises(InvalidValue, match=r"need a known shape, such as `tf.ensure_shape` gives; got \(None,\)"):
+    with pytest.raises(InvalidValue, match=r"shape.*\(None,\)"):
         stream_blocks(unknown, batch_size=1)
     ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1], [2, 3]]))
-    with pytest.raises(InvalidType, match="blocks need dense tensors"):
+    with pytest.raises(InvalidType, match=r"dataset.*dense"):
         stream_blocks(ragged, batch_size=1)

@@ -126,19 +126,19 @@ def test_two_workers_on_loopback_end_alike_and_match_one_process(
 def test_an_interruption_that_is_not_a_lost_worker_passes() -> None:
     with pytest.raises(KeyboardInterrupt), naming_lost_workers():
         raise KeyboardInterrupt
-    with pytest.raises(WorkerLost, match="TensorFlow says: no heartbeat"), naming_lost_workers():
+    with pytest.raises(WorkerLost, match="no heartbeat"), naming_lost_workers():
         raise tf.errors.UnavailableError(None, None, "{{function_node x}} no heartbeat\nmore")
 
 
 def test_strategies_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidValue, match="got 'miror'. Did you mean `mirrored`"):
+    with pytest.raises(InvalidValue, match=r"strategy.*'miror'.*`mirrored`"):
         make_strategy("miror")
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InvalidValue, match="needs the variable TF_CONFIG, .* got None"):
+    with pytest.raises(InvalidValue, match=r"TF_CONFIG.*None"):
         make_strategy("multiworker")
     cluster = {"worker": ["a:1", "b:1"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}}))
-    with pytest.raises(InvalidValue, match="in every worker with its own `index`"):
+    with pytest.raises(InvalidValue, match=r"TF_CONFIG.*index"):
         make_strategy("multiworker")
 
 
@@ -160,18 +160,16 @@ def test_preparing_for_replicas_says_what_it_needs() -> None:
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope():
         model = network()
-    with pytest.raises(XlaUnsupported, match="across replicas run without XLA"):
+    with pytest.raises(XlaUnsupported, match="require_xla"):
         prepare(model, batch_size=BATCH_SIZE, require_xla=True)
     with strategy.scope():
         outside = network()
     outside.compile(keras.optimizers.SGD(), outside.loss)
-    with pytest.raises(InvalidValue, match=r"made outside `strategy.scope\(\)`"):
+    with pytest.raises(InvalidValue, match=r"strategy\.scope\(\)"):
         prepare(outside, batch_size=BATCH_SIZE)
     two = network()
     two._distribute_strategy = SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(
-        InvalidValue, match="all 2 replicas together and needs to be a multiple of their number; got 15"
-    ):
+    with pytest.raises(InvalidValue, match=r"batch_size.*2 replicas.*15"):
         prepare(two, batch_size=15)
 
 
@@ -185,7 +183,7 @@ def test_a_custom_step_across_replicas_needs_to_return_its_metrics() -> None:
         model = Custom(base.input, base.output)
         model.compile("sgd", base.loss)
     prepare(model, batch_size=BATCH_SIZE)
-    with pytest.raises(InvalidValue, match=r"return its model's metrics, \['loss'\]; got \['own'\]"):
+    with pytest.raises(InvalidValue, match=r"\['loss'\].*\['own'\]"):
         model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 

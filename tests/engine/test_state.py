@@ -83,10 +83,10 @@ def test_a_state_of_bfloat16_variables_comes_back(tmp_path: Path) -> None:
 
 def test_restoring_says_what_does_not_fit(tmp_path: Path) -> None:
     model = network()
-    with pytest.raises(NotFound, match="no training state at"):
+    with pytest.raises(NotFound, match="no training state"):
         restore_state(tmp_path / "state", model)
     (tmp_path / "text").write_text("no state")
-    with pytest.raises(InvalidValue, match="is not a training state that `save_state` wrote"):
+    with pytest.raises(InvalidValue, match="save_state"):
         restore_state(tmp_path / "text", model)
     save_state(tmp_path / "state", model)
     kernel = model.layers[2].kernel
@@ -99,7 +99,7 @@ def test_restoring_says_what_does_not_fit(tmp_path: Path) -> None:
         np.testing.assert_array_equal(left, right)
     with pytest.raises(InvalidValue, match=r"`optimizer/2` .* has shape None in the file"):
         restore_state(tmp_path / "state", network("adam"))
-    with pytest.raises(InvalidValue, match=r"build it and call `model.compile\(...\)` first"):
+    with pytest.raises(InvalidValue, match=r"model\.compile"):
         save_state(tmp_path / "state", keras.Sequential([keras.layers.Dense(1)]))
 
 
@@ -125,5 +125,5 @@ def test_a_reset_model_trains_to_the_bits_of_a_fresh_one_without_a_new_compile()
 
 
 def test_reset_refuses_another_architecture() -> None:
-    with pytest.raises(InvalidValue, match="needs a fresh model of the same architecture"):
+    with pytest.raises(InvalidValue, match="`fresh`"):
         reset(network(), build_mlp([12, 9, 4]))

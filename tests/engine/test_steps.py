@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from kerasmlp.engine import XlaUnsupported, block_dataset, prepare
 from kerasmlp.engine.steps import fast_random_numbers
-from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning
 from tests.helpers.engine_oracle import (
     BATCH_SIZE,
     BLOCK_BYTES,
@@ -271,44 +271,37 @@ def uncompilable() -> keras.Model:
 def test_a_model_that_xla_cannot_compile_says_so_in_a_line_and_trains_like_stock_fit() -> None:
     stock, model = network(), uncompilable()
     stock_fit(stock, problem())
-    said: list[str] = []
-    prepare(model, batch_size=BATCH_SIZE, warn=said.append)
+    prepare(model, batch_size=BATCH_SIZE)
     blocks = block_dataset(*problem(), batch_size=BATCH_SIZE, shuffle=False, max_block_bytes=BLOCK_BYTES)
-    model.fit(blocks, shuffle=False, verbose=0)
-    (line,) = said
-    assert line.startswith("XLA cannot compile this model; training goes on without it")
-    assert "\n" not in line
+    with pytest.warns(KerasMLPWarning, match="XLA cannot compile") as said:
+        model.fit(blocks, shuffle=False, verbose=0)
+    assert len(said) == 1
+    assert "\n" not in str(said[0].message)
     assert not model.train_function.uses_xla
     assert_same_weights(model, stock, tolerance=TOLERANCE)
 
 
-def test_a_model_that_xla_cannot_compile_warns_by_default() -> None:
-    model = prepare(uncompilable(), batch_size=BATCH_SIZE)
-    with pytest.warns(RuntimeWarning, match="XLA cannot compile this model"):
-        model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
-
-
 def test_require_xla_fails_where_xla_cannot_compile() -> None:
     model = prepare(uncompilable(), batch_size=BATCH_SIZE, require_xla=True)
-    with pytest.raises(XlaUnsupported, match="XLA cannot compile this model, and `require_xla` is set"):
+    with pytest.raises(XlaUnsupported, match="require_xla"):
         model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 
 def test_prepare_says_what_it_needs() -> None:
-    with pytest.raises(InvalidType, match="needs a `keras.Model`; got int"):
+    with pytest.raises(InvalidType, match=r"`model`.*int"):
         prepare(3, batch_size=2)
     model = network()
-    with pytest.raises(InvalidValue, match="`batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`batch_size`.*at least 1.*0"):
         prepare(model, batch_size=0)
-    with pytest.raises(InvalidValue, match="`eval_batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`eval_batch_size`.*at least 1.*0"):
         prepare(model, batch_size=1, eval_batch_size=0)
     model.compile("sgd", "mse", run_eagerly=True)
-    with pytest.raises(InvalidValue, match="`run_eagerly=False`"):
+    with pytest.raises(InvalidValue, match="run_eagerly"):
         prepare(model, batch_size=2)
     model.compile("sgd", "mse", steps_per_execution=8)
-    with pytest.raises(InvalidValue, match="`steps_per_execution=1`; got 8"):
+    with pytest.raises(InvalidValue, match=r"steps_per_execution.*8"):
         prepare(model, batch_size=2)
-    with pytest.raises(InvalidValue, match=r"call `model.compile\(...\)` first"):
+    with pytest.raises(InvalidValue, match=r"model\.compile"):
         prepare(keras.Sequential([keras.layers.Dense(1)]), batch_size=2)
 
 

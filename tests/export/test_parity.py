@@ -1,4 +1,4 @@
-"""Exports: folding, TFLite, and the check that holds back what differs."""
+"""Folding, and the check that keeps artefacts that differ from their Keras model from being published."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _forward(layers: list[FoldedLayer], features: np.ndarray) -> np.ndarray:
 def test_a_folded_network_computes_what_its_model_computes(options: dict[str, Any]) -> None:
     model = build_mlp([6, 16, 8, 3], seed=0, **options)
     generator = np.random.default_rng(0)
-    # Every weight moved from its initial zero or one, statistics of batch normalisation (which stay positive) included.
+    # Move every weight from its initial zero or one, also the statistics of batch normalisation, which stay positive.
     model.set_weights([np.abs(weight + generator.normal(0, 0.3, weight.shape)) for weight in model.get_weights()])
     features = generator.normal(0, 3, (50, 6)).astype(np.float32)
     layers = fold(model)
@@ -54,37 +54,37 @@ def test_a_folded_network_computes_what_its_model_computes(options: dict[str, An
     np.testing.assert_allclose(_forward(layers, features), expected, rtol=1e-5, atol=1e-4)
 
 
-def test_layers_that_no_dense_layer_can_take_in_are_refused() -> None:
+def test_layers_that_cannot_be_multiplied_into_a_dense_layer_are_refused() -> None:
     inputs = keras.Input((6,))
     normalised = keras.layers.LayerNormalization(name="layer_norm")(keras.layers.Dense(4)(inputs))
-    with pytest.raises(InvalidValue, match="`layer_norm` .LayerNormalization. cannot become part"):
+    with pytest.raises(InvalidValue, match="`layer_norm` .LayerNormalization."):
         fold(keras.Model(inputs, normalised))
-    with pytest.raises(InvalidValue, match="in front of the first dense layer"):
+    with pytest.raises(InvalidValue, match="`relu`.*first dense layer"):
         fold(keras.Sequential([keras.Input((6,)), keras.layers.Activation("relu"), keras.layers.Dense(2)]))
-    with pytest.raises(InvalidValue, match="no dense layer to export"):
+    with pytest.raises(InvalidValue, match="no dense layer"):
         fold(keras.Sequential([keras.Input((6,)), keras.layers.Dropout(0.5)]))
 
 
 def test_an_artefact_that_differs_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def spoilt(model: keras.Model) -> list[FoldedLayer]:
+    def fold_badly(model: keras.Model) -> list[FoldedLayer]:
         layers = fold(model)
         return [FoldedLayer(layers[0].kernel * 1.05, layers[0].bias, layers[0].activation), *layers[1:]]
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", spoilt)
-    with pytest.raises(ParityError, match="all of them and 1e-05 were"):
+    monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", fold_badly)
+    with pytest.raises(ParityError, match="float32.*digits_float32.tflite.*1e-05"):
         export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
     monkeypatch.setattr(
         "kerasmlp.export.tflite.exporting.fold",
         lambda model: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
     )
-    with pytest.raises(ParityError, match="loses more than 0.50% and is not published"):
+    with pytest.raises(ParityError, match="int8.*digits_int8.tflite.*0.50%.*`max_drop`"):
         export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
     assert not list(tmp_path.iterdir())
 
 
-def test_verify_reports_each_artefact_and_notices_another_network(
+def test_verify_reports_each_artefact_and_refuses_one_of_another_network(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
     reports = export_tflite(digits_run, tmp_path, data=digits)
@@ -96,28 +96,23 @@ def test_verify_reports_each_artefact_and_notices_another_network(
 
     model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
     other = train(model, digits, epochs=1, out=tmp_path / "other")
-    with pytest.raises(ParityError, match="agrees with the Keras model on"):
+    with pytest.raises(ParityError, match="float32.*digits_float32.tflite"):
         verify(other, [reports[0].path], data=digits)
 
 
-def test_requests_for_exports_that_cannot_be_met_write_nothing(digits_run: Run, digits: Data, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="no precision `int9`. Did you mean `int8`"):
-        export_tflite(digits_run, tmp_path / "out", quantize=["int9"])
-    with pytest.raises(InvalidValue, match="at least one precision"):
-        export_tflite(digits_run, tmp_path / "out", quantize=[])
-    assert not list(tmp_path.iterdir())
+def test_an_export_replaces_files_only_when_asked_to(digits_run: Run, digits: Data, tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("mine")
-    with pytest.raises(OutputExists, match="is a file; TFLite"):
+    with pytest.raises(OutputExists, match="file` is a file"):
         export_tflite(digits_run, occupied)
     (tmp_path / "digits_int8.tflite").write_text("mine")
-    with pytest.raises(OutputExists, match="digits_int8.tflite` exists"):
+    with pytest.raises(OutputExists, match="digits_int8.tflite`.*`overwrite=True`"):
         export_tflite(digits_run, tmp_path, data=digits)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_int8.tflite", "file"]
     assert len(export_tflite(digits_run, tmp_path, data=digits, overwrite=True)) == 2
 
 
-def test_float_tflite_computes_what_the_network_written_out_in_numpy_computes(digits: Data, tmp_path: Path) -> None:
+def test_a_float32_file_computes_what_the_numpy_network_computes(digits: Data, tmp_path: Path) -> None:
     from kerasmlp import train
     from kerasmlp.lesson.conversion import numpy_logits
     from kerasmlp.lesson.network import softmax
@@ -129,5 +124,5 @@ def test_float_tflite_computes_what_the_network_written_out_in_numpy_computes(di
     path = export_tflite(run, tmp_path / "mobile", quantize=["float32"], data=digits)[0].path
     features = digits.test.features
     expected = softmax(numpy_logits(run.load_model(), features))
-    # The oracle computes in float64; float32 logits are right to about 1e-6.
+    # The oracle computes in float64. Errors of float32 logits are about 1e-6.
     np.testing.assert_allclose(open_artefact(path).probabilities(features), expected, atol=1e-5)

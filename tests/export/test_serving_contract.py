@@ -1,8 +1,8 @@
-"""What clients of TF Serving rely on, held against the real server where it is installed, and against the stand-in.
+"""What clients of TF Serving rely on, tested with the stand-in server and, if it is installed, with the real server.
 
-The server is `tensorflow_model_server` on PATH, or the program that `KERASMLP_MODEL_SERVER` names; it runs with the
-flags and configurations that an export writes. Requests over REST are written out here, without kerasmlp's client, but
-for those that test the client itself.
+The real server is `tensorflow_model_server` on PATH, or the program in the variable `KERASMLP_MODEL_SERVER`. It runs
+with the flags and configuration files that an export writes. Except in tests of kerasmlp's own client, requests over
+REST are written here by hand.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ from PIL import Image
 from kerasmlp import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.client import connect
-from kerasmlp.client.messages import predict_request, read_predict_response
-from kerasmlp.client.over_grpc import PREDICT
+from kerasmlp.client.grpc_transport import PREDICT
+from kerasmlp.client.protobuf_messages import predict_request, read_predict_response
+from kerasmlp.contract import column_input_names
 from kerasmlp.data.types import Data
 from kerasmlp.export import rollback
-from kerasmlp.export.saved_model.column_inputs import input_names
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
-from kerasmlp.export.saved_model.warm_up import read_warm_up, write_warm_up
+from kerasmlp.export.saved_model.warm_up_requests import read_warm_up, write_warm_up
 from kerasmlp.run import Run
-from tests.data.test_table import frame
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
 from tests.helpers.serving_stand_in import StandIn, publish, wait_until
+from tests.helpers.tables import frame
 
-SAME = 1e-5  # float32 in other orders: kernels differ by batch size, and by the TensorFlow that a server is built on
-SECONDS_TO_NOTICE = 30  # a poll each second and a load of less than one, on a loaded machine
+SAME = 1e-5  # kernels, and so the order of float32 additions, differ by batch size and by the server's TensorFlow
+SECONDS_TO_NOTICE = 30  # the server polls every second and loads in less than one; the machine may be busy
 METRICS = "/monitoring/prometheus/metrics"
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -50,7 +50,7 @@ Serving = StandIn | ModelServer
 
 
 def _serve(kind: str, bases: Sequence[Path], folder: Path, *, flags: Sequence[str] = ()) -> Serving:
-    """A server, not yet started, of the models in `bases`."""
+    """Returns a server for the models in `bases` that is not started yet."""
     if kind == "stand-in":
         return StandIn({base.name: base for base in bases})
     return ModelServer(bases, folder, flags=flags)
@@ -60,7 +60,7 @@ def _serve(kind: str, bases: Sequence[Path], folder: Path, *, flags: Sequence[st
 def versions(
     digits_run: Run, flowers_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, Path]:
-    """Versions as an export writes them: `digits`; `changed`, the same with other weights; `flowers`, of a table."""
+    """Versions as an export writes them: `digits`; `changed`, which has other weights; `flowers`, for a table."""
     folder = tmp_path_factory.mktemp("versions")
     changed = digits_run.load_model()
     changed.set_weights([weight * 1.5 for weight in changed.get_weights()])
@@ -73,7 +73,9 @@ def versions(
         ("flowers", flowers_run.load_model(), flowers_run.card, flowers),
     ):
         write_saved_model(model, card, folder / name)
-        inputs = {signature: signature_inputs(card, signature, features) for signature in signature_names(card)}
+        inputs = {
+            signature: signature_inputs(card, signature, np.asarray(features)) for signature in signature_names(card)
+        }
         write_warm_up(folder / name, name, inputs)
     return {path.name: path for path in folder.iterdir()}
 
@@ -92,7 +94,7 @@ def serving(
 
 
 def _rest(serving: Serving, path: str, payload: Any = None) -> tuple[int, Any]:
-    """Status and answer: JSON, or text where it is none. `payload` is sent as it is where it is bytes."""
+    """Returns the status and the answer, as JSON if it is JSON. A `payload` of bytes is sent unchanged."""
     body = payload if payload is None or isinstance(payload, bytes) else json.dumps(payload).encode()
     request = urllib.request.Request(f"{serving.rest}{path}", body, {"Content-Type": "application/json"})
     try:
@@ -135,7 +137,7 @@ def test_versions_are_loaded_and_available(serving: Serving) -> None:
         assert version["status"]["error_code"] == "OK"
 
 
-def test_metadata_have_the_names_and_types_that_clients_hold_on_to(serving: Serving) -> None:
+def test_metadata_contain_the_names_and_types_that_clients_rely_on(serving: Serving) -> None:
     status, answer = _rest(serving, "/v1/models/digits/metadata")
     signatures = answer["metadata"]["signature_def"]["signature_def"]
     assert status == 200
@@ -161,7 +163,7 @@ def _type(tensor: Any) -> tuple[str, list[str]]:
     return tensor["dtype"], [dim["size"] for dim in tensor["tensor_shape"]["dim"]]
 
 
-def test_models_and_versions_that_are_not_there_are_404(serving: Serving, digits: Data) -> None:
+def test_unknown_models_and_versions_get_status_404(serving: Serving, digits: Data) -> None:
     payload = {"instances": digits.test.features[:1].tolist()}
     for path in ("/v1/models/roses", "/v1/models/digits/versions/7"):
         assert _rest(serving, path)[0] == 404
@@ -174,7 +176,7 @@ def test_models_and_versions_that_are_not_there_are_404(serving: Serving, digits
 # Answers
 
 
-def test_both_rest_forms_answer_what_the_keras_model_answers(
+def test_rows_and_columns_over_rest_get_the_keras_models_answers(
     serving: Serving, digits: Data, expected: np.ndarray
 ) -> None:
     features = digits.test.features[:40].tolist()
@@ -191,8 +193,8 @@ def test_both_rest_forms_answer_what_the_keras_model_answers(
     assert _rest(serving, "/v1/models/digits:predict", {"inputs": features})[1] == columnar
 
 
-def test_grpc_answers_what_the_keras_model_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
-    features = digits.test.features.astype(np.float32)
+def test_requests_over_grpc_get_the_keras_models_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
+    features = np.asarray(digits.test.features, np.float32)
     for size in (1, 32, len(features)):
         outputs = _grpc(serving, predict_request("digits", {"image": features[:size]}))
         np.testing.assert_allclose(outputs["probabilities"], expected[:size], atol=SAME)
@@ -200,24 +202,24 @@ def test_grpc_answers_what_the_keras_model_answers(serving: Serving, digits: Dat
         assert outputs["label"].tolist() == [digits.class_names[index].encode() for index in outputs["class_id"]]
 
 
-def test_image_bytes_take_images_in_base64_and_as_bytes(serving: Serving, digits: Data) -> None:
+def test_image_bytes_accepts_base64_over_rest_and_bytes_over_grpc(serving: Serving, digits: Data) -> None:
     levels = (digits.test.features[:3] * 15).astype(np.uint8)
-    pictures = [_png(levels[0]), _png(levels[1]), _png(np.repeat(levels[2][..., np.newaxis], 3, axis=2))]
+    files = [_png(levels[0]), _png(levels[1]), _png(np.repeat(levels[2][..., np.newaxis], 3, axis=2))]
     raw = _grpc(serving, predict_request("digits", {"image": (levels / 255 * 16).astype(np.float32)}))
-    payload = {"signature_name": "image_bytes", "instances": [{"b64": base64.b64encode(p).decode()} for p in pictures]}
+    payload = {"signature_name": "image_bytes", "instances": [{"b64": base64.b64encode(p).decode()} for p in files]}
     status, answer = _rest(serving, "/v1/models/digits:predict", payload)
     assert status == 200
     of_rest = [prediction["probabilities"] for prediction in answer["predictions"]]
     np.testing.assert_allclose(of_rest, raw["probabilities"], atol=SAME)
-    request = predict_request("digits", {"image_bytes": np.array(pictures, object)}, signature="image_bytes")
+    request = predict_request("digits", {"image_bytes": np.array(files, object)}, signature="image_bytes")
     np.testing.assert_allclose(_grpc(serving, request)["probabilities"], raw["probabilities"], atol=SAME)
 
 
-def test_columns_take_rows_as_their_owner_has_them(serving: Serving, flowers_run: Run) -> None:
+def test_columns_accepts_raw_rows(serving: Serving, flowers_run: Run) -> None:
     rows = [
         {"size": 5.5, "colour": "red", "has_thorns": "true", "petals": 6},
         {"size": 9.0, "colour": "white", "has_thorns": "false", "petals": 6.0},
-        {"size": 7.0, "colour": "blue", "has_thorns": "yes", "petals": 5},  # a colour that no training row had
+        {"size": 7.0, "colour": "blue", "has_thorns": "yes", "petals": 5},  # no training row has this colour
     ]
     table = frame(3).assign(
         size=[row["size"] for row in rows],
@@ -225,7 +227,7 @@ def test_columns_take_rows_as_their_owner_has_them(serving: Serving, flowers_run
         petals=[row["petals"] for row in rows],
         **{"has thorns": [True, False, True]},
     )
-    names = input_names(table.columns.drop("kind"))
+    names = column_input_names(table.columns.drop("kind"))
     assert set(names.values()) == rows[0].keys()
     encoder = flowers_run.card.encoder
     assert encoder is not None
@@ -243,7 +245,7 @@ def test_columns_take_rows_as_their_owner_has_them(serving: Serving, flowers_run
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_the_client_agrees_with_the_keras_model_on_the_whole_test_set(
+def test_the_client_gets_the_keras_models_answers_for_all_test_examples(
     serving: Serving, digits: Data, expected: np.ndarray, protocol: str
 ) -> None:
     url = f"{serving.rest}/v1/models/digits" if protocol == "rest" else f"{serving.grpc}/digits"
@@ -278,15 +280,17 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_a_network_cannot_answer_is_400_with_what_was_received_and_expected(serving: Serving, case: str) -> None:
+def test_wrong_requests_get_status_400_and_a_message_with_what_was_received_and_expected(
+    serving: Serving, case: str
+) -> None:
     payload, message = REFUSED[case]
     status, answer = _rest(serving, "/v1/models/digits:predict", payload)
-    text = answer["error"] if isinstance(answer, dict) else answer  # quotes escaped as in C are no JSON
+    text = answer["error"] if isinstance(answer, dict) else answer  # quotes escaped as in C are not valid JSON
     assert status == 400, text
     assert re.search(message, text, re.DOTALL | re.IGNORECASE), text
 
 
-def test_grpc_refuses_the_same_and_other_types(serving: Serving) -> None:
+def test_wrong_values_shapes_and_types_are_refused_over_grpc(serving: Serving) -> None:
     good = np.zeros((1, 8, 8), np.float32)
     cases: list[tuple[dict[str, np.ndarray], str, str]] = [
         ({"image": good.astype(np.float64)}, "serving_default", ""),
@@ -304,7 +308,7 @@ def test_grpc_refuses_the_same_and_other_types(serving: Serving) -> None:
         assert re.search(message, caught.value.details(), re.DOTALL | re.IGNORECASE), caught.value.details()
 
 
-def test_after_refusals_a_network_still_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
+def test_a_model_still_answers_after_refusals(serving: Serving, digits: Data, expected: np.ndarray) -> None:
     assert _rest(serving, "/v1/models/digits:predict", {"instances": [[0]]})[0] == 400
     outputs = _grpc(serving, predict_request("digits", {"image": digits.test.features[:2].astype(np.float32)}))
     np.testing.assert_allclose(outputs["probabilities"], expected[:2], atol=SAME)
@@ -313,7 +317,7 @@ def test_after_refusals_a_network_still_answers(serving: Serving, digits: Data, 
 # Warm-up and monitoring
 
 
-def test_every_warm_up_record_is_a_request_that_the_server_answers(
+def test_the_server_answers_every_warm_up_request(
     serving: Serving, versions: dict[str, Path], digits_run: Run, flowers_run: Run
 ) -> None:
     for model, run in (("digits", digits_run), ("flowers", flowers_run)):
@@ -327,7 +331,7 @@ def test_every_warm_up_record_is_a_request_that_the_server_answers(
 
 
 @needs_model_server
-def test_the_server_reads_the_warm_up_records(versions: dict[str, Path], tmp_path: Path) -> None:
+def test_the_server_runs_the_warm_up_requests(versions: dict[str, Path], tmp_path: Path) -> None:
     publish(versions["digits"], tmp_path / "digits", 1)
     with ModelServer([tmp_path / "digits"], tmp_path) as server:
         found = re.findall(r"Number of warmup records read: (\d+)", server.log)
@@ -335,7 +339,7 @@ def test_the_server_reads_the_warm_up_records(versions: dict[str, Path], tmp_pat
 
 
 @needs_model_server
-def test_the_server_counts_what_it_was_asked_where_prometheus_looks(versions: dict[str, Path], tmp_path: Path) -> None:
+def test_the_server_publishes_request_counts_for_prometheus(versions: dict[str, Path], tmp_path: Path) -> None:
     publish(versions["digits"], tmp_path / "digits", 1)
     with ModelServer([tmp_path / "digits"], tmp_path) as server:
         for _ in range(3):
@@ -347,7 +351,7 @@ def test_the_server_counts_what_it_was_asked_where_prometheus_looks(versions: di
 
 
 @needs_model_server
-def test_batches_that_the_server_makes_answer_the_same(
+def test_batching_on_the_server_does_not_change_the_answers(
     versions: dict[str, Path], tmp_path: Path, digits: Data, expected: np.ndarray
 ) -> None:
     publish(versions["digits"], tmp_path / "digits", 1)
@@ -364,14 +368,14 @@ def test_batches_that_the_server_makes_answer_the_same(
 
 
 class Load:
-    """Clients that ask on and on, over both protocols, and what they were answered."""
+    """Clients that send requests without pause over both protocols, and the answers they got."""
 
     def __init__(self, serving: Serving, features: np.ndarray, known: dict[str, np.ndarray]) -> None:
-        """Takes by name the probabilities that an answer may have."""
+        """Takes the probabilities that an answer may have, by name."""
         urls = [f"{serving.rest}/v1/models/digits", f"{serving.grpc}/digits"]
         self._features, self._known = features, known
         self._ended = threading.Event()
-        self.answers: list[list[str]] = [[] for _ in urls]  # of each client, changes of answer alone
+        self.answers: list[list[str]] = [[] for _ in urls]  # for each client, its answers without repetitions
         self.num_answers = 0
         self.failures: list[str] = []
         self._threads = [threading.Thread(target=self._ask, args=pair) for pair in zip(urls, self.answers, strict=True)]
@@ -387,7 +391,7 @@ class Load:
             thread.join()
 
     def all_answer(self, name: str) -> Callable[[], bool]:
-        """Whether the latest answer that each client had is the one called `name`, or something has failed."""
+        """Returns a function that is true if each client's latest answer is `name`, or if a request has failed."""
         return lambda: bool(self.failures) or all(answers[-1:] == [name] for answers in self.answers)
 
     def _ask(self, url: str, answers: list[str]) -> None:
@@ -395,7 +399,7 @@ class Load:
             while not self._ended.is_set() and not self.failures:
                 try:
                     answer = self._name(client.probabilities(self._features))
-                except Exception as error:  # whatever it is, it is a failed request
+                except Exception as error:  # every exception is a failed request
                     self.failures.append(f"{url}: {error!r}")
                     return
                 self.num_answers += 1
@@ -407,13 +411,13 @@ class Load:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_new_version_and_the_way_back_fail_no_request(
+def test_no_request_fails_during_an_update_and_a_rollback(
     kind: str, versions: dict[str, Path], digits: Data, tmp_path: Path
 ) -> None:
     base, features = tmp_path / "digits", digits.test.features[:8]
     publish(versions["digits"], base, 1)
     known = {name: open_artefact(versions[name]).probabilities(features) for name in ("digits", "changed")}
-    assert np.abs(known["digits"] - known["changed"]).max() > 100 * SAME  # the versions can be told apart
+    assert np.abs(known["digits"] - known["changed"]).max() > 100 * SAME  # the versions give clearly different answers
     with _serve(kind, [base], tmp_path) as server, Load(server, features, known) as load:
         seconds = {"seconds": SECONDS_TO_NOTICE}
         wait_until(load.all_answer("digits"), what="an answer of version 1", **seconds)
@@ -427,7 +431,7 @@ def test_a_new_version_and_the_way_back_fail_no_request(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_version_that_does_not_load_leaves_the_one_before_it_serving(
+def test_if_a_version_does_not_load_the_one_before_it_keeps_serving(
     kind: str, versions: dict[str, Path], tmp_path: Path
 ) -> None:
     base = tmp_path / "digits"

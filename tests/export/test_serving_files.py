@@ -1,4 +1,4 @@
-"""The files for TensorFlow Serving: each parses strictly, and they agree with each other."""
+"""The configuration files for TF Serving: each one is valid, and they agree with each other."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ import pytest
 import yaml
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, text_format, wrappers_pb2
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import write_serving_files
 from kerasmlp.export.saved_model.serving_files import BASE, NAME, NAMES
-from kerasmlp.export.saved_model.warm_up import BATCH_SIZES
+from kerasmlp.export.saved_model.warm_up_requests import BATCH_SIZES
 from kerasmlp.run import Run
 
 # The fields of TensorFlow Serving's messages (model_server_config.proto, file_system_storage_path_source.proto,
-# session_bundle_config.proto, monitoring_config.proto), as `name type`; the server refuses any other.
+# session_bundle_config.proto, monitoring_config.proto), as `name type`. The server refuses all other fields.
 INT64 = "google.protobuf.Int64Value"
 MESSAGES = {
     "ModelServerConfig": ["model_config_list ModelConfigList"],
@@ -41,7 +41,7 @@ MESSAGES = {
     "MonitoringConfig": ["prometheus_config PrometheusConfig"],
     "PrometheusConfig": ["enable bool", "path string"],
 }
-# Of `tensorflow_model_server --help`.
+# Flags in `tensorflow_model_server --help`.
 FLAGS = {
     "port",
     "rest_api_port",
@@ -64,7 +64,7 @@ FLAGS = {
 
 
 def message(name: str) -> Any:
-    """An empty message of TensorFlow Serving's."""
+    """Returns an empty message of TensorFlow Serving."""
     file = descriptor_pb2.FileDescriptorProto(name="serving.proto", package="tensorflow.serving", syntax="proto3")
     file.dependency.append(wrappers_pb2.DESCRIPTOR.name)
     for message_name, fields in MESSAGES.items():
@@ -84,27 +84,27 @@ def message(name: str) -> Any:
 
 
 def parse(path: Path, name: str) -> Any:
-    """The message in a file, read as strictly as a server reads it."""
+    """Returns the message in a file, parsed as strictly as a server does it."""
     return text_format.Parse(path.read_text(), message(name))
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """The files for the model `mnist-2` in a folder with characters that YAML and Compose take for their own."""
+    """The files for the model `mnist-2`, whose path contains characters with a meaning in YAML and Compose."""
     base = tmp_path / 'a "b" $HOME: #1' / "mnist-2"
     files = write_serving_files(base, tmp_path / "serving")
     assert tuple(file.name for file in files) == NAMES
     return tmp_path / "serving"
 
 
-def test_nothing_is_left_to_fill_in(folder: Path) -> None:
+def test_no_placeholder_is_left(folder: Path) -> None:
     for name in NAMES:
         text = (folder / name).read_text(encoding="utf-8")
         assert NAME not in text, name
         assert BASE not in text, name
 
 
-def test_the_compose_file_starts_the_server_on_the_files_beside_it(folder: Path) -> None:
+def test_the_compose_file_starts_the_server_with_the_other_files(folder: Path) -> None:
     service = yaml.safe_load((folder / "compose.yaml").read_text())["services"]["serving"]
     image, version = service["image"].split(":")
     assert image == "tensorflow/serving"
@@ -125,13 +125,13 @@ def test_the_compose_file_starts_the_server_on_the_files_beside_it(folder: Path)
     assert all(port.startswith("127.0.0.1:") for port in service["ports"])
 
 
-def test_batches_are_those_that_are_warmed_up(folder: Path) -> None:
+def test_the_servers_batch_sizes_are_those_of_the_warm_up_requests(folder: Path) -> None:
     batching = parse(folder / "batching.config", "BatchingParameters")
     assert tuple(batching.allowed_batch_sizes) == BATCH_SIZES
     assert batching.max_batch_size.value == BATCH_SIZES[-1]
 
 
-def test_metrics_are_where_the_dashboard_s_scrape_looks_for_them(folder: Path) -> None:
+def test_the_readmes_prometheus_job_reads_the_path_that_the_server_publishes(folder: Path) -> None:
     prometheus = parse(folder / "monitoring.config", "MonitoringConfig").prometheus_config
     assert prometheus.enable
     (block,) = re.findall(r"```yaml\n(.*?)```", (folder / "README.md").read_text(), re.DOTALL)
@@ -147,14 +147,14 @@ def test_metrics_are_where_the_dashboard_s_scrape_looks_for_them(folder: Path) -
         ("monitoring.config", "MonitoringConfig"),
     ],
 )
-def test_a_misspelt_field_would_be_noticed(folder: Path, name: str, kind: str) -> None:
+def test_a_misspelt_field_would_be_found(folder: Path, name: str, kind: str) -> None:
     text = (folder / name).read_text()
     for field in set(re.findall(r"^\s*(\w+)\s*[:{]", text, re.MULTILINE)):
         with pytest.raises(text_format.ParseError, match="has no field named"):
             text_format.Parse(re.sub(rf"\b{field}\b(?=\s*[:{{])", f"{field}x", text), message(kind))
 
 
-def test_the_dashboard_names_only_metrics_that_the_readme_explains(folder: Path) -> None:
+def test_the_dashboard_shows_exactly_the_metrics_that_the_readme_explains(folder: Path) -> None:
     dashboard = json.loads((folder / "dashboard.json").read_text(encoding="utf-8"))
     explained = set(re.findall(r"^\| `([:\w]+)`", (folder / "README.md").read_text(), re.MULTILINE))
     assert len(explained) >= 8
@@ -173,7 +173,7 @@ def test_the_dashboard_names_only_metrics_that_the_readme_explains(folder: Path)
 
 
 @pytest.mark.parametrize(("state", "is_healthy"), [("AVAILABLE", True), ("LOADING", False)])
-def test_the_health_check_tells_a_model_that_serves(folder: Path, state: str, is_healthy: bool) -> None:
+def test_the_health_check_succeeds_only_if_the_model_is_available(folder: Path, state: str, is_healthy: bool) -> None:
     asked = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -201,22 +201,20 @@ def test_the_health_check_tells_a_model_that_serves(folder: Path, state: str, is
     assert (done.returncode == 0) is is_healthy
 
 
-def test_files_that_lie_there_are_not_replaced_unasked(tmp_path: Path) -> None:
+def test_existing_files_are_replaced_only_if_asked(tmp_path: Path) -> None:
     (tmp_path / "monitoring.config").write_text("mine")
-    with pytest.raises(
-        OutputExists, match="monitoring.config` exists and differs; choose another folder, or replace it with"
-    ):
+    with pytest.raises(OutputExists, match="monitoring.config` exists.*`overwrite=True`"):
         write_serving_files("models/digits", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["monitoring.config"]
     assert len(write_serving_files("models/digits", tmp_path, overwrite=True)) == len(NAMES)
-    assert len(write_serving_files("models/digits", tmp_path)) == len(NAMES), "they would be the same"
+    assert len(write_serving_files("models/digits", tmp_path)) == len(NAMES), "identical files are no obstacle"
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputExists, match="file` is a file; the files for serving need a folder"):
+    with pytest.raises(OutputExists, match="file` is a file"):
         write_serving_files("models/digits", tmp_path / "file")
 
 
-def test_a_folder_whose_name_fits_no_url_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="`my model`, the last part of `.*becomes the model's name in URLs"):
+def test_a_folder_whose_name_does_not_fit_into_a_url_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match="`my model`.*name in URLs"):
         write_serving_files(tmp_path / "my model", tmp_path / "serving")
 
 
@@ -230,7 +228,7 @@ def test_a_folder_whose_name_fits_no_url_is_refused(tmp_path: Path) -> None:
         ("--saved-model no+name --serving out", "becomes the model's name in URLs"),
     ],
 )
-def test_wrong_requests_of_the_command_are_answered_with_a_sentence_and_write_nothing(
+def test_wrong_options_of_the_export_command_are_refused_and_write_nothing(
     capfd: pytest.CaptureFixture[str],
     digits_run: Run,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""Numbered versions: which comes next, which stay, and the way back."""
+"""Numbered versions: which number comes next, which versions are kept, and how a rollback works."""
 
 from __future__ import annotations
 
@@ -6,11 +6,12 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 from pathlib import Path
 
 import pytest
 
-from kerasmlp.cli.parser import main
+from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export import rollback
 from kerasmlp.export.versions import (
@@ -24,7 +25,7 @@ from kerasmlp.export.versions import (
 
 
 def make(base: Path, *names: str) -> Path:
-    """A base with versions, each of which knows its name."""
+    """Makes a base with versions, each of which contains its own name."""
     for name in names:
         (base / name).mkdir(parents=True)
         (base / name / "saved_model.pb").write_text(name)
@@ -32,7 +33,7 @@ def make(base: Path, *names: str) -> Path:
 
 
 def publish_one(base: Path, text: str) -> str:
-    """Writes and publishes a version that holds `text`; returns its name."""
+    """Writes and publishes a version that contains `text`, and returns its name."""
     with writing_version(base) as folder:
         folder.mkdir()
         (folder / "saved_model.pb").write_text(text)
@@ -40,7 +41,7 @@ def publish_one(base: Path, text: str) -> str:
 
 
 def publish_many(base: Path, worker: int, names: multiprocessing.SimpleQueue[tuple[str, str]]) -> None:
-    """What one process of several does."""
+    """Publishes 20 versions, as one of several processes."""
     for number in range(20):
         text = f"{worker}-{number}"
         names.put((publish_one(base, text), text))
@@ -55,7 +56,7 @@ def test_versions_are_numbered_from_one_and_the_highest_counts(tmp_path: Path) -
     assert sorted(path.name for path in base.iterdir()) == ["0007", "1", "1.5", "10", "2", "9", "backup"]
 
 
-def test_a_version_in_the_making_is_no_version_and_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
+def test_an_unfinished_version_does_not_count_and_leaves_nothing_when_it_fails(tmp_path: Path) -> None:
     base = make(tmp_path, "1")
     with contextlib.suppress(KeyboardInterrupt), writing_version(base) as folder:
         folder.mkdir()
@@ -64,7 +65,7 @@ def test_a_version_in_the_making_is_no_version_and_leaves_nothing_when_it_fails(
     assert [path.name for path in base.iterdir()] == ["1"]
 
 
-def test_exports_at_the_same_time_get_a_version_each(tmp_path: Path) -> None:
+def test_exports_at_the_same_time_get_different_versions(tmp_path: Path) -> None:
     context = multiprocessing.get_context("spawn")
     names: multiprocessing.SimpleQueue[tuple[str, str]] = context.SimpleQueue()
     processes = [context.Process(target=publish_many, args=(tmp_path, worker, names)) for worker in range(3)]
@@ -78,7 +79,7 @@ def test_exports_at_the_same_time_get_a_version_each(tmp_path: Path) -> None:
     assert len(published) == 60
 
 
-def test_a_number_that_is_taken_in_the_last_moment_is_left_alone(
+def test_a_version_that_appears_at_the_last_moment_is_not_replaced(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make(tmp_path, "1")
@@ -89,7 +90,7 @@ def test_a_number_that_is_taken_in_the_last_moment_is_left_alone(
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "1"
 
 
-def test_only_the_newest_stay_on_request(tmp_path: Path) -> None:
+def test_only_the_newest_versions_are_kept_on_request(tmp_path: Path) -> None:
     base = make(tmp_path, "1", "2", "10", "withdrawn-11", "notes")
     assert delete_old_versions(base, keep=2) == [1]
     assert delete_old_versions(base, keep=5) == []
@@ -97,50 +98,50 @@ def test_only_the_newest_stay_on_request(tmp_path: Path) -> None:
     assert sorted(path.name for path in base.iterdir()) == ["10", "notes", "withdrawn-11"]
 
 
-def test_a_rollback_keeps_what_it_withdraws_and_its_number(tmp_path: Path) -> None:
+def test_a_rollback_keeps_the_withdrawn_version_and_its_number(tmp_path: Path) -> None:
     base = make(tmp_path, "1", "2", "3")
     done = rollback(base)
     assert (done.withdrawn, done.kept_as, done.serves) == (3, base / "withdrawn-3", 2)
     assert done.kept_as.joinpath("saved_model.pb").read_text() == "3"
     assert next_version(base) == 4
     assert rollback(base).serves == 1
-    done.kept_as.rename(base / "3")  # back into service, as `kerasmlp rollback` says
+    done.kept_as.rename(base / "3")  # undo it, as `kerasmlp rollback` suggests
     assert version_numbers(base) == [1, 3]
 
 
-def test_rollbacks_that_cannot_be_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="absent` does not exist; the folder of a SavedModel's numbered versions"):
+def test_rollbacks_without_a_version_to_go_back_to_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="absent` does not exist"):
         rollback(tmp_path / "absent")
-    with pytest.raises(InvalidValue, match="has no version, to which a server could go back"):
+    with pytest.raises(InvalidValue, match="no version"):
         rollback(tmp_path)
     base = make(tmp_path, "4")
-    with pytest.raises(NotFound, match="4` is a single version; the folder of"):
+    with pytest.raises(NotFound, match="4` is a single version"):
         rollback(base / "4")
-    with pytest.raises(NotFound, match="pb` is a file; the folder of"):
+    with pytest.raises(NotFound, match="pb` is a file"):
         rollback(base / "4" / "saved_model.pb")
-    with pytest.raises(InvalidValue, match="has one version, 4, and none before it"):
+    with pytest.raises(InvalidValue, match="one version.*4"):
         rollback(base)
     (base / "2").mkdir()
-    with pytest.raises(InvalidValue, match="2` holds no SavedModel, so a server could not go back to it"):
+    with pytest.raises(InvalidValue, match="2`.*SavedModel"):
         rollback(base)
     make(base, "3", "withdrawn-4")
-    with pytest.raises(InvalidValue, match="4` cannot be renamed to `.*withdrawn-4`: Directory not empty"):
+    with pytest.raises(InvalidValue, match="4`.*withdrawn-4`.*Directory not empty"):
         rollback(base)
     assert sorted(path.name for path in base.iterdir()) == ["2", "3", "4", "withdrawn-4"]
 
 
-def test_a_base_that_cannot_be_written_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_base_that_is_not_writable_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with (
-        pytest.raises(InvalidValue, match="`/proc/models` cannot be written: .*; choose another folder"),
+        pytest.raises(InvalidValue, match="`/proc/models`"),
         writing_version(Path("/proc/models")),
     ):
         pass
-    monkeypatch.setattr(os, "access", lambda path, mode: False)  # whom permissions bind: root may write anywhere
-    with pytest.raises(InvalidValue, match="cannot be written; choose another folder for the versions"):
+    monkeypatch.setattr(os, "access", lambda path, mode: False)  # tests may run as root, who may write anywhere
+    with pytest.raises(InvalidValue, match=f"`{tmp_path}`"):
         check_base(tmp_path / "digits")
 
 
-def test_the_command_says_what_serves_and_how_to_go_forward_again(
+def test_the_rollback_command_says_what_serves_now_and_how_to_undo_it(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     base = str(make(tmp_path / "digits", "1", "2", "3"))
@@ -152,9 +153,8 @@ def test_the_command_says_what_serves_and_how_to_go_forward_again(
         "serves": 2,
     }
     assert main(["rollback", base]) == 0
-    assert capfd.readouterr().out == (
-        f"Version 2 is out of service and lies in {base}/withdrawn-2; version 1 is the newest again.\n"
-        f"To bring it back, as long as no newer one has been exported: mv {base}/withdrawn-2 {base}/2\n"
-    )
+    printed = capfd.readouterr().out
+    assert re.search(rf"2 .*{base}/withdrawn-2.*1 ", printed)
+    assert f"mv {base}/withdrawn-2 {base}/2\n" in printed
     assert main(["rollback", base]) == 2
-    assert capfd.readouterr().err.endswith("has one version, 1, and none before it, to which a server could go back.\n")
+    assert re.search("one version.*1", capfd.readouterr().err)

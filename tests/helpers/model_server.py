@@ -1,4 +1,4 @@
-"""The real `tensorflow_model_server`, where it is installed: started with the files that an export writes."""
+"""The real `tensorflow_model_server`, if it is installed, started with the files that an export writes."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from kerasmlp.export import write_serving_files
 from tests.helpers.serving_stand_in import wait_until
 
 VARIABLE = "KERASMLP_MODEL_SERVER"
-REASON = f"no tensorflow_model_server on PATH, and {VARIABLE} names none"
+REASON = f"no tensorflow_model_server on PATH or in the variable {VARIABLE}"
 SECONDS_TO_START, SECONDS_TO_END = 60, 20
 LINES_OF_LOG = 40
 
 
 def find_model_server() -> str | None:
-    """The path of the server; None where there is none.
+    """Returns the path of the server program, or None if it is not installed.
 
     Raises:
-        FileNotFoundError: the variable names something that cannot be run, which is no reason to skip.
+        FileNotFoundError: the variable names something that cannot be run. Tests should fail then, not skip.
     """
     named = os.environ.get(VARIABLE)
     found = shutil.which(named or "tensorflow_model_server")
@@ -36,15 +36,15 @@ def find_model_server() -> str | None:
 
 
 class ModelServer:
-    """A server of the models in base folders, in a process of its own."""
+    """A process that serves the models in base folders."""
 
     def __init__(self, bases: Sequence[Path], folder: Path, *, flags: Sequence[str] = ()) -> None:
-        """Writes configuration and log to `folder`; entering the context starts the server.
+        """Writes the configuration to `folder`. Entering the context starts the server.
 
         Args:
-            bases: Folders of numbered versions; the last part of each is the model's name.
-            folder: Free for the server's files.
-            flags: Further flags.
+            bases: Folders of numbered versions. The last part of each is the model's name.
+            folder: A folder for the configuration and the log.
+            flags: Additional flags of the server.
         """
         configuration, blocks = folder / "config", []
         for base in bases:
@@ -67,7 +67,7 @@ class ModelServer:
 
     @property
     def log(self) -> str:
-        """What the server has written."""
+        """The server's output so far."""
         return self._log.read_text(errors="replace")
 
     def __enter__(self) -> ModelServer:

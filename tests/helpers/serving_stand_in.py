@@ -1,9 +1,10 @@
-"""A small TF Serving for tests: real HTTP and gRPC on loopback, a real SavedModel in a TensorFlow session.
+"""A small TF Serving for tests: real HTTP and gRPC on loopback, with a real SavedModel in a TensorFlow session.
 
-Written from TF Serving's sources (util/json_tensor.cc, model_servers/http_rest_api_handler.cc, servables/tensorflow/
-predict_util.cc), and strict and lax where these are: types are exact over gRPC, JSON integers wrap into uint8, shapes
-are not looked at, quotes in an error's JSON are escaped as C does. Also `Rogue` and `rogue_grpc`: servers that
-misbehave.
+It follows TF Serving's sources (util/json_tensor.cc, model_servers/http_rest_api_handler.cc, servables/tensorflow/
+predict_util.cc) and is as strict and as lax as they are: over gRPC, types need to be exact; JSON integers wrap around
+in uint8; shapes are not checked; quotes in the JSON of an error are escaped as in C.
+
+`Rogue` and `rogue_grpc` are servers that send wrong answers.
 """
 
 from __future__ import annotations
@@ -31,16 +32,16 @@ from google.protobuf import json_format
 from tensorflow.core.framework import tensor_pb2
 from tensorflow.core.protobuf import config_pb2
 
-from kerasmlp.client import protos
+from kerasmlp.client import protobuf_classes
 
-LARGEST_WHOLE_FLOAT = 2**24 - 1
+MAX_WHOLE_FLOAT = 2**24 - 1
 _HTTP_OF_CODE = {"INVALID_ARGUMENT": 400, "NOT_FOUND": 404, "FAILED_PRECONDITION": 400, "UNIMPLEMENTED": 501}
 _PREDICT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?:predict")
 _ABOUT = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d+)|/labels/([^/:]+))?(/metadata)?")
 
 
 class Failure(Exception):
-    """A status other than OK."""
+    """An answer whose status is not OK."""
 
     def __init__(self, code: str, message: str) -> None:
         """Takes the name of a gRPC status code."""
@@ -49,7 +50,7 @@ class Failure(Exception):
 
 
 class Loaded:
-    """A version of a model, as the server loads it: graph, session, signatures."""
+    """A version of a model as the server loads it: graph, session and signatures."""
 
     def __init__(self, path: Path) -> None:
         """Loads the version in the folder `path`."""
@@ -61,13 +62,13 @@ class Loaded:
         self._callables: dict[str, Any] = {}
 
     def signature(self, name: str) -> Any:
-        """The `SignatureDef` of this name."""
+        """Returns the `SignatureDef` with this name."""
         if (name or "serving_default") not in self.signatures:
             raise Failure("INVALID_ARGUMENT", f'Serving signature name: "{name}" not found in signature def')
         return self.signatures[name or "serving_default"]
 
     def run(self, name: str, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """The outputs of a signature."""
+        """Returns the outputs of a signature."""
         name = name or "serving_default"
         signature = self.signature(name)
         if inputs.keys() != signature.inputs.keys():
@@ -75,7 +76,7 @@ class Loaded:
             raise Failure("INVALID_ARGUMENT", f"input size does not match signature: {sizes}")
         keys, outputs = sorted(signature.inputs), sorted(signature.outputs)
         if name not in self._callables:
-            # Python's own way of feeding would check shapes, which the server does not.
+            # `Session.run` would check shapes, which the server does not.
             options = config_pb2.CallableOptions(
                 feed=[signature.inputs[key].name for key in keys],
                 fetch=[signature.outputs[key].name for key in outputs],
@@ -95,17 +96,17 @@ class Loaded:
 
 
 class StandIn:
-    """Serves base folders of numbered versions: the newest of each, looked for anew every `poll_s` seconds.
+    """Serves the newest version in each base folder, and looks for a newer one every `poll_s` seconds.
 
-    One that does not load leaves the one before it serving, and is not tried again.
+    If a version does not load, the one before it keeps serving. The broken one is not tried again.
     """
 
     def __init__(self, models: dict[str, Path], *, poll_s: float = 0.05, ports: tuple[int, int] = (0, 0)) -> None:
-        """Loads what there is; entering the context starts to answer, at `rest` and `grpc`."""
+        """Loads the newest versions. Entering the context starts the servers at the URLs `rest` and `grpc`."""
         self.models, self.poll_s = models, poll_s
         self.versions: dict[str, dict[int, Loaded]] = {name: {} for name in models}
         self.failed: dict[str, dict[int, str]] = {name: {} for name in models}
-        self.requests: list[str] = []  # what was asked, for tests that count
+        self.requests: list[str] = []  # for tests that count requests
         self._ended = threading.Event()
         self._poll()
         self._poller = threading.Thread(target=self._poll_on, daemon=True)
@@ -137,7 +138,10 @@ class StandIn:
         self._http_thread.join()
 
     def encrypt(self, certificate: Path, key: Path) -> tuple[str, str]:
-        """Before the start: lets REST, and a further port of gRPC, be encrypted for `localhost`; returns their URLs."""
+        """Encrypts REST and adds an encrypted gRPC port, both for `localhost`; returns their URLs.
+
+        Call it before entering the context.
+        """
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(certificate, key)
         self._http.socket = context.wrap_socket(self._http.socket, server_side=True)
@@ -146,7 +150,7 @@ class StandIn:
         return f"https://localhost:{self._rest_port}", f"grpcs://localhost:{port}"
 
     def find(self, model: str, version: int | None, label: str | None) -> tuple[int, Loaded]:
-        """The number and the model that a request means."""
+        """Returns the number and the version that a request asks for."""
         if label is not None:
             raise Failure("INVALID_ARGUMENT", f"Unrecognized servable version label: {label}")
         versions = self.versions.get(model, {})
@@ -157,7 +161,7 @@ class StandIn:
         return number, versions[number]
 
     def status(self, model: str, version: int | None) -> dict[int, str]:
-        """What went wrong with each version; nothing with those that are loaded."""
+        """Returns why each version failed to load; an empty string for versions that are loaded."""
         states = {**dict.fromkeys(self.versions.get(model, {}), ""), **self.failed.get(model, {})}
         versions = {number: message for number, message in states.items() if version in (None, number)}
         if not versions:
@@ -179,13 +183,13 @@ class StandIn:
                 loaded = Loaded(base / str(newest))
             except (OSError, ValueError, RuntimeError, tf.errors.OpError) as error:
                 self.failed[model][newest] = str(error).splitlines()[0]
-            else:  # the old version answers until the new one does, and is then let go
+            else:  # the old version answers until the new one replaces it
                 self.versions[model] = {newest: loaded}
 
 
 class _QuietServer(ThreadingHTTPServer):
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A client that went away is no matter."""
+        """Ignores clients that close their connection."""
 
 
 class _RestHandler(BaseHTTPRequestHandler):
@@ -207,7 +211,7 @@ class _RestHandler(BaseHTTPRequestHandler):
         try:
             status, text = 200, json.dumps(answer(), indent=4)
         except Failure as failure:
-            # absl::CEscape, which also escapes single quotes: that is no JSON.
+            # absl::CEscape also escapes single quotes, which is not valid JSON.
             message = "".join(_c_escaped(octet) for octet in failure.message.encode())
             status, text = _HTTP_OF_CODE.get(failure.code, 500), f'{{ "error": "{message}" }}'
         content = text.encode()
@@ -215,7 +219,7 @@ class _RestHandler(BaseHTTPRequestHandler):
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        for start in range(0, len(content), 16384):  # in parts, as libevent does
+        for start in range(0, len(content), 16384):  # libevent sends an answer in parts
             self.wfile.write(content[start : start + 16384])
 
     def _about(self) -> Any:
@@ -287,7 +291,7 @@ def _inputs_of_rows(rows: Any, kinds: dict[str, Any]) -> dict[str, np.ndarray]:
 
 
 def _tensor(value: Any, kind: Any) -> np.ndarray:
-    """A tensor of nested lists, by the rules of json_tensor.cc."""
+    """Returns nested lists as a tensor, by the rules of json_tensor.cc."""
     shape, first = [], value
     while isinstance(first, list):
         shape.append(len(first))
@@ -298,7 +302,7 @@ def _tensor(value: Any, kind: Any) -> np.ndarray:
         strings = np.empty(len(flat), object)
         strings[:] = flat
         return strings.reshape(shape)
-    if kind.is_integer:  # as C casts them
+    if kind.is_integer:  # converted as in C
         return np.array(flat, np.int64).astype(kind.as_numpy_dtype).reshape(shape)
     return np.array(flat, kind.as_numpy_dtype).reshape(shape)
 
@@ -322,7 +326,7 @@ def _fill(value: Any, level: int, shape: list[int], kind: Any, flat: list[Any]) 
     elif kind == tf.bool and isinstance(value, bool):
         flat.append(value)
     elif kind.is_floating and is_number:
-        if isinstance(value, int) and abs(value) > LARGEST_WHOLE_FLOAT:
+        if isinstance(value, int) and abs(value) > MAX_WHOLE_FLOAT:
             raise Failure("INVALID_ARGUMENT", f"Cannot convert JSON value: {value} to float without loss of precision.")
         flat.append(value)
     elif kind.is_integer and is_number and isinstance(value, int):
@@ -338,7 +342,7 @@ def _listed(name: str, array: np.ndarray) -> Any:
         if name.endswith("_bytes"):
             return [{"b64": base64.b64encode(value).decode()} for value in array]
         return [value.decode() for value in array]
-    if array.dtype == np.float32:  # as few digits as tell it apart
+    if array.dtype == np.float32:  # the shortest decimal that gives the same float32
         numbers = [float(str(value)) for value in array.ravel()]
         return np.array(numbers).reshape(array.shape).tolist()
     return array.tolist()
@@ -385,19 +389,19 @@ class _GrpcHandler(grpc.GenericRpcHandler):
         return self._serving.find(spec.name, version, spec.version_label or None)
 
     def _predict(self, content: bytes) -> Any:
-        request = protos.PredictRequest.FromString(content)
+        request = protobuf_classes.PredictRequest.FromString(content)
         version, loaded = self._find(request.model_spec)
         inputs = {
             name: tf.make_ndarray(tensor_pb2.TensorProto.FromString(tensor.SerializeToString()))
             for name, tensor in request.inputs.items()
         }
-        response = protos.PredictResponse()
+        response = protobuf_classes.PredictResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version
         for name, array in loaded.run(request.model_spec.signature_name, inputs).items():
             tensor = tensor_pb2.TensorProto(dtype=tf.as_dtype(array.dtype).as_datatype_enum)
             tensor.tensor_shape.CopyFrom(tf.TensorShape(array.shape).as_proto())
-            # The server answers value by value, not as one string of bytes.
+            # The server lists the values one by one. It does not send them as bytes in `tensor_content`.
             fields = {"float32": "float_val", "float64": "double_val", "int64": "int64_val", "object": "string_val"}
             fields |= {"int32": "int_val", "uint8": "int_val", "bool": "bool_val"}
             getattr(tensor, fields[array.dtype.name]).extend(array.ravel().tolist())
@@ -405,14 +409,14 @@ class _GrpcHandler(grpc.GenericRpcHandler):
         return response
 
     def _metadata(self, content: bytes) -> Any:
-        request = protos.GetModelMetadataRequest.FromString(content)
+        request = protobuf_classes.GetModelMetadataRequest.FromString(content)
         if list(request.metadata_field) != ["signature_def"]:
             raise Failure("INVALID_ARGUMENT", "Metadata field is not supported")
         version, loaded = self._find(request.model_spec)
-        signatures = protos.SignatureDefMap()
+        signatures = protobuf_classes.SignatureDefMap()
         for name, signature in loaded.signatures.items():
             signatures.signature_def[name].ParseFromString(signature.SerializeToString())
-        response = protos.GetModelMetadataResponse()
+        response = protobuf_classes.GetModelMetadataResponse()
         response.model_spec.name = request.model_spec.name
         response.model_spec.version.value = version
         response.metadata["signature_def"].type_url = "type.googleapis.com/tensorflow.serving.SignatureDefMap"
@@ -420,8 +424,8 @@ class _GrpcHandler(grpc.GenericRpcHandler):
         return response
 
     def _status(self, content: bytes) -> Any:
-        spec = protos.GetModelStatusRequest.FromString(content).model_spec
-        response = protos.GetModelStatusResponse()
+        spec = protobuf_classes.GetModelStatusRequest.FromString(content).model_spec
+        response = protobuf_classes.GetModelStatusResponse()
         versions = self._serving.status(spec.name, spec.version.value if spec.HasField("version") else None)
         for number, message in versions.items():
             status = response.model_version_status.add(version=number, state=50 if message else 30)
@@ -430,13 +434,15 @@ class _GrpcHandler(grpc.GenericRpcHandler):
 
 
 class Rogue:
-    """A server that sends what a script says, whatever was asked: an entry per request, the last for all further ones.
+    """A server that sends scripted answers whatever the request is.
 
-    An entry is what is sent: bytes as they are, floats as pauses in seconds. Then the connection is ended.
+    The script has one entry per request; the last entry also answers all further requests. An entry is a sequence of
+    bytes, which are sent unchanged, and floats, which are pauses in seconds. The server closes the connection after
+    each entry.
     """
 
     def __init__(self, script: Sequence[Sequence[bytes | float]]) -> None:
-        """Takes a free port on loopback."""
+        """Listens on a free loopback port."""
         self._script = script
         self.num_requests = 0
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -481,18 +487,18 @@ class Rogue:
                 else:
                     self._ended.wait(part)
         except OSError:
-            return  # the client had enough
+            return  # the client closed the connection
 
 
 def http(status: int, text: str, *, kind: str = "application/json") -> bytes:
-    """A whole HTTP answer."""
+    """Returns a complete HTTP answer."""
     content = text.encode()
     return f"HTTP/1.1 {status} X\r\nContent-Type: {kind}\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
 
 
 @contextmanager
 def rogue_grpc(answer: Callable[[str, bytes, Any], bytes]) -> Iterator[str]:
-    """A gRPC server that calls `answer` with method, request and context; yields its `HOST:PORT`."""
+    """Runs a gRPC server that answers what `answer(method, request, context)` returns; yields its `HOST:PORT`."""
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
@@ -511,15 +517,15 @@ def rogue_grpc(answer: Callable[[str, bytes, Any], bytes]) -> Iterator[str]:
 
 
 def publish(version: Path, base: Path, number: int) -> None:
-    """Puts a copy of an exported version into `base` as a server has to see it: whole, in one step."""
+    """Copies an exported version to `base` in one step, so that a server never sees half a version."""
     base.mkdir(exist_ok=True)
     shutil.copytree(version, base / f".writing-{number}")
     (base / f".writing-{number}").rename(base / str(number))
 
 
 def wait_until(is_so: Callable[[], bool], *, seconds: float, what: str) -> None:
-    """Returns as soon as `is_so()`; fails after `seconds`."""
+    """Returns as soon as `is_so()` is true; fails after `seconds`. `what` names the event in the failure."""
     deadline = time.monotonic() + seconds
     while not is_so():
-        assert time.monotonic() < deadline, f"{what} did not come about in {seconds} s"
+        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
         time.sleep(0.01)

@@ -1,4 +1,4 @@
-"""`NumpyMLP` against central differences, against Keras, and against what the notebook printed."""
+"""`NumpyMLP` against central differences, against Keras, and against the figures of the notebook."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from threadpoolctl import threadpool_limits
 
 import kerasmlp.lesson.network
 from kerasmlp.errors import InvalidType, InvalidValue
-from kerasmlp.lesson.comparison import LESSON_ACCURACIES, LESSON_RATE, Split, load_split
+from kerasmlp.lesson.comparison import ComparisonData, load_comparison_data
 from kerasmlp.lesson.network import (
     ACTIVATIONS,
     OPTIMIZERS,
@@ -31,43 +31,45 @@ from kerasmlp.lesson.network import (
     softmax,
     softmax_backward,
 )
+from kerasmlp.lesson.notebook import LESSON_ACCURACIES, LESSON_RATE
 from kerasmlp.model.optimizers import make_optimizer
 from tests.benchmarks.bench_numpy_mlp import notebook_gradients
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 LOSSES = ("cross_entropy", "mse")
-# TensorFlow keeps the slope 0.2 of its leaky ReLU, and the root of 2 in its GELU, in float32 whatever it computes in.
+# TensorFlow stores the slope 0.2 of its leaky ReLU and the root of 2 in its GELU as float32, even when it computes in
+# float64.
 FLOAT32_CONSTANTS = {"leaky_relu", "gelu"}
-# Their first or second derivative jumps at 0, where a central difference sees both sides.
+# Their first or second derivative jumps at 0, and a central difference there mixes both sides.
 KINKED = {"relu", "leaky_relu", "elu"}
-# Exact in float32, in which Keras keeps a rate.
+# These are exact in float32, which Keras stores a learning rate in.
 RATES = {"sgd": 2**-5, "momentum": 2**-6, "nesterov": 2**-6, "adagrad": 2**-5, "rmsprop": 2**-9, "adam": 2**-8}
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
-    """Small products are slower on two threads, and far slower when others use the machine."""
+    """Small matrix products are slower on two threads, and far slower on a busy machine."""
     with threadpool_limits(1):
         yield
 
 
 @pytest.fixture(scope="module")
-def mnist() -> Split:
-    """MNIST as the notebook splits it."""
+def mnist() -> ComparisonData:
+    """MNIST, split as in the notebook."""
     if "KERASMLP_MNIST" not in os.environ:
         pytest.skip("the variable KERASMLP_MNIST does not name the path of MNIST as an .npz in Keras's layout")
-    return load_split(Path(os.environ["KERASMLP_MNIST"]))
+    return load_comparison_data(Path(os.environ["KERASMLP_MNIST"]))
 
 
 def examples(network: NumpyMLP, num_examples: int, *, seed: int = 0) -> tuple[Array, Labels]:
-    """Features and labels at random."""
+    """Returns random features and labels."""
     rng = np.random.default_rng(seed)
     return rng.standard_normal((num_examples, network.sizes[0])), rng.integers(network.sizes[-1], size=num_examples)
 
 
 def with_random_biases(network: NumpyMLP, *, seed: int = 0) -> NumpyMLP:
-    """The network with biases that are not zero, so that their part in the forward pass is seen."""
+    """Returns the network with biases that are not zero, so that tests notice if they are left out."""
     rng = np.random.default_rng(seed)
     for _, bias in network.layers:
         bias[...] = 0.5 * rng.standard_normal(bias.shape)
@@ -75,7 +77,7 @@ def with_random_biases(network: NumpyMLP, *, seed: int = 0) -> NumpyMLP:
 
 
 def keras_twin(network: NumpyMLP) -> Any:
-    """A Keras model that computes what the network does, in the network's dtype; `build_mlp` knows float32 alone."""
+    """Returns a Keras model that computes the same in the network's dtype; `build_mlp` supports only float32."""
     import keras
 
     dtype, penalty = network.dtype.name, keras.regularizers.L2(network.l2)
@@ -90,7 +92,7 @@ def keras_twin(network: NumpyMLP) -> Any:
 
 
 def keras_loss(network: NumpyMLP, model: Any, x: Any, labels: Any) -> Any:
-    """The network's loss, computed by Keras."""
+    """Returns the loss of the network, computed by Keras."""
     import keras
 
     dtype, logits = network.dtype.name, model(x, training=True)
@@ -129,14 +131,14 @@ def test_forward_follows_a_pass_worked_by_hand() -> None:
     l2=st.sampled_from([0.0, 0.01]),
     seed=st.integers(0, 2**32 - 1),
 )
-@settings(max_examples=200, deadline=None)  # a slow machine is no wrong gradient
+@settings(max_examples=200, deadline=None)  # a slow machine must not fail the test
 def test_gradients_are_those_of_central_differences(
     hidden: list[int], ends: tuple[int, int], num_examples: int, activation: str, loss: str, l2: float, seed: int
 ) -> None:
     network = NumpyMLP([ends[0], *hidden, ends[1]], activation=activation, loss=loss, l2=l2, seed=seed, dtype="float64")
     with_random_biases(network, seed=seed)
     x, labels = examples(network, num_examples, seed=seed)
-    if activation in KINKED:  # steps of 1e-5 times weights and features of a few units do not reach over 1e-3
+    if activation in KINKED:  # a step of 1e-5, times weights and features of a few units, stays below 1e-3
         assume(all(np.abs(z).min() > 1e-3 for z in network.forward(x)[0][:-1]))
     gradients = np.concatenate([gradient.ravel() for gradient in network.loss_and_gradients(x, labels)[1]])
     step, differences = 1e-5, []
@@ -149,8 +151,8 @@ def test_gradients_are_those_of_central_differences(
             below = network.loss_and_gradients(x, labels)[0]
             parameter[index] = value
             differences.append((above - below) / (2 * step))
-    # Relative to the gradient as a whole. A loss of about 1 is rounded by 1e-16, its difference quotient so by 1e-11:
-    # an absolute share that matters where the gradient nearly vanishes.
+    # The error is relative to the norm of the whole gradient. A loss of about 1 is rounded by 1e-16 and its difference
+    # quotient therefore by 1e-11, which matters where the gradient is nearly zero.
     error = np.linalg.norm(gradients - differences)
     assert error <= 1e-6 * np.linalg.norm(gradients) + 1e-10
 
@@ -159,13 +161,13 @@ def test_gradient_of_the_mean_squared_error_needs_the_whole_jacobian() -> None:
     p = softmax(np.array([[1.0, 2.0, 0.5]]))
     upstream = np.array([[0.3, -0.7, 0.2]])
     jacobian = np.diag(p[0]) - np.outer(p[0], p[0])  # PRML, eq. 4.106
-    # A dozen operations in float64.
+    # The tolerance is that of a dozen operations in float64.
     np.testing.assert_allclose(softmax_backward(p, upstream)[0], jacobian @ upstream[0], rtol=1e-14)
     assert not np.allclose(softmax_backward(p, upstream)[0], np.diag(jacobian) * upstream[0])
 
 
-def test_lesson_gradients_are_the_mean_of_the_notebooks_loop() -> None:
-    network = NumpyMLP([5, 7, 6, 4], activation="relu", loss="mse", lesson=True, seed=0, dtype="float64")
+def test_gradients_that_reproduce_the_notebook_are_the_mean_of_its_loop() -> None:
+    network = NumpyMLP([5, 7, 6, 4], activation="relu", loss="mse", reproduce_notebook=True, seed=0, dtype="float64")
     x, labels = examples(network, 9)
     turned = [parameter.T for parameter in network.parameters]
     loops = [notebook_gradients(turned, example, int(label)) for example, label in zip(x, labels, strict=True)]
@@ -174,27 +176,28 @@ def test_lesson_gradients_are_the_mean_of_the_notebooks_loop() -> None:
         np.testing.assert_allclose(gradient, mean, rtol=1e-12, atol=1e-15)  # sums of nine, in another order
 
 
-def test_lesson_gradients_are_not_the_right_ones() -> None:
+def test_gradients_that_reproduce_the_notebook_are_not_the_correct_ones() -> None:
     right = NumpyMLP([5, 7, 4], loss="mse", seed=0, dtype="float64")
-    lesson = NumpyMLP([5, 7, 4], loss="mse", lesson=True, seed=0, dtype="float64")
-    lesson.parameters = right.parameters
+    notebook = NumpyMLP([5, 7, 4], loss="mse", reproduce_notebook=True, seed=0, dtype="float64")
+    notebook.parameters = right.parameters
     x, labels = examples(right, 9)
     for wrong, gradient in zip(
-        lesson.loss_and_gradients(x, labels)[1], right.loss_and_gradients(x, labels)[1], strict=True
+        notebook.loss_and_gradients(x, labels)[1], right.loss_and_gradients(x, labels)[1], strict=True
     ):
         assert np.linalg.norm(wrong - gradient) > 0.1 * np.linalg.norm(gradient)
 
 
 def test_initialisations_have_the_stated_deviations() -> None:
-    # Of 200 * 300 draws, the deviation is known to 0.3 %; 2 % is seven times that.
+    # The deviation of 200 * 300 draws has a standard error of 0.3 %; the tolerance of 2 % is seven times that.
     for options, expected in (
         ({"activation": "relu"}, (2 / 200) ** 0.5),
         ({"activation": "tanh"}, (2 / 500) ** 0.5),
-        ({"loss": "mse", "lesson": True}, (1 / 300) ** 0.5),
+        ({"loss": "mse", "reproduce_notebook": True}, (1 / 300) ** 0.5),
     ):
         network = NumpyMLP([200, 300, 2], seed=0, **options)
         assert network.layers[0][0].std() == pytest.approx(expected, rel=0.02)
-        assert network.layers[0][1].std() == pytest.approx(0.1 if network.lesson else 0, rel=0.15)  # of 300 draws
+        bias_deviation = 0.1 if network.reproduce_notebook else 0
+        assert network.layers[0][1].std() == pytest.approx(bias_deviation, rel=0.15)  # of only 300 draws
 
 
 def test_large_numbers_neither_overflow_nor_turn_into_nan() -> None:
@@ -216,11 +219,11 @@ def test_large_numbers_neither_overflow_nor_turn_into_nan() -> None:
 def test_forward_loss_and_gradients_are_those_of_keras(activation: str, loss: str) -> None:
     import tensorflow as tf
 
-    # The penalty is exact in float32, in which Keras keeps it.
+    # The penalty is exact in float32, which Keras stores it in.
     network = NumpyMLP([7, 6, 5, 4], activation=activation, loss=loss, l2=2**-6, seed=0, dtype="float64")
     model = keras_twin(with_random_biases(network))
     x, labels = examples(network, 11)
-    # float64 differs by the order of its sums; constants in float32 differ by 3e-8.
+    # In float64 only the order of the sums differs; constants in float32 differ by 3e-8.
     tolerance = 1e-6 if activation in FLOAT32_CONSTANTS else 1e-11
     np.testing.assert_allclose(network.logits(x), model(x), rtol=tolerance, atol=tolerance)
     with tf.GradientTape() as tape:
@@ -235,7 +238,7 @@ def test_forward_loss_and_gradients_are_those_of_keras(activation: str, loss: st
 def distance_after_300_steps(
     name: str, activation: str, constants: dict[str, float], keras_constants: dict[str, float]
 ) -> tuple[float, float]:
-    """How far apart NumPy and Keras end, as the largest difference of a parameter, and how far they went."""
+    """Returns the largest difference of a parameter between NumPy and Keras, and the largest change since the start."""
     import tensorflow as tf
 
     network = NumpyMLP([6, 5, 4, 3], activation=activation, seed=1, dtype="float64")
@@ -266,14 +269,14 @@ def distance_after_300_steps(
     return apart, moved
 
 
-# An optimizer sees gradients alone, whatever they come from: all of them on two activations, and Adam on the rest.
+# An optimizer sees only gradients, so two activations are enough for all optimizers; Adam is tested on the rest.
 @pytest.mark.parametrize(
     ("optimizer", "activation"),
     [(optimizer, activation) for optimizer in OPTIMIZERS for activation in ("tanh", "relu")]
     + [("adam", activation) for activation in sorted(set(ACTIVATIONS) - {"tanh", "relu"})],
 )
 def test_300_steps_end_where_those_of_keras_end(optimizer: str, activation: str) -> None:
-    # Keras rounds these constants to float32; in place of 0.9, 0.1 and 0.999, numbers that are exact there.
+    # Keras rounds these constants to float32, so numbers that are exact there replace 0.9, 0.1 and 0.999.
     constants, keras_constants = {
         "momentum": ({"decay": 0.875}, {"momentum": 0.875}),
         "nesterov": ({"decay": 0.875}, {"momentum": 0.875}),
@@ -281,14 +284,14 @@ def test_300_steps_end_where_those_of_keras_end(optimizer: str, activation: str)
         "adam": ({"beta_1": 0.875, "beta_2": 1 - 2**-10}, {"beta_1": 0.875, "beta_2": 1 - 2**-10}),
     }.get(optimizer, ({}, {}))
     apart, moved = distance_after_300_steps(optimizer, activation, constants, keras_constants)
-    assert moved > 0.1, "the steps have to lead somewhere for their end to be worth comparing"
-    # Rounding: measured below 5e-16; with constants in float32, 4e-9.
+    assert moved > 0.1, "if the steps change nothing, there is nothing to compare"
+    # The difference is rounding: measured below 5e-16, and 4e-9 with constants in float32.
     assert apart < (1e-7 if activation in FLOAT32_CONSTANTS else 1e-13)
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adagrad", "adam"])  # the others are the same as above
+@pytest.mark.parametrize("optimizer", ["momentum", "nesterov", "adagrad", "adam"])  # the others have no such constants
 def test_300_steps_with_the_defaults_end_where_those_of_keras_end(optimizer: str) -> None:
-    # Adam's 0.999, rounded to float32, is off by 1.3e-8, and 1 - 0.999 so by a share of 1.3e-5. Measured below 8e-7.
+    # Adam's 0.999, rounded to float32, is off by 1.3e-8, so 1 - 0.999 is off by a share of 1.3e-5. Measured below 8e-7.
     apart, _ = distance_after_300_steps(optimizer, "tanh", {}, {})
     assert apart < 2e-6
 
@@ -311,7 +314,7 @@ def test_optimizers_have_the_default_rates_of_keras() -> None:
 def test_history_is_that_of_keras_fit_in_float32() -> None:
     import keras
 
-    split = load_split()
+    split = load_comparison_data()
     network = NumpyMLP([64, 16, 10], l2=1e-3, seed=0)
     model = keras_twin(network)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -321,24 +324,24 @@ def test_history_is_that_of_keras_fit_in_float32() -> None:
     expected = model.fit(split.x_train, split.y_train, verbose=0, **options).history
     history = network.fit(split.x_train, split.y_train, **options)
     np.testing.assert_allclose(history["loss"], expected["loss"], rtol=1e-4)  # 144 steps in float32
-    # One of 270 examples may fall on the other side.
+    # One of 270 examples may be a near tie.
     np.testing.assert_allclose(history["val_accuracy"], expected["val_accuracy"], atol=1.5 / 270)
 
 
 # -------------------------------------------------------------------------------------------------------- training
 
 
-def test_digits_are_learnt_within_twelve_epochs() -> None:
-    split = load_split()
+def test_a_network_learns_the_digits_within_twelve_epochs() -> None:
+    split = load_comparison_data()
     network = NumpyMLP([64, 128, 64, 10], seed=0)
     history = network.fit(split.x_train, split.y_train, epochs=12, seed=0, validation_data=(split.x_val, split.y_val))
-    # Single epochs stray by two points on 270 examples; the median was 0.968 to 0.980 for seeds 0 to 4.
+    # Single epochs vary by two points on 270 examples; the median was 0.968 to 0.980 for seeds 0 to 4.
     assert np.median(history["val_accuracy"][-4:]) >= 0.95
     assert len(history["loss"]) == len(history["seconds"]) == 12
     assert history["loss"][-1] < history["loss"][0] / 5
 
 
-def test_same_seeds_train_the_same_network_and_others_another() -> None:
+def test_the_same_seeds_train_the_same_network_and_other_seeds_another() -> None:
     def trained(seed: int, order_seed: int) -> Array:
         network = NumpyMLP([5, 4, 3], seed=seed)
         network.fit(*examples(network, 50), epochs=2, seed=order_seed)
@@ -359,16 +362,16 @@ def test_an_optimizer_remembers_across_calls_of_fit() -> None:
     np.testing.assert_array_equal(once.parameters[0], twice.parameters[0])
 
 
-@pytest.mark.parametrize("lesson", [False, True])
-def test_without_biases_they_stay_at_zero(lesson: bool) -> None:
-    network = NumpyMLP([5, 4, 3], use_bias=False, loss="mse", lesson=lesson, seed=0)
+@pytest.mark.parametrize("reproduce_notebook", [False, True])
+def test_biases_stay_at_zero_without_use_bias(reproduce_notebook: bool) -> None:
+    network = NumpyMLP([5, 4, 3], use_bias=False, loss="mse", reproduce_notebook=reproduce_notebook, seed=0)
     network.fit(*examples(network, 50), epochs=2)
     assert not any(bias.any() for _, bias in network.layers)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_everything_stays_in_the_dtype_asked_for(activation: str, dtype: str) -> None:
+def test_everything_is_computed_in_the_requested_dtype(activation: str, dtype: str) -> None:
     network = NumpyMLP([5, 4, 4, 3], activation=activation, l2=0.1, seed=0, dtype=dtype)
     x, labels = examples(network, 6)
     zs, activations = network.forward(x)
@@ -378,8 +381,8 @@ def test_everything_stays_in_the_dtype_asked_for(activation: str, dtype: str) ->
         assert array.dtype == dtype
 
 
-def test_lesson_reaches_on_mnist_what_the_notebook_printed(mnist: Split) -> None:
-    network = NumpyMLP([784, 128, 64, 10], loss="mse", lesson=True, seed=2)
+def test_the_notebooks_arithmetic_reaches_its_accuracies_on_mnist(mnist: ComparisonData) -> None:
+    network = NumpyMLP([784, 128, 64, 10], loss="mse", reproduce_notebook=True, seed=2)
     history = network.fit(
         mnist.x_train,
         mnist.y_train,
@@ -388,13 +391,14 @@ def test_lesson_reaches_on_mnist_what_the_notebook_printed(mnist: Split) -> None
         shuffle=False,
         validation_data=(mnist.x_val, mnist.y_val),
     )
-    # One point. The notebook's start is not known: seeds 0 to 6 reach 83.5 to 85.8 % after the first epoch and 90.7 to
-    # 91.6 % after the fourth, with medians of 85.1 and 91.1 %. This seed is near the record throughout.
+    # The tolerance is one point, because the notebook's first weights are not known. Seeds 0 to 6 reach 83.5 to 85.8 %
+    # after the first epoch and 90.7 to 91.6 % after the fourth, with medians of 85.1 and 91.1 %. This seed stays near
+    # the notebook's figures in all epochs.
     np.testing.assert_allclose(history["val_accuracy"], LESSON_ACCURACIES, rtol=0, atol=0.01)
 
 
-def test_right_gradients_and_adam_reach_97_percent_on_mnist_in_four_epochs(mnist: Split) -> None:
-    # float64, so that the figure does not hang on the order in which a processor adds up: 97.28 % here. In float32,
+def test_correct_gradients_and_adam_reach_97_percent_on_mnist_in_four_epochs(mnist: ComparisonData) -> None:
+    # In float64, so that the figure does not depend on the order in which a processor adds: 97.28 % here. In float32,
     # seeds 0 to 7 reach 96.9 to 97.4 %, with a median of 97.2 %.
     network = NumpyMLP([784, 128, 64, 10], seed=2, dtype="float64")
     history = network.fit(
@@ -406,11 +410,11 @@ def test_right_gradients_and_adam_reach_97_percent_on_mnist_in_four_epochs(mnist
 # ------------------------------------------------------------------------------------------------------- the module
 
 
-def test_the_file_can_be_read_in_one_sitting() -> None:
+def test_the_module_stays_short_enough_to_read_in_one_sitting() -> None:
     assert len(Path(kerasmlp.lesson.network.__file__).read_text().splitlines()) < 400
 
 
-def test_importing_the_network_imports_numpy_and_no_framework() -> None:
+def test_importing_the_network_imports_no_framework() -> None:
     code = "import sys, kerasmlp.lesson.network; print(*{name.partition('.')[0] for name in sys.modules})"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(finished.stdout.split())
@@ -424,15 +428,15 @@ def test_importing_the_network_imports_numpy_and_no_framework() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"activation": "rleu"}, r"`activation` needs one of linear, .*got 'rleu'\. Did you mean `relu`\?"),
-        ({"loss": "hinge"}, r"`loss` needs one of cross_entropy, mse; got 'hinge'"),
-        ({"dtype": "float16"}, r"`dtype` needs one of float32, float64; got 'float16'"),
-        ({"l2": -1}, r"`l2` is a weight of at least 0; got -1"),
-        ({"lesson": True}, r'arithmetic is that of `loss="mse"`; got \'cross_entropy\''),
-        ({"sizes": [3]}, r"`sizes` needs an input and an output width"),
+        ({"activation": "rleu"}, r"`activation` .*linear, .*'rleu'.*`relu`"),
+        ({"loss": "hinge"}, r"`loss` .*cross_entropy, mse.*'hinge'"),
+        ({"dtype": "float16"}, r"`dtype` .*float32, float64.*'float16'"),
+        ({"l2": -1}, r"`l2` .*-1"),
+        ({"reproduce_notebook": True}, r"`reproduce_notebook=True` .*`loss=\"mse\"`.*'cross_entropy'"),
+        ({"sizes": [3]}, "`sizes`"),
     ],
 )
-def test_a_network_that_cannot_be_is_refused(options: dict[str, Any], message: str) -> None:
+def test_wrong_options_of_a_network_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         NumpyMLP(**{"sizes": [3, 2], **options})
 
@@ -440,12 +444,12 @@ def test_a_network_that_cannot_be_is_refused(options: dict[str, Any], message: s
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("adamm",), r"`optimizer` needs one of sgd, .*got 'adamm'\. Did you mean `adam`\?"),
-        (("adam", 0), r"`learning_rate` needs a number above 0; got 0"),
-        (("adam", float("nan")), r"`learning_rate` needs a number above 0; got nan"),
+        (("adamm",), r"`optimizer` .*sgd, .*'adamm'.*`adam`"),
+        (("adam", 0), r"`learning_rate` .*got 0"),
+        (("adam", float("nan")), r"`learning_rate` .*nan"),
     ],
 )
-def test_an_optimizer_that_cannot_be_is_refused(arguments: tuple[Any, ...], message: str) -> None:
+def test_wrong_options_of_an_optimizer_are_refused(arguments: tuple[Any, ...], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         Optimizer(*arguments)
 
@@ -453,18 +457,18 @@ def test_an_optimizer_that_cannot_be_is_refused(arguments: tuple[Any, ...], mess
 @pytest.mark.parametrize(
     ("x", "labels", "options", "error", "message"),
     [
-        (np.zeros((2, 4)), [0, 1], {}, InvalidValue, r"`x` needs the shape \(examples, 3\); got \(2, 4\)"),
-        (np.zeros(3), [0, 1, 1], {}, InvalidValue, r"`x` needs the shape \(examples, 3\); got \(3,\)"),
-        (np.zeros((2, 3)), [0.0, 1.0], {}, InvalidType, r"`labels` needs class indices, whole numbers; got float64"),
-        (np.zeros((2, 3)), [0], {}, InvalidValue, r"`labels` needs the shape \(2,\), one for each example; got \(1,\)"),
-        (np.zeros((2, 3)), [0, 2], {}, InvalidValue, r"`labels` needs classes from 0 to 1; got 0 to 2"),
-        (np.zeros((2, 3)), [-1, 1], {}, InvalidValue, r"`labels` needs classes from 0 to 1; got -1 to 1"),
-        (np.zeros((2, 3)), [0, 1], {"epochs": 0}, InvalidValue, r"`epochs` needs to be at least 1; got 0"),
-        (np.zeros((2, 3)), [0, 1], {"batch_size": 0}, InvalidValue, r"`batch_size` needs to be at least 1; got 0"),
-        (np.zeros((0, 3)), np.zeros(0, int), {}, InvalidValue, r"The number of examples needs to be at least 1"),
+        (np.zeros((2, 4)), [0, 1], {}, InvalidValue, r"`x` .*3\).*\(2, 4\)"),
+        (np.zeros(3), [0, 1, 1], {}, InvalidValue, r"`x` .*3\).*\(3,\)"),
+        (np.zeros((2, 3)), [0.0, 1.0], {}, InvalidType, r"`labels` .*float64"),
+        (np.zeros((2, 3)), [0], {}, InvalidValue, r"`labels` .*\(2,\).*\(1,\)"),
+        (np.zeros((2, 3)), [0, 2], {}, InvalidValue, r"`labels` .*0 to 1.*0 to 2"),
+        (np.zeros((2, 3)), [-1, 1], {}, InvalidValue, r"`labels` .*0 to 1.*-1 to 1"),
+        (np.zeros((2, 3)), [0, 1], {"epochs": 0}, InvalidValue, r"`epochs` .*0"),
+        (np.zeros((2, 3)), [0, 1], {"batch_size": 0}, InvalidValue, r"`batch_size` .*0"),
+        (np.zeros((0, 3)), np.zeros(0, int), {}, InvalidValue, r"number of examples .*0"),
     ],
 )
-def test_data_that_do_not_fit_are_refused(
+def test_wrong_arguments_of_fit_are_refused(
     x: Array, labels: Any, options: dict[str, int], error: type[Exception], message: str
 ) -> None:
     with pytest.raises(error, match=message):

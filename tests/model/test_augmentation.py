@@ -122,19 +122,19 @@ def test_a_network_trains_with_it_in_compiled_code_and_exports_without(digits: D
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate=3", "no augmentation `rotate`. Did you mean `rotation`"),
-        ("rotation=far", "`rotation` needs a number; got `far`"),
-        ("shift=1", "`shift` of an augmentation lies between 0 and 1; got 1"),
-        ("rotation=181", "`rotation` of an augmentation lies between 0 and 180"),
-        ("smoothness=0", "`smoothness` of an augmentation"),
+        ("rotate=3", r"`rotate`.*`rotation`"),
+        ("rotation=far", r"`rotation`.*`far`"),
+        ("shift=1", r"`shift`.*less than 1.*1\.0"),
+        ("rotation=181", r"`rotation`.*180.*181\.0"),
+        ("smoothness=0", r"`smoothness`.*greater than 0.*0\.0"),
     ],
 )
-def test_strengths_that_make_no_sense_are_refused(text: str, message: str) -> None:
+def test_strengths_out_of_range_are_rejected(text: str, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         parse_strengths(text)
 
 
-def test_augmentation_is_for_images() -> None:
+def test_build_mlp_rejects_augmentation_of_examples_that_are_not_images() -> None:
     assert parse_strengths("") == Strengths()
-    with pytest.raises(InvalidValue, match="for images, of two or three axes"):
+    with pytest.raises(InvalidValue, match=r"augmentation.*input_shape=\(64,\)"):
         build_mlp([64, 10], augmentation=Augmentation())

@@ -81,18 +81,18 @@ def test_the_input_is_named_after_what_it_holds(shape: tuple[int, ...], name: st
 @pytest.mark.parametrize(
     ("sizes", "error", "message"),
     [
-        ([784], InvalidValue, "needs an input and an output width.*got \\[784\\]"),
-        ([], InvalidValue, "needs an input and an output width"),
-        ([784, 0, 10], InvalidValue, "widths of at least 1"),
-        ([784, -5, 10], InvalidValue, "widths of at least 1"),
-        ([784, 12.5, 10], InvalidType, "whole numbers"),
-        ([784, True, 10], InvalidType, "whole numbers"),
-        ("784,10", InvalidType, "a list of layer widths"),
-        (784, InvalidType, "a list of layer widths"),
-        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"needs 372,\d+\.\d GiB of memory for its weights"),
+        ([784], InvalidValue, r"sizes.*\[784\]"),
+        ([], InvalidValue, r"sizes.*\[\]"),
+        ([784, 0, 10], InvalidValue, r"sizes.*at least 1.*\[784, 0, 10\]"),
+        ([784, -5, 10], InvalidValue, r"sizes.*at least 1.*\[784, -5, 10\]"),
+        ([784, 12.5, 10], InvalidType, r"sizes.*12\.5"),
+        ([784, True, 10], InvalidType, r"sizes.*True"),
+        ("784,10", InvalidType, r"sizes.*'784,10'"),
+        (784, InvalidType, r"sizes.*784\.$"),
+        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"372,\d+\.\d GiB"),
     ],
 )
-def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception], message: str) -> None:
+def test_build_mlp_rejects_sizes_that_are_not_widths(sizes: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build_mlp(sizes)
 
@@ -100,14 +100,14 @@ def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input_shape": (3, 3)}, "product of `input_shape`.*9 features"),
-        ({"activation": "rellu"}, "Did you mean `relu`"),
-        ({"activation": "glu"}, "name that Keras knows"),
-        ({"kernel_initializer": "he_norml"}, "Did you mean `he_normal`"),
-        ({"dropout": 1.0}, "`dropout` is a share"),
-        ({"dropout": -0.1}, "`dropout` is a share"),
-        ({"l2": -1.0}, "`l2` is a weight"),
-        ({"l2": float("nan")}, "`l2` is a weight"),
+        ({"input_shape": (3, 3)}, r"sizes.*input_shape.*9.*\(3, 3\)"),
+        ({"activation": "rellu"}, r"activation.*'rellu'.*`relu`"),
+        ({"activation": "glu"}, r"activation.*'glu'"),
+        ({"kernel_initializer": "he_norml"}, r"kernel_initializer.*'he_norml'.*`he_normal`"),
+        ({"dropout": 1.0}, r"dropout.*1\.0"),
+        ({"dropout": -0.1}, r"dropout.*-0\.1"),
+        ({"l2": -1.0}, r"l2.*-1\.0"),
+        ({"l2": float("nan")}, r"l2.*nan"),
     ],
 )
 def test_build_mlp_rejects_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -115,7 +115,7 @@ def test_build_mlp_rejects_options_out_of_range(options: dict[str, Any], message
         build_mlp([8, 4, 2], **options)
 
 
-def test_sizes_that_do_not_fit_the_data_are_answered_with_those_that_would() -> None:
+def test_the_error_for_sizes_that_do_not_fit_the_data_names_sizes_that_do() -> None:
     check_sizes_fit([64, 30, 10], (8, 8), 10)
-    with pytest.raises(InvalidValue, match="`64,30,10` would fit"):
+    with pytest.raises(InvalidValue, match="`64,30,10`"):
         check_sizes_fit([784, 30, 9], (8, 8), 10)

@@ -15,7 +15,7 @@ from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
 from kerasmlp.tuning.adjustable_network import compiled_values, make_adjustable
-from kerasmlp.tuning.space import Network
+from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.trials import TrialTrainer
 
 SIZES = (20, 32, 16, 3)
@@ -76,7 +76,7 @@ def test_what_is_compiled_does_not_name_the_values_that_can_be_set() -> None:
 
 def test_trials_that_differ_in_dropout_and_penalty_share_a_compile_and_none_changes_another(digits: Data) -> None:
     def trainer() -> TrialTrainer:
-        return TrialTrainer(digits, Network((64, 16, 10), {}, "adam"), epochs=1, seed=0)
+        return TrialTrainer(digits, TrialNetwork((64, 16, 10), {}, "adam"), epochs=1, seed=0)
 
     def kernel(trainer: TrialTrainer, dropout: float, l2: float) -> np.ndarray:
         values = {"learning_rate": 0.01, "batch_size": 128, "dropout": dropout, "l2": l2}

@@ -1,4 +1,4 @@
-"""What a search shows: its progress, its picture, and its trials in TensorBoard."""
+"""What a search shows: its progress, its plot, and its trials in TensorBoard."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Clock:
     now = 0.0
 
     def __call__(self) -> float:
-        """The seconds."""
+        """Returns the seconds."""
         return self.now
 
 
@@ -86,7 +86,16 @@ def test_each_trial_that_ends_writes_one_line_in_a_log() -> None:
     ]
 
 
-def test_without_a_total_no_time_left_is_told() -> None:
+def test_a_notebook_shows_plain_lines() -> None:
+    stream = io.StringIO()
+    display = SearchDisplay(Console(file=stream, force_jupyter=True), 2, clock=Clock())
+    display.begin(1, VALUES, "worker 0")
+    display.end(completed(1, 0.978))
+    display.stop()
+    assert stream.getvalue().startswith("trial 1/2  learning rate 2.1e-03  batch size 64  validation 97.80%")
+
+
+def test_without_a_total_the_time_left_is_not_shown() -> None:
     display, stream, clock = plain(total=None)
     display.begin(1, VALUES, "worker 0")
     clock.now = 5.0
@@ -95,7 +104,7 @@ def test_without_a_total_no_time_left_is_told() -> None:
     assert stream.getvalue() == line
 
 
-def test_the_first_failure_is_told_in_full_and_later_ones_in_short_in_a_log() -> None:
+def test_a_log_has_the_whole_error_of_the_first_failure_and_short_ones_of_the_others() -> None:
     display, stream, _ = plain()
     error = "the loss [of epoch 1] is nan, " + "so it goes " * 20 + "to the end"
     display.end(failed(1, error))
@@ -107,7 +116,7 @@ def test_the_first_failure_is_told_in_full_and_later_ones_in_short_in_a_log() ->
     assert "validation" not in first
 
 
-def test_the_first_failure_alone_is_told_on_a_terminal_and_all_are_counted() -> None:
+def test_a_terminal_shows_the_error_of_the_first_failure_and_the_number_of_all() -> None:
     display, stream, _ = terminal()
     display.end(failed(4, "first [error]"))
     display.end(failed(5, "second error"))
@@ -117,7 +126,7 @@ def test_the_first_failure_alone_is_told_on_a_terminal_and_all_are_counted() -> 
     assert "second error" not in stream.getvalue()
 
 
-def test_trials_of_an_earlier_process_count_as_done_but_tell_nothing_of_the_time_left() -> None:
+def test_trials_of_an_earlier_process_count_as_done_but_not_for_the_time_left() -> None:
     display, stream, clock = plain(total=10)
     clock.now = 100.0
     display.resume([completed(1, 0.95), stopped(2, 0.5), failed(3), completed(4, 0.9)])
@@ -157,7 +166,7 @@ def test_the_table_shows_the_best_trial_those_that_run_and_those_that_ended() ->
     ]
 
 
-def test_no_value_is_cut_on_a_narrow_terminal() -> None:
+def test_no_value_is_cut_off_on_a_narrow_terminal() -> None:
     display, _, _ = terminal()
     values: dict[str, Any] = {"dropout": 0.25, "hidden": "256x128", "batch_normalization": True}
     display.end(completed(1, 0.96, **values))
@@ -170,7 +179,7 @@ def test_no_value_is_cut_on_a_narrow_terminal() -> None:
     assert "3 stopped 3 91.00% 2.1e-03 64 0.25 256x128 True" in " ".join(stream.getvalue().split())
 
 
-def test_equal_accuracies_are_decided_by_the_loss_and_a_stopped_trial_is_never_the_best() -> None:
+def test_the_loss_decides_between_equal_accuracies_and_a_stopped_trial_is_never_the_best() -> None:
     display, _, _ = terminal()
     low_loss = TrialRecord(2, VALUES, "completed", 0.9, 0.05, 4, 5, 2.0, None)
     for record in (completed(1, 0.9), low_loss, completed(3, 0.9), stopped(4, 0.95)):
@@ -179,12 +188,12 @@ def test_equal_accuracies_are_decided_by_the_loss_and_a_stopped_trial_is_never_t
     display.stop()
 
 
-def test_a_trial_taken_from_its_worker_runs_no_longer_and_is_told() -> None:
+def test_a_trial_that_is_taken_from_its_worker_no_longer_runs() -> None:
     display, stream, _ = plain()
     display.begin(7, VALUES, "worker 3")
     assert "worker 3" in picture(display)
     display.requeued(7, "the worker is gone")
-    display.epoch(7, 2, 5, 0.9)  # from the worker, which was only slow
+    display.epoch(7, 2, 5, 0.9)  # from the worker, which was not lost but slow
     assert stream.getvalue() == "Trial 7 waits for another worker: the worker is gone\n"
     assert "worker 3" not in picture(display)
 
@@ -193,7 +202,7 @@ def test_a_display_can_be_stopped_twice_and_draws_nothing_afterwards() -> None:
     display, stream, _ = terminal()
     stdout, stderr = sys.stdout, sys.stderr
     display.begin(1, VALUES, "worker 0")
-    assert sys.stdout is not stdout, "what is printed in between goes above the table"
+    assert sys.stdout is not stdout, "text that is printed meanwhile appears above the table"
     display.stop()
     display.stop()
     assert (sys.stdout, sys.stderr) == (stdout, stderr)
@@ -209,8 +218,8 @@ def test_a_display_that_was_never_used_writes_nothing() -> None:
     assert stream.getvalue() == ""
 
 
-def test_many_threads_may_tell_of_their_trials_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Often enough that the thread that draws meets all others.
+def test_many_threads_can_report_their_trials_at_the_same_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    # So often that the drawing thread meets all others.
     monkeypatch.setattr(search_display, "_REDRAWS_PER_S", 10_000)
     for make in (plain, terminal):
         display, stream, _ = make(total=200)
@@ -228,7 +237,7 @@ def test_many_threads_may_tell_of_their_trials_at_once(monkeypatch: pytest.Monke
             thread.start()
         for thread in threads:
             thread.join(timeout=20)
-        assert not any(thread.is_alive() for thread in threads), "no two wait for each other"
+        assert not any(thread.is_alive() for thread in threads), "threads wait for each other"
         shown = picture(display)
         display.stop()
         assert "200/200 trials" in shown
@@ -237,12 +246,12 @@ def test_many_threads_may_tell_of_their_trials_at_once(monkeypatch: pytest.Monke
         assert stream.getvalue().count("the loss is nan") == (1 if make is terminal else 40)
 
 
-# --- the picture ------------------------------------------------------------------------------------------------------
+# --- the plot ---------------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
-    """The figures that are saved, in the place of which a test can look at what is in them."""
+    """The figures that are saved, so that a test can look at their contents."""
     figures: list[Figure] = []
     save = plots._save
 
@@ -267,7 +276,7 @@ def legend_labels(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def test_the_picture_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn: list[Figure]) -> None:
+def test_the_plot_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn: list[Figure]) -> None:
     rates = [10 ** (-4 + 0.25 * index) for index in range(8)]
     records = [completed(n, 0.96 + 0.002 * n, learning_rate=rates[n - 1], batch_size=32) for n in range(1, 6)]
     records += [
@@ -278,7 +287,7 @@ def test_the_picture_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn:
     draw(records, tmp_path / "search.png")
     (figure,) = drawn
     bottom, top = figure.axes[0].get_ylim()
-    assert 0.9 < bottom < 0.96 < 0.97 < top < 1.0, "a terrible trial does not widen the axis"
+    assert 0.9 < bottom < 0.96 < 0.97 < top < 1.0, "one very bad trial does not widen the axis"
     for axes, x in ((0, rates), (1, range(1, 9))):
         points = [lines_at(figure, axes, value)[0] for value in x]
         markers = [point.get_marker() for point in points]
@@ -286,7 +295,7 @@ def test_the_picture_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn:
         assert [point.get_fillstyle() == "none" for point in points] == [False] * 5 + [True, False, False]
         heights = [float(np.atleast_1d(point.get_ydata())[0]) for point in points]
         assert heights[:6] == [record.val_accuracy for record in records[:6]]
-        assert bottom < heights[6] < heights[7] < min(heights[:6]), "failed and clipped ones stand below, in sight"
+        assert bottom < heights[6] < heights[7] < min(heights[:6]), "failed and clipped trials are below the others"
         rings = [line for line in lines_at(figure, axes, list(x)[4])[1:] if line.get_markersize() > 10]
         assert len(rings) == 1, "the best is marked"
         assert list(np.atleast_1d(rings[0].get_ydata())) == [0.97]
@@ -298,12 +307,12 @@ def test_the_picture_of_a_search_marks_each_kind_of_trial(tmp_path: Path, drawn:
     assert "trial 5 of 8 is the best, validation accuracy 97.00%" in figure.get_suptitle()
 
 
-def test_the_curve_of_the_best_so_far_never_falls_and_goes_to_the_last_trial(
+def test_the_curve_of_the_best_so_far_never_falls_and_reaches_the_last_trial(
     tmp_path: Path, drawn: list[Figure]
 ) -> None:
     scores = [0.95, 0.94, 0.97, 0.96, 0.98, 0.9]
     records = [failed(1), *(completed(n, score) for n, score in enumerate(scores, start=2)), failed(8)]
-    draw(records[::-1], tmp_path / "search.png")  # in whatever order
+    draw(records[::-1], tmp_path / "search.png")  # the order does not matter
     (curve,) = [line for line in drawn[0].axes[1].lines if len(np.atleast_1d(line.get_xdata())) > 1]
     assert curve.get_drawstyle() == "steps-post"
     assert np.asarray(curve.get_xdata()).tolist() == [2, 4, 6, 8]
@@ -320,7 +329,7 @@ def test_the_curve_of_the_best_so_far_never_falls_and_goes_to_the_last_trial(
     ],
     ids=["one", "all equal", "all failed", "two far apart"],
 )
-def test_every_search_has_a_picture(records: list[TrialRecord], tmp_path: Path, drawn: list[Figure]) -> None:
+def test_every_search_has_a_plot(records: list[TrialRecord], tmp_path: Path, drawn: list[Figure]) -> None:
     draw(records, tmp_path / "search.png")
     bottom, top = drawn[0].axes[0].get_ylim()
     assert top - bottom >= plots.LEAST_SPAN
@@ -387,7 +396,7 @@ def read_experiment(folder: Path) -> dict[str, Any]:
     return {info.name: info for info in experiment.hparam_infos}
 
 
-def test_tensorboard_knows_what_kind_of_value_each_hyper_parameter_has(tmp_path: Path) -> None:
+def test_tensorboard_knows_the_type_of_each_hyper_parameter(tmp_path: Path) -> None:
     records = [
         completed(n, 0.9, learning_rate=0.1 / n, units=n, activation=("relu", "gelu")[n % 2], l2=(1, 0.5)[n % 2])
         for n in range(1, 13)

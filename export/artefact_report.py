@@ -1,0 +1,96 @@
+"""`ArtefactReport`: how an exported artefact compares with its Keras model, and whether that is good enough to publish.
+
+This module imports neither NumPy nor TensorFlow, so that the command line can read the default of `max_drop` at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from kerasmlp.errors import ParityError
+
+# A float artefact computes the same sums as the Keras model, but adds the terms in another order. Probabilities then
+# differ by a few 1e-7; 1e-5 leaves room for wide layers. All other precisions round the weights, and most of them
+# also the values between layers, to fewer bits.
+FLOAT_TOLERANCE = 1e-5
+# Default of `max_drop`: the accuracy that a rounded artefact may lose.
+MAX_DROP = 0.005
+# An artefact may have another top class than the Keras model for at most this many times `max_drop` of the examples.
+# This counts changes from wrong to right as well as from right to wrong, which cancel out in the accuracy.
+DISAGREEMENTS_PER_DROP = 10
+
+
+@dataclass(frozen=True)
+class ArtefactReport:
+    """How an artefact compares with its Keras model on the test examples.
+
+    Attributes:
+        path: Path of the artefact.
+        format: `saved_model` or `tflite`.
+        precision: `float32` or another key of `kerasmlp.export.tflite.precisions.PRECISIONS`.
+        size_bytes: Size on disk, in bytes.
+        accuracy: Share of test examples that the artefact classifies correctly, in [0, 1].
+        keras_accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
+        agreement: Share of test examples for which both have the same top class, in [0, 1].
+        max_abs_diff: Largest absolute difference between any probability of the artefact and of the Keras model. None
+            if the artefact returns no probabilities.
+        examples: Number of test examples.
+        latency_p50_us: Median time for one example on one thread, in microseconds. None if it was not measured.
+        latency_p99_us: 99th percentile of that time, in microseconds. None if it was not measured.
+        examples_per_s: Examples per second on one thread, in batches of 256. None if it was not measured.
+    """
+
+    path: str
+    format: str
+    precision: str
+    size_bytes: int
+    accuracy: float
+    keras_accuracy: float
+    agreement: float
+    max_abs_diff: float | None
+    examples: int
+    latency_p50_us: float | None = None
+    latency_p99_us: float | None = None
+    examples_per_s: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the fields by name, ready for JSON."""
+        return asdict(self)
+
+
+def check_report(report: ArtefactReport, max_drop: float) -> None:
+    """Raises `ParityError` if the artefact differs too much from its Keras model to be published.
+
+    A `float32` artefact must have the same top class for every example, and probabilities within 1e-5. An artefact of
+    another precision may lose up to `max_drop` of the accuracy, and may have another top class for up to 10 x
+    `max_drop` of the examples.
+
+    Args:
+        report: The comparison.
+        max_drop: Accuracy that may be lost, in [0, 1].
+    """
+    name, count = f"{report.format} {report.precision} ({report.path})", f"{report.examples} test examples"
+    if report.precision == "float32":
+        if report.agreement < 1 or (report.max_abs_diff or 0.0) > FLOAT_TOLERANCE:
+            raise ParityError(
+                f"{name} has the same top class as the Keras model for {report.agreement:.2%} of {count}, and its "
+                f"probabilities differ by up to {report.max_abs_diff or 0.0:.1e}. Expected 100% and at most "
+                f"{FLOAT_TOLERANCE:.0e}. It is not published."
+            )
+        return
+    advice = (
+        "Choose another precision, allow a larger `max_drop`, or train longer: a network with little training has many "
+        "near-ties between classes."
+    )
+    if report.keras_accuracy - report.accuracy > max_drop:
+        raise ParityError(
+            f"{name} has an accuracy of {report.accuracy:.2%} on {count}, and the Keras model has "
+            f"{report.keras_accuracy:.2%}. It loses more than {max_drop:.2%} and is not published. {advice}"
+        )
+    most = DISAGREEMENTS_PER_DROP * max_drop
+    if 1 - report.agreement > most:
+        raise ParityError(
+            f"{name} has another top class than the Keras model for {1 - report.agreement:.2%} of {count}. At "
+            f"most {most:.1%} are allowed, {DISAGREEMENTS_PER_DROP} x `max_drop`. It is not published. {advice}"
+        )

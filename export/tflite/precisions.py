@@ -1,0 +1,56 @@
+"""The precisions of TFLite files: what each one stores. This module imports neither NumPy nor TensorFlow."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kerasmlp.errors import InvalidValue, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True)
+class Precision:
+    """What a file of one precision stores.
+
+    Attributes:
+        weights: dtype of the kernels of dense layers.
+        values: dtype of the input, and of an output that is a floating-point number in the Keras model.
+        keeps_standardisation: Whether the standardisation of measured features stays a floating-point operation in
+            front of the first dense layer. Otherwise it is multiplied into that layer's weights. Small weights for
+            large numbers and large weights for small numbers would not fit one scale of 8 or 4 bits.
+    """
+
+    weights: str
+    values: str
+    keeps_standardisation: bool = False
+
+
+PRECISIONS = {
+    "float32": Precision("float32", "float32"),
+    "float16": Precision("float16", "float32"),
+    "int8-dynamic": Precision("int8", "float32", keeps_standardisation=True),
+    "int8": Precision("int8", "int8"),  # its input is int8 as well, so nothing in front can stay in floating point
+    "int4": Precision("int4", "float32", keeps_standardisation=True),
+}
+DEFAULT_PRECISIONS = ("float32", "int8")
+
+
+def check_precisions(quantize: Sequence[str]) -> None:
+    """Checks a list of precisions.
+
+    Raises:
+        InvalidValue: the list is empty, has an unknown precision, or has one twice.
+    """
+    known = f"The precisions are {', '.join(PRECISIONS)}."
+    if not quantize:
+        raise InvalidValue(f"`quantize` needs at least one precision; got none. {known}")
+    for precision in quantize:
+        if precision not in PRECISIONS:
+            raise InvalidValue(
+                f"`quantize` has the unknown precision `{precision}`.{nearest(precision, PRECISIONS)} {known}"
+            )
+    if len(set(quantize)) < len(quantize):
+        raise InvalidValue(f"`quantize` needs each precision at most once; got {', '.join(quantize)}.")

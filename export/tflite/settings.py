@@ -1,0 +1,108 @@
+"""`TFLiteSettings`: the options of `export_tflite`, with their defaults and checks.
+
+This module imports neither NumPy nor TensorFlow, so that the command line can read the defaults at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from kerasmlp.contract import PROBABILITIES, TFLITE_OUTPUTS
+from kerasmlp.errors import InvalidType, InvalidValue, nearest
+from kerasmlp.export.artefact_report import MAX_DROP
+from kerasmlp.export.tflite.precisions import DEFAULT_PRECISIONS, PRECISIONS, check_precisions
+from kerasmlp.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+
+
+def _default_author() -> str:
+    from kerasmlp import __version__  # looking up the version takes as long as everything else in `--help`
+
+    return f"kerasmlp {__version__}"
+
+
+@dataclass(frozen=True)
+class TFLiteSettings(Settings):
+    """The options of `export_tflite`. Values are checked when the settings are made.
+
+    What depends on the network, such as the shape of `calibration`, is checked by `export_tflite`.
+
+    Attributes:
+        quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8` and `int4`.
+        batch_size: Examples per call, at least 1. None writes files that take any number.
+        output: What a file answers: `probabilities`, `logits` or `class_id`.
+        per_tensor: Whether all weights of a layer share one scale, instead of one scale per unit.
+        mediapipe: Whether the files take images as MediaPipe's ImageClassifier passes them.
+        c_array: Whether each file is also written as a C array.
+        calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the range of each value. None
+            takes 500 training examples. Two settings are compared without it.
+        max_drop: Accuracy on the test examples that a file may lose, in [0, 1].
+        author: Author named in the metadata.
+        version: Version named in the metadata.
+
+    Raises:
+        InvalidValue: a value is not allowed, or two options contradict each other.
+        InvalidType: `quantize` is a single string.
+
+    Example:
+        >>> TFLiteSettings(quantize=["int8"]).batch_size
+        1
+    """
+
+    quantize: Sequence[str] = DEFAULT_PRECISIONS
+    batch_size: int | None = 1
+    output: str = PROBABILITIES
+    per_tensor: bool = False
+    mediapipe: bool = False
+    c_array: bool = False
+    calibration: np.ndarray | None = field(default=None, compare=False)  # `==` of arrays has no single truth value
+    max_drop: float = MAX_DROP
+    author: str = field(default_factory=_default_author)
+    version: str = "1"
+
+    def __post_init__(self) -> None:
+        """Checks the values."""
+        if isinstance(self.quantize, str):
+            raise InvalidType(f'`quantize` needs a list of precisions, such as ["int8"]; got "{self.quantize}".')
+        object.__setattr__(self, "quantize", tuple(self.quantize))
+        check_precisions(self.quantize)
+        if self.batch_size is not None and self.batch_size < 1:
+            raise InvalidValue(
+                f"`batch_size` needs to be at least 1, or None for any number of examples; got {self.batch_size}."
+            )
+        if self.output not in TFLITE_OUTPUTS:
+            raise InvalidValue(
+                f"`output` needs to be one of {', '.join(TFLITE_OUTPUTS)}; got `{self.output}`."
+                f"{nearest(self.output, TFLITE_OUTPUTS)}"
+            )
+        if not 0 <= self.max_drop <= 1:
+            raise InvalidValue(
+                f"`max_drop` is a share of the test examples and needs to be from 0 to 1; got {self.max_drop}."
+            )
+        if self.calibration is not None and "int8" not in self.quantize:
+            raise InvalidValue(
+                f"`calibration` is used for the precision int8 only, and `quantize` asks for "
+                f"{', '.join(self.quantize)}. Leave out `calibration`, or add int8."
+            )
+        if self.mediapipe:
+            self._check_mediapipe()
+
+    def _check_mediapipe(self) -> None:
+        if self.batch_size != 1 or self.output != PROBABILITIES:
+            size = "any number of examples" if self.batch_size is None else f"batches of {self.batch_size}"
+            raise InvalidValue(
+                "MediaPipe's ImageClassifier passes one image per call and expects probabilities; got a file for "
+                f"{size} that answers {self.output}. Leave out `mediapipe`, or leave `batch_size` and `output` at "
+                "their defaults."
+            )
+        if "int8" in self.quantize:
+            floats = ", ".join(name for name, precision in PRECISIONS.items() if precision.values == "float32")
+            raise InvalidValue(
+                "MediaPipe's ImageClassifier cannot pass the int8 input that the precision int8 expects. With "
+                f"`mediapipe`, choose `quantize` from {floats}."
+            )

@@ -1,0 +1,77 @@
+"""`kerasmlp evaluate`: measures the accuracy of an artefact on the test examples."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout
+from kerasmlp.cli.data_options import add_data_options, load_for_test
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from kerasmlp.artefacts.protocol import Artefact
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.data.types import Data
+    from kerasmlp.evaluation import Evaluation
+
+EXAMPLES = (
+    "kerasmlp evaluate mobile/digits_int8.tflite digits",
+    "kerasmlp evaluate http://localhost:8501/v1/models/flowers june.csv --target kind",
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
+    add_data_options(parser)
+    add_timeout(parser)
+
+
+def run(args: Namespace) -> Outcome:
+    """Evaluates an artefact."""
+    import kerasmlp
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.server_requests import load_for_server
+
+    artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
+    if artefact.served is not None:
+        artefact, data = load_for_server(args, artefact, artefact.served)
+    else:
+        data = load_for_test(args, artefact.card)
+    evaluation = kerasmlp.evaluate(artefact, data)
+    result = {
+        "artefact": args.artefact,
+        "format": artefact.format,
+        "precision": artefact.precision,
+        "dataset": data.name,
+        "same_data": None if artefact.card is None else artefact.card.fingerprint == data.fingerprint,
+        "examples": evaluation.examples,
+        "accuracy": evaluation.accuracy,
+        "loss": evaluation.loss if artefact.has_probabilities else None,
+        "confusion": evaluation.confusion.tolist(),
+    }
+    return Outcome(result, lambda: _show(result, artefact, evaluation, data))
+
+
+def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, data: Data) -> None:
+    from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.result_tables import make_table
+
+    recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+    rows = [
+        ("format", f"{artefact.format}, {artefact.precision}"),
+        ("examples", f"{evaluation.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
+        ("accuracy", f"{evaluation.accuracy:.2%}"),
+        *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
+        ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+    ]
+    results_console().print(make_table((result["artefact"], ""), rows))
+
+
+def _which_examples(same_data: bool | None, data: Data) -> str:
+    if same_data is False:
+        return "not exactly the data it was trained on"
+    if same_data is None and not len(data.train):
+        return "all of them; the server does not say which ones it was trained on"
+    return "test"

@@ -1,0 +1,206 @@
+"""`kerasmlp export`: writes a run as SavedModel and TFLite files, each checked against the Keras model."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import ArgumentTypeError
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.common_options import add_setting, add_unused_seed, default_of, verbosity
+from kerasmlp.cli.option_types import alternatives, as_typed, words
+from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.data.types import Data
+    from kerasmlp.export import ArtefactReport
+    from kerasmlp.run import Run
+
+EXAMPLES = ("kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",)
+ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
+# Options that need `--saved-model` or `--tflite`.
+_SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change")
+_TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    from kerasmlp.contract import TFLITE_OUTPUTS
+    from kerasmlp.export.tflite.settings import TFLiteSettings
+
+    parser.add_argument("run", metavar="RUN", help="a run directory")
+    group = parser.add_argument_group("output")
+    group.add_argument("--saved-model", metavar="BASE", help="folder of numbered versions for TF Serving")
+    group.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
+    group.add_argument("--overwrite", action="store_true", help="replace existing TFLite files, and those of --serving")
+    group = parser.add_argument_group("SavedModel")
+    group.add_argument(
+        "--keep",
+        type=int,
+        metavar="N",
+        help="number of versions to keep, with the new one; older ones are deleted (default: all)",
+    )
+    group.add_argument(
+        "--allow-change",
+        action="store_true",
+        help="let the new version take other features or know other classes than the newest version in BASE",
+    )
+    group.add_argument(
+        "--serving",
+        metavar="DIR",
+        help="also write what TF Serving needs: a Docker Compose file, configurations and a dashboard, with comments",
+    )
+    group = parser.add_argument_group("TFLite")
+    group.add_argument(
+        "--quantize",
+        type=words,
+        metavar="P,P,...",
+        help="precisions: float32; float16 (half the size); int8-dynamic (a quarter of the size, takes floats); int8 "
+        "(a quarter of the size, integers throughout); int4 (an eighth of the size) "
+        f"(default: {as_typed(default_of(TFLiteSettings, 'quantize'))})",
+    )
+    meaning = f"examples per call, or `{ANY_NUMBER}` for any number"
+    add_setting(group, TFLiteSettings, "batch_size", "N", meaning, flag="--batch", kind=_batch_size)
+    add_setting(group, TFLiteSettings, "output", "NAME", alternatives(TFLITE_OUTPUTS))
+    add_setting(group, TFLiteSettings, "max_drop", "S", "accuracy that a file may lose, from 0 to 1")
+    group.add_argument(
+        "--calibration",
+        metavar="FILE",
+        help="raw examples for int8, as CSV or npz (default: some of the training examples)",
+    )
+    group.add_argument(
+        "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
+    )
+    group.add_argument("--c-array", action="store_true", help="also write each file as a C array: NAME.h and NAME.c")
+    group.add_argument("--mediapipe", action="store_true", help="files for MediaPipe's ImageClassifier; not for int8")
+    group.add_argument("--author", metavar="TEXT", help="author in the metadata (default: kerasmlp and its version)")
+    add_setting(group, TFLiteSettings, "version", "TEXT", "version in the metadata", flag="--model-version")
+    add_unused_seed(parser)
+
+
+def run(args: Namespace) -> Outcome:
+    """Exports a run."""
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.run import Run
+
+    run = Run.open(args.run)
+    saved_model, tflite = args.saved_model, args.tflite
+    if saved_model is not None and tflite is None:
+        _check_not_given(args, _TFLITE_OPTIONS, "TFLite files", "`--tflite DIR`")
+    if saved_model is None:
+        _check_not_given(args, _SAVED_MODEL_OPTIONS, "SavedModels", "`--saved-model BASE`")
+    if saved_model is None and tflite is None:
+        saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
+    if args.serving is not None:
+        from kerasmlp.export.saved_model.serving_files import check_serving_files
+
+        check_serving_files(saved_model, args.serving, overwrite=args.overwrite)
+    reports = write_exports(
+        run,
+        saved_model,
+        tflite,
+        keep=args.keep,
+        allow_change=args.allow_change,
+        overwrite=args.overwrite,
+        verbose=verbosity(args),
+        **_tflite_options(args, run),
+    )
+    result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
+    if args.serving is not None:
+        from kerasmlp.export import write_serving_files
+
+        paths = write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
+        result["serving"] = [str(path) for path in paths]
+    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite))
+
+
+def write_exports(
+    run: Run,
+    saved_model: str | Path | None,
+    tflite: str | Path | None,
+    *,
+    data: Data | None = None,
+    keep: int | None = None,
+    allow_change: bool = False,
+    overwrite: bool = False,
+    verbose: int = 1,
+    **tflite_options: Any,
+) -> list[ArtefactReport]:
+    """Writes a run as SavedModel and TFLite files. The whole request is checked before anything is written.
+
+    Args:
+        run: The run.
+        saved_model: Folder of numbered versions; None writes no SavedModel.
+        tflite: Folder for TFLite files; None writes none.
+        data: The data of the run. Defaults to loading them again.
+        keep: As in `export_saved_model`.
+        allow_change: As in `export_saved_model`.
+        overwrite: Whether existing TFLite files may be replaced.
+        verbose: As in `export_tflite`.
+        **tflite_options: Fields of `TFLiteSettings`.
+
+    Returns:
+        A report per file: the SavedModel, then the TFLite files in the order of their precisions.
+    """
+    from kerasmlp.export import export_saved_model, export_tflite
+    from kerasmlp.export.tflite.exporting import check_request
+    from kerasmlp.export.tflite.settings import TFLiteSettings
+    from kerasmlp.export.versions import check_base
+
+    if saved_model is not None:
+        check_base(Path(saved_model), keep)
+    if tflite is not None:
+        settings = TFLiteSettings(**tflite_options)
+        check_request(run, Path(tflite), settings, overwrite=overwrite)
+    data = run.load_data() if data is None else data
+    reports = []
+    if saved_model is not None:
+        reports.append(export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change))
+    if tflite is not None:
+        reports += export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
+    return reports
+
+
+def _batch_size(text: str) -> int | None:
+    if text == ANY_NUMBER:
+        return None
+    if not text.isdecimal():
+        raise ArgumentTypeError(f"expected a whole number of at least 1, or `{ANY_NUMBER}`; got `{text}`")
+    return int(text)
+
+
+def _check_not_given(args: Namespace, options: tuple[str, ...], what: str, needed: str) -> None:
+    for option in options:
+        if getattr(args, option) not in (None, False):
+            raise InvalidValue(f"`{args.flags[option].text}` is for {what}, so it needs {needed} as well.")
+
+
+def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
+    from kerasmlp.data.inputs import read_inputs
+
+    names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "mediapipe", "version")
+    options = {name: getattr(args, name) for name in names}
+    if args.quantize is not None:
+        options["quantize"] = args.quantize
+    elif args.mediapipe:
+        options["quantize"] = ("float32", "int8-dynamic")
+    if args.author is not None:
+        options["author"] = args.author
+    if args.calibration is not None:
+        card = run.card
+        options["calibration"] = read_inputs(Path(args.calibration), card.feature_shape, card.feature_range)
+    return options
+
+
+def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tflite: str | Path | None) -> None:
+    from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.result_tables import show_reports
+
+    show_reports(run, reports)
+    if serving is not None:
+        results_console().print(f"\nServe it: docker compose -f {shlex.quote(serving[0])} up -d", soft_wrap=True)
+    if tflite is not None:
+        results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)

@@ -1,0 +1,88 @@
+"""`kerasmlp info`: describes an artefact or a data set."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout, add_unused_seed
+from kerasmlp.cli.data_options import DATA_HELP, add_source_options, read
+from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from kerasmlp.cli.outcome import Outcome
+
+EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind")
+_DATA_OPTIONS = ("target", "group", "time", "split", "test_split", "data_dir", "picture")
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    parser.add_argument("artefact", metavar="ARTEFACT|DATA", help=f"{ARTEFACT_HELP}; or data: {DATA_HELP}")
+    group = parser.add_argument_group("data")
+    add_source_options(group)
+    group.add_argument("--picture", metavar="FILE", help="write a PNG picture with a few images of each class")
+    add_timeout(parser)
+    add_unused_seed(parser)
+
+
+def run(args: Namespace) -> Outcome:
+    """Describes what was named."""
+    from kerasmlp.artefacts.opening import is_artefact
+
+    if not is_artefact(args.artefact):
+        return _data_info(args)
+    for option in _DATA_OPTIONS:
+        if getattr(args, option) is not None:
+            raise InvalidValue(f"`{args.flags[option].text}` is for data; `{args.artefact}` is an artefact.")
+    return _artefact_info(args)
+
+
+def _artefact_info(args: Namespace) -> Outcome:
+    from dataclasses import asdict
+
+    from kerasmlp.cli.artefact_facts import read_facts
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.result_tables import show_artefact
+    from kerasmlp.contract import METRICS_NAME
+    from kerasmlp.run import Run
+
+    facts = read_facts(args.artefact, timeout_s=args.timeout_s)
+    run = Run(Path(args.artefact))
+    result: dict[str, Any] = {
+        "artefact": args.artefact,
+        "format": facts.format,
+        "precision": facts.precision,
+        "size_bytes": facts.size_bytes,
+        "feature_shape": list(facts.feature_shape),
+        "num_classes": facts.num_classes,
+        "card": asdict(facts.card) if facts.card else None,
+        "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
+    }
+    if facts.tflite is not None:
+        result["tflite"] = asdict(facts.tflite) | {"weights": sorted(facts.tflite.weights)}
+    if facts.served is not None:
+        client = facts.served.client
+        signatures = {name: asdict(signature) for name, signature in client.signatures.items()}
+        result["server"] = {"versions": [asdict(status) for status in client.status()], "signatures": signatures}
+    return Outcome(result, lambda: show_artefact(args.artefact, facts))
+
+
+def _data_info(args: Namespace) -> Outcome:
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.result_tables import show_data
+    from kerasmlp.data.describing import describe_source, first_of_each_class
+
+    source = read(args.artefact, args)
+    about = {"data": args.artefact, **describe_source(source)}
+    if args.picture is not None:
+        from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples
+
+        if len(about.get("feature_shape", ())) not in (2, 3):
+            raise InvalidValue(f"`--picture` shows images, and `{source.name}` does not consist of images.")
+        features, labels = first_of_each_class(source, IMAGES_PER_CLASS)
+        plot_examples(features, labels, list(about["classes"]), Path(args.picture), title=source.name)
+        about["picture"] = args.picture
+    return Outcome(about, lambda: show_data(about))

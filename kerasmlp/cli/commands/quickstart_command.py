@@ -1,0 +1,98 @@
+"""`kerasmlp quickstart`: searches, trains, exports and verifies a network in one go."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.common_options import add_run_output, default_of, verbosity
+from kerasmlp.cli.data_options import DIGITS, add_data_options, load, typed_data
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.export import ArtefactReport
+    from kerasmlp.run import Run
+
+EXAMPLES = ("kerasmlp quickstart", "kerasmlp quickstart flowers.csv --test-share 0.2")
+HIDDEN = (256, 128)
+SEARCH: dict[str, Any] = {
+    "trials": 6,
+    "epochs": 5,
+    "final_epochs": 30,
+    "dropout": 0.3,
+    "batch_normalization": True,
+}
+# Test examples that a TFLite file may get wrong. With only a few hundred test examples, as in the digits, the usual
+# limit allows just one or two. The half avoids a rounding error at the limit.
+MAX_LOST_EXAMPLES = 7.5
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    add_data_options(parser, default=DIGITS)
+    add_run_output(parser, "runs/quickstart for the digits, otherwise the first free one of runs/NAME-quickstart, ...")
+
+
+def run(args: Namespace) -> Outcome:
+    """Searches, trains, exports and verifies."""
+    from kerasmlp._system.terminal import messages_console
+    from kerasmlp.cli.commands.export_command import write_exports
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.contract import METRICS_NAME
+    from kerasmlp.export.tflite.settings import TFLiteSettings
+    from kerasmlp.run_directory import check_output_is_free
+    from kerasmlp.tuning import search
+
+    # An unfinished run may be this same search, which is then continued.
+    if args.out is not None and (Path(args.out) / METRICS_NAME).is_file():
+        check_output_is_free(Path(args.out), overwrite=args.overwrite)
+    messages = messages_console()
+    data = load(args)
+    what = "1,797 real scans of handwritten digits" if args.data == DIGITS else data.name
+    messages.print(f"1/2  Searching learning rate and batch size, then training, on {what}")
+    run = search(
+        data,
+        sizes=(data.num_features, *HIDDEN, data.num_classes),
+        seed=args.seed,
+        out=args.out,
+        name="quickstart" if args.data == DIGITS else f"{data.name}-quickstart",
+        overwrite=args.overwrite,
+        verbose=verbosity(args),
+        **SEARCH,
+    )
+    messages.print("2/2  Exporting, and checking each file against the Keras model on all test examples")
+    tflite: dict[str, Any] = {
+        "max_drop": max(default_of(TFLiteSettings, "max_drop"), MAX_LOST_EXAMPLES / len(data.test))
+    }
+    if data.feature_range is None:
+        # int8 has one scale for the whole input, which leaves little of a column with small numbers.
+        tflite["quantize"] = ("float32", "int8-dynamic")
+    exports = run.path / "export"
+    reports = write_exports(
+        run, exports / "saved_model", exports / "tflite", data=data, verbose=verbosity(args), **tflite
+    )
+    result = {"run": str(run.path), **run.metrics, "artefacts": [report.to_dict() for report in reports]}
+    return Outcome(result, lambda: _show(run, reports, typed_data(args)))
+
+
+def _show(run: Run, reports: list[ArtefactReport], typed: str) -> None:
+    from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.result_tables import show_reports, show_run
+
+    console = results_console()
+    show_run(run)
+    console.print()
+    show_reports(run, reports)
+    smallest = shlex.quote(str(reports[-1].path))
+    console.print(
+        f"\nPictures:  {run.path / 'plots'}\n"
+        "Try next:\n"
+        f"  kerasmlp evaluate {smallest} {typed}\n"
+        f"  kerasmlp info {run.path}\n"
+        f"  kerasmlp train {typed} --hidden 512,512 --dropout 0.3 --epochs 20\n"
+        f"  kerasmlp tune {typed} --trials 24 --oracle bayesian",
+        soft_wrap=True,
+    )

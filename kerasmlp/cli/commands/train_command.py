@@ -1,0 +1,115 @@
+"""`kerasmlp train`: trains a network."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING
+
+from kerasmlp.cli.common_options import add_run_output, add_setting, verbosity
+from kerasmlp.cli.data_options import add_data_options, load
+from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
+from kerasmlp.cli.option_types import alternatives, as_typed
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+
+    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.data.types import Data
+    from kerasmlp.model.augmentation import Augmentation
+
+EXAMPLES = (
+    "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
+    "kerasmlp train flowers.csv --target kind --test-share 0.2",
+)
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the arguments of the command."""
+    from kerasmlp.model.optimizers import OPTIMIZERS
+    from kerasmlp.training.settings import DEFAULT_LEARNING_RATE, SCHEDULES, TrainingSettings
+
+    add_data_options(parser)
+    add_network_options(parser)
+    group = parser.add_argument_group("training")
+    add_setting(group, TrainingSettings, "epochs", "N", "passes over the training examples")
+    add_setting(group, TrainingSettings, "batch_size", "N", "examples per step")
+    add_setting(group, TrainingSettings, "optimizer", "NAME", alternatives(OPTIMIZERS))
+    group.add_argument(
+        "--learning-rate",
+        type=float,
+        metavar="R",
+        help=f"learning rate of the optimizer (default: {as_typed(DEFAULT_LEARNING_RATE)})",
+    )
+    meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which ends at 0"
+    add_setting(group, TrainingSettings, "schedule", "NAME", meaning)
+    group.add_argument(
+        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a better validation accuracy"
+    )
+    group.add_argument(
+        "--augment",
+        nargs="?",
+        const="",
+        metavar="NAME=S,...",
+        help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
+        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
+    )
+    group.add_argument(
+        "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
+    )
+    group.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
+    )
+    group.add_argument("--require-xla", action="store_true", help="fail if XLA cannot compile the network")
+    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ...")
+
+
+def run(args: Namespace) -> Outcome:
+    """Trains a network."""
+    import kerasmlp
+    from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.outcome import Outcome, run_outcome
+    from kerasmlp.engine import is_chief, make_strategy
+
+    strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
+    data = load(args)
+    with strategy.scope() if strategy else contextlib.nullcontext():
+        model = kerasmlp.build_mlp(
+            layer_sizes(args, data),
+            input_shape=data.feature_shape,
+            preprocessing=data.preprocessing(),
+            augmentation=_augmentation(args, data),
+            seed=args.seed,
+            **build_options(args),
+        )
+    run = kerasmlp.train(
+        model,
+        data,
+        epochs=args.epochs,
+        batch_size=args.batch_size,
+        learning_rate=args.learning_rate,
+        optimizer=args.optimizer,
+        class_weight=args.class_weight,
+        early_stopping=args.early_stopping,
+        schedule=args.schedule,
+        seed=args.seed,
+        require_xla=args.require_xla,
+        out=args.out,
+        overwrite=args.overwrite,
+        verbose=verbosity(args),
+    )
+    if not is_chief():
+        return Outcome(
+            {"run": args.out}, lambda: results_console().print(f"Done. The chief has written the run to {args.out}.")
+        )
+    return run_outcome(run)
+
+
+def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
+    if args.augment is None:
+        return None
+    from kerasmlp.model.augmentation import Augmentation, parse_strengths
+
+    low = data.feature_range[0] if data.feature_range else 0.0
+    return Augmentation(parse_strengths(args.augment), fill=low, seed=args.seed, name="augmentation")

@@ -1,0 +1,195 @@
+"""The options of data: how they are typed, and the data that they name."""
+
+from __future__ import annotations
+
+import shlex
+from argparse import Namespace
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.cli.common_options import add_setting, verbosity
+from kerasmlp.cli.option_types import seed
+from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, _ArgumentGroup
+
+    from kerasmlp.card import Card
+    from kerasmlp.data.source import Source
+    from kerasmlp.data.splitting import Splitting
+    from kerasmlp.data.types import Data
+
+DIGITS = "digits"
+DATA_HELP = (
+    "`digits` (1,797 real 8x8 scans, built in); a `.csv` or `.parquet` table; an `.npz` file with x_train, y_train, "
+    "x_test and y_test, or with x and y; IDX files; a folder with a sub-folder of images for each class; "
+    "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
+)
+
+
+def add_data_options(parser: ArgumentParser, default: str | None = None) -> None:
+    """Adds the data, how to read them and how to split them.
+
+    Args:
+        parser: The command's parser.
+        default: The data if none are named; None if the command needs a name.
+    """
+    from kerasmlp.training.settings import TrainingSettings
+
+    add_data_argument(parser, default)
+    group = parser.add_argument_group("data")
+    add_source_options(group)
+    group.add_argument(
+        "--validation-share",
+        type=float,
+        default=VALIDATION_SHARE,
+        metavar="S",
+        help="share of each class's training examples to set aside for validation (default: %(default)g)",
+    )
+    group.add_argument(
+        "--test-share",
+        type=float,
+        metavar="S",
+        help="share of each class to set aside for the test; needed for data without test examples of their own "
+        "(default: the data's own test examples)",
+    )
+    meaning = "seed of every random choice: validation, initial weights and order"
+    add_setting(group, TrainingSettings, "seed", "N", meaning, kind=seed)
+
+
+def add_data_argument(parser: ArgumentParser, default: str | None = None) -> None:
+    """Adds the data as an argument without a flag; see `add_data_options`."""
+    if default is None:
+        parser.add_argument("data", metavar="DATA", help=DATA_HELP)
+    else:
+        parser.add_argument(
+            "data", metavar="DATA", nargs="?", default=default, help=f"{DATA_HELP} (default: %(default)s)"
+        )
+
+
+def add_source_options(group: _ArgumentGroup) -> None:
+    """Adds the options that say how to read the data."""
+    group.add_argument("--data-dir", metavar="DIR", help="folder of prepared TensorFlow Datasets or openml.org sets")
+    group.add_argument(
+        "--target", metavar="COLUMN", help="column of a table with the labels (default: target, label or class)"
+    )
+    group.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column of a table, such as `patient`: rows with the same value stay in the same split",
+    )
+    group.add_argument(
+        "--time",
+        metavar="COLUMN",
+        help="column of a table with numbers or ISO dates: the latest rows are set aside instead of random ones; not "
+        "together with --group",
+    )
+    group.add_argument(
+        "--split",
+        metavar="S",
+        help="examples to use of a TensorFlow Datasets set, such as train[:20%%] (default: train)",
+    )
+    group.add_argument("--test-split", metavar="S", help="test examples of a TensorFlow Datasets set (default: test)")
+    group.add_argument(
+        "--stream",
+        action="store_true",
+        help="read a table, a folder of images or a TensorFlow Datasets set in pieces and train from disk, for data "
+        "that do not fit into memory",
+    )
+
+
+def load(args: Namespace, card: Card | None = None) -> Data:
+    """Returns the data that were asked for, split as asked.
+
+    Args:
+        args: The options of `add_data_options`.
+        card: The card of a network. A table is then encoded as this network expects it.
+    """
+    from kerasmlp.data.loading import load_data
+
+    return load_data(
+        args.data,
+        **_source_options(args),
+        encoder=card.encoder if card else None,
+        validation_share=args.validation_share,
+        test_share=args.test_share,
+        seed=args.seed,
+        verbose=verbosity(args),
+    )
+
+
+def read(source: str, args: Namespace) -> Source:
+    """Returns the source `source`, before it is split."""
+    from kerasmlp.data.readers.choosing import read_source
+    from kerasmlp.data.source import SourceOptions
+
+    return read_source(source, SourceOptions(**_source_options(args)))
+
+
+def splitting(args: Namespace) -> Splitting:
+    """Returns how the data are to be split."""
+    from kerasmlp.data.splitting import Splitting
+
+    return Splitting(args.validation_share, args.test_share, args.seed, group=args.group, time=args.time)
+
+
+def typed_data(args: Namespace) -> str:
+    """Returns the data and their options as one types them in another command."""
+    options = {**_source_options(args), "validation_share": args.validation_share, "test_share": args.test_share}
+    words = [args.data]
+    for name, value in options.items():
+        if value not in (None, False) and (name, value) != ("validation_share", VALIDATION_SHARE):
+            words += [args.flags[name].text, *([] if value is True else [str(value)])]
+    return shlex.join(words)
+
+
+def load_for_test(args: Namespace, card: Card | None) -> Data:
+    """Returns the data to judge a network by.
+
+    If the network was trained on these data, only the test examples of that training are used, whatever test examples
+    the source has. Other data are judged by their own test examples, or by all examples if they have none.
+
+    Args:
+        args: The options of `add_data_options`, and `artefact`.
+        card: The card of the network; None if it carries none.
+
+    Raises:
+        InvalidValue: as `load_data`, and if the options would split the training data differently than the training
+            did.
+    """
+    from kerasmlp.card import SPLIT_OPTIONS
+    from kerasmlp.data.table_files import TABLE_SUFFIXES
+
+    if card is None:
+        return load(args)
+    if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
+        args = Namespace(**{**vars(args), "target": card.split.get("target")})
+    source = read(args.data, args)
+    if source.fingerprint() != card.fingerprint:
+        if source.has_test or args.test_share is not None:
+            return load(args, card)
+        return source.whole(card.encoder, show_progress=True)
+    for option in SPLIT_OPTIONS:
+        typed, trained = getattr(args, option), card.split.get(option)
+        if typed is not None and typed != trained:
+            flag = args.flags[option].text
+            was = f"with `{flag} {trained}`" if trained is not None else f"without `{flag}`"
+            raise InvalidValue(
+                f"`{args.artefact}` was trained on `{args.data}` {was}, so `{flag} {typed}` would test it on examples "
+                "that it was trained on. Leave the option out to use the test examples of that training."
+            )
+    if not source.has_test and "test_share" not in card.split:
+        raise InvalidValue(
+            f"`{args.artefact}` was trained on examples of `{args.data}` and does not record which ones. Use data that "
+            "it was not trained on."
+        )
+    target = args.target or card.split.get("target")
+    return load(Namespace(**{**vars(args), **card.split, "target": target}), card)
+
+
+def _source_options(args: Namespace) -> dict[str, Any]:
+    from kerasmlp.data.source import SourceOptions
+
+    return {field.name: getattr(args, field.name) for field in fields(SourceOptions)}

@@ -1,0 +1,75 @@
+"""`main`: runs the command that was typed, prints its result and returns the exit status."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp._system.start_up import spare_collections
+from kerasmlp.cli.library_messages import named_by_flags, notes_on_stderr
+from kerasmlp.cli.parser import EXIT_WRONG_REQUEST, build_parser
+from kerasmlp.errors import KerasMLPError, RequestError
+
+if TYPE_CHECKING:
+    from argparse import Namespace
+
+    from kerasmlp.cli.library_messages import Flag
+
+EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command. Progress, notes and errors go to stderr; only the result goes to stdout.
+
+    Args:
+        argv: The words after `kerasmlp`. Defaults to those that this process was started with.
+
+    Returns:
+        The exit status: 0; 1 if the work failed; 2 if the request was wrong; 130 if it was interrupted.
+
+    Raises:
+        SystemExit: the words are not a command and its options (status 2), or ask for help (status 0).
+    """
+    args = build_parser().parse_args(argv)
+    flags: dict[str, Flag] = args.flags
+    spare_collections()
+    if args.verbose:
+        os.environ["TF_CPP_MIN_LOG_LEVEL"] = "0"  # importing kerasmlp has set it so that TensorFlow prints nothing
+    from kerasmlp._system.library_output import quiet_libraries
+
+    with (
+        contextlib.nullcontext() if args.verbose else quiet_libraries(),
+        notes_on_stderr(flags, show_others=args.verbose),
+    ):
+        status, result, show = _run(args, flags)
+    if status == 0 and args.json:
+        import json
+
+        print(json.dumps(result))
+    elif status == 0:
+        show()
+    return status
+
+
+def _run(args: Namespace, flags: dict[str, Flag]) -> tuple[int, dict[str, Any], Callable[[], None]]:
+    """Returns the exit status, the result for `--json`, and a function that shows the result to a person."""
+    try:
+        result, show = args.run_command(args)
+    except RequestError as error:
+        status, message = EXIT_WRONG_REQUEST, named_by_flags(str(error), flags)
+    except KeyboardInterrupt:
+        status, message = EXIT_INTERRUPTED, "Interrupted."
+    except Exception as error:
+        if args.verbose:
+            raise
+        said = str(error) or type(error).__name__
+        if isinstance(error, KerasMLPError):
+            said = named_by_flags(said, flags)
+        status, message = EXIT_FAILED, f"{said} (`--verbose` shows where.)"
+    else:
+        return 0, result, show
+    sys.stderr.write(f"kerasmlp {args.command}: {message}\n")
+    return status, {}, lambda: None

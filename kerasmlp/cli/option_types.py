@@ -1,0 +1,62 @@
+"""Types of options: each reads what was typed and says what was expected if it is something else."""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from collections.abc import Iterable
+from typing import Any
+
+LARGEST_SEED = 2**31 - 1000  # layers and searches add to the seed, and Keras takes 32 bits
+
+
+def seed(text: str) -> int:
+    """Returns a seed from 0 to `LARGEST_SEED`."""
+    if not text.isdecimal() or int(text) > LARGEST_SEED:
+        raise ArgumentTypeError(f"expected a whole number from 0 to {LARGEST_SEED}; got `{text}`")
+    return int(text)
+
+
+def whole_numbers(text: str) -> tuple[int, ...]:
+    """Returns whole numbers from a comma-separated list.
+
+    Example:
+        >>> whole_numbers("128,64")
+        (128, 64)
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"expected whole numbers with commas between them; got `{text}`") from None
+
+
+def words(text: str) -> tuple[str, ...]:
+    """Returns words from a comma-separated list.
+
+    Example:
+        >>> words("float32, int8")
+        ('float32', 'int8')
+    """
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def as_typed(value: Any) -> str:
+    """Returns a value as one types it.
+
+    Example:
+        >>> as_typed((128, 64)), as_typed(0.001), as_typed("adam")
+        ('128,64', '0.001', 'adam')
+    """
+    if isinstance(value, Iterable) and not isinstance(value, str):
+        return ",".join(map(as_typed, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def alternatives(names: Iterable[str]) -> str:
+    """Returns names as a help text lists them.
+
+    Example:
+        >>> alternatives(("constant", "cosine", "linear"))
+        'constant, cosine or linear'
+    """
+    *most, last = names
+    return f"{', '.join(most)} or {last}"

@@ -1,0 +1,33 @@
+"""`Outcome`: what a command returns, and the outcome of commands that make a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from kerasmlp.run import Run
+
+
+class Outcome(NamedTuple):
+    """What a command returns.
+
+    Attributes:
+        result: What `--json` prints.
+        show: Prints the same as tables for a person.
+    """
+
+    result: dict[str, Any]
+    show: Callable[[], None]
+
+
+def run_outcome(run: Run) -> Outcome:
+    """Returns the outcome of a command that made `run`."""
+    from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.result_tables import show_run
+
+    def show() -> None:
+        show_run(run)
+        results_console().print(f"\nRun:       {run.path}\nExport it: kerasmlp export {run.path}", soft_wrap=True)
+
+    return Outcome({"run": str(run.path), **run.metrics}, show)

@@ -1,0 +1,101 @@
+"""The private API of Keras and TensorFlow that kerasmlp uses: one function per use, with its reason.
+
+No other module may touch private attributes of Keras or TensorFlow. `tests/engine/test_keras_internals.py` checks each
+use, so that a new version that moves one of them fails there, by name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
+    """Returns the strategy in whose scope `model` was built, or None.
+
+    Keras records it, but has no public way to ask for it.
+    """
+    return model._distribute_strategy
+
+
+def detach_strategy(model: keras.Model) -> None:
+    """Makes `fit` treat `model` as one that was built outside of any strategy.
+
+    Keras 3's own `fit` distributes the dataset if the model has a strategy, and then fails under
+    `MultiWorkerMirroredStrategy`. The engine distributes the batches itself.
+    """
+    model._distribute_strategy = None
+
+
+def strategy_of_optimizer(optimizer: keras.Optimizer) -> tf.distribute.Strategy | None:
+    """Returns the strategy in whose scope `optimizer` was made; TensorFlow's default strategy if there was none.
+
+    An optimizer from outside the scope of its model's strategy fails in training, with a message that does not help.
+    """
+    return optimizer._distribution_strategy
+
+
+def is_stock_step(step: Callable[[Any], Any]) -> bool:
+    """Returns whether `step` is the `train_step` or `test_step` of `keras.Model` itself, and not of a subclass."""
+    return getattr(step, "__func__", None) in (keras.Model.train_step, keras.Model.test_step)
+
+
+def build_metrics(model: keras.Model, batch: Any) -> None:
+    """Creates the variables of the model's metrics and losses for batches like `batch`.
+
+    Keras's public way is to run a step. This one needs no trace of a step, which saves half a second before the first.
+    """
+    model._symbolic_build(data_batch=batch)
+
+
+def set_functions(model: keras.Model, *, train: Callable[[Any], Any], test: Callable[[Any], Any]) -> None:
+    """Makes `fit` and `evaluate` call `train` and `test`, each with the iterator of its dataset.
+
+    Keras creates `train_function` and `test_function` when it first needs them, and keeps what is there already. The
+    documented way is to override `make_train_function` in a subclass, but the engine takes any model as it is.
+    """
+    model.train_function, model.test_function = train, test
+
+
+class WrappedDataset(tf.data.Dataset):
+    """A `tf.data.Dataset` that equals another one. Subclasses replace `__iter__`.
+
+    TensorFlow has no public way to subclass `tf.data.Dataset`: its constructor takes the private tensor that represents
+    the dataset in a graph, and datasets derived from this one ask for `_inputs`.
+
+    Attributes:
+        wrapped: The other dataset.
+    """
+
+    def __init__(self, wrapped: tf.data.Dataset) -> None:
+        """Wraps a dataset."""
+        self.wrapped = wrapped
+        super().__init__(wrapped._variant_tensor)
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self.wrapped]
+
+    @property
+    def element_spec(self) -> Any:
+        """The types and shapes of the elements."""
+        return self.wrapped.element_spec
+
+
+@contextlib.contextmanager
+def dropout_with_generator(algorithm: str) -> Iterator[None]:
+    """Makes dropout layers that are traced within the block draw their random numbers with `algorithm`.
+
+    Keras's dropout calls `tf.nn.experimental.stateless_dropout` without `rng_alg`, and has no option for it. The block
+    replaces that function for all of TensorFlow, so nothing but the engine's tracing may run inside.
+    """
+    original = tf.nn.experimental.stateless_dropout
+    tf.nn.experimental.stateless_dropout = functools.partial(original, rng_alg=algorithm)
+    try:
+        yield
+    finally:
+        tf.nn.experimental.stateless_dropout = original

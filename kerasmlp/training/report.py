@@ -1,0 +1,82 @@
+"""What a finished training reports: `metrics.json` and the plots."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from kerasmlp._system.files import write_json
+from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.contract import METRICS_NAME
+from kerasmlp.evaluation import evaluate
+from kerasmlp.model.augmentation import Augmentation
+from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
+
+if TYPE_CHECKING:
+    from kerasmlp.data.types import Data
+    from kerasmlp.run import Run
+    from kerasmlp.training.recorder import RunRecorder
+
+NUM_AUGMENTED = 6  # training images in `plots/augmentation.png`
+
+
+def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:
+    """Evaluates the saved model, draws the plots and writes `metrics.json`, whose existence marks the run as finished.
+
+    Args:
+        run: The run directory, with `model.keras` in it.
+        model: The trained model.
+        data: The data it was trained on.
+        recorder: The recorder of the training.
+        config: What `config.json` says.
+    """
+    _plot_augmentation(run, model, data)
+    saved = open_artefact(run.model_path)
+    tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
+    seconds = [row["seconds"] for row in recorder.history]
+    sizes, settings = config["model"]["sizes"], dict(config["training"])
+    if not isinstance(settings["optimizer"], str):
+        settings["optimizer"] = settings["optimizer"]["class_name"]
+    metrics = {
+        "test_accuracy": tested.accuracy,
+        "test_loss": tested.loss,
+        "val_accuracy": validated.accuracy,
+        "val_loss": validated.loss,
+        "best_epoch": int(recorder.best["epoch"]),
+        "parameters": config["model"]["parameters"],
+        **settings,
+        "epochs": len(recorder.history),
+        "seconds_per_epoch": statistics.median(seconds[1:] or seconds),  # the first epoch includes the compile
+        "train_examples": len(data.train),
+        "test_examples": tested.examples,
+        "dataset": data.name,
+        "sizes": sizes,
+    }
+    title = f"{data.name}, {' - '.join(map(str, sizes))}"
+    plot_history(recorder.history, run.path / "plots" / "training.png", title=title)
+    plot_confusion(tested.confusion, data.class_names, run.path / "plots" / "confusion.png", title=f"{title}, test")
+    write_json(run.path / METRICS_NAME, metrics)
+
+
+def _plot_augmentation(run: Run, model: keras.Model, data: Data) -> None:
+    """Plots some training images as they are stored and as the network saw them, if it augments images."""
+    layer = next((layer for layer in model.layers if isinstance(layer, Augmentation)), None)
+    if layer is None:
+        return
+    images = data.train.features[:NUM_AUGMENTED]
+    # A copy of the layer: drawing from the model's own would advance its seed, and a second training would differ.
+    copy = Augmentation.from_config(layer.get_config())
+    seen = [keras.ops.convert_to_numpy(copy(images, training=True)) for _ in range(IMAGES_PER_CLASS - 1)]
+    rows = np.stack([images.astype(np.float32), *seen], axis=1)
+    labels = np.repeat(np.arange(len(images)), IMAGES_PER_CLASS)
+    names = [data.class_names[label] for label in data.train.labels[:NUM_AUGMENTED]]
+    plot_examples(
+        rows.reshape(-1, *images.shape[1:]),
+        labels,
+        names,
+        run.path / "plots" / "augmentation.png",
+        title="as stored (left), and as seen in training",
+    )

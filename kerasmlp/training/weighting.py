@@ -1,0 +1,56 @@
+"""Factors of the loss: for each class, and for each training example."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasmlp.errors import InvalidValue
+
+
+def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray) -> dict[int, float] | None:
+    """Returns the factor of each class index, or None if every class has the factor 1.
+
+    Args:
+        weights: Factors by class index, None, or `"balanced"`.
+        labels: Class indices of the training examples, `(examples,)`.
+    """
+    if weights is None:
+        return None
+    return balanced_weights(labels) if isinstance(weights, str) else dict(weights)
+
+
+def balanced_weights(labels: np.ndarray) -> dict[int, float]:
+    """Returns factors that give every class the same total: `examples / (classes * examples of the class)`.
+
+    Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 3.2; scikit-learn's `balanced`.
+
+    Args:
+        labels: Class indices `(examples,)`. Each class needs at least one example.
+
+    Example:
+        >>> balanced_weights(np.array([0, 0, 0, 1]))
+        {0: 0.6666666666666666, 1: 2.0}
+    """
+    counts = np.bincount(labels)
+    return {index: len(labels) / (len(counts) * int(count)) for index, count in enumerate(counts)}
+
+
+def sample_weights(weights: Any, num_examples: int) -> np.ndarray | None:
+    """Returns the factor of each training example as float32 `(num_examples,)`, or None if there are none.
+
+    Raises:
+        InvalidValue: the factors are not one finite number of at least 0 per example.
+    """
+    if weights is None:
+        return None
+    checked = np.asarray(weights, np.float32)
+    if checked.shape != (num_examples,) or not np.isfinite(checked).all() or (checked < 0).any():
+        raise InvalidValue(
+            f"`sample_weight` needs a finite number of at least 0 for each of the {num_examples} training examples; "
+            f"got shape {checked.shape} with values from {checked.min(initial=np.inf):g} to "
+            f"{checked.max(initial=-np.inf):g}."
+        )
+    return checked

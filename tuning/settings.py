@@ -1,0 +1,255 @@
+"""`SearchSettings`: the options of a search, with their defaults, their checks and the form that `config.json` records.
+
+Importing this module, and reading a default from it, loads none of the large libraries: the command line does both to
+print its help.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Self
+
+from kerasmlp.errors import InvalidType, InvalidValue, nearest
+from kerasmlp.settings import Settings
+
+if TYPE_CHECKING:
+    from kerasmlp.data.types import Data
+    from kerasmlp.tuning.space import Space
+
+ORACLES = ("random", "bayesian", "hyperband", "grid")
+DEFAULT_TRIALS = 12
+MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
+
+# Options of `build_mlp` that a search sets itself.
+_SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "seed", "name")
+
+
+@dataclass(frozen=True)
+class SearchSettings(Settings):
+    """Options of `kerasmlp.tuning.search`.
+
+    Attributes:
+        trials: Number of trials, at least 1. Defaults to 12, or to every combination of a grid. Hyperband derives the
+            number from `epochs`, so leave it out there.
+        epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials.
+            Defaults to `5`.
+        space: The hyper-parameters to vary and the values to choose from. By default, learning rates from 1e-4 to 1e-2
+            and batch sizes from 16 to 128.
+        oracle: How values are chosen: `"random"`; `"bayesian"`, where a Gaussian process models the score over the
+            space; `"hyperband"`, which starts many short trials and continues the best ones; or `"grid"`, which tries
+            every combination. Defaults to `"random"`.
+        early_stopping: Whether to stop a trial whose best validation accuracy so far is below the median that the
+            finished trials had reached after as many epochs. Hyperband stops trials by its own rule.
+            Defaults to `True`.
+        workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
+            cores. A single worker runs in this process. Defaults to `1`.
+        address: Host and port where workers on other machines can join with `join_search`, such as
+            `"192.168.0.10:7000"`. `workers` may then be 0. The connection is not encrypted, and anyone who can reach
+            the port can take part, so use a network that you trust. By default, only this machine runs trials.
+        final_epochs: Passes over the training examples in the final training, at least 1. Defaults to `20`.
+        final_schedule: Learning rate in the final training: `"cosine"` lowers the best trial's rate to zero along half
+            a cosine, `"constant"` keeps it. Defaults to `"cosine"`.
+        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
+        seed: Seed of the oracle's choices, of the initial weights and of the order of the examples, at least 0.
+            Defaults to `0`.
+        model_options: Options of `build_mlp` for the networks of all trials, such as `{"activation": "gelu"}`.
+
+    Raises:
+        InvalidType: `model_options` has a name that `build_mlp` does not know, or that a search sets itself.
+        InvalidValue: a value is out of range or has an unknown name.
+
+    Example:
+        >>> SearchSettings(trials=24, oracle="bayesian").epochs
+        5
+    """
+
+    trials: int | None = None
+    epochs: int = 5
+    space: Space | None = None
+    oracle: str = "random"
+    early_stopping: bool = True
+    workers: int = 1
+    address: str | None = None
+    final_epochs: int = 20
+    final_schedule: str = "cosine"
+    optimizer: str = "adam"
+    seed: int = 0
+    model_options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Checks everything that depends neither on the data nor on this machine."""
+        from kerasmlp.engine.block_size import check_at_least
+        from kerasmlp.model.optimizers import check_optimizer
+        from kerasmlp.training.settings import check_schedule
+
+        if self.oracle not in ORACLES:
+            raise InvalidValue(
+                f"There is no oracle `{self.oracle}`.{nearest(self.oracle, ORACLES)} The oracles are "
+                f"{', '.join(f'`{oracle}`' for oracle in ORACLES)}."
+            )
+        for name in ("epochs", "final_epochs"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("seed", self.seed, 0)
+        if self.trials is not None:
+            check_at_least("trials", self.trials, 1)
+        if self.oracle == "hyperband" and self.trials is not None:
+            raise InvalidValue(
+                f"Hyperband derives its number of trials from `epochs`, so leave out `trials`; got {self.trials}."
+            )
+        check_schedule(self.final_schedule)
+        check_optimizer(self.optimizer, 1.0)
+        check_at_least("workers", self.workers, 1 if self.address is None else 0)
+        if self.address is not None:
+            split_address(self.address)
+        for name in self.model_options:
+            _check_option_name(name, _model_option_names())
+
+    @classmethod
+    def of(cls, settings: Self | None, options: Mapping[str, Any]) -> Self:
+        """Returns `settings`, or the defaults if None, with `options` in place of their own values.
+
+        Args:
+            settings: Settings to start from.
+            options: Values of any attribute, and options of `build_mlp`, which are added to `model_options`.
+
+        Raises:
+            InvalidType: an option has an unknown name.
+            InvalidValue: a value is not allowed.
+
+        Example:
+            >>> SearchSettings.of(None, {"epochs": 3, "dropout": 0.2}).model_options
+            {'dropout': 0.2}
+        """
+        own = {name: value for name, value in options.items() if name in cls.names()}
+        of_model = {name: value for name, value in options.items() if name not in own}
+        for name in of_model:
+            _check_option_name(name, (*cls.names(), *_model_option_names()))
+        if of_model:
+            base = own.get("model_options", {} if settings is None else settings.model_options)
+            own["model_options"] = {**base, **of_model}
+        return super().of(settings, own)
+
+    def for_data(self, data: Data) -> Self:
+        """Returns these settings with the default space, and its default batch sizes, replaced by those for `data`."""
+        from kerasmlp.tuning.space import Space
+
+        return replace(self, space=(self.space or Space()).for_examples(len(data.train)))
+
+    def num_trials(self) -> int | None:
+        """Returns how many trials a search with these settings has; None for Hyperband, where only the search shows it.
+
+        The settings need to hold a space, as those of `for_data` do.
+        """
+        assert self.space is not None
+        if self.oracle == "hyperband":
+            return None
+        size = self.space.size()
+        return int(size if self.oracle == "grid" else min(size, self.trials or DEFAULT_TRIALS))
+
+    def check(self, data: Data, sizes: tuple[int, ...]) -> None:
+        """Raises an error if no search on `data`, on this machine, could succeed; builds some of its networks.
+
+        Args:
+            data: The examples.
+            sizes: Layer widths from input to output, as `check_sizes` returns them.
+
+        Raises:
+            InvalidValue: `sizes` or the space does not suit the data or the oracle, or this machine has fewer cores
+                than `workers`.
+        """
+        from kerasmlp.model.building import build_mlp, check_sizes_fit
+        from kerasmlp.tuning.space import Space
+        from kerasmlp.tuning.trial_network import TrialNetwork, check_space
+
+        if self.workers > num_cores():
+            raise InvalidValue(
+                f"`workers` needs to be at most the number of cores that may be used here, {num_cores()}; got "
+                f"{self.workers}."
+            )
+        check_sizes_fit(sizes, data.feature_shape, data.num_classes)
+        space = (self.space or Space()).for_examples(len(data.train))
+        if self.oracle == "grid":
+            _check_grid(space, self.trials)
+        # An option that is wrong fails here rather than in every trial.
+        build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
+        check_space(space, data, TrialNetwork(sizes, self.model_options, self.optimizer))
+
+    def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
+        """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.
+
+        `workers` and `address` are not part of it, because they do not change any result.
+
+        Args:
+            sizes: Layer widths from input to output.
+        """
+        assert self.space is not None
+        return {
+            "sizes": sizes,
+            "model_options": dict(self.model_options),
+            "trials": self.trials,
+            "epochs": self.epochs,
+            "space": self.space.to_config(),
+            "oracle": self.oracle,
+            "early_stopping": self.early_stopping,
+            "final_epochs": self.final_epochs,
+            "final_schedule": self.final_schedule,
+            "optimizer": self.optimizer,
+            "seed": self.seed,
+        }
+
+
+def num_cores() -> int:
+    """Returns the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Returns the host and the port of `host:port`.
+
+    Raises:
+        InvalidValue: the text has another form.
+
+    Example:
+        >>> split_address("chief.local:7000")
+        ('chief.local', 7000)
+    """
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdigit() or not 0 < int(port) < 65536:
+        raise InvalidValue(f'`address` needs a host and a port, such as "192.168.0.10:7000"; got "{address}".')
+    return host, int(port)
+
+
+def _check_grid(space: Space, trials: int | None) -> None:
+    from kerasmlp.tuning.space import Range
+
+    for name, choices in space.varied().items():
+        if isinstance(choices, Range) and isinstance(choices.low, float):
+            raise InvalidValue(
+                f"A grid needs a list of values, but `{name}` is the range {choices}. List the values; where the space "
+                f"is given as text, {choices}:5 stands for five values within it."
+            )
+    size, most = int(space.size()), trials or MAX_GRID_TRIALS
+    if size > most:
+        raise InvalidValue(
+            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
+            'to run all of them, or try some of them with `oracle="random"`.'
+        )
+
+
+def _model_option_names() -> tuple[str, ...]:
+    import inspect
+
+    from kerasmlp.model.building import build_mlp
+
+    return tuple(name for name in inspect.signature(build_mlp).parameters if name not in _SET_BY_SEARCH)
+
+
+def _check_option_name(name: str, known: Iterable[str]) -> None:
+    known = tuple(known)
+    if name not in known:
+        raise InvalidType(
+            f"There is no option `{name}`.{nearest(name, known)} The options are "
+            f"{', '.join(f'`{each}`' for each in known)}."
+        )

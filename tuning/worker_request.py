@@ -1,0 +1,114 @@
+"""`WorkerRequest`: what a worker needs to know to run trials, and the files that pass it to another process."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+
+from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.types import Array, Data, Split
+from kerasmlp.tuning.trial_network import TrialNetwork
+
+if TYPE_CHECKING:
+    from kerasmlp.tuning.settings import SearchSettings
+
+# A chief takes its trial from a worker that was silent for this long, and a worker ends if its chief was.
+LOST_AFTER_S = 30.0
+
+_REQUEST_NAME = "request.json"
+
+
+@dataclass(frozen=True)
+class WorkerRequest:
+    """What a worker needs to know, in addition to the data, to run the trials of a search.
+
+    Attributes:
+        network: The network that the values of a trial change.
+        epochs: Epochs of a trial, unless its oracle chooses another number.
+        seed: Seed of the initial weights and of the order of the examples.
+        digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
+            compared.
+        states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.
+        threads: Number of threads for TensorFlow; None leaves the choice to TensorFlow.
+    """
+
+    network: TrialNetwork
+    epochs: int
+    seed: int
+    digest: str
+    states: Path | None = None
+    threads: int | None = None
+
+    @classmethod
+    def of(cls, data: Data, network: TrialNetwork, settings: SearchSettings) -> Self:
+        """Returns the request of a search on `data` with these settings."""
+        request = cls(network, settings.epochs, settings.seed, digest="")
+        # The digest is part of unfinished searches on disk, so what goes into it must not change.
+        compared = {name: request.to_json()[name] for name in ("network", "epochs", "seed", "states")}
+        digest = hashlib.sha256(json.dumps([data.fingerprint, compared]).encode())
+        for part in (data.train, data.validation):
+            digest.update(np.ascontiguousarray(part.labels).data)
+        return replace(request, digest=digest.hexdigest())
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the request in a form that can be written as JSON."""
+        return {
+            "network": {**asdict(self.network), "options": dict(self.network.options)},
+            "epochs": self.epochs,
+            "seed": self.seed,
+            "states": None if self.states is None else str(self.states),
+            "digest": self.digest,
+            "threads": self.threads,
+        }
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Self:
+        """Returns the request that `to_json` described."""
+        network = TrialNetwork(**{name: _with_tuples(value) for name, value in values["network"].items()})
+        states = None if values["states"] is None else Path(values["states"])
+        return cls(**{**values, "network": network, "states": states})
+
+
+def write_request(folder: Path, data: Data, request: WorkerRequest) -> None:
+    """Writes what `read_request` reads: the request, and the training and validation examples."""
+    files: dict[str, Any] = {}
+    for part in ("train", "validation"):
+        split = getattr(data, part)
+        if isinstance(split.features, DiskArray):
+            files[part] = split.features.to_config()
+        else:
+            np.save(folder / f"{part}-features.npy", split.features)
+        np.save(folder / f"{part}-labels.npy", split.labels)
+    written = {"data": data.to_config(), "files": files, "request": request.to_json()}
+    (folder / _REQUEST_NAME).write_text(json.dumps(written), encoding="utf-8")
+
+
+def read_request(folder: Path) -> tuple[Data, WorkerRequest]:
+    """Returns the data and the request that `write_request` wrote.
+
+    Features are read from their files on demand, so all processes share the memory that they take. Trials never see the
+    test examples: the test split of the returned data is the validation split.
+    """
+    read = json.loads((folder / _REQUEST_NAME).read_text(encoding="utf-8"))
+    splits = []
+    for part in ("train", "validation"):
+        if part in read["files"]:
+            features: Array = DiskArray.from_config(read["files"][part])
+        else:
+            features = np.load(folder / f"{part}-features.npy", mmap_mode="r")
+        splits.append(Split(features, np.load(folder / f"{part}-labels.npy")))
+    train, validation = splits
+    data = Data.from_config(read["data"], train=train, validation=validation, test=validation)
+    return data, WorkerRequest.from_json(read["request"])
+
+
+def _with_tuples(value: Any) -> Any:
+    """JSON has no tuples: a list in it was one."""
+    if isinstance(value, dict):
+        return {key: _with_tuples(part) for key, part in value.items()}
+    return tuple(_with_tuples(part) for part in value) if isinstance(value, list) else value
