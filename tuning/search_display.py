@@ -145,8 +145,12 @@ class SearchDisplay(Listener):
                 self._live = Live(console=self._console, get_renderable=self._table, refresh_per_second=_REDRAWS_PER_S)
                 self._live.start()
             for line in lines:
-                # As `Text`, because brackets in an error are not markup. Not wrapped, as a log has one line per trial.
-                self._console.print(Text(line), soft_wrap=True)
+                if self._is_live:
+                    # As `Text`, because brackets in an error are not markup.
+                    self._console.print(Text(line), soft_wrap=True)
+                else:
+                    # Without rich, which in a notebook would make an HTML block of every line.
+                    print(line, file=self._console.file, flush=True)
 
     # --- the text; every method below is called while the lock of the state is held -----------------------------------
 

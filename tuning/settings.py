@@ -34,23 +34,26 @@ class SearchSettings(Settings):
         trials: Number of trials, at least 1. Defaults to 12, or to every combination of a grid. Hyperband derives the
             number from `epochs`, so leave it out there.
         epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials.
+            Defaults to `5`.
         space: The hyper-parameters to vary and the values to choose from. By default, learning rates from 1e-4 to 1e-2
             and batch sizes from 16 to 128.
         oracle: How values are chosen: `"random"`; `"bayesian"`, where a Gaussian process models the score over the
             space; `"hyperband"`, which starts many short trials and continues the best ones; or `"grid"`, which tries
-            every combination.
+            every combination. Defaults to `"random"`.
         early_stopping: Whether to stop a trial whose best validation accuracy so far is below the median that the
             finished trials had reached after as many epochs. Hyperband stops trials by its own rule.
+            Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
-            cores. A single worker runs in this process.
+            cores. A single worker runs in this process. Defaults to `1`.
         address: Host and port where workers on other machines can join with `join_search`, such as
             `"192.168.0.10:7000"`. `workers` may then be 0. The connection is not encrypted, and anyone who can reach
-            the port can take part, so use a network that you trust.
-        final_epochs: Passes over the training examples in the final training, at least 1.
+            the port can take part, so use a network that you trust. By default, only this machine runs trials.
+        final_epochs: Passes over the training examples in the final training, at least 1. Defaults to `20`.
         final_schedule: Learning rate in the final training: `"cosine"` lowers the best trial's rate to zero along half
-            a cosine, `"constant"` keeps it.
-        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`.
-        seed: Seed of the oracle's choices, of the initial weights and of the order of the examples.
+            a cosine, `"constant"` keeps it. Defaults to `"cosine"`.
+        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
+        seed: Seed of the oracle's choices, of the initial weights and of the order of the examples, at least 0.
+            Defaults to `0`.
         model_options: Options of `build_mlp` for the networks of all trials, such as `{"activation": "gelu"}`.
 
     Raises:
@@ -76,7 +79,8 @@ class SearchSettings(Settings):
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Checks everything that can be checked without the data."""
+        """Checks everything that depends neither on the data nor on this machine."""
+        from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
         from kerasmlp.training.settings import check_schedule
 
@@ -85,22 +89,18 @@ class SearchSettings(Settings):
                 f"There is no oracle `{self.oracle}`.{nearest(self.oracle, ORACLES)} The oracles are "
                 f"{', '.join(f'`{oracle}`' for oracle in ORACLES)}."
             )
-        for name in ("trials", "epochs", "final_epochs"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InvalidValue(f"`{name}` needs to be at least 1; got {value}.")
+        for name in ("epochs", "final_epochs"):
+            check_at_least(name, getattr(self, name), 1)
+        check_at_least("seed", self.seed, 0)
+        if self.trials is not None:
+            check_at_least("trials", self.trials, 1)
         if self.oracle == "hyperband" and self.trials is not None:
             raise InvalidValue(
                 f"Hyperband derives its number of trials from `epochs`, so leave out `trials`; got {self.trials}."
             )
         check_schedule(self.final_schedule)
         check_optimizer(self.optimizer, 1.0)
-        least = 1 if self.address is None else 0
-        if not least <= self.workers <= num_cores():
-            raise InvalidValue(
-                f"`workers` needs to be between {least} and the number of cores that may be used here, {num_cores()}; "
-                f"got {self.workers}."
-            )
+        check_at_least("workers", self.workers, 1 if self.address is None else 0)
         if self.address is not None:
             split_address(self.address)
         for name in self.model_options:
@@ -149,19 +149,25 @@ class SearchSettings(Settings):
         return int(size if self.oracle == "grid" else min(size, self.trials or DEFAULT_TRIALS))
 
     def check(self, data: Data, sizes: tuple[int, ...]) -> None:
-        """Raises an error if no search on `data` with these settings could succeed; builds some of its networks.
+        """Raises an error if no search on `data`, on this machine, could succeed; builds some of its networks.
 
         Args:
             data: The examples.
             sizes: Layer widths from input to output, as `check_sizes` returns them.
 
         Raises:
-            InvalidValue: `sizes` or the space does not suit the data or the oracle.
+            InvalidValue: `sizes` or the space does not suit the data or the oracle, or this machine has fewer cores
+                than `workers`.
         """
         from kerasmlp.model.building import build_mlp, check_sizes_fit
         from kerasmlp.tuning.space import Space
         from kerasmlp.tuning.trial_network import TrialNetwork, check_space
 
+        if self.workers > num_cores():
+            raise InvalidValue(
+                f"`workers` needs to be at most the number of cores that may be used here, {num_cores()}; got "
+                f"{self.workers}."
+            )
         check_sizes_fit(sizes, data.feature_shape, data.num_classes)
         space = (self.space or Space()).for_examples(len(data.train))
         if self.oracle == "grid":

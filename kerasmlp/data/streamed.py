@@ -34,7 +34,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     import pandas as pd
 
-FORMAT = 1  # of cache entries. Entries of another format are not found, so their sources are read again.
+FORMAT = 2  # of cache entries. Entries of another format are not found, so their sources are read again.
 
 _Choose = Callable[[Scan], Indices]
 

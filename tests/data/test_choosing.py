@@ -83,7 +83,7 @@ def test_files_and_folders_that_cannot_be_read_are_named(tmp_path: Path) -> None
     whole = _write_npz(tmp_path / "tiny.npz")
     truncated = tmp_path / "truncated.npz"
     truncated.write_bytes(whole.read_bytes()[:-200])
-    with pytest.raises(InvalidValue, match=r"truncated\.npz.*truncated"):
+    with pytest.raises(InvalidValue, match=r"truncated\.npz"):
         load_data(truncated)
     empty = tmp_path / "empty.npz"
     empty.touch()

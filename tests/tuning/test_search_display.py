@@ -86,6 +86,15 @@ def test_each_trial_that_ends_writes_one_line_in_a_log() -> None:
     ]
 
 
+def test_a_notebook_shows_plain_lines() -> None:
+    stream = io.StringIO()
+    display = SearchDisplay(Console(file=stream, force_jupyter=True), 2, clock=Clock())
+    display.begin(1, VALUES, "worker 0")
+    display.end(completed(1, 0.978))
+    display.stop()
+    assert stream.getvalue().startswith("trial 1/2  learning rate 2.1e-03  batch size 64  validation 97.80%")
+
+
 def test_without_a_total_the_time_left_is_not_shown() -> None:
     display, stream, clock = plain(total=None)
     display.begin(1, VALUES, "worker 0")
