@@ -31,7 +31,7 @@ from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights
 
 if TYPE_CHECKING:
