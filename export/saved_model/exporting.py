@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import size_bytes
+from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
@@ -27,7 +28,6 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.saved_model.column_inputs import describe_columns
-from kerasmlp.export.saved_model.export_progress import StageDisplay, hidden_library_output, stage_display
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
     PlainTensorFlow,
     check_answers,
@@ -41,6 +41,7 @@ from kerasmlp.export.saved_model.signatures import (
     signature_names,
 )
 from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
+from kerasmlp.export.stage_display import StageDisplay, stage_display
 from kerasmlp.export.versions import (
     check_base,
     delete_old_versions,
