@@ -27,6 +27,7 @@ from kerasmlp.contract import (
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import ArtefactReport
+from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.saved_model.column_inputs import describe_columns
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
     PlainTensorFlow,
@@ -41,7 +42,6 @@ from kerasmlp.export.saved_model.signatures import (
     signature_names,
 )
 from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
-from kerasmlp.export.stage_display import StageDisplay, stage_display
 from kerasmlp.export.versions import (
     check_base,
     delete_old_versions,
