@@ -188,7 +188,7 @@ def train_run(
                 validation_data=validation_blocks(data),
                 epochs=settings.epochs,
                 initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels),
+                class_weight=class_weights(settings.class_weight, data.train.labels, data.num_classes),
                 shuffle=False,  # the blocks are shuffled
                 verbose=0,
                 callbacks=[*kept, *([display] if display else []), recorder],
