@@ -1,5 +1,5 @@
 from .hyper_model import MLPHyperModel as MLPHyperModel
-from .listening import Listener as Listener
+from .search_listener import Listener as Listener
 from .records import TrialRecord as TrialRecord
 from .searching import join_search as join_search
 from .searching import search as search
