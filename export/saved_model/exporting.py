@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import size_bytes
+from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
@@ -26,8 +27,8 @@ from kerasmlp.contract import (
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import ArtefactReport
+from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.saved_model.column_inputs import describe_columns
-from kerasmlp.export.saved_model.export_progress import StageDisplay, hidden_library_output, stage_display
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
     PlainTensorFlow,
     check_answers,

@@ -17,9 +17,9 @@ from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.contract import input_name
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
+from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.reporting import write_report
-from kerasmlp.export.stage_display import StageDisplay, stage_display
 from kerasmlp.export.tflite.c_array import c_array_paths, write_c_array
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold, front

@@ -16,7 +16,7 @@ import numpy as np
 from kerasmlp.data.array_checks import check_classes, check_features, check_no_encoder
 from kerasmlp.data.encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
-from kerasmlp.data.reading_progress import Progress, reading_progress
+from kerasmlp.data.progress_bar import Progress, reading_progress
 from kerasmlp.data.source import Scan
 from kerasmlp.data.split_cache import (
     EntryFacts,

@@ -14,6 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# The attributes that `keras.callbacks.Callback` and `fit` set on every callback. They are not part of its own state,
+# which the recorder of a training saves and restores.
+CALLBACK_ATTRIBUTES = frozenset({"params", "_params", "_model"})
+
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     """Returns the strategy in whose scope `model` was built, or None.

@@ -31,7 +31,7 @@ from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def train_run(
                 validation_data=validation_blocks(data),
                 epochs=settings.epochs,
                 initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels),
+                class_weight=class_weights(settings.class_weight, data.train.labels, data.num_classes),
                 shuffle=False,  # the blocks are shuffled
                 verbose=0,
                 callbacks=[*kept, *([display] if display else []), recorder],

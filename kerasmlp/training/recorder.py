@@ -14,6 +14,7 @@ import numpy as np
 
 from kerasmlp._system.files import appearing, write_text
 from kerasmlp.contract import HISTORY_NAME, STATE_NAME
+from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
 from kerasmlp.engine.state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
@@ -21,8 +22,6 @@ from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-_SET_BY_KERAS = frozenset({"params", "_params", "_model"})  # attributes that `fit` sets on every callback
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -129,7 +128,7 @@ def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     return {
         name: value
         for name, value in plain.items()
-        if isinstance(value, int | float | str | None) and name not in settings and name not in _SET_BY_KERAS
+        if isinstance(value, int | float | str | None) and name not in settings and name not in CALLBACK_ATTRIBUTES
     }
 
 

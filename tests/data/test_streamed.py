@@ -27,8 +27,8 @@ from kerasmlp.cli import main
 from kerasmlp.data.describing import describe_source
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.encoding import learn_encoder
+from kerasmlp.data.progress_bar import reading_progress
 from kerasmlp.data.readers.choosing import read_source
-from kerasmlp.data.reading_progress import reading_progress
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.split_cache import cache_folder
 from kerasmlp.data.splitting import Splitting
@@ -294,7 +294,7 @@ def test_a_terminal_shows_a_bar_that_counts_the_examples(monkeypatch: pytest.Mon
     from rich.console import Console
 
     console = Console(record=True, force_terminal=True, file=io.StringIO())
-    monkeypatch.setattr("kerasmlp.data.reading_progress.messages_console", lambda: console)
+    monkeypatch.setattr("kerasmlp.data.progress_bar.messages_console", lambda: console)
     with reading_progress("flowers", enabled=True, is_kept=True) as progress:
         progress(150, 200)
     assert "Reading flowers" in (shown := console.export_text())

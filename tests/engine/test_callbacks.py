@@ -1,4 +1,4 @@
-"""The engine's callbacks: a loss that is no number stops the run with a sentence; the display shows what happens."""
+"""The engine's callbacks: a loss that is not finite stops training, and the display shows the progress."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.helpers.engine_oracle import engine_fit, network, problem
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """True."""

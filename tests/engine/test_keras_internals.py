@@ -17,6 +17,7 @@ import tensorflow as tf
 
 import kerasmlp
 from kerasmlp.engine._keras_internals import (
+    CALLBACK_ATTRIBUTES,
     WrappedDataset,
     build_metrics,
     detach_strategy,
@@ -102,6 +103,12 @@ def test_the_variables_of_metrics_are_created_without_a_step() -> None:
     assert model.optimizer.iterations.numpy() == 0
     for now, then in zip(model.get_weights(), weights, strict=True):
         np.testing.assert_array_equal(now, then)
+
+
+def test_fit_sets_only_the_known_attributes_on_callbacks() -> None:
+    callback = keras.callbacks.Callback()
+    compiled_model().fit(np.ones((4, 3)), np.zeros(4), verbose=0, callbacks=[callback])
+    assert vars(callback).keys() <= CALLBACK_ATTRIBUTES
 
 
 def test_a_wrapped_dataset_works_in_python_and_in_graphs_of_tf_data() -> None:

@@ -44,13 +44,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others() ->
 
 
 @pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 400), ("tanh", 2 / 800)])
-def test_kernels_start_with_the_variance_that_their_activation_asks_for(activation: str, variance: float) -> None:
+def test_kernels_start_with_the_variance_that_suits_their_activation(activation: str, variance: float) -> None:
     kernel = build_mlp([400, 400, 10], activation=activation, seed=0).get_weights()[0]
     # 160,000 draws: the sample variance strays by about 0.4 % of the true one.
     assert kernel.var() == pytest.approx(variance, rel=0.02)
 
 
-def test_options_reach_the_layers_they_are_for() -> None:
+def test_options_reach_their_layers() -> None:
     model = build_mlp([6, 5, 4, 3], activation="tanh", dropout=0.25, batch_normalization=True, l2=0.01, seed=0)
     names = [layer.name for layer in model.layers]
     hidden = ["dense", "batch_normalization", "tanh", "dropout"]
@@ -63,7 +63,7 @@ def test_options_reach_the_layers_they_are_for() -> None:
     assert float(sum(model.losses)) == pytest.approx(penalty, rel=1e-5)  # float32 sums
 
 
-def test_preprocessing_stands_at_the_front_and_is_saved_with_the_model(tmp_path: Any) -> None:
+def test_preprocessing_comes_first_and_is_saved_with_the_model(tmp_path: Any) -> None:
     model = build_mlp([4, 2], input_shape=(2, 2), preprocessing=keras.layers.Rescaling(1 / 255), seed=0)
     pixels = np.array([[[0, 51], [102, 255]]], np.uint8)
     kernel, bias = model.get_weights()
@@ -74,7 +74,7 @@ def test_preprocessing_stands_at_the_front_and_is_saved_with_the_model(tmp_path:
 
 
 @pytest.mark.parametrize(("shape", "name"), [((12,), "features"), ((3, 4), "image"), ((2, 2, 3), "image")])
-def test_the_input_is_named_after_what_it_holds(shape: tuple[int, ...], name: str) -> None:
+def test_the_name_of_the_input_depends_on_its_shape(shape: tuple[int, ...], name: str) -> None:
     assert build_mlp([12, 2], input_shape=shape).inputs[0].name == name
 
 

@@ -150,6 +150,8 @@ def test_overwrite_replaces_a_run(digits: Data, tmp_path: Path) -> None:
         ({"early_stopping": 0}, r"early_stopping.*at least 1.*0"),
         ({"seed": -1}, r"seed.*at least 0.*-1"),
         ({"max_block_bytes": 0}, r"max_block_bytes.*at least 1.*0"),
+        ({"class_weight": {1: 2.0}, "sample_weight": np.ones(1295)}, r"class_weight.*sample_weight"),
+        ({"class_weight": {10: 2.0}}, r"class_weight.*9.*\[10\]"),
         ({"class_weight": "balance"}, r"class_weight.*balanced.*balance"),
     ],
 )
@@ -419,10 +421,7 @@ def test_train_rejects_unknown_options_and_shows_the_known_ones_in_its_signature
 
 def test_config_json_keeps_the_form_that_older_versions_wrote(digits: Data, tmp_path: Path) -> None:
     weights = np.ones(len(digits.train), np.float32)
-    run = train(
-        _model(digits), digits, epochs=1, class_weight={3: 2, 1: 1}, sample_weight=weights, out=tmp_path / "run"
-    )
-    config = run.config
+    config = train(_model(digits), digits, epochs=1, class_weight={3: 2, 1: 1}, out=tmp_path / "run").config
     # An unfinished run is continued only if its file is equal to what this version would write.
     assert list(config) == ["data", "model", "training", "class_weight", "sample_weight", "loss", "versions"]
     assert list(config["training"].items()) == [
@@ -430,8 +429,11 @@ def test_config_json_keeps_the_form_that_older_versions_wrote(digits: Data, tmp_
         ("early_stopping", None), ("seed", 0),
     ]  # fmt: skip
     assert config["class_weight"] == {"1": 1.0, "3": 2.0}
-    assert config["sample_weight"] == hashlib.sha256(weights.tobytes()).hexdigest()
-    assert config["loss"] is None
+    assert config["sample_weight"] is config["loss"] is None
+    by_example = TrainingSettings(sample_weight=weights, loss=keras.losses.Poisson()).loss_to_config(digits)
+    assert by_example["class_weight"] is None
+    assert by_example["sample_weight"] == hashlib.sha256(weights.tobytes()).hexdigest()
+    assert by_example["loss"]["class_name"] == "Poisson"
 
 
 def test_train_warns_about_classes_with_few_examples(digits: Data, tmp_path: Path) -> None:
