@@ -169,7 +169,7 @@ def test_another_model_ends_with_1_and_what_does_not_fit_it_with_2(
     pd.DataFrame(columns=["size"]).to_csv("empty.csv", index=False)
     assert "has no row" in _fails(capfd, 2, "predict", f"{server}flowers", "empty.csv")
     Image.new("L", (8, 8)).save("image.png")
-    assert "shape (7,)" in _fails(capfd, 2, "predict", f"{server}flowers", "image.png")
+    assert "`image.png`" in _fails(capfd, 2, "predict", f"{server}flowers", "image.png")
     Path("bright.csv").write_text(",".join(["17"] * 64))
     assert "refuses the request: `image` needs values from 0 to 16" in _fails(
         capfd, 2, "predict", f"{server}digits", "bright.csv"
