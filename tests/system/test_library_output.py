@@ -17,6 +17,7 @@ from kerasmlp.errors import KerasMLPWarning
 PROGRAM = """
 import atexit, logging, os, sys, warnings
 from kerasmlp._system.library_output import hidden_library_output, hide_library_output_at_exit
+logging.basicConfig(format="%(message)s")  # its handler keeps a reference to `sys.stderr`
 atexit.register(lambda: print("at exit", file=sys.stderr, flush=True))
 class Loud:
     write = os.write
