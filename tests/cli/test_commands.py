@@ -82,7 +82,7 @@ def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pyt
     assert "rows.csv, row 2" in capfd.readouterr().out
 
 
-def test_tune_takes_a_space_and_trains_on_the_best(capfd: pytest.CaptureFixture[str]) -> None:
+def test_tune_takes_a_space_and_trains_with_the_best_trial(capfd: pytest.CaptureFixture[str]) -> None:
     argv = "tune digits --hidden 16 --trials 2 --epochs 1 --final-epochs 2 --learning-rate 0.001:0.01 --batch-size 64"
     result = _json(capfd, *argv.split())
     assert result["batch_size"] == 64
@@ -96,6 +96,19 @@ def test_mnist_from_tensorflow_datasets_trains(capfd: pytest.CaptureFixture[str]
     )
     assert result["dataset"] == "mnist"
     assert result["test_accuracy"] > 0.85
+
+
+@pytest.mark.parametrize("command", ["train", "tune --trials 1 --epochs 1 --final-epochs 1"])
+def test_notes_about_the_data_are_shown_once(capfd: pytest.CaptureFixture[str], command: str) -> None:
+    generator = np.random.default_rng(0)
+    rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((100, 2))]
+    Path("flowers.csv").write_text("\n".join(["width,height,kind", *rows, *["0.5,0.5,rare"] * 4]) + "\n")
+    name, *options = command.split()
+    options += ["--target", "kind", "--test-share", "0.2", "--hidden", "4", "--batch-size", "16"]
+    assert main([name, "flowers.csv", *options]) == 0
+    notes = [line for line in capfd.readouterr().err.splitlines() if line.startswith("Note: ")]
+    assert len(notes) == len(set(notes)) >= 1
+    assert all("`rare`" in note for note in notes)
 
 
 def test_work_that_fails_ends_with_status_one(capfd: pytest.CaptureFixture[str]) -> None:
@@ -114,13 +127,15 @@ def test_an_interruption_ends_with_its_own_status(
     assert "Interrupted" in capfd.readouterr().err
 
 
-def test_an_int8_file_says_that_it_is_one(capfd: pytest.CaptureFixture[str], digits_run: Run, digits: Data) -> None:
+def test_info_names_the_precision_of_an_int8_file(
+    capfd: pytest.CaptureFixture[str], digits_run: Run, digits: Data
+) -> None:
     (report,) = export_tflite(digits_run, "mobile", quantize=["int8"], data=digits)
     shown = _json(capfd, "info", report.path)
     assert (shown["format"], shown["precision"], shown["size_bytes"]) == ("tflite", "int8", report.size_bytes)
 
 
-def test_quickstart_goes_the_whole_road_as_a_program_of_its_own() -> None:
+def test_quickstart_searches_trains_exports_and_checks_as_a_program() -> None:
     command = [sys.executable, "-m", "kerasmlp", "quickstart", "--json"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -136,7 +151,7 @@ def test_quickstart_goes_the_whole_road_as_a_program_of_its_own() -> None:
     assert Path("runs/quickstart/plots/search.png").is_file()
 
 
-def test_quickstart_goes_the_road_with_data_of_ones_own_and_names_them_in_what_to_try_next(
+def test_quickstart_takes_your_own_data_and_names_them_in_what_to_try_next(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     small = {"trials": 2, "epochs": 1, "final_epochs": 20, "dropout": 0.3, "batch_normalization": True}
