@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from kerasmlp import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.run import Run
 
 
@@ -45,6 +49,25 @@ def test_a_model_file_outside_its_run_has_no_card_but_can_be_used(
     artefact = open_artefact(lone)
     assert artefact.card is None
     assert artefact.class_names == tuple("0123456789")
+
+
+PROGRAM = """
+import sys, numpy as np, kerasmlp
+for path in sys.argv[1:]:
+    print(kerasmlp.open_artefact(path).probabilities(np.zeros((3, 8, 8))).shape)
+"""
+
+
+def test_computing_with_artefacts_prints_nothing_of_the_libraries(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    export_saved_model(digits_run, tmp_path / "served", data=digits)
+    report, *_ = export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
+    command = [sys.executable, "-c", PROGRAM, report.path, str(tmp_path / "served"), str(digits_run.path)]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout == "(3, 10)\n" * 3
+    assert ran.stderr == ""
 
 
 def test_what_is_not_an_artefact_is_refused(digits_run: Run, tmp_path: Path) -> None:

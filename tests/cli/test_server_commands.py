@@ -163,7 +163,7 @@ def test_another_model_ends_with_1_and_data_that_do_not_fit_it_with_2(
     pd.DataFrame(columns=["size"]).to_csv("empty.csv", index=False)
     _fails(capfd, 2, "`empty.csv`.*no row", "predict", flowers, "empty.csv")
     Image.new("L", (8, 8)).save("image.png")
-    _fails(capfd, 2, r"shape \(7,\)", "predict", flowers, "image.png")
+    _fails(capfd, 2, "`image.png`", "predict", flowers, "image.png")
     Path("bright.csv").write_text(",".join(["17"] * 64))
     _fails(capfd, 2, "`image` needs values from 0 to 16", "predict", digits, "bright.csv")
 
