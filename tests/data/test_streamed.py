@@ -141,7 +141,7 @@ def test_rows_are_counted_over_all_pieces(tmp_path: Path) -> None:
 
 
 def test_the_median_of_many_numbers_is_estimated_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kerasmlp.data.encoding._SAMPLE", 200)
+    monkeypatch.setattr("kerasmlp.data.encoding._SAMPLE_SIZE", 200)
     numbers = pd.DataFrame({"x": np.arange(10_000.0)})
     frames = [numbers[start : start + 150] for start in range(0, 10_000, 150)]
     (column,) = learn_encoder(frames, {"x": "number"}, source="x").columns
