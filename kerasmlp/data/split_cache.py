@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock
 
 from kerasmlp._system.files import appearing, write_json
+from kerasmlp._system.locks import exclusive_lock
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.splitting import Indices
@@ -97,7 +97,7 @@ def open_or_write(folder: Path, write: Callable[[Path], None]) -> Data:
         InvalidValue: the cache cannot be written or the disk is too full.
     """
     make_cache(folder.parent)
-    with FileLock(folder.with_name(f"{folder.name}.lock")):
+    with exclusive_lock(folder.with_name(f"{folder.name}.lock")):
         if not is_cached(folder):
             for unfinished in folder.parent.glob(f".writing-{glob.escape(folder.name)}-*"):
                 shutil.rmtree(unfinished, ignore_errors=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasmlp._system.files import appearing
 from kerasmlp.errors import InvalidValue, NotFound
 
 _INFO = "info.json"
@@ -48,17 +48,9 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[s
     """
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     arrays[_INFO] = np.array(json.dumps(dict(info or {})))
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # An open file, because NumPy adds `.npz` to names that lack it.
+    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str, Any]:
