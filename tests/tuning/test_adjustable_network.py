@@ -63,8 +63,9 @@ def test_an_adjustable_network_drops_nothing_outside_of_training() -> None:
     network = make_adjustable(build_mlp(SIZES, dropout=0.9, seed=0))
     network.dropout.assign(0.3)
     features = np.ones((8, 20), dtype="float32")
-    assert np.ptp(np.asarray(network.model(features)), axis=0).max() == 0
-    assert np.ptp(np.asarray(network.model(features, training=True)), axis=0).max() > 0
+    # Rows of a matrix product may be rounded differently, by the last digit of float32; dropped units change far more.
+    assert np.ptp(np.asarray(network.model(features)), axis=0).max() < 1e-5
+    assert np.ptp(np.asarray(network.model(features, training=True)), axis=0).max() > 1e-2
 
 
 def test_what_is_compiled_does_not_name_the_values_that_can_be_set() -> None:
