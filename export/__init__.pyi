@@ -3,7 +3,7 @@ from .parity import ParityError as ParityError
 from .parity import verify as verify
 from .saved_model.exporting import export_saved_model as export_saved_model
 from .saved_model.serving_files import write_serving_files as write_serving_files
+from .saved_model.versions import Rollback as Rollback
+from .saved_model.versions import rollback as rollback
 from .tflite.exporting import export_tflite as export_tflite
 from .tflite.settings import TFLiteSettings as TFLiteSettings
-from .versions import Rollback as Rollback
-from .versions import rollback as rollback

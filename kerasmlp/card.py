@@ -10,7 +10,7 @@ from typing import Any
 
 from kerasmlp import __version__
 from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
-from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidValue, NotFound
 
 SPLIT_OPTIONS = ("group", "time", "test_share")

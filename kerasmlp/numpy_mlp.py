@@ -1,4 +1,4 @@
-"""Alias of `kerasmlp.lesson.network`, the network written in NumPy.
+"""Alias of `kerasmlp.lesson.numpy_network`, the network written in NumPy.
 
 The package `kerasmlp.lesson` also converts it to and from Keras and PyTorch, and compares all three. This alias keeps
 `from kerasmlp.numpy_mlp import NumpyMLP` working.
@@ -9,7 +9,7 @@ Example:
     (1, 3)
 """
 
-import kerasmlp.lesson.network
-from kerasmlp.lesson.network import *  # noqa: F403 (an alias has all public names of its module)
+import kerasmlp.lesson.numpy_network
+from kerasmlp.lesson.numpy_network import *  # noqa: F403 (an alias has all public names of its module)
 
-__all__ = [name for name in vars(kerasmlp.lesson.network) if not name.startswith("_")]
+__all__ = [name for name in vars(kerasmlp.lesson.numpy_network) if not name.startswith("_")]

@@ -1,6 +1,6 @@
 """`Run`: a finished training, read from its run directory.
 
-`kerasmlp.run_directory` decides where a new run is written and protects it while it is written.
+`kerasmlp.new_run_directory` decides where a new run is written and protects it while it is written.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Run:
         Raises:
             InvalidValue: the file is damaged.
         """
-        from kerasmlp.model.saving import load_keras
+        from kerasmlp.model.model_files import load_keras
 
         return load_keras(self.model_path)
 

@@ -24,7 +24,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
-from kerasmlp._system.start_up import spare_collections
+from kerasmlp._system.garbage_collection import spare_collections
 
 _POLL_S = 0.05
 _ORPHAN_S = 0.5
@@ -153,7 +153,7 @@ def _serve() -> None:
     import keras_tuner  # noqa: F401
     import tensorflow  # noqa: F401
 
-    import kerasmlp.tuning.trials
+    import kerasmlp.tuning.running_trials
     import kerasmlp.tuning.worker  # noqa: F401
 
     names: dict[int, str] = {}

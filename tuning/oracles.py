@@ -7,11 +7,11 @@ from typing import Any
 
 import keras_tuner
 
-from kerasmlp.tuning.records import searched
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.space import Space, widths_text
+from kerasmlp.tuning.trial_records import searched
 
 
 class RandomOracle(SearchOracle, keras_tuner.oracles.RandomSearchOracle):

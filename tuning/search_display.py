@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from rich.console import Console
 
-    from kerasmlp.tuning.records import TrialRecord
+    from kerasmlp.tuning.trial_records import TrialRecord
 
 _REDRAWS_PER_S = 5
 _LATEST = 5  # finished trials that the table shows
@@ -54,7 +54,7 @@ class SearchDisplay(Listener):
     Example:
         >>> import sys
         >>> from rich.console import Console
-        >>> from kerasmlp.tuning.records import TrialRecord
+        >>> from kerasmlp.tuning.trial_records import TrialRecord
         >>> display = SearchDisplay(Console(file=sys.stdout), 2, clock=iter([0.0, 0.0, 41.0]).__next__)
         >>> values = {"learning_rate": 0.0021, "batch_size": 64}
         >>> display.begin(1, values, "worker 0")

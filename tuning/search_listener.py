@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kerasmlp.tuning.records import TrialRecord
+    from kerasmlp.tuning.trial_records import TrialRecord
 
 
 class Listener:

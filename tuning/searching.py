@@ -20,16 +20,16 @@ from kerasmlp.card import package_versions
 from kerasmlp.data.describing import data_notes
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
+from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.plots import plot_search
 from kerasmlp.run import Run
-from kerasmlp.run_directory import open_run_directory
-from kerasmlp.settings import accepts
+from kerasmlp.settings_base import accepts
 from kerasmlp.training.run_config import data_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
+from kerasmlp.tuning.trial_records import TrialRecord, best_trial, write_trials
 from kerasmlp.tuning.worker_request import WorkerRequest
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ def _run_trials(
         known = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
         oracle.again = (known["val_accuracy"], known["val_loss"])
     if settings.workers == 1 and settings.address is None:
-        from kerasmlp.tuning.trials import TrialTrainer, TrialTuner
+        from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
         trainer = TrialTrainer(data, request.network, epochs=request.epochs, seed=request.seed)
         TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=request.states).search(verbose=0)

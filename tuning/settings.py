@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
-from kerasmlp.settings import Settings
+from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data

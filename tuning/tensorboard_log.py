@@ -17,7 +17,7 @@ from tensorboard.summary.writer.record_writer import RecordWriter
 from kerasmlp._system.files import appearing
 
 if TYPE_CHECKING:
-    from kerasmlp.tuning.records import TrialRecord
+    from kerasmlp.tuning.trial_records import TrialRecord
 
 # TensorBoard reads every file with `tfevents` in its name. All of ours have the same name, so that a file that is
 # written again replaces the old one.
@@ -42,7 +42,7 @@ def write_hparams(folder: Path, records: Sequence[TrialRecord]) -> None:
 
     Example:
         >>> import tempfile
-        >>> from kerasmlp.tuning.records import TrialRecord
+        >>> from kerasmlp.tuning.trial_records import TrialRecord
         >>> folder = Path(tempfile.mkdtemp())
         >>> values = {"learning_rate": 0.01, "batch_size": 32}
         >>> write_hparams(folder, [TrialRecord(7, values, "completed", 0.97, 0.1, 3, 5, 1.5, None)])

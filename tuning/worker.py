@@ -76,7 +76,7 @@ def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST
         tf.config.threading.set_intra_op_parallelism_threads(request.threads)
         tf.config.threading.set_inter_op_parallelism_threads(request.threads)
     from kerasmlp.tuning._tuner_internals import set_client_timeout
-    from kerasmlp.tuning.trials import TrialTrainer, TrialTuner
+    from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
     set_client_timeout(lost_after_s)
     trainer = TrialTrainer(data, request.network, epochs=request.epochs, seed=request.seed)

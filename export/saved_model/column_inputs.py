@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from kerasmlp.data.columns import Column
-    from kerasmlp.data.encoding import Encoder
+    from kerasmlp.data.table_encoding import Encoder
 
 
 def describe_columns(encoder: Encoder) -> list[dict[str, str]]:
@@ -109,7 +109,7 @@ def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]
 
     Example:
         >>> from kerasmlp.data.columns import Column
-        >>> from kerasmlp.data.encoding import Encoder
+        >>> from kerasmlp.data.table_encoding import Encoder
         >>> size = Column("size", "number", 3.0, has_missing=True)
         >>> hue = Column("hue", "category", categories=("", "red"))
         >>> raw_columns(Encoder((size, hue)), np.array([[1.5, 0, 0, 1], [3, 1, 1, 0], [2, 0, 0, 0]], np.float32))

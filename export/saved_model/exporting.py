@@ -41,8 +41,7 @@ from kerasmlp.export.saved_model.signatures import (
     signature_inputs,
     signature_names,
 )
-from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
-from kerasmlp.export.versions import (
+from kerasmlp.export.saved_model.versions import (
     check_base,
     delete_old_versions,
     next_version,
@@ -50,6 +49,7 @@ from kerasmlp.export.versions import (
     version_numbers,
     writing_version,
 )
+from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:

@@ -1,6 +1,6 @@
 """`decode_image`: a PNG or JPEG file as raw features, in the graph, pixel for pixel as `kerasmlp predict` reads it.
 
-`kerasmlp.data.inputs` reads images with Pillow. The graph repeats Pillow's integer arithmetic: transparent pixels show
+`kerasmlp.data.images` reads images with Pillow. The graph repeats Pillow's integer arithmetic: transparent pixels show
 a white background, grey is (19595 R + 38470 G + 7471 B + 32768) / 65536, and resizing rounds to whole levels after each
 of its two passes.
 """
@@ -37,7 +37,7 @@ def takes_images(card: Card) -> bool:
 def decode_image(content: Any, card: Card) -> Any:
     """Returns the raw features of one image.
 
-    They are exactly those of `kerasmlp.data.inputs.read_inputs`, with one exception: if an image that is higher than
+    They are exactly those of `kerasmlp.data.images.read_image`, with one exception: if an image that is higher than
     wide is resized, Pillow may do the two passes in the other order, which changes some pixels by one or two of 255
     levels. Other formats than PNG and JPEG are refused, because TensorFlow does not read all of them as Pillow does.
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.client.protobuf_messages import predict_request, prediction_log, read_prediction_log
+from kerasmlp.client.message_conversion import predict_request, prediction_log, read_prediction_log
 from kerasmlp.contract import EXTRA_FOLDER, WARM_UP_NAME
 from kerasmlp.errors import ParityError
 
 if TYPE_CHECKING:
-    from kerasmlp.client.protobuf_messages import Request
+    from kerasmlp.client.message_conversion import Request
 
 WARM_UP_PATH = Path(EXTRA_FOLDER) / WARM_UP_NAME
 # TensorFlow allocates memory and chooses kernels by batch size. These are a single example, a page of them, and the

@@ -19,7 +19,6 @@ from kerasmlp.contract import input_name
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
-from kerasmlp.export.reporting import write_report
 from kerasmlp.export.tflite.c_array import c_array_paths, write_c_array
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold, front
@@ -27,9 +26,10 @@ from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.metadata import with_metadata
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
+from kerasmlp.export.tflite.report_files import write_report
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run, as_run
-from kerasmlp.settings import accepts
+from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
-from kerasmlp.artefacts.tflite_runtime import InterpreterRunner
+from kerasmlp.artefacts.tflite_runners import InterpreterRunner
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -12,7 +12,7 @@ from kerasmlp.contract import PROBABILITIES, TFLITE_OUTPUTS
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP
 from kerasmlp.export.tflite.precisions import DEFAULT_PRECISIONS, PRECISIONS, check_precisions
-from kerasmlp.settings import Settings
+from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ import numpy as np
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, MODEL_NAME
-from kerasmlp.model.saving import load_keras
+from kerasmlp.model.model_files import load_keras
 
 if TYPE_CHECKING:
     import keras

@@ -1,6 +1,6 @@
 """What a TFLite file contains: its input, output, operations and the types of its weights, read from the flatbuffer.
 
-`kerasmlp.artefacts.tflite_runtime` computes with such a file.
+`kerasmlp.artefacts.tflite_runners` computes with such a file.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
-from kerasmlp.artefacts.tflite_runtime import Runtime
+from kerasmlp.artefacts.tflite_runners import Runtime
 from kerasmlp.card import Card
 from kerasmlp.contract import CARD_NAME, CLASS_ID, LOGITS
 from kerasmlp.errors import InvalidValue

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp._system.start_up import spare_collections
+from kerasmlp._system.garbage_collection import spare_collections
 from kerasmlp.cli.library_messages import named_by_flags, notes_on_stderr
 from kerasmlp.cli.parser import EXIT_WRONG_REQUEST, build_parser
 from kerasmlp.errors import KerasMLPError, RequestError

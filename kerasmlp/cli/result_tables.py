@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kerasmlp.cli.artefact_facts import ArtefactFacts
     from kerasmlp.client.classifier import Classifier
     from kerasmlp.export.artefact_report import ArtefactReport
-    from kerasmlp.lesson.comparison import FrameworkResult
+    from kerasmlp.lesson.framework_comparison import FrameworkResult
     from kerasmlp.run import Run
 
 
@@ -142,7 +142,7 @@ def show_data(about: Mapping[str, Any]) -> None:
 
 def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, hint_at_torch: bool) -> None:
     """Prints a row for each framework: the validation accuracy after each epoch, and the seconds per epoch."""
-    from kerasmlp.lesson.notebook import LESSON_ACCURACIES
+    from kerasmlp.lesson.original_notebook import LESSON_ACCURACIES
 
     console = results_console()
     epochs = [f"epoch {epoch}" for epoch in range(1, len(rows[0].val_accuracy) + 1)]

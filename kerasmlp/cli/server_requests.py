@@ -15,8 +15,8 @@ from kerasmlp.cli.data_options import read, splitting
 from kerasmlp.client.tensor_types import STRING
 from kerasmlp.contract import COLUMNS, IMAGE_BYTES, column_input_names, column_input_stem
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
-from kerasmlp.data.in_memory import InMemorySource
-from kerasmlp.data.inputs import read_inputs
+from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 

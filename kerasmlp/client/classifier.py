@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.client.connection import ServingClient, connect
 from kerasmlp.client.failures import unexpected
+from kerasmlp.client.serving_client import ServingClient, connect
 from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
 
 

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from kerasmlp.client.address import Address
 from kerasmlp.client.failures import TimedOut, busy, failed, not_served, not_tf_serving, quoted, unreachable, untrusted
+from kerasmlp.client.message_conversion import predict_request, read_predict_response, set_model
 from kerasmlp.client.model_signature import Signature, VersionStatus, signatures_from_proto
 from kerasmlp.client.protobuf_classes import (
     GetModelMetadataRequest,
@@ -22,7 +23,6 @@ from kerasmlp.client.protobuf_classes import (
     GetModelStatusResponse,
     SignatureDefMap,
 )
-from kerasmlp.client.protobuf_messages import predict_request, read_predict_response, set_model
 from kerasmlp.client.tensor_types import STRING, as_bytes, dtype_name
 from kerasmlp.errors import InvalidValue
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidType, InvalidValue
 
 _MIN_EXAMPLES = 20  # with fewer examples, labels that are nearly all distinct may be what the user meant

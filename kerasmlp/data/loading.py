@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import tensorflow as tf
 
-    from kerasmlp.data.encoding import Encoder
+    from kerasmlp.data.table_encoding import Encoder
     from kerasmlp.data.types import Data
 
 
@@ -148,7 +148,7 @@ def data_from_frame(
     See Also:
         `load_data`, for tables in `.csv` and `.parquet` files.
     """
-    from kerasmlp.data.table import TableSource
+    from kerasmlp.data.table_source import TableSource
 
     source = TableSource(name, frame, target, group=group, time=time, request=None)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
@@ -261,7 +261,7 @@ def data_from_arrays(
     See Also:
         `load_data`, for arrays in `.npz` and IDX files.
     """
-    from kerasmlp.data.in_memory import InMemorySource
+    from kerasmlp.data.in_memory_source import InMemorySource
 
     source = InMemorySource(
         name,

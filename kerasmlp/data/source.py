@@ -10,8 +10,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.splitting import Splitting
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
 
 

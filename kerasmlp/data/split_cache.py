@@ -22,8 +22,8 @@ import numpy as np
 from kerasmlp._system.files import appearing, write_json
 from kerasmlp._system.locks import exclusive_lock
 from kerasmlp.data.disk_array import DiskArray
-from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.splitting import Indices
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
-from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder
 
 if TYPE_CHECKING:
     import keras

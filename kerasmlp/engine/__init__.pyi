@@ -1,6 +1,7 @@
+from .block_datasets import block_dataset as block_dataset
+from .block_datasets import stream_blocks as stream_blocks
+from .block_function import XlaUnsupported as XlaUnsupported
 from .block_size import DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES
-from .blocks import block_dataset as block_dataset
-from .blocks import stream_blocks as stream_blocks
 from .distributed import WorkerLost as WorkerLost
 from .distributed import is_chief as is_chief
 from .distributed import make_strategy as make_strategy
@@ -8,10 +9,9 @@ from .distributed import naming_lost_workers as naming_lost_workers
 from .example_order import epoch_order as epoch_order
 from .loss_check import LossNotFinite as LossNotFinite
 from .loss_check import StopOnNonFiniteLoss as StopOnNonFiniteLoss
-from .preparing import prepare as prepare
-from .preparing import worth_compiling as worth_compiling
-from .progress import ProgressDisplay as ProgressDisplay
-from .state import reset as reset
-from .state import restore_state as restore_state
-from .state import save_state as save_state
-from .steps import XlaUnsupported as XlaUnsupported
+from .preparing_models import prepare as prepare
+from .preparing_models import worth_compiling as worth_compiling
+from .progress_display import ProgressDisplay as ProgressDisplay
+from .saved_state import reset as reset
+from .saved_state import restore_state as restore_state
+from .saved_state import save_state as save_state

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.settings import Settings
+from kerasmlp.settings_base import Settings
 
 # The first weights of the notebook are not known. With seeds 0 to 6 the accuracy after the first epoch on MNIST varies
 # from 83.5 to 85.8 %. This seed stays near the notebook's figures in all four epochs.
@@ -19,9 +19,9 @@ class ComparisonSettings(Settings):
 
     Attributes:
         hidden: Widths of the hidden layers.
-        activation: Activation of the hidden layers, one of `kerasmlp.lesson.network.ACTIVATIONS`.
+        activation: Activation of the hidden layers, one of `kerasmlp.lesson.numpy_network.ACTIVATIONS`.
         loss: `"cross_entropy"` or `"mse"`, both of the softmax.
-        optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`.
+        optimizer: One of `kerasmlp.lesson.numpy_network.OPTIMIZERS`.
         learning_rate: Learning rate. None stands for the default of Keras for the optimizer.
         epochs: Passes over the training examples, at least 1.
         batch_size: Examples per step, at least 1.

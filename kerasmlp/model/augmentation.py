@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasmlp.engine.steps import random_generator
+from kerasmlp.engine.block_function import random_generator
 from kerasmlp.errors import InvalidValue, nearest
 
 

@@ -16,20 +16,20 @@ from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
 from kerasmlp.engine._keras_internals import strategy_of
-from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.block_datasets import block_dataset
 from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
-from kerasmlp.engine.preparing import prepare, worth_compiling
-from kerasmlp.engine.progress import ProgressDisplay
+from kerasmlp.engine.preparing_models import prepare, worth_compiling
+from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
-from kerasmlp.run_directory import follow_run, open_run_directory
-from kerasmlp.settings import accepts
+from kerasmlp.settings_base import accepts
 from kerasmlp.tasks.classification import MONITOR, MONITOR_MODE, compile_model
-from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
+from kerasmlp.training.run_recorder import RunRecorder
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights

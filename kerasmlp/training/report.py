@@ -18,7 +18,7 @@ from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.run import Run
-    from kerasmlp.training.recorder import RunRecorder
+    from kerasmlp.training.run_recorder import RunRecorder
 
 NUM_AUGMENTED = 6  # training images in `plots/augmentation.png`
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.model.optimizers import check_optimizer
-from kerasmlp.settings import Settings
+from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
     import keras

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
-from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.engine.block_datasets import block_dataset
 
 if TYPE_CHECKING:
     import tensorflow as tf

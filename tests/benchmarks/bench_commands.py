@@ -3,8 +3,9 @@
 Parts:
 
 - `start`: a process imports Keras and TensorFlow and ends, once with Python's default garbage collection and once with
-  `kerasmlp._system.start_up`. Rounds alternate which of the two comes first. It reports the median seconds of the
-  import and of the whole process, and the ratio of the whole processes in the same round (median, minimum, maximum).
+  `garbage_collection.spare_collections`. Rounds alternate which of the two comes first. It reports the median seconds
+  of the import and of the whole process, and the ratio of the whole processes in the same round (median, minimum,
+  maximum).
 - `commands`: each command runs once, including start-up and all files. It reports seconds, peak memory and test
   accuracy. The benchmark fails if an accuracy is more than half a percentage point below the README's.
 
@@ -44,7 +45,7 @@ COMMANDS = {
 SLACK = 0.005
 
 IMPORT = "import time; began = time.perf_counter(); import keras; print(time.perf_counter() - began)"
-SPARED = f"from kerasmlp._system.start_up import spare_collections; spare_collections(); {IMPORT}"
+SPARED = f"from kerasmlp._system.garbage_collection import spare_collections; spare_collections(); {IMPORT}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

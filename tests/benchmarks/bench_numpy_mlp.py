@@ -24,9 +24,9 @@ import numpy as np
 import sklearn
 from threadpoolctl import threadpool_limits
 
-from kerasmlp.lesson.comparison import load_comparison_data
-from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
-from kerasmlp.lesson.notebook import LESSON_RATE
+from kerasmlp.lesson.framework_comparison import load_comparison_data
+from kerasmlp.lesson.numpy_network import Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.lesson.original_notebook import LESSON_RATE
 
 BATCH_SIZE = 32
 SPEED_UP = 8

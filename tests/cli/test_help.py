@@ -12,7 +12,7 @@ from kerasmlp.cli import build_parser, main
 from kerasmlp.cli.parser import COMMANDS
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.lesson.settings import ComparisonSettings
-from kerasmlp.settings import Settings
+from kerasmlp.settings_base import Settings
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.settings import SearchSettings
 

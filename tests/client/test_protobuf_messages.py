@@ -13,7 +13,7 @@ from tensorflow.core.framework import tensor_pb2, tensor_shape_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from kerasmlp.client import protobuf_classes
-from kerasmlp.client.protobuf_messages import (
+from kerasmlp.client.message_conversion import (
     predict_request,
     predict_response,
     prediction_log,
@@ -153,7 +153,7 @@ def test_outputs_survive_a_response() -> None:
 def test_the_messages_do_not_import_tensorflow_or_occupy_its_names() -> None:
     code = (
         "import sys\n"
-        "import kerasmlp.client.protobuf_messages\n"
+        "import kerasmlp.client.message_conversion\n"
         "assert 'tensorflow' not in sys.modules\n"
         # What importing tensorflow_serving.apis does: it adds the same full names to the default pool.
         "from google.protobuf import descriptor_pb2, descriptor_pool\n"

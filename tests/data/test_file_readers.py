@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from kerasmlp import load_data
-from kerasmlp.data.inputs import read_inputs
+from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.readers.idx import read_array
 from kerasmlp.errors import InvalidValue, NotFound
 from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx, write_images

@@ -114,8 +114,8 @@ def test_an_export_replaces_files_only_when_asked_to(digits_run: Run, digits: Da
 
 def test_a_float32_file_computes_what_the_numpy_network_computes(digits: Data, tmp_path: Path) -> None:
     from kerasmlp import train
-    from kerasmlp.lesson.conversion import numpy_logits
-    from kerasmlp.lesson.network import softmax
+    from kerasmlp.lesson.numpy_network import softmax
+    from kerasmlp.lesson.weight_conversion import numpy_logits
 
     model = build_mlp(
         [64, 24, 16, 10], input_shape=(8, 8), activation="tanh", preprocessing=digits.preprocessing(), seed=0

@@ -21,10 +21,10 @@ from kerasmlp import build_mlp, data_from_frame, open_artefact
 from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.card import Card
 from kerasmlp.cli import main
-from kerasmlp.client.protobuf_messages import predict_request, prediction_log
+from kerasmlp.client.message_conversion import predict_request, prediction_log
 from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS, column_input_names
 from kerasmlp.data.columns import Column
-from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import ParityError, export_saved_model
@@ -40,7 +40,7 @@ from kerasmlp.export.saved_model.warm_up_requests import (
     replay_warm_up,
     write_warm_up,
 )
-from kerasmlp.lesson.conversion import numpy_logits
+from kerasmlp.lesson.weight_conversion import numpy_logits
 from kerasmlp.run import Run
 from tests.helpers.tables import frame
 
@@ -243,7 +243,7 @@ def test_features_without_a_range_need_to_be_finite(tmp_path: Path) -> None:
 
 
 def test_an_image_file_gets_the_same_answer_as_its_pixels(version: Path, digits: Data) -> None:
-    from kerasmlp.data.inputs import read_inputs
+    from kerasmlp.data.prediction_files import read_inputs
 
     features = digits.test.features[:20].astype(np.float32)
     files = signature_inputs(_card(version), "image_bytes", features)["image_bytes"]
@@ -282,7 +282,7 @@ KINDS = [(mode, "PNG") for mode in ("L", "LA", "RGB", "RGBA", "P", "1", "I;16")]
 def test_images_are_decoded_pixel_for_pixel_as_on_the_command_line(shape: tuple[int, ...], tmp_path: Path) -> None:
     import tensorflow as tf
 
-    from kerasmlp.data.inputs import read_inputs
+    from kerasmlp.data.prediction_files import read_inputs
 
     value_range = (0.0, 255.0) if shape[0] == 28 else (-1.0, 1.0)
     card = card_of(shape, feature_range=value_range)

@@ -27,7 +27,7 @@ from kerasmlp import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.client import connect
 from kerasmlp.client.grpc_transport import PREDICT
-from kerasmlp.client.protobuf_messages import predict_request, read_predict_response
+from kerasmlp.client.message_conversion import predict_request, read_predict_response
 from kerasmlp.contract import column_input_names
 from kerasmlp.data.types import Data
 from kerasmlp.export import rollback

@@ -22,12 +22,12 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue, OutputExists, WorkFailed
 from kerasmlp.export import ArtefactReport, ParityError, TFLiteSettings, export_tflite
 from kerasmlp.export.artefact_report import check_report
-from kerasmlp.export.reporting import PICTURE_NAME, REPORT_NAME
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.metadata import pixels_to_raw
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
+from kerasmlp.export.tflite.report_files import PICTURE_NAME, REPORT_NAME
 from kerasmlp.run import Run
 
 # dtypes of input, output and kernels, and the operation in front of each dense layer.

@@ -14,7 +14,7 @@ import pytest
 from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export import rollback
-from kerasmlp.export.versions import (
+from kerasmlp.export.saved_model.versions import (
     check_base,
     delete_old_versions,
     next_version,
@@ -85,7 +85,7 @@ def test_a_version_that_appears_at_the_last_moment_is_not_replaced(
     make(tmp_path, "1")
     (tmp_path / "2").mkdir()  # empty: a rename alone would replace it
     answers = iter([1, 2, 3])
-    monkeypatch.setattr("kerasmlp.export.versions.next_version", lambda base: next(answers))
+    monkeypatch.setattr("kerasmlp.export.saved_model.versions.next_version", lambda base: next(answers))
     assert publish_one(tmp_path, "new") == "3"
     assert (tmp_path / "1" / "saved_model.pb").read_text() == "1"
 

@@ -10,13 +10,13 @@ import pytest
 
 from kerasmlp.data.types import Data
 from kerasmlp.engine import block_dataset, prepare
-from kerasmlp.engine.state import reset
+from kerasmlp.engine.saved_state import reset
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
 from kerasmlp.tuning.adjustable_network import compiled_values, make_adjustable
+from kerasmlp.tuning.running_trials import TrialTrainer
 from kerasmlp.tuning.trial_network import TrialNetwork
-from kerasmlp.tuning.trials import TrialTrainer
 
 SIZES = (20, 32, 16, 3)
 PAIRS = [(0.3, 1e-3), (0.5, 1e-2), (0.1, 1e-4), (0.3, 1e-3)]

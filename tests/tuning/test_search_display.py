@@ -20,9 +20,9 @@ from tensorboard.util import tensor_util
 
 from kerasmlp import plots
 from kerasmlp.tuning import search_display
-from kerasmlp.tuning.records import TrialRecord
 from kerasmlp.tuning.search_display import SearchDisplay
 from kerasmlp.tuning.tensorboard_log import write_hparams
+from kerasmlp.tuning.trial_records import TrialRecord
 
 VALUES: dict[str, Any] = {"learning_rate": 0.0021, "batch_size": 64}
 

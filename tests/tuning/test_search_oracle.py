@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp.tuning import Listener, SearchSettings, Space
-from kerasmlp.tuning.compiled_networks import PATIENCE_S, CompiledNetworks
+from kerasmlp.tuning.compile_records import PATIENCE_S, CompiledNetworks
 from kerasmlp.tuning.oracles import make_oracle
 
 

@@ -17,7 +17,7 @@ import kerasmlp
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning, OutputExists
 from kerasmlp.tuning import Range, Space, TrialRecord, search
-from kerasmlp.tuning.records import best_trial
+from kerasmlp.tuning.trial_records import best_trial
 from tests.helpers.searches import SPACE, Watcher, read_trials, results
 
 SHORT: dict[str, Any] = {"sizes": [64, 16, 10], "trials": 3, "epochs": 1, "final_epochs": 2, "space": SPACE}

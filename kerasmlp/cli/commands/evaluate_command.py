@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from kerasmlp.artefacts.protocol import Artefact
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.evaluation import Evaluation
 
@@ -31,7 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Outcome:
     """Evaluates an artefact."""
     import kerasmlp
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.server_requests import load_for_server
 
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)

@@ -14,7 +14,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
@@ -83,7 +83,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Outcome:
     """Exports a run."""
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.run import Run
 
     run = Run.open(args.run)
@@ -146,9 +146,9 @@ def write_exports(
         A report per file: the SavedModel, then the TFLite files in the order of their precisions.
     """
     from kerasmlp.export.saved_model.exporting import export_saved_model
+    from kerasmlp.export.saved_model.versions import check_base
     from kerasmlp.export.tflite.exporting import check_request, export_tflite
     from kerasmlp.export.tflite.settings import TFLiteSettings
-    from kerasmlp.export.versions import check_base
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
@@ -179,7 +179,7 @@ def _check_not_given(args: Namespace, options: tuple[str, ...], what: str, neede
 
 
 def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
-    from kerasmlp.data.inputs import read_inputs
+    from kerasmlp.data.prediction_files import read_inputs
 
     names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "mediapipe", "version")
     options = {name: getattr(args, name) for name in names}

@@ -12,7 +12,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
 
 EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind")
 _DATA_OPTIONS = ("target", "group", "time", "split", "test_split", "data_dir", "picture")
@@ -44,7 +44,7 @@ def _artefact_info(args: Namespace) -> Outcome:
     from dataclasses import asdict
 
     from kerasmlp.cli.artefact_facts import read_facts
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.result_tables import show_artefact
     from kerasmlp.contract import METRICS_NAME
     from kerasmlp.run import Run
@@ -71,7 +71,7 @@ def _artefact_info(args: Namespace) -> Outcome:
 
 
 def _data_info(args: Namespace) -> Outcome:
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.result_tables import show_data
     from kerasmlp.data.describing import describe_source, first_of_each_class
 

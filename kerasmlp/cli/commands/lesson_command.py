@@ -12,7 +12,7 @@ from kerasmlp.cli.option_types import seed, whole_numbers, words
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
 
 EXAMPLES = ("kerasmlp lesson", "kerasmlp lesson mnist.npz --reproduce-notebook")
 
@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--data-dir", metavar="DIR", help="folder of prepared TensorFlow Datasets or openml.org sets")
     group = parser.add_argument_group("network")
     add_setting(group, ComparisonSettings, "hidden", "N,...", "widths of the hidden layers", kind=whole_numbers)
-    add_setting(group, ComparisonSettings, "activation", "NAME", "any activation of `kerasmlp.lesson.network`")
+    add_setting(group, ComparisonSettings, "activation", "NAME", "any activation of `kerasmlp.lesson.numpy_network`")
     group = parser.add_argument_group("training")
     group.add_argument(
         "--loss", metavar="NAME", help="cross_entropy or mse (default: cross_entropy; mse to reproduce the notebook)"
@@ -62,10 +62,10 @@ def run(args: Namespace) -> Outcome:
     """Trains one network per framework."""
     from dataclasses import asdict
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.result_tables import show_lesson
-    from kerasmlp.lesson.comparison import compare, installed_frameworks, load_comparison_data
-    from kerasmlp.lesson.notebook import LESSON_RATE
+    from kerasmlp.lesson.framework_comparison import compare, installed_frameworks, load_comparison_data
+    from kerasmlp.lesson.original_notebook import LESSON_RATE
 
     loss = args.loss or ("mse" if args.reproduce_notebook else "cross_entropy")
     optimizer = args.optimizer or ("sgd" if args.reproduce_notebook else "adam")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kerasmlp.artefacts.protocol import Artefact
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
 
 EXAMPLES = ("kerasmlp predict runs/digits seven.png", "kerasmlp predict mobile/flowers_float32.tflite june.csv")
 NUM_SHOWN = 3  # classes to show per prediction
@@ -36,7 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Outcome:
     """Classifies every example in the files."""
     import kerasmlp
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
 
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
     # Every file is read and checked before the first prediction.
@@ -60,7 +60,7 @@ def _prediction(artefact: Artefact, path: Path, *, invert: bool) -> Callable[[],
         from kerasmlp.cli.server_requests import read_request
 
         return read_request(artefact.served, path, invert=invert)
-    from kerasmlp.data.inputs import read_inputs
+    from kerasmlp.data.prediction_files import read_inputs
 
     feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
     features = read_inputs(path, artefact.feature_shape, feature_range, invert=invert, encoder=encoder)

@@ -12,7 +12,7 @@ from kerasmlp.cli.data_options import DIGITS, add_data_options, load, typed_data
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
 
@@ -39,11 +39,11 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Outcome:
     """Searches, trains, exports and verifies."""
     from kerasmlp._system.terminal import messages_console
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.commands.export_command import write_exports
-    from kerasmlp.cli.outcome import Outcome
     from kerasmlp.contract import METRICS_NAME
     from kerasmlp.export.tflite.settings import TFLiteSettings
-    from kerasmlp.run_directory import check_output_is_free
+    from kerasmlp.new_run_directory import check_output_is_free
     from kerasmlp.tuning.searching import search
 
     # An unfinished run may be this same search, which is then continued.

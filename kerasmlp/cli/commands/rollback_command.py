@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
 
 EXAMPLES = ("kerasmlp rollback models/digits",)
 
@@ -23,8 +23,8 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Outcome:
     """Withdraws the newest version."""
     from kerasmlp._system.terminal import results_console
-    from kerasmlp.cli.outcome import Outcome
-    from kerasmlp.export.versions import rollback
+    from kerasmlp.cli.command_outcome import Outcome
+    from kerasmlp.export.saved_model.versions import rollback
 
     done = rollback(args.base)
     result = {"base": args.base, "withdrawn": done.withdrawn, "kept_as": str(done.kept_as), "serves": done.serves}

@@ -13,7 +13,7 @@ from kerasmlp.cli.option_types import alternatives, as_typed
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.model.augmentation import Augmentation
 
@@ -69,7 +69,7 @@ def run(args: Namespace) -> Outcome:
     """Trains a network."""
     import kerasmlp
     from kerasmlp._system.terminal import results_console
-    from kerasmlp.cli.outcome import Outcome, run_outcome
+    from kerasmlp.cli.command_outcome import Outcome, run_outcome
     from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow

@@ -13,7 +13,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
-    from kerasmlp.cli.outcome import Outcome
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.tuning.space import Space
 
 CHIEF, WORKER = "chief", "worker"
@@ -104,7 +104,7 @@ def run(args: Namespace) -> Outcome:
 
         start_ahead()  # before this process imports TensorFlow, too
     from kerasmlp._system.terminal import messages_console, results_console
-    from kerasmlp.cli.outcome import Outcome, run_outcome
+    from kerasmlp.cli.command_outcome import Outcome, run_outcome
     from kerasmlp.tuning.searching import join_search, search
 
     data = load(args)

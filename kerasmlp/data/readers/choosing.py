@@ -17,8 +17,8 @@ from kerasmlp.data.readers.openml import read_openml
 from kerasmlp.data.readers.table_in_pieces import stream_table
 from kerasmlp.data.readers.tfds import read_tfds
 from kerasmlp.data.source import Source, SourceOptions
-from kerasmlp.data.table import read_table
 from kerasmlp.data.table_files import TABLE_SUFFIXES
+from kerasmlp.data.table_source import read_table
 from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 DIGITS = "digits"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 
 
 def read_digits() -> InMemorySource:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"

@@ -10,9 +10,9 @@ import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, ImageHeader, read_image, read_image_header
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.source import Scan
-from kerasmlp.data.streamed import StreamedSource, identify_file
+from kerasmlp.data.streamed_source import StreamedSource, identify_file
 from kerasmlp.errors import InvalidValue
 
 _PIECE_BYTES = 32 * 2**20

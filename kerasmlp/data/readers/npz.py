@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.errors import InvalidValue
 
 TRAIN, TEST, ALL = ("x_train", "y_train"), ("x_test", "y_test"), ("x", "y")

@@ -17,9 +17,9 @@ import numpy as np
 from kerasmlp.data.column_roles import ColumnRoles, check_present, find_roles, group_keys, time_values
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
 from kerasmlp.data.source import Scan
-from kerasmlp.data.streamed import StreamedSource, identify_file
-from kerasmlp.data.table import WordsAmongNumbers, with_plain_booleans
+from kerasmlp.data.streamed_source import StreamedSource, identify_file
 from kerasmlp.data.table_files import column_names, explaining_errors, is_parquet, open_parquet, wrong_width
+from kerasmlp.data.table_source import WordsAmongNumbers, with_plain_booleans
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:

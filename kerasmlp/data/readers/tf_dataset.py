@@ -14,10 +14,10 @@ import numpy as np
 from kerasmlp._system.files import workspace
 from kerasmlp.data.array_checks import check_class_names, check_labels
 from kerasmlp.data.disk_array import write_rows
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.source import Scan, Source
 from kerasmlp.data.split_cache import cache_folder, make_cache
-from kerasmlp.data.streamed import StreamedSource
+from kerasmlp.data.streamed_source import StreamedSource
 from kerasmlp.errors import InvalidType, InvalidValue
 
 if TYPE_CHECKING:

@@ -17,12 +17,12 @@ from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.column_roles import TARGET_NAMES, find_roles
 from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.images import PIXEL_RANGE
-from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.readers.table_in_pieces import scan_table
 from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
-from kerasmlp.data.streamed import StreamedSource
-from kerasmlp.data.table import TableSource
+from kerasmlp.data.streamed_source import StreamedSource
+from kerasmlp.data.table_source import TableSource
 from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 if TYPE_CHECKING:

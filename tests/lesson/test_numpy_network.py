@@ -16,10 +16,10 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-import kerasmlp.lesson.network
+import kerasmlp.lesson.numpy_network
 from kerasmlp.errors import InvalidType, InvalidValue
-from kerasmlp.lesson.comparison import ComparisonData, load_comparison_data
-from kerasmlp.lesson.network import (
+from kerasmlp.lesson.framework_comparison import ComparisonData, load_comparison_data
+from kerasmlp.lesson.numpy_network import (
     ACTIVATIONS,
     OPTIMIZERS,
     Array,
@@ -31,7 +31,7 @@ from kerasmlp.lesson.network import (
     softmax,
     softmax_backward,
 )
-from kerasmlp.lesson.notebook import LESSON_ACCURACIES, LESSON_RATE
+from kerasmlp.lesson.original_notebook import LESSON_ACCURACIES, LESSON_RATE
 from kerasmlp.model.optimizers import make_optimizer
 from tests.benchmarks.bench_numpy_mlp import notebook_gradients
 
@@ -411,11 +411,11 @@ def test_correct_gradients_and_adam_reach_97_percent_on_mnist_in_four_epochs(mni
 
 
 def test_the_module_stays_short_enough_to_read_in_one_sitting() -> None:
-    assert len(Path(kerasmlp.lesson.network.__file__).read_text().splitlines()) < 400
+    assert len(Path(kerasmlp.lesson.numpy_network.__file__).read_text().splitlines()) < 400
 
 
 def test_importing_the_network_imports_no_framework() -> None:
-    code = "import sys, kerasmlp.lesson.network; print(*{name.partition('.')[0] for name in sys.modules})"
+    code = "import sys, kerasmlp.lesson.numpy_network; print(*{name.partition('.')[0] for name in sys.modules})"
     finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     loaded = set(finished.stdout.split())
     assert "numpy" in loaded

@@ -21,12 +21,12 @@ from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue
-from kerasmlp.lesson.conversion import to_keras, to_torch
-from kerasmlp.lesson.network import Array, Labels, NumpyMLP, Optimizer
-from kerasmlp.lesson.notebook import notebook_split
+from kerasmlp.lesson.numpy_network import Array, Labels, NumpyMLP, Optimizer
+from kerasmlp.lesson.original_notebook import notebook_split
 from kerasmlp.lesson.settings import ComparisonSettings
+from kerasmlp.lesson.weight_conversion import to_keras, to_torch
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.settings import accepts
+from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -129,10 +129,10 @@ def compare(
         **options: Single options, which replace those of `settings`:
 
             - hidden: Widths of the hidden layers. Defaults to `(128, 64)`.
-            - activation: Activation of the hidden layers, one of `kerasmlp.lesson.network.ACTIVATIONS`. Defaults to
+            - activation: Activation of the hidden layers, one of `kerasmlp.numpy_mlp.ACTIVATIONS`. Defaults to
               `"relu"`.
             - loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
-            - optimizer: One of `kerasmlp.lesson.network.OPTIMIZERS`. Defaults to `"adam"`.
+            - optimizer: One of `kerasmlp.lesson.numpy_network.OPTIMIZERS`. Defaults to `"adam"`.
             - learning_rate: Learning rate. Defaults to `None`: the default of Keras for the optimizer.
             - epochs: Passes over the training examples, at least 1. Defaults to `4`.
             - batch_size: Examples per step, at least 1. Defaults to `32`.

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.lesson.network import ACTIVATIONS, LEAK, Array, NumpyMLP
+from kerasmlp.lesson.numpy_network import ACTIVATIONS, LEAK, Array, NumpyMLP
 from kerasmlp.model.building import build_mlp
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import pytest
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.lesson.conversion import from_keras, from_torch, numpy_logits, to_keras, to_torch
-from kerasmlp.lesson.network import ACTIVATIONS, Array, NumpyMLP
+from kerasmlp.lesson.numpy_network import ACTIVATIONS, Array, NumpyMLP
+from kerasmlp.lesson.weight_conversion import from_keras, from_torch, numpy_logits, to_keras, to_torch
 from kerasmlp.model.building import build_mlp
 
 TORCH_MISSING = "PyTorch is an optional extra that is not installed here"

@@ -26,13 +26,13 @@ from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.cli import main
 from kerasmlp.data.describing import describe_source
 from kerasmlp.data.disk_array import DiskArray
-from kerasmlp.data.encoding import learn_encoder
 from kerasmlp.data.progress_bar import reading_progress
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.split_cache import cache_folder
 from kerasmlp.data.splitting import Splitting
-from kerasmlp.engine.blocks import block_dataset
+from kerasmlp.data.table_encoding import learn_encoder
+from kerasmlp.engine.block_datasets import block_dataset
 from kerasmlp.engine.example_order import run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.same_data import assert_same_data
@@ -141,7 +141,7 @@ def test_rows_are_counted_over_all_pieces(tmp_path: Path) -> None:
 
 
 def test_the_median_of_many_numbers_is_estimated_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("kerasmlp.data.encoding._SAMPLE_SIZE", 200)
+    monkeypatch.setattr("kerasmlp.data.table_encoding._SAMPLE_SIZE", 200)
     numbers = pd.DataFrame({"x": np.arange(10_000.0)})
     frames = [numbers[start : start + 150] for start in range(0, 10_000, 150)]
     (column,) = learn_encoder(frames, {"x": "number"}, source="x").columns
@@ -237,7 +237,7 @@ def test_every_epoch_of_a_file_is_a_permutation_of_its_rows(run: int) -> None:
 def test_blocks_of_a_file_equal_blocks_of_an_array(
     rows: tuple[DiskArray, np.ndarray], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kerasmlp.engine.blocks._RUN_BYTES", 24 * 4)
+    monkeypatch.setattr("kerasmlp.engine.block_datasets._RUN_BYTES", 24 * 4)
     on_disk, values = rows
     labels = np.arange(100)
     options: dict[str, Any] = {"batch_size": 8, "max_block_bytes": 24 * 40}

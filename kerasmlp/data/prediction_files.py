@@ -16,7 +16,7 @@ from kerasmlp.errors import InvalidValue, NotFound
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kerasmlp.data.encoding import Encoder
+    from kerasmlp.data.table_encoding import Encoder
 
 _ARRAY_SUFFIXES = (".csv", ".npz")
 

@@ -13,7 +13,7 @@ import kerasmlp
 from kerasmlp import build_mlp, data_from_frame, load_data
 from kerasmlp.cli import main
 from kerasmlp.data.columns import Column, column_kinds
-from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidValue
 from tests.helpers.tables import frame, write
 

@@ -13,14 +13,14 @@ from typing import Any
 import pytest
 
 from kerasmlp.errors import InvalidValue, NotFound, OutputExists
+from kerasmlp.new_run_directory import check_output_is_free, choose_run_directory, open_run_directory
 from kerasmlp.run import Run, as_run
-from kerasmlp.run_directory import check_output_is_free, choose_run_directory, open_run_directory
 
 CONFIG: dict[str, Any] = {"model": {"sizes": (4, 3)}, "training": {"epochs": 2}, "versions": {"keras": "3"}}
 
 HOLD = """
 import json, sys, time
-from kerasmlp.run_directory import open_run_directory
+from kerasmlp.new_run_directory import open_run_directory
 with open_run_directory(sys.argv[1], "run", json.loads(sys.argv[2]), overwrite=False) as run:
     (run.path / "history.csv").write_text("epoch\\n1\\n")
     print("writing", flush=True)
@@ -105,7 +105,7 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_deleted(
             (path / name).write_text("{}")
         yield
 
-    monkeypatch.setattr("kerasmlp.run_directory.exclusive_lock", slow_lock)
+    monkeypatch.setattr("kerasmlp.new_run_directory.exclusive_lock", slow_lock)
     with pytest.raises(OutputExists, match="run"), open_run_directory(path, "run", CONFIG, overwrite=False):
         pytest.fail("a finished run was deleted")
     assert names_in(path) == ["config.json", "metrics.json"]

@@ -16,10 +16,10 @@ from kerasmlp.data.array_checks import (
     check_no_encoder,
     find_classes,
 )
-from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
 

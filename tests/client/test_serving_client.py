@@ -20,11 +20,11 @@ import pytest
 from PIL import Image
 
 from kerasmlp import open_artefact
-from kerasmlp.client import ServerError, ServingClient, connect, connection, failures, protobuf_classes
+from kerasmlp.client import ServerError, ServingClient, connect, failures, protobuf_classes, serving_client
 from kerasmlp.client.address import is_address, parse_address
 from kerasmlp.client.grpc_transport import GET_MODEL_METADATA
+from kerasmlp.client.message_conversion import predict_response
 from kerasmlp.client.model_signature import TensorSpec, as_input
-from kerasmlp.client.protobuf_messages import predict_response
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.run import Run
@@ -169,7 +169,7 @@ def test_types_of_inputs_and_sizes_of_requests_do_not_change_the_answer(
         expected = client.probabilities(features)
         for same in (features.astype(np.float64), features.astype(np.uint8), features.tolist(), {"image": features}):
             np.testing.assert_array_equal(client.probabilities(same), expected)
-        monkeypatch.setattr(connection, "MAX_BYTES", 1)
+        monkeypatch.setattr(serving_client, "MAX_BYTES", 1)
         stand_in.requests.clear()
         # For a single example, TensorFlow uses other kernels, which add in another order.
         np.testing.assert_allclose(client.probabilities(features), expected, atol=1e-6)

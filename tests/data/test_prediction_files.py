@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from kerasmlp.data.columns import Column
-from kerasmlp.data.encoding import Encoder
-from kerasmlp.data.inputs import read_inputs
+from kerasmlp.data.prediction_files import read_inputs
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
 

@@ -15,7 +15,7 @@ import numpy as np
 from kerasmlp._system.files import appearing, write_text
 from kerasmlp.contract import HISTORY_NAME, STATE_NAME
 from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
-from kerasmlp.engine.state import restore_state, save_state
+from kerasmlp.engine.saved_state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
 from kerasmlp.tasks.classification import rank

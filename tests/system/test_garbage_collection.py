@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-START = "import gc\nfrom kerasmlp._system.start_up import spare_collections\nspare_collections()\n"
+START = "import gc\nfrom kerasmlp._system.garbage_collection import spare_collections\nspare_collections()\n"
 
 
 def _run(code: str, folder: Path) -> str:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import keras_tuner
 
-from kerasmlp.engine.blocks import as_held, block_dataset
+from kerasmlp.engine.block_datasets import as_held, block_dataset
 from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
-from kerasmlp.engine.preparing import prepare, worth_compiling
-from kerasmlp.engine.state import reset, restore_state, save_state
+from kerasmlp.engine.preparing_models import prepare, worth_compiling
+from kerasmlp.engine.saved_state import reset, restore_state, save_state
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model

@@ -13,10 +13,10 @@ from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.array_checks import find_classes
 from kerasmlp.data.column_roles import check_present, find_roles, group_codes, time_values
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, column_kinds
-from kerasmlp.data.encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.fingerprints import TableDigest
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
+from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.table_files import frame_bytes, read_frame
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue

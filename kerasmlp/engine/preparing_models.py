@@ -6,9 +6,9 @@ import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine._keras_internals import set_functions
+from kerasmlp.engine.block_function import BlockFunction
 from kerasmlp.engine.block_size import check_at_least
 from kerasmlp.engine.distributed import ReplicatedBlockFunction, take_strategy
-from kerasmlp.engine.steps import BlockFunction
 from kerasmlp.errors import InvalidType, InvalidValue, XlaUnsupported
 
 # A step takes 0.3 to 0.6 ms longer in TensorFlow's own loop than in XLA's, whose compile takes 1 to 2 s. Measured for

@@ -24,7 +24,7 @@ RESUMING = """
 import sys
 from kerasmlp.engine import restore_state
 from tests.helpers.engine_oracle import engine_fit, problem
-from tests.engine.test_state import saving, stateful_network
+from tests.engine.test_saved_state import saving, stateful_network
 
 model = stateful_network()
 epoch = restore_state(sys.argv[1], model)["epoch"]

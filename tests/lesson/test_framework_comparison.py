@@ -15,17 +15,18 @@ import pytest
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
-import kerasmlp.lesson.comparison
+import kerasmlp.lesson.framework_comparison
 from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue
-from kerasmlp.lesson.comparison import (
+from kerasmlp.lesson.framework_comparison import (
     ComparisonData,
     FrameworkResult,
     compare,
     installed_frameworks,
     load_comparison_data,
 )
-from kerasmlp.lesson.network import OPTIMIZERS
+from kerasmlp.lesson.numpy_network import OPTIMIZERS
+from tests.helpers.image_files import write_npz
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
@@ -71,7 +72,7 @@ def test_seconds_per_epoch_leave_out_the_first_epoch_if_there_are_others() -> No
 def test_unknown_and_missing_frameworks_are_refused(digits: ComparisonData, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InvalidValue, match=r"`frameworks` .*numpy, keras, torch.*'jax'"):
         compare(digits, frameworks=["numpy", "jax"])
-    monkeypatch.setattr(kerasmlp.lesson.comparison, "installed_frameworks", lambda: ["numpy", "keras"])
+    monkeypatch.setattr(kerasmlp.lesson.framework_comparison, "installed_frameworks", lambda: ["numpy", "keras"])
     with pytest.raises(InvalidValue, match=r"`frameworks` .*'torch'.*numpy, keras"):
         compare(digits, frameworks=["torch"])
 
@@ -85,15 +86,6 @@ def test_verbose_prints_a_line_per_epoch_on_stderr(
     assert captured.out == ""
     assert len(captured.err.splitlines()) == num_lines
     assert captured.err.count("numpy  epoch") == num_lines
-
-
-def write_npz(path: Path, **changes: Any) -> Path:
-    """Writes 30 + 10 images of 2 by 2 pixels in Keras's layout. The pixels of an image are its number."""
-    images = np.repeat(np.arange(40, dtype=np.uint8), 4).reshape(40, 2, 2)
-    labels = (np.arange(40) % 3).astype(np.uint8)
-    arrays = {"x_train": images[:30], "y_train": labels[:30], "x_test": images[30:], "y_test": labels[30:], **changes}
-    np.savez(path, **{name: array for name, array in arrays.items() if array is not None})
-    return path
 
 
 def test_training_and_test_examples_are_put_together_scaled_and_split_with_their_labels(tmp_path: Path) -> None:
@@ -140,7 +132,7 @@ def test_reproducing_the_notebook_uses_its_loss_and_optimizer_and_shows_its_figu
 def test_the_command_says_that_torch_is_not_installed(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(kerasmlp.lesson.comparison, "installed_frameworks", lambda: ["numpy"])
+    monkeypatch.setattr(kerasmlp.lesson.framework_comparison, "installed_frameworks", lambda: ["numpy"])
     assert main(["lesson", "--epochs", "1"]) == 0
     assert "pip install torch" in capfd.readouterr().out
 

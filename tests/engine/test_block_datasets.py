@@ -14,10 +14,10 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kerasmlp.engine.block_datasets import block_dataset, stream_blocks
 from kerasmlp.engine.block_size import steps_per_block
-from kerasmlp.engine.blocks import block_dataset, stream_blocks
 from kerasmlp.engine.example_order import epoch_order
-from kerasmlp.engine.preparing import prepare
+from kerasmlp.engine.preparing_models import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_same_weights, engine_fit, network, problem
 

@@ -13,7 +13,7 @@ import pytest
 import tensorflow as tf
 
 from kerasmlp.engine import XlaUnsupported, block_dataset, prepare
-from kerasmlp.engine.steps import fast_random_numbers
+from kerasmlp.engine.block_function import fast_random_numbers
 from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning
 from tests.helpers.engine_oracle import (
     BATCH_SIZE,

@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.data.array_checks import check_classes, check_features, check_no_encoder
-from kerasmlp.data.encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
 from kerasmlp.data.progress_bar import Progress, reading_progress
 from kerasmlp.data.source import Scan
@@ -28,6 +27,7 @@ from kerasmlp.data.split_cache import (
     write_entry,
 )
 from kerasmlp.data.splitting import Indices, Splitting, check_classes_are_trained
+from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 

@@ -10,9 +10,9 @@ import pytest
 import kerasmlp
 from kerasmlp import load_data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.lesson.comparison import load_comparison_data
-from kerasmlp.lesson.notebook import load_notebook_data, notebook_split
-from tests.lesson.test_comparison import write_npz
+from kerasmlp.lesson.framework_comparison import load_comparison_data
+from kerasmlp.lesson.original_notebook import load_notebook_data, notebook_split
+from tests.helpers.image_files import write_npz
 
 
 def test_the_split_is_that_of_scikit_learn_in_its_order() -> None:

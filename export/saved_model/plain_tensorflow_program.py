@@ -27,8 +27,8 @@ def main() -> None:
             raise SystemExit(f"this process must not import {package}, but has done so")
         sys.modules[package] = None  # type: ignore[assignment] # makes every later import of it fail
 
-    # Saves a third of the start and a second at the end. `kerasmlp._system.start_up` explains it, but cannot be
-    # imported here.
+    # Saves a third of the start and a second at the end. `kerasmlp._system.garbage_collection` explains it, but cannot
+    # be imported here.
     gc.disable()
     import tensorflow as tf  # takes half as long without Keras
 
