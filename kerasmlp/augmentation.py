@@ -1,7 +1,8 @@
-"""The augmentation layer under the module name that `.keras` files contain; its code is in `kerasmlp.model`.
+"""The augmentation layer under its earlier module name. Its code is in `kerasmlp.model.augmentation`.
 
-Keras stores `kerasmlp.augmentation` as the layer's module in every file that has the layer. Keeping this name lets
-`keras.models.load_model` find it in files that were saved when the code was here.
+Import this module before you load a `.keras` file with `keras.models.load_model`, because Keras only finds layers that
+have been registered. `kerasmlp.open_artefact` and `Run.load_model` do so themselves. Files saved under the earlier name
+contain `kerasmlp.augmentation` and the registered name `kerasmlp>Augmentation`; both stay valid.
 
 Example:
     >>> from kerasmlp.augmentation import Augmentation

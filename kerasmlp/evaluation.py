@@ -1,4 +1,4 @@
-"""How well a network does on a split: accuracy, loss and the confusion matrix."""
+"""`evaluate`: how good a network is on a split, as accuracy, loss and confusion matrix."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.data.types import Data, Split
 
-# Whole-number artefacts answer probabilities in steps of 1/256, 0 among them, whose logarithm is no number. Keras clips
-# at the same value (keras.config.epsilon).
+# Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
+# the same value (keras.config.epsilon).
 SMALLEST_PROBABILITY = 1e-7
 
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a network made of a split.
+    """The scores of a network on a split.
 
     Attributes:
-        accuracy: Share of examples whose most probable class is the right one, in [0, 1].
-        loss: Mean cross-entropy in nats, probabilities below 1e-7 counted as 1e-7.
+        accuracy: Share of examples whose most probable class is the true class, in [0, 1].
+        loss: Mean cross-entropy in nats; probabilities below 1e-7 count as 1e-7.
         examples: Number of examples.
-        confusion: Examples by class and by answer, int64 `(num_classes, num_classes)`: rows are true classes.
+        confusion: Number of examples by true class (rows) and predicted class (columns), int64
+            `(num_classes, num_classes)`.
     """
 
     accuracy: float
@@ -38,15 +39,29 @@ class Evaluation:
 
 
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Evaluation:
-    """Runs an artefact over a whole split.
+    """Returns the scores of an artefact on a whole split.
+
+    See also: `kerasmlp.export.verify` compares artefacts with the Keras model that they were made from.
 
     Args:
-        artefact: The artefact, or the path of one; see `open_artefact`.
-        data: Data of the same shape and number of classes as the network.
-        split: `train`, `validation` or `test`.
+        artefact: The artefact, or the path or URL of one: a run directory, a `.keras` file, a SavedModel folder, a
+            `.tflite` file or a served model.
+        data: Data of the same feature shape and classes as the network.
+        split: `train`, `validation` or `test`. Defaults to `test`.
 
     Raises:
-        InvalidValue: there is no such split, or network and data do not fit each other.
+        NotFound: nothing exists at the path.
+        InvalidValue: there is no such split, the path is not an artefact, or network and data do not fit each other.
+        ServerError: the server of a served model failed.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> data = kerasmlp.load_data("digits")
+        >>> path = tempfile.mkdtemp() + "/untrained.keras"
+        >>> kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, seed=0).save(path)
+        >>> evaluation = evaluate(path, data)
+        >>> evaluation.examples, evaluation.confusion.shape
+        (360, (10, 10))
     """
     if split not in ("train", "validation", "test"):
         raise InvalidValue(f"There is no split `{split}`; the splits are train, validation and test.")
@@ -55,12 +70,12 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
     check_artefact_fits(artefact, data)
     examples: Split = getattr(data, split)
     probabilities = artefact.probabilities(examples.features)
-    check_artefact_fits(artefact, data)  # again, for a server tells the names of classes with its answers
+    check_artefact_fits(artefact, data)  # again, because the answers of a server contain the names of the classes
     return score(probabilities, examples.labels, data.num_classes)
 
 
 def score(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> Evaluation:
-    """The evaluation of probabilities `(examples, num_classes)` against labels `(examples,)`.
+    """Returns the scores of probabilities `(examples, num_classes)` for the labels `(examples,)`.
 
     Example:
         >>> score(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]), 2).accuracy
@@ -79,11 +94,13 @@ def score(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> Ev
 
 
 def check_artefact_fits(artefact: Artefact, data: Data) -> None:
-    """Raises `InvalidValue` where classes differ; shapes are checked with each batch."""
+    """Checks that an artefact has the same classes as the data. Shapes are checked with each batch.
+
+    Raises:
+        InvalidValue: the classes differ.
+    """
     if artefact.num_classes != data.num_classes:
-        raise InvalidValue(
-            f"`{artefact.path}` knows {artefact.num_classes} classes; {data.name} has {data.num_classes}."
-        )
+        raise InvalidValue(f"`{artefact.path}` has {artefact.num_classes} classes; {data.name} has {data.num_classes}.")
     if artefact.card and artefact.card.class_names != data.class_names:
         raise InvalidValue(
             f"`{artefact.path}` was trained on the classes {', '.join(artefact.card.class_names)}; {data.name} has "

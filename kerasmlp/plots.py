@@ -1,14 +1,16 @@
-"""Pictures of a run: training curves, the confusion matrix of the test, a search's trials, and files by size."""
+"""Plots of a run: training curves, the confusion matrix, the trials of a search, example images, and file sizes."""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from kerasmlp._system.files import appearing
+from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -18,22 +20,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
-MOST_COUNTS = 30  # classes up to which every cell of a confusion matrix is written out
+MOST_COUNTS = 30  # a confusion matrix of more classes shows colours without numbers
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
-LEAST_SPAN = 0.01  # of accuracies that the picture of a search shows
-STRIP_STEP = 0.08  # height of a row below them, as a share of their span
+LEAST_SPAN = 0.01  # smallest range of accuracies on the axis of a search
+STRIP_STEP = 0.08  # height of a row in the strip below the accuracies, as a share of their range
+MOST_RATES = 6  # labels on the axis of learning rates
 
 
 def plot_history(history: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
-    """Writes a PNG of loss and accuracy by epoch, training and validation, the best epoch marked.
+    """Writes a PNG of training and validation loss and accuracy by epoch, with the best epoch marked.
 
     Args:
         history: The rows of `Run.history`.
-        path: Where to write the picture.
-        title: What was trained.
+        path: Where to write the PNG.
+        title: What was trained, for the title.
     """
     epochs = [int(row["epoch"]) for row in history]
-    best = max(history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    best = max(history, key=rank)
     figure = _figure(9.0, 3.8)
     for position, (quantity, label) in enumerate((("loss", "loss (nats)"), ("accuracy", "accuracy")), start=1):
         axes = figure.add_subplot(1, 2, position)
@@ -52,20 +55,20 @@ def plot_history(history: Sequence[dict[str, float]], path: Path, *, title: str)
 
 
 def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path, *, title: str) -> None:
-    """Writes a PNG of a confusion matrix, coloured by share of the true class so that rare mistakes show.
+    """Writes a PNG of a confusion matrix. Colours show shares of the true class, so that rare mistakes are visible.
 
     Args:
-        confusion: Examples by true class (rows) and answer (columns), `(num_classes, num_classes)`.
+        confusion: Number of examples by true class (rows) and predicted class (columns), `(num_classes, num_classes)`.
         class_names: Name of each class.
-        path: Where to write the picture.
-        title: What was tested.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
     """
     counts = np.asarray(confusion)
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
     mistakes = shares * (1 - np.eye(len(counts)))
-    # Right answers stand in blue, mistakes in orange on a scale of their own: on a shared one, a good network's few
-    # mistakes would all look white.
+    # Correct predictions are blue. Mistakes are orange and have their own scale, because on a shared scale the few
+    # mistakes of a good network would all look white.
     side = float(np.clip(0.55 * len(counts) + 1.8, 5.0, 14.0))
     figure = _figure(side, side)
     axes = figure.add_subplot()
@@ -77,21 +80,21 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
             axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color, fontsize=9)
     _label_classes(axes, class_names, np.diag(shares))
     accuracy = np.trace(counts) / max(counts.sum(), 1)
-    axes.set_title(f"{title}: {accuracy:.2%} of {counts.sum():,} examples right", fontsize=11)
+    axes.set_title(f"{title}: {accuracy:.2%} of {counts.sum():,} examples correct", fontsize=11)
     _save(figure, path)
 
 
 def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Writes a PNG of a search: validation accuracy against learning rate by batch size, and the best so far.
+    """Writes a PNG of a search: validation accuracy against learning rate by batch size, and the best result so far.
 
-    The axis of the accuracies spans where the good trials are. Below it, in a strip of their own, stand the trials that
-    were far worse and those that failed.
+    The accuracy axis covers the range of the good trials. Trials that were far worse, and trials that failed, are shown
+    in a strip below it.
 
     Args:
-        records: The trials as `asdict` gives them, at least one: `number`, `values` with `learning_rate` and
-            `batch_size`, `status` and `val_accuracy` (None for a failed trial) of each.
-        path: Where to write the picture.
-        title: What was searched on.
+        records: At least one trial, as a dictionary of `number`, `values` (with `learning_rate` and `batch_size`),
+            `status`, `val_accuracy` and `val_loss` (both None for a failed trial).
+        path: Where to write the PNG.
+        title: Name of the data, for the title.
     """
     records = sorted(records, key=lambda record: record["number"])
     figure = _figure(10.0, 4.6)
@@ -109,7 +112,7 @@ def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str)
         progress.plot(record["number"], height, color=MUTED, **{"markersize": 4.5, "alpha": 0.55, **style})
     best = _best_so_far(records)
     if best:
-        # From the first score that there is to the last trial.
+        # From the first trial that has a score to the last trial.
         numbers = [record["number"] for record in best] + [records[-1]["number"]]
         curve = [record["val_accuracy"] for record in best] + [best[-1]["val_accuracy"]]
         progress.step(numbers, curve, where="post", color=VALIDATION_COLOR, linewidth=2)
@@ -129,17 +132,17 @@ def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str)
 
 
 def _robust_range(scores: Sequence[float]) -> tuple[float, float]:
-    """The lowest and highest accuracy to show: from the best down to 2.5 times as far as the median is from it."""
+    """The lowest and highest accuracy to show: the best score, and 2.5 times the median's distance below it."""
     if not scores:
         return 0.0, 1.0
     best = max(scores)
     low = max(min(scores), best - 2.5 * (best - float(np.median(scores))))
-    # A point at least, or the noise of a search in which all trials are equal would fill the picture.
+    # At least one percentage point, so that noise does not fill the plot if all trials are equally good.
     return min(low, best - LEAST_SPAN), best
 
 
 def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> list[float]:
-    """Where each trial stands: at its accuracy, or in the strip below the axis."""
+    """The vertical position of each trial: its accuracy, or a row of the strip below the accuracies."""
     step = STRIP_STEP * (high - low)
     heights = []
     for record in records:
@@ -151,14 +154,14 @@ def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> l
 def plot_examples(
     features: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: Path, *, title: str
 ) -> None:
-    """Writes a PNG of the first images of each class, a row per class.
+    """Writes a PNG of the first images of each class, one row per class.
 
     Args:
-        features: Images `(examples, height, width)`, or with one or three channels behind.
+        features: Images `(examples, height, width)` or `(examples, height, width, channels)`, with 1 or 3 channels.
         labels: Class indices `(examples,)`.
         class_names: Name of each class; the first twenty are shown.
-        path: Where to write the picture.
-        title: What the images are.
+        path: Where to write the PNG.
+        title: What the images are, for the title.
     """
     images = features.reshape(*features.shape[:3], -1)
     low, high = float(images.min()), float(images.max())
@@ -179,12 +182,12 @@ def plot_examples(
 
 
 def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Writes a PNG of size against accuracy, a point per file, with the Keras model's accuracy as a line.
+    """Writes a PNG of accuracy against size, one point per file, with the accuracy of the Keras model as a line.
 
     Args:
-        reports: What `ArtefactReport.to_dict` gives of each file.
-        path: Where to write the picture.
-        title: What the files are.
+        reports: What `ArtefactReport.to_dict` returns for each file.
+        path: Where to write the PNG.
+        title: What the files are, for the title.
     """
     figure = _figure(7.0, 4.2)
     axes = figure.add_subplot()
@@ -198,7 +201,7 @@ def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str) 
         if report.get("latency_p50_us") is not None:
             label += f"\n{report['latency_p50_us']:.1f} µs"
         axes.annotate(label, (kilobytes, accuracy), xytext=(7, 5), textcoords="offset points", fontsize=9)
-    # Half a point at least, so that a difference of a single example does not look like a gulf.
+    # At least half a percentage point, so that a difference of one example does not look large.
     values = [100 * report["accuracy"] for report in reports] + [100 * level for level in levels]
     middle, half = (max(values) + min(values)) / 2, max(0.25, 0.7 * (max(values) - min(values)))
     axes.set(xlabel="size (kB)", ylabel="test accuracy (%)", ylim=(middle - half, middle + half), title=title)
@@ -220,16 +223,12 @@ def _marker(record: Mapping[str, Any], low: float) -> dict[str, Any]:
 
 
 def _best_so_far(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The completed trials that were better than all before them."""
+    """The completed trials that were better than all earlier ones."""
     steps: list[Mapping[str, Any]] = []
     for record in records:
-        if record["status"] == "completed" and (not steps or _rank(record) > _rank(steps[-1])):
+        if record["status"] == "completed" and (not steps or rank(record) > rank(steps[-1])):
             steps.append(record)
     return steps
-
-
-def _rank(record: Mapping[str, Any]) -> tuple[float, float]:
-    return record["val_accuracy"], -(record["val_loss"] or 0.0)
 
 
 def _label_search(scatter: Axes, progress: Axes, records: Sequence[Mapping[str, Any]], low: float, high: float) -> None:
@@ -238,11 +237,14 @@ def _label_search(scatter: Axes, progress: Axes, records: Sequence[Mapping[str, 
     has_clipped = any(record["val_accuracy"] is not None and record["val_accuracy"] < low for record in records)
     bottom = low - (2.7 * step if has_failed else 1.7 * step if has_clipped else 0.06 * span)
     scatter.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy", ylim=(bottom, high + 0.1 * span))
+    rates = _rate_ticks(*scatter.get_xlim())
+    scatter.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
+    scatter.xaxis.set_minor_formatter(NullFormatter())  # by default their labels overlap
     first, last = records[0]["number"], records[-1]["number"]
     margin = 0.5 + 0.02 * (last - first)
     progress.set(xlabel="trial", xlim=(first - margin, last + margin))
     progress.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    # Ticks only where there can be accuracies, with the digits that tell them apart.
+    # Ticks only within the range of accuracies, with as many digits as it takes to tell them apart.
     spread = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
     decimals = max(0, -int(np.floor(np.log10(spread[1] - spread[0]) + 1e-9)) - 2)
     ticks = [tick for tick in spread if low - 0.02 * span <= tick <= min(high + 0.1 * span, 1.0)]
@@ -255,6 +257,24 @@ def _label_search(scatter: Axes, progress: Axes, records: Sequence[Mapping[str, 
         if has_failed or has_clipped:
             axes.axhspan(bottom, low - 0.5 * step, color="#f4f4f4", linewidth=0, zorder=0)
     scatter.figure.align_xlabels([scatter, progress])
+
+
+def _rate_ticks(low: float, high: float) -> list[float]:
+    """Round learning rates between `low` and `high`, at most `MOST_RATES` of them, evenly spaced on a log scale.
+
+    Example:
+        >>> _rate_ticks(0.0007, 0.03)
+        [0.001, 0.002, 0.005, 0.01, 0.02]
+        >>> _rate_ticks(0.00008, 0.12)
+        [0.0001, 0.001, 0.01, 0.1]
+    """
+    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
+    for steps in ((1, 2, 5), (1, 3), (1,)):
+        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
+        ticks = [tick for tick in ticks if low <= tick <= high]
+        if len(ticks) <= MOST_RATES:
+            break
+    return ticks[:: math.ceil(len(ticks) / MOST_RATES)] if len(ticks) > 1 else [low, high]
 
 
 def _add_search_legends(
@@ -287,7 +307,7 @@ def _label_classes(axes: Axes, class_names: Sequence[str], recalls: np.ndarray) 
     long_names = max(len(name) for name in class_names) > 3
     axes.set_xticks(ticks, class_names, rotation=90 if long_names else 0)
     axes.set_yticks(ticks, [f"{name}  ({recall:.1%})" for name, recall in zip(class_names, recalls, strict=True)])
-    axes.set(xlabel="answer", ylabel="true class (share found)")
+    axes.set(xlabel="predicted class", ylabel="true class (share found)")
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     axes.set_xticks(np.arange(len(class_names) + 1) - 0.5, minor=True)
@@ -297,7 +317,7 @@ def _label_classes(axes: Axes, class_names: Sequence[str], recalls: np.ndarray) 
 
 
 def _figure(width: float, height: float) -> Figure:
-    # Figure rather than pyplot: no window system, no global state, safe beside a program's own figures.
+    # `Figure` instead of pyplot: it needs no window system and does not interfere with a program's own figures.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), dpi=150, layout="constrained")

@@ -45,7 +45,6 @@ def open_run_directory(
         OutputExists: `out` is a file; or it holds another run and `overwrite` is False; or it holds files that are not
             a run; or another process is writing to it. Nothing has been changed.
     """
-    config = _as_read_again(config)
     path = choose_run_directory(out, name, config)
     if _difference(path, config) != []:
         check_output_is_free(path, config, overwrite=overwrite)
@@ -71,7 +70,6 @@ def follow_run(path: str | PathLike[str] | None, config: dict[str, Any]) -> Iter
         path: The chief's directory, in a folder that all workers share.
         config: What was requested.
     """
-    config = _as_read_again(config)
     with tempfile.TemporaryDirectory() as folder:
         state = Path(path or ".") / STATE_NAME
         if state.is_file() and _difference(state.parent, config) == []:
@@ -124,12 +122,6 @@ def _entries(path: Path) -> list[Path]:
     return [entry for entry in path.iterdir() if entry.name != RUN_LOCK_NAME]
 
 
-def _as_read_again(config: dict[str, Any]) -> dict[str, Any]:
-    """`config` as it will be read from its file, with lists in place of tuples."""
-    read: dict[str, Any] = json.loads(json.dumps(config))
-    return read
-
-
 def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
     """How the unfinished run at `path` differs from `config`; None if there is no unfinished run."""
     if not (path / CONFIG_NAME).is_file() or (path / METRICS_NAME).is_file():
@@ -142,7 +134,8 @@ def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
     # sections are compared only if `config` has them: a search later adds those of its final training to its own.
     sections = (config.keys() | {"search"}) - {"versions"}
     there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})
-    here = _flatten({name: part for name, part in config.items() if name in sections})
+    as_read = json.loads(json.dumps(config))  # with lists in place of tuples, as in the file
+    here = _flatten({name: part for name, part in as_read.items() if name in sections})
     names = sorted(there.keys() | here.keys())
     return [
         f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} here"

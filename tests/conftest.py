@@ -1,4 +1,4 @@
-"""What tests share: the digits, one small trained run, and MNIST where it lies at hand."""
+"""Fixtures for all tests: the digits, small trained runs, a server for them, and MNIST if it is available."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Stores of streamed sources lie in a folder of the tests' own."""
+    """Splits of streamed sources are cached in a folder of the tests."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERASMLP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
@@ -29,13 +29,13 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def digits() -> Data:
-    """scikit-learn's digits, split."""
+    """The digits of scikit-learn, split."""
     return kerasmlp.load_data("digits")
 
 
 @pytest.fixture(scope="session")
 def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A small network trained on the digits. Tests read it and never write to it."""
+    """A small network trained on the digits. Tests must not write to it."""
     model = kerasmlp.build_mlp(
         [64, 32, 10],
         input_shape=digits.feature_shape,
@@ -49,7 +49,7 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sources come in many pieces, and training examples in many buckets."""
+    """Sources are read in many pieces, and training examples are shuffled in many buckets."""
     monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BLOCK_BYTES", 700)
     monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BATCH_ROWS", 30)
     monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
@@ -59,8 +59,8 @@ def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A small network trained on a table with numbers, a boolean, a category and missing values; never written to."""
-    from tests.data.test_table import frame
+    """A small network trained on a table of numbers, a boolean, a category and missing values. Do not write to it."""
+    from tests.helpers.tables import frame
 
     data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
     model = kerasmlp.build_mlp([7, 8, 2], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
@@ -69,7 +69,7 @@ def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 @pytest.fixture(scope="session")
 def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """A small TF Serving that serves the digits as `digits` and the table as `flowers`."""
+    """A small stand-in for TF Serving that serves the digits as `digits` and the table as `flowers`."""
     from kerasmlp.export.saved_model.exporting import write_saved_model
     from tests.helpers.serving_stand_in import StandIn
 

@@ -1,4 +1,4 @@
-"""Evaluation: scores worked by hand, and data that do not fit."""
+"""Evaluation: scores calculated by hand, and data that do not fit."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from kerasmlp.evaluation import score
 from kerasmlp.run import Run
 
 
-def test_scores_equal_those_worked_by_hand() -> None:
+def test_scores_equal_those_calculated_by_hand() -> None:
     probabilities = np.array([[0.8, 0.2, 0.0], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0], [0.1, 0.2, 0.7]], np.float32)
     evaluation = score(probabilities, np.array([0, 1, 0, 2]), 3)
     assert evaluation.accuracy == 0.5
-    # The right classes had 0.8, 0.25, 0 (counted as 1e-7) and 0.7.
+    # The probabilities of the true classes are 0.8, 0.25, 0 (counted as 1e-7) and 0.7.
     assert evaluation.loss == pytest.approx(-np.log([0.8, 0.25, 1e-7, 0.7]).mean(), rel=1e-6)
     assert evaluation.confusion.tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 1]]
 
 
-def test_a_run_is_evaluated_as_its_metrics_say(digits_run: Run, digits: Data) -> None:
+def test_the_scores_of_a_run_are_those_in_its_metrics(digits_run: Run, digits: Data) -> None:
     evaluation = evaluate(digits_run.path, digits)
     assert evaluation.accuracy == digits_run.metrics["test_accuracy"]
     assert evaluation.examples == evaluation.confusion.sum() == 360
@@ -34,7 +34,7 @@ def test_data_that_do_not_fit_the_network_are_refused(digits_run: Run, digits: D
         evaluate(digits_run.path, digits, split="tests")
     x, y = digits.test.features, digits.test.labels
     few = data_from_arrays(x, y % 9, x, y % 9)
-    with pytest.raises(InvalidValue, match="knows 10 classes; arrays has 9"):
+    with pytest.raises(InvalidValue, match="10 classes; arrays has 9"):
         evaluate(digits_run.path, few)
     renamed = data_from_arrays(x, y, x, y, class_names=tuple("abcdefghij"))
     with pytest.raises(InvalidValue, match="trained on the classes 0, 1"):

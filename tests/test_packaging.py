@@ -1,4 +1,4 @@
-"""What is installed, what is public, and what an import costs."""
+"""What is installed, what is public, and what is loaded by an import."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 
 def test_the_wheel_holds_the_package_and_no_module_beside_it(tmp_path: Path) -> None:
     sources = tmp_path / "source"
-    # git's view of the tree: neither build folders nor caches.
+    # A clone has no build folders and no caches.
     subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(ROOT), str(sources)], check=True)
     command = [sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path), str(sources)]
     built = subprocess.run(command, capture_output=True, text=True, check=False)

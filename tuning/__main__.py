@@ -14,7 +14,7 @@ program: `kerasmlp.tuning.search`.
 
 import sys
 
-from kerasmlp.cli import main
+from kerasmlp.cli.entry_point import main
 
 if __name__ == "__main__":
     raise SystemExit(main(["tune", *sys.argv[1:]]))

@@ -7,8 +7,8 @@ from typing import Any
 
 import keras_tuner
 
-from kerasmlp.tuning.listening import Listener
 from kerasmlp.tuning.records import searched
+from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.space import Space, widths_text

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerasmlp.tasks.classification import rank
-from kerasmlp.tuning.listening import Listener
+from kerasmlp.tuning.search_listener import Listener
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -18,8 +18,8 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import MONITOR, MONITOR_MODE
 from kerasmlp.tuning._tuner_internals import OracleBase
 from kerasmlp.tuning.compiled_networks import CompiledNetworks
-from kerasmlp.tuning.listening import Listener
 from kerasmlp.tuning.records import COMPLETED, TrialRecord, best_trial, curve, number_of, record_of, searched
+from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.space import PARAMETERS
 
 OBJECTIVE = keras_tuner.Objective(MONITOR, MONITOR_MODE)

@@ -26,8 +26,8 @@ from kerasmlp.run_directory import open_run_directory
 from kerasmlp.settings import accepts
 from kerasmlp.training.run_config import data_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.tuning.listening import Listener, ListenerGroup
 from kerasmlp.tuning.records import TrialRecord, best_trial, write_trials
+from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.worker_request import WorkerRequest

@@ -19,7 +19,7 @@ from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import compile_model
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
-from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
 from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 

@@ -6,13 +6,12 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
-from kerasmlp.data.disk_array import StoredArray
-from kerasmlp.data.encoding import Encoder
-from kerasmlp.data.types import Data, Split
+from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.types import Array, Data, Split
 from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
@@ -80,19 +79,12 @@ def write_request(folder: Path, data: Data, request: WorkerRequest) -> None:
     files: dict[str, Any] = {}
     for part in ("train", "validation"):
         split = getattr(data, part)
-        if isinstance(split.features, StoredArray):
+        if isinstance(split.features, DiskArray):
             files[part] = split.features.to_config()
         else:
             np.save(folder / f"{part}-features.npy", split.features)
         np.save(folder / f"{part}-labels.npy", split.labels)
-    about = {key: getattr(data, key) for key in ("name", "class_names", "feature_range", "fingerprint")}
-    written = {
-        "data": about,
-        "files": files,
-        "encoder": None if data.encoder is None else data.encoder.to_config(),
-        "moments": None if data.moments is None else [values.tolist() for values in data.moments],
-        "request": request.to_json(),
-    }
+    written = {"data": data.to_config(), "files": files, "request": request.to_json()}
     (folder / _REQUEST_NAME).write_text(json.dumps(written), encoding="utf-8")
 
 
@@ -106,17 +98,12 @@ def read_request(folder: Path) -> tuple[Data, WorkerRequest]:
     splits = []
     for part in ("train", "validation"):
         if part in read["files"]:
-            features = cast(np.ndarray, StoredArray.from_config(read["files"][part]))
+            features: Array = DiskArray.from_config(read["files"][part])
         else:
             features = np.load(folder / f"{part}-features.npy", mmap_mode="r")
         splits.append(Split(features, np.load(folder / f"{part}-labels.npy")))
     train, validation = splits
-    about = {key: _with_tuples(value) for key, value in read["data"].items()}
-    if read["encoder"] is not None:
-        about["encoder"] = Encoder.from_config(read["encoder"])
-    if read["moments"] is not None:
-        about["moments"] = tuple(np.array(values) for values in read["moments"])
-    data = Data(train=train, validation=validation, test=validation, **about)
+    data = Data.from_config(read["data"], train=train, validation=validation, test=validation)
     return data, WorkerRequest.from_json(read["request"])
 
 

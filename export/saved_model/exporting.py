@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import size_bytes
+from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.contract import (
@@ -25,8 +27,13 @@ from kerasmlp.contract import (
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import ArtefactReport
+from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.saved_model.column_inputs import describe_columns
-from kerasmlp.export.saved_model.parity_in_plain_tensorflow import check_answers, start_plain_tensorflow
+from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
+    PlainTensorFlow,
+    check_answers,
+    start_plain_tensorflow,
+)
 from kerasmlp.export.saved_model.signatures import (
     as_levels,
     build_signatures,
@@ -63,6 +70,7 @@ def export_saved_model(
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
+    verbose: str | int = "auto",
 ) -> ArtefactReport:
     """Writes a run as the next numbered version in `base`, and publishes it only if it equals the Keras model.
 
@@ -87,7 +95,9 @@ def export_saved_model(
         data: The run's data, for the check. By default, they are loaded again from their source.
         keep: How many versions to keep, including the new one; at least 1. Older ones are deleted. Defaults to all.
         allow_change: Whether the version may take other features or have other classes than the newest one in `base`,
-            whose clients would fail. Defaults to False.
+            whose clients would fail. Defaults to `False`.
+        verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
+            what TensorFlow prints. Defaults to `"auto"`.
 
     Returns:
         The report of the new version. Its `max_abs_diff` is the largest difference of any signature.
@@ -95,44 +105,36 @@ def export_saved_model(
     Raises:
         OutputExists: `base` is a file, or is itself a SavedModel.
         InvalidValue: `base` cannot be written, its newest version takes other features or has other classes, or `keep`
-            is below 1.
+            is below 1, or `verbose` has another value.
         ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or a warm-up
             request fails. Nothing is published.
 
-    See also: `kerasmlp.export.write_serving_files`, which writes a TF Serving configuration for `base`;
-        `kerasmlp.export.rollback`, which takes the newest version out of service.
+    See Also:
+        `kerasmlp.export.write_serving_files`: writes a TF Serving configuration for `base`.
+        `kerasmlp.export.rollback`: takes the newest version out of service.
+        `kerasmlp.export.export_tflite`: exports for phones and microcontrollers.
+
+    Example:
+        >>> import tempfile, kerasmlp
+        >>> data = kerasmlp.load_data("digits")
+        >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
+        >>> folder = tempfile.mkdtemp()
+        >>> run = kerasmlp.train(model, data, epochs=1, out=f"{folder}/run")
+        >>> report = export_saved_model(run, f"{folder}/models/digits", data=data)
+        >>> Path(report.path).relative_to(folder).as_posix(), report.agreement
+        ('models/digits/1', 1.0)
     """
     run, base = as_run(run), Path(base)
+    shows_progress(verbose)  # refuses another value before any work
     check_base(base, keep)
     if not allow_change:
         check_same_contract(run.card, base)
     with start_plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
-        keras_model = open_artefact(run.path)
-        check_artefact_fits(keras_model, data)
-        card, features = run.card, np.asarray(data.test.features)  # may be a file that is read on demand
-        inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
-        expected = dict.fromkeys(inputs, keras_model.probabilities(features))
-        if IMAGE_BYTES in inputs:
-            chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED_IMAGES).astype(int))
-            inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
-            expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
-        with writing_version(base) as folder:
-            write_saved_model(run.load_model(), card, folder)
-            write_warm_up(folder, base.absolute().name, inputs)
-            name = f"The SavedModel for `{base / str(next_version(base))}`"
-            replay_warm_up(folder, tuple(inputs), name=name)
-            answers = plain.run(folder, inputs, name=name)
-            differences = [
-                check_answers(
-                    f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
-                )
-                for signature in inputs
-            ]
-            report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
-            report = replace(report, path=str(publish(folder, base)))
-    if keep is not None:
-        delete_old_versions(base, keep=keep)
+        with hidden_library_output(verbose), stage_display(verbose) as display:
+            report = _write_version(run, base, data, plain, display)
+            if keep is not None:
+                delete_old_versions(base, keep=keep)
     return report
 
 
@@ -161,6 +163,44 @@ def check_same_contract(card: Card, base: Path) -> None:
                 f"`{path.parent.parent}` {verb} {', '.join(before)}, but this network {verb} {', '.join(now)}, so "
                 "requests of existing clients would fail. Choose another folder, or set `allow_change=True`."
             )
+
+
+def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, display: StageDisplay) -> ArtefactReport:
+    """Writes, checks and publishes a version."""
+    card, num_examples = run.card, f"{len(data.test):,} test examples"
+    display.show(f"Keras model: classifying {num_examples}")
+    keras_model = open_artefact(run.path)
+    check_artefact_fits(keras_model, data)
+    features = np.asarray(data.test.features)  # may be a file that is read on demand
+    inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
+    expected = dict.fromkeys(inputs, keras_model.probabilities(features))
+    if IMAGE_BYTES in inputs:
+        chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED_IMAGES).astype(int))
+        inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
+        expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+    with writing_version(base) as folder:
+        display.show("SavedModel: writing")
+        write_saved_model(run.load_model(), card, folder)
+        display.show("SavedModel: writing and running warm-up requests")
+        write_warm_up(folder, base.absolute().name, inputs)
+        name = f"The SavedModel for `{base / str(next_version(base))}`"
+        replay_warm_up(folder, tuple(inputs), name=name)
+        display.show(f"SavedModel: checking in plain TensorFlow on {num_examples}")
+        answers = plain.run(folder, inputs, name=name)
+        differences = [
+            check_answers(
+                f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
+            )
+            for signature in inputs
+        ]
+        report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
+        display.show("SavedModel: publishing")
+        report = replace(report, path=str(publish(folder, base)))
+    display.finish(
+        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
+        f"{report.keras_accuracy:.2%}), probabilities within {report.max_abs_diff:.0e}"
+    )
+    return report
 
 
 def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:

@@ -46,7 +46,7 @@ def decode_image(content: Any, card: Card) -> Any:
         card: The network's card.
 
     Returns:
-        float32 `card.feature_shape`, in `card.feature_range` (0 to 255 where there is none).
+        float32 `card.feature_shape`, in `card.feature_range` (0 to 255 if it has none).
     """
     import tensorflow as tf
 

@@ -45,7 +45,8 @@ def write_serving_files(
         >>> 'name: "digits"' in files[1].read_text()
         True
 
-    See also: `export_saved_model`, which writes the versions.
+    See Also:
+        `export_saved_model`: writes the versions.
     """
     check_serving_files(base, directory, overwrite=overwrite)
     files = []

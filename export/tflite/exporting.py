@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.files import appearing, nearest_existing_folder
+from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.contract import input_name
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
+from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.reporting import write_report
-from kerasmlp.export.stage_display import StageDisplay, stage_display
 from kerasmlp.export.tflite.c_array import c_array_paths, write_c_array
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold, front
@@ -142,8 +144,13 @@ def export_tflite(
     run, directory = as_run(run), Path(directory)
     settings = TFLiteSettings.of(settings, options)
     paths = check_request(run, directory, settings, overwrite=overwrite)
-    with stage_display(verbose) as display:
-        return _write_files(run, paths, settings, data, display)
+    shows_progress(verbose)  # refuses other values before any work
+    data = run.load_data() if data is None else data
+    with hidden_library_output(verbose), stage_display(verbose) as display:
+        reports, withheld = _write_files(run, paths, settings, data, display)
+    if withheld:
+        raise withheld[0]
+    return reports
 
 
 def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
@@ -175,12 +182,10 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
 
 
 def _write_files(
-    run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data | None, display: StageDisplay
-) -> list[ArtefactReport]:
+    run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data, display: StageDisplay
+) -> tuple[list[ArtefactReport], list[ParityError]]:
+    """Writes the files that pass the check. Returns their reports, and an error for each file that did not pass."""
     card = run.card
-    if data is None:
-        display.show(f"Loading {card.dataset}")
-        data = run.load_data()
     num_examples = f"{len(data.test):,} test examples"
     display.show(f"Keras model: classifying {num_examples}")
     reference = Reference(run, data, max_drop=settings.max_drop)
@@ -188,7 +193,8 @@ def _write_files(
     folded, standardising = _float_contents(run.load_model(), card, settings)
     calibration = calibration_examples(data.train) if settings.calibration is None else settings.calibration
     examples = as_input(np.asarray(calibration, np.float32), read_contents(folded).source.shape[1:])
-    reports, withheld = [], []
+    reports: list[ArtefactReport] = []
+    withheld: list[ParityError] = []
     for precision, path in paths.items():
         display.show(f"{precision}: converting")
         content = quantize(
@@ -221,10 +227,9 @@ def _write_files(
         if settings.c_array:
             write_c_array(path)
     if reports:
+        display.show("Writing report.json and report.png")
         write_report(paths[reports[0].precision].parent, reports)
-    if withheld:
-        raise withheld[0]
-    return reports
+    return reports, withheld
 
 
 def _float_contents(model: keras.Model, card: Card, settings: TFLiteSettings) -> tuple[bytes, bytes]:

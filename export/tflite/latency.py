@@ -14,6 +14,8 @@ from kerasmlp.artefacts.tflite_runtime import InterpreterRunner
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from kerasmlp.data.types import Array
+
 INVOCATIONS = 2000
 LARGE_BATCH, LARGE_INVOCATIONS = 256, 20
 
@@ -34,7 +36,7 @@ class Latency:
     examples_per_s: float
 
 
-def measure_latency(path: Path, features: np.ndarray) -> Latency:
+def measure_latency(path: Path, features: Array) -> Latency:
     """Times 2,000 single examples and 20 batches of 256, each after a warm-up of a tenth as many.
 
     It uses LiteRT's interpreter, because there the computation can be timed without copying the input and the output.

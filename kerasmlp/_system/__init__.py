@@ -1,1 +1,1 @@
-"""What kerasmlp needs of the operating system: files, locks, memory, the allocator and start-up."""
+"""What kerasmlp needs from the operating system: files, locks, memory, terminal output and start-up. Not public."""

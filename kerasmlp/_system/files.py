@@ -71,8 +71,9 @@ def workspace(folder: Path, prefix: str) -> Iterator[Path]:
     """
     _delete_leftovers(folder, prefix)
     path = folder / f"{prefix}{secrets.token_hex(4)}"
-    # The lock comes first and goes last, so that the folder never exists without it while this process lives.
-    with exclusive_lock(_lock_of(path), wait=False):
+    # The lock comes first and goes last, so that the folder never exists without it while this process lives. It may
+    # have to wait a moment for a process that has just found the new lock file and checks whether it is a leftover.
+    with exclusive_lock(_lock_of(path)):
         path.mkdir(mode=0o700)
         try:
             yield path

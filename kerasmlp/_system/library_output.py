@@ -4,11 +4,12 @@
 `quiet_libraries` is for the command line: it covers a whole command, and also takes what Python code prints.
 
 Native libraries write to file descriptor 2 directly, and some do it before any setting can reach them. So both point
-the descriptor at a temporary file, while Python's `sys.stderr` keeps writing to where it wrote before.
+the descriptor at a temporary file, and Python's `sys.stderr` at a copy of the descriptor, so that it keeps working.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -17,7 +18,7 @@ import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
-from typing import IO
+from typing import IO, TextIO
 
 MOST_LINES_SHOWN = 20
 _LOGGERS = ("absl", "keras", "tensorflow", "tensorflow_datasets", "urllib3")
@@ -30,28 +31,25 @@ class _Redirection:
         self._terminal = os.dup(2)
         self._hidden: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (closed in `undo`)
         self._levels = {name: logging.getLogger(name).level for name in _LOGGERS}
-        self._stderr, self._replacement = sys.stderr, None
-        if sys.stderr is not None:
-            sys.stderr.flush()
+        self._streams = _streams_of_descriptor_2()
+        self._point_streams_at(self._terminal)
         os.dup2(self._hidden.fileno(), 2)
         for name in _LOGGERS:
             logging.getLogger(name).setLevel(logging.ERROR)
-        # pytest and Jupyter replace `sys.stderr` by objects that do not write to the descriptor; they stay.
-        if _writes_to_descriptor_2(sys.stderr):
-            self._replacement = sys.stderr = os.fdopen(
-                self._terminal, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
-            )
 
     def undo(self) -> None:
-        if self._replacement is not None:
-            self._replacement.flush()
-            if sys.stderr is self._replacement:  # else the block has replaced it by its own, which stays
-                sys.stderr = self._stderr
         for name, level in self._levels.items():
             logging.getLogger(name).setLevel(level)
         os.dup2(self._terminal, 2)
+        self._point_streams_at(2)
         os.close(self._terminal)
         self._hidden.close()
+
+    def _point_streams_at(self, descriptor: int) -> None:
+        # The stream itself, not the name `sys.stderr`: logging handlers and progress displays keep references to it.
+        for stream, file in self._streams:
+            stream.flush()
+            file.__init__(descriptor, "w", closefd=False)  # type: ignore[misc]
 
     def text(self) -> str:
         """What has been written since, its last lines."""
@@ -105,7 +103,6 @@ def quiet_libraries() -> Iterator[None]:
     """
     from kerasmlp.errors import KerasMLPWarning
 
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     _enter()
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):
@@ -114,6 +111,33 @@ def quiet_libraries() -> Iterator[None]:
             yield
     finally:
         _leave()
+
+
+class _SilentEnd:
+    """Points descriptor 2 nowhere when it is deleted, and only then lets go of what it keeps."""
+
+    def __init__(self) -> None:
+        self.kept: list[object] = []
+        self._nowhere = os.open(os.devnull, os.O_WRONLY)
+        self._point = os.dup2  # when this is deleted, the module `os` may be gone
+
+    def __del__(self) -> None:
+        self._point(self._nowhere, 2)
+
+
+_silent_end: _SilentEnd | None = None
+
+
+def hide_library_output_at_exit(kept: object) -> None:
+    """Hides what native libraries print at the very end of the process, after all `atexit` functions have run.
+
+    Args:
+        kept: An object whose deletion prints something. It is kept until the end.
+    """
+    global _silent_end
+    if _silent_end is None:
+        _silent_end = _SilentEnd()  # deleted with this module's names, when the interpreter shuts down
+    _silent_end.kept.append(kept)
 
 
 def _enter() -> None:
@@ -134,8 +158,15 @@ def _leave() -> None:
             _active = None
 
 
-def _writes_to_descriptor_2(stream: object) -> bool:
-    try:
-        return stream.fileno() == 2  # type: ignore[attr-defined, no-any-return]
-    except (AttributeError, OSError, ValueError):
-        return False
+def _streams_of_descriptor_2() -> list[tuple[TextIO, io.FileIO]]:
+    """Python's standard error and its file, if it writes to descriptor 2; pytest's and Jupyter's write elsewhere."""
+    found = []
+    for stream in {id(stream): stream for stream in (sys.stderr, sys.__stderr__)}.values():
+        buffer = getattr(stream, "buffer", None)
+        file = getattr(buffer, "raw", buffer)
+        if stream is None or not isinstance(file, io.FileIO) or file.closed:
+            continue
+        # A file with `closefd` would close the descriptor when it is pointed elsewhere.
+        if file.fileno() == 2 and not file.closefd:
+            found.append((stream, file))
+    return found

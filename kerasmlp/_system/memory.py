@@ -1,4 +1,4 @@
-"""Whether data and networks fit into memory, asked before they are read or built."""
+"""Checks whether data and networks fit into memory, before they are read or built."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from pathlib import Path
 
 from kerasmlp.errors import InvalidValue
 
-_GROUP_FILES = (  # limit and use of a container's memory, in versions 2 and 1 of Linux's control groups
+_GROUP_FILES = (  # memory limit and usage of a container, in versions 2 and 1 of Linux's control groups
     ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
     ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
 )
 
 
 def available_bytes() -> int:
-    """Memory that this process can still take without swapping, in bytes, a container's limit considered."""
+    """Returns how much memory this process can still take without swapping, in bytes. Respects a container's limit."""
     import psutil
 
     available = int(psutil.virtual_memory().available)
@@ -30,31 +30,43 @@ def available_bytes() -> int:
 
 
 def check_fits_memory(name: str, data_bytes: int, *, can_stream: bool) -> None:
-    """Raises `InvalidValue` for a source that is too large for memory.
+    """Checks that a source fits into memory.
 
     Args:
-        name: What the source is called.
-        data_bytes: Bytes of its examples once read. Reading and splitting hold them twice.
-        can_stream: Whether it can be streamed instead.
+        name: Name of the source, for the message.
+        data_bytes: Size of its examples in memory, in bytes. Reading and splitting need twice as much.
+        can_stream: Whether the source can be streamed instead.
+
+    Raises:
+        InvalidValue: the source is too large.
     """
     needed, available = 2 * data_bytes, available_bytes()
     if needed <= available:
         return
-    mend = (
-        "`--stream` (`stream=True`) reads it in pieces and trains from disk, in constant memory."
+    advice = (
+        "With `stream=True` it is read in pieces and trained from disk, in constant memory."
         if can_stream
-        else "Tables, folders of images and sets of TensorFlow Datasets can be streamed with `--stream`."
+        else "Only tables, image folders and TensorFlow Datasets can be read in pieces, with `stream=True`."
     )
-    raise InvalidValue(
-        f"`{name}` needs {needed / 2**30:.1f} GiB of memory, of which {available / 2**30:.1f} GiB are free. {mend}"
-    )
+    raise InvalidValue(f"`{name}` needs {_size(needed)} of memory, and {_size(available)} are free. {advice}")
 
 
 def check_weights_fit_memory(sizes: Sequence[int]) -> None:
-    """Raises `InvalidValue` for layer widths whose weights, float32, are too large for memory."""
+    """Checks that the float32 weights of a network with layer widths `sizes` fit into memory.
+
+    Raises:
+        InvalidValue: they do not.
+    """
     needed = 4 * sum((inputs + 1) * units for inputs, units in itertools.pairwise(sizes))
     if needed > (available := available_bytes()):
         raise InvalidValue(
-            f"`sizes` {list(sizes)} needs {needed / 2**30:,.1f} GiB of memory for its weights, and four times that to "
-            f"train them with Adam; {available / 2**30:.1f} GiB are free."
+            f"`sizes` {list(sizes)} needs {_size(needed)} of memory for its weights, and four times as much to train "
+            f"them with Adam; {_size(available)} are free."
         )
+
+
+def _size(num_bytes: int) -> str:
+    for unit, size in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
+        if num_bytes >= size:
+            return f"{num_bytes / size:,.1f} {unit}"
+    return f"{num_bytes} bytes"

@@ -16,6 +16,7 @@ from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from kerasmlp.client.classifier import Classifier
+    from kerasmlp.data.types import Array
 
 
 class Artefact(Protocol):
@@ -70,7 +71,7 @@ class Artefact(Protocol):
         """Size on disk in bytes, of all files of a folder; 0 for a served network."""
         return size_bytes(Path(self.path))
 
-    def probabilities(self, features: np.ndarray) -> np.ndarray:
+    def probabilities(self, features: Array) -> np.ndarray:
         """Returns the probability of each class for each example.
 
         Args:

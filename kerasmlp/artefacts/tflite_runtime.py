@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp._system.library_output import hidden_library_output, hide_library_output_at_exit
 from kerasmlp.artefacts.tflite_contents import Contents
 from kerasmlp.errors import InvalidValue
 
@@ -114,6 +114,9 @@ class CompiledModelRunner:
 
     def _make_buffers(self) -> None:
         self._inputs, self._outputs = self._model.create_input_buffers(0), self._model.create_output_buffers(0)
+        source = self._contents.source
+        with hidden_library_output():  # the first write of a process creates another environment
+            self._inputs[0].write(np.zeros((self._batch_size, *source.shape[1:]), source.dtype))
 
 
 class Runtime:
@@ -172,4 +175,6 @@ def _environment() -> Any:
     from ai_edge_litert.environment import Environment
 
     with hidden_library_output():
-        return Environment.create()
+        environment = Environment.create()
+    hide_library_output_at_exit(environment)  # LiteRT prints a line for each accelerator that it unregisters
+    return environment

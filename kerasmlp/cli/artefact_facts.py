@@ -65,7 +65,7 @@ def read_facts(path: str, *, timeout_s: float) -> ArtefactFacts:
     from kerasmlp.client.address import is_address
 
     facts = None if is_address(path) else _facts_in_files(Path(path))
-    return facts or _facts_of_opened(path, timeout_s)
+    return facts or facts_of_opened(path, timeout_s=timeout_s)
 
 
 def _facts_in_files(path: Path) -> ArtefactFacts | None:
@@ -130,7 +130,13 @@ def _facts_of_card(card: Card, format_name: str, path: Path) -> ArtefactFacts:
     )
 
 
-def _facts_of_opened(path: str, timeout_s: float) -> ArtefactFacts:
+def facts_of_opened(path: str, *, timeout_s: float) -> ArtefactFacts:
+    """Returns what is known about an artefact once it has been opened, which takes TensorFlow for most formats.
+
+    Args:
+        path: As in `read_facts`.
+        timeout_s: As in `read_facts`.
+    """
     from kerasmlp.artefacts.opening import open_artefact
 
     artefact = open_artefact(path, timeout_s=timeout_s)

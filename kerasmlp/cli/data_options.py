@@ -8,7 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.common_options import add_setting
+from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.option_types import seed
 from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, _ArgumentGroup
 
     from kerasmlp.card import Card
-    from kerasmlp.data.in_memory import Examples
+    from kerasmlp.data.source import Source
     from kerasmlp.data.splitting import Splitting
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.table import Table
     from kerasmlp.data.types import Data
 
 DIGITS = "digits"
@@ -118,10 +116,11 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,
+        verbose=verbosity(args),
     )
 
 
-def read(source: str, args: Namespace) -> Examples | Table | Stream:
+def read(source: str, args: Namespace) -> Source:
     """Returns the source `source`, before it is split."""
     from kerasmlp.data.readers.choosing import read_source
     from kerasmlp.data.source import SourceOptions
@@ -161,22 +160,17 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             did.
     """
     from kerasmlp.card import SPLIT_OPTIONS
-    from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.types import Data
+    from kerasmlp.data.table_files import TABLE_SUFFIXES
 
     if card is None:
         return load(args)
     if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
     source = read(args.data, args)
-    # A stream knows its fingerprint only once it has been read.
-    known = source.whole(card.encoder) if isinstance(source, Stream) else source
-    fingerprint = known.fingerprint if isinstance(known, Data) else known.fingerprint()
-    if fingerprint != card.fingerprint:
+    if source.fingerprint() != card.fingerprint:
         if source.has_test or args.test_share is not None:
             return load(args, card)
-        return known if isinstance(known, Data) else known.whole(card.encoder)
+        return source.whole(card.encoder, show_progress=True)
     for option in SPLIT_OPTIONS:
         typed, trained = getattr(args, option), card.split.get(option)
         if typed is not None and typed != trained:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from kerasmlp.card import Card
     from kerasmlp.cli.artefact_facts import ArtefactFacts
     from kerasmlp.client.classifier import Classifier
-    from kerasmlp.export import ArtefactReport
+    from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.lesson.comparison import FrameworkResult
     from kerasmlp.run import Run
 

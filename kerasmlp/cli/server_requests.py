@@ -15,8 +15,9 @@ from kerasmlp.cli.data_options import read, splitting
 from kerasmlp.client.tensor_types import STRING
 from kerasmlp.contract import COLUMNS, IMAGE_BYTES, column_input_names, column_input_stem
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.data.inputs import read_inputs
-from kerasmlp.data.readers.choosing import TABLE_SUFFIXES
+from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -26,8 +27,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.client.classifier import Classifier
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
 
@@ -53,8 +53,6 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     if suffix in TABLE_SUFFIXES and COLUMNS in served.client.signatures:
         if invert:
             raise InvalidValue(f"`--invert` is for images; `{path}` is a table.")
-        from kerasmlp.data.table import read_frame
-
         frame = read_frame(path)
         if frame.empty:
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
@@ -134,37 +132,31 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     table are the numbers of its rows, and the artefact that is returned takes these.
     """
     from kerasmlp.artefacts.served_model import ServedModel
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.table import Table
 
     if args.stream:
         raise InvalidValue("A served network can only be evaluated on data in memory, so leave out `--stream`.")
     source = read(args.data, args)
-    if isinstance(source, Table):
-        frame, name = source.frame, source.name
-        examples = _numbered_rows(source)
-        raw_columns(served, frame, source=name)  # so that an error in any row is reported before anything is sent
+    with source.scanned() as scan:
+        if scan.kinds is not None:
+            (frame,), name = scan.pieces(), source.name
+            source = _numbered_rows(name, scan)
+            raw_columns(served, frame, source=name)  # so that an error in any row is reported before anything is sent
 
-        def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
-            columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
-            return served.probabilities(columns, signature=COLUMNS)
+            def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
+                columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
+                return served.probabilities(columns, signature=COLUMNS)
 
-        assert isinstance(artefact, ServedModel)
-        artefact = artefact.with_question((1,), ask_about_rows)
-    else:
-        assert isinstance(source, Examples)  # what is not streamed is one or the other
-        examples = source
-    if not examples.has_test and args.test_share is None:
-        return artefact, examples.whole()
-    return artefact, examples.split(splitting(args))
+            assert isinstance(artefact, ServedModel)
+            artefact = artefact.with_question((1,), ask_about_rows)
+    if not source.has_test and args.test_share is None:
+        return artefact, source.whole()
+    return artefact, source.split(splitting(args))
 
 
-def _numbered_rows(table: Table) -> Examples:
+def _numbered_rows(name: str, table: Scan) -> Source:
     """Returns the rows of a table as examples with a single feature, the number of the row."""
-    from kerasmlp.data.in_memory import Examples
-
-    numbers = np.arange(len(table.frame))[:, np.newaxis]
+    numbers, labels = np.arange(len(table.labels))[:, np.newaxis], table.classes[table.labels]
     count = len(numbers) - (table.num_own_test or 0)
-    tests = (numbers[count:], table.labels[count:]) if table.has_test else ()
+    tests = () if table.num_own_test is None else (numbers[count:], labels[count:])
     groups, times = (None if values is None else values[:count] for values in (table.groups, table.times))
-    return Examples(table.name, numbers[:count], table.labels[:count], *tests, groups=groups, times=times)
+    return InMemorySource(name, numbers[:count], labels[:count], *tests, groups=groups, times=times)

@@ -76,7 +76,10 @@ def busy(address: Address, message: str) -> TemporaryFailure:
 
 def not_served(address: Address, message: str) -> ServerError:
     """Returns the error for a model or version that the server does not know."""
-    which, advice = "", "Compare the name with the server's `--model_name` or its model configuration file."
+    which, advice = (
+        "",
+        "Compare it with the name in the server's command or configuration.",
+    )
     if address.version is not None or address.label is not None:
         which = f" in version {address.version}" if address.label is None else f" with the label `{address.label}`"
         advice = (

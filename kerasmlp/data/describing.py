@@ -1,4 +1,4 @@
-"""What there is to know of data: of a source before anything is trained on it, and of the splits of a training."""
+"""Descriptions of data for people and for JSON: of a source before training, and of the splits of a training."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
 if TYPE_CHECKING:
     import pandas as pd
 
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.source import Scan
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.table import Table
+    from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
-FEW = 5  # training examples of a class, below which a network hardly learns it
-MOST_SHOWN = 5  # classes that a sentence names
-MOST_COUNTED = 100_000  # different values of a column, whatever its length
+FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
+MAX_NAMED_CLASSES = 5  # classes that a note names
+MAX_COUNTED_VALUES = 100_000  # distinct values of a column are counted up to here
 
 
-def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
-    """Shapes, types, classes with counts, ranges, missing values and fingerprint, ready for JSON.
+def describe_source(source: Source) -> dict[str, Any]:
+    """Returns what a source holds: sizes, types, classes, ranges, missing values and its fingerprint, ready for JSON.
+
+    See also `describe_data`, which describes data after they were split.
 
     Args:
-        source: What `kerasmlp.data.readers.choosing.read_source` returns.
+        source: A source, such as `kerasmlp.data.readers.choosing.read_source` returns.
 
     Returns:
-        `name`, `fingerprint`, `examples` and `test_examples` (None where the source has no test of its own), and
-        `classes`: the number of examples of each by name, test included. For arrays `feature_shape`, `dtype`, and
-        `feature_range`, the lowest and highest value that occurs; for a table `target` and `columns`, each with `name`,
-        `kind`, `missing` and `values`: lowest and highest for numbers, how many different ones for categories,
-        where 100,000 stands for more, too.
+        A dictionary with
+
+        - `name` and `fingerprint`;
+        - `examples` and `test_examples`: the number of training and of test examples. `test_examples` is None if the
+          source has no test of its own;
+        - `classes`: the number of examples of each class by name, including test examples;
+        - for arrays `feature_shape`, `dtype` and `feature_range`, the lowest and highest value that occurs;
+        - for tables `target` and `columns`, a list with `name`, `kind`, `missing` (number of missing values) and
+          `values` of each column. `values` is the lowest and highest value of a column of numbers, otherwise the number
+          of distinct values, counted up to 100,000.
 
     Example:
         >>> from kerasmlp.data.readers.choosing import read_source
@@ -47,8 +51,12 @@ def describe_source(source: Examples | Table | Stream) -> dict[str, Any]:
         return {"name": source.name, **_describe_scan(scan)}
 
 
-def first_of_each_class(source: Examples | Table | Stream, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """The first examples of each class of a source that is no table, at most `count` of each, and their indices."""
+def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first examples of each class of a source of arrays, at most `count` per class, and their labels.
+
+    Returns:
+        Features `(examples, ...)` in the order of the source, and class indices int32 `(examples,)`.
+    """
     with source.scanned() as scan:
         places = [np.flatnonzero(scan.labels == index)[:count] for index in range(len(scan.classes))]
         wanted = np.sort(np.concatenate(places))
@@ -62,7 +70,9 @@ def first_of_each_class(source: Examples | Table | Stream, count: int) -> tuple[
 
 
 def describe_data(data: Data) -> dict[str, Any]:
-    """What a run's `data.json` says: where the data came from, and each split's size and examples by class.
+    """Returns what the `data.json` of a run says: where the data came from, and the size and classes of each split.
+
+    See also `describe_source`, which describes data before they are split.
 
     Example:
         >>> from kerasmlp import load_data
@@ -90,7 +100,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 
 
 def _describe_scan(scan: Scan) -> dict[str, Any]:
-    names = scan.class_names or tuple(map(str, scan.classes))
+    names = scan.names
     counts = np.bincount(scan.labels, minlength=len(names))
     num_test = scan.num_own_test
     about: dict[str, Any]
@@ -112,9 +122,10 @@ def _describe_scan(scan: Scan) -> dict[str, Any]:
 
 
 def data_notes(data: Data) -> list[str]:
-    """What one should know before trusting figures on these data, in a sentence each.
+    """Returns what the user should know before trusting figures on these data, one sentence each.
 
-    That is: classes that are too small, and columns that are more likely names than categories.
+    The notes are about classes with fewer than five training examples, classes without an example in validation or
+    test, and columns of a table that are more likely names than categories.
 
     Example:
         >>> from kerasmlp import load_data
@@ -126,28 +137,34 @@ def data_notes(data: Data) -> list[str]:
         for part in ("train", "validation", "test")
     }
     notes = []
-    for part, meaning in (("validation", "no choice is made on it"), ("test", "the test says nothing of it")):
+    for part, meaning in (
+        ("validation", "the choice of the best epoch ignores"),
+        ("test", "the test accuracy says nothing about"),
+    ):
         absent = [data.class_names[index] for index in np.flatnonzero(counts[part] == 0)]
         if absent and len(getattr(data, part)):
-            notes.append(f"{_classes(absent)} has no example in {part}, so {meaning}.")
-    few = [data.class_names[index] for index in np.flatnonzero((counts["train"] > 0) & (counts["train"] < FEW))]
-    if few:
-        notes.append(f"{_classes(few)} has fewer than {FEW} training examples; more would help.")
+            pronoun = "it" if len(absent) == 1 else "them"
+            notes.append(f"{_name_classes(absent)} no example in {part}, so {meaning} {pronoun}.")
+    is_rare = (counts["train"] > 0) & (counts["train"] < FEW_EXAMPLES)
+    rare = [data.class_names[index] for index in np.flatnonzero(is_rare)]
+    if rare:
+        notes.append(f"{_name_classes(rare)} fewer than {FEW_EXAMPLES} training examples; add more.")
     for column in data.encoder.columns if data.encoder is not None else ():
-        if len(column.categories) > max(FEW, len(data.train) / 2):
+        if len(column.categories) > max(FEW_EXAMPLES, len(data.train) / 2):
             notes.append(
-                f"The column `{column.name}` has {len(column.categories)} different values in {len(data.train)} "
-                "training rows, each a feature of its own: more likely names or dates than categories, so leave it out."
+                f"The column `{column.name}` has {len(column.categories)} distinct values in {len(data.train)} "
+                "training rows. They are more likely names or dates than categories; remove the column."
             )
     return notes
 
 
-def _classes(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:MOST_SHOWN])
+def _name_classes(names: Sequence[str]) -> str:
+    """Returns the beginning of a sentence about classes: "The class `a` has", "The classes `a`, `b` have"."""
+    shown = ", ".join(f"`{name}`" for name in names[:MAX_NAMED_CLASSES])
     if len(names) == 1:
-        return f"The class {shown}"
-    more = f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else ""
-    return f"Each of the classes {shown}{more}"
+        return f"The class {shown} has"
+    more = f" and {len(names) - MAX_NAMED_CLASSES} more" if len(names) > MAX_NAMED_CLASSES else ""
+    return f"The classes {shown}{more} have"
 
 
 def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:
@@ -162,13 +179,13 @@ def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:
 def _summarise_columns(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
     missing = dict.fromkeys(kinds, 0)
     ranges: dict[str, list[float]] = {}
-    different: dict[str, set[Any]] = {name: set() for name in kinds}
+    distinct: dict[str, set[Any]] = {name: set() for name in kinds}
     for frame in frames:
         for name, kind in kinds.items():
             present = frame[name].dropna()
             missing[name] += len(frame) - len(present)
-            if kind != NUMBER and len(different[name]) < MOST_COUNTED:
-                different[name].update(present.unique()[:MOST_COUNTED])
+            if kind != NUMBER and len(distinct[name]) < MAX_COUNTED_VALUES:
+                distinct[name].update(present.unique()[:MAX_COUNTED_VALUES])
             elif len(present):
                 lowest, highest = ranges.setdefault(name, [np.inf, -np.inf])
                 ranges[name] = [min(lowest, float(present.min())), max(highest, float(present.max()))]
@@ -177,7 +194,7 @@ def _summarise_columns(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str])
             "name": name,
             "kind": kind,
             "missing": missing[name],
-            "values": ranges.get(name, min(len(different[name]), MOST_COUNTED)),
+            "values": ranges.get(name, min(len(distinct[name]), MAX_COUNTED_VALUES)),
         }
         for name, kind in kinds.items()
     ]

@@ -1,4 +1,4 @@
-"""`Examples`: all examples of a source as arrays in memory, checked, before any are set aside."""
+"""`InMemorySource`: all examples of a source as arrays in memory."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from typing import Any
 
 import numpy as np
 
+from kerasmlp.data.array_checks import (
+    check_aligned,
+    check_class_names,
+    check_features,
+    check_labels,
+    check_no_encoder,
+    find_classes,
+)
 from kerasmlp.data.encoding import Encoder
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
 from kerasmlp.data.types import Data, Split
-from kerasmlp.errors import InvalidType, InvalidValue
-
-FEW = 20  # examples, among which many classes may be meant
+from kerasmlp.errors import InvalidValue
 
 
-class Examples:
-    """All examples of a source, checked, before validation is set aside."""
+class InMemorySource:
+    """A `Source` whose examples are arrays in memory. All of them are checked before any are split off."""
 
     def __init__(
         self,
@@ -35,182 +41,125 @@ class Examples:
         times: Any = None,
         request: dict[str, Any] | None = None,
     ) -> None:
-        """Checks the arrays; see `data_from_arrays` for what they hold and what is raised.
+        """Checks the arrays.
 
-        A source without test examples leaves `x_test` and `y_test` out.
+        Args:
+            name: Name of the data.
+            x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
+            y_train: Labels, whole numbers or strings, `(examples,)`.
+            x_test: Features of the source's own test examples. None: the source has no test of its own.
+            y_test: Labels of the test examples. Each label must also occur in `y_train`.
+            feature_range: Lowest and highest possible value of a feature. Defaults to (0, 255) for uint8 features and
+                to None for others.
+            class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+            groups: Group of each training example, whole numbers or strings `(examples,)`.
+            times: Time of each training example, numbers `(examples,)`.
+            request: The arguments of `load_data` that load the same examples again, apart from those of the split.
+
+        Raises:
+            InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
+            InvalidValue: lengths or shapes differ, a value is NaN or infinite, there is only one class, nearly all
+                labels are distinct, or a label occurs only in the test examples.
         """
-        self.has_test = x_test is not None
         self.name = name
-        self.request = request
-        self.features = check_features(name, "x_train", x_train)
-        self.test_features = self.features[:0] if x_test is None else check_features(name, "x_test", x_test)
-        if self.features.shape[1:] != self.test_features.shape[1:]:
+        self.has_test = x_test is not None
+        self._request = request
+        self._features = check_features(name, "x_train", x_train)
+        self._test_features = self._features[:0] if x_test is None else check_features(name, "x_test", x_test)
+        if self._features.shape[1:] != self._test_features.shape[1:]:
             raise InvalidValue(
-                f"{name}: examples of `x_train` and `x_test` need one shape; got {self.features.shape[1:]} and "
-                f"{self.test_features.shape[1:]}."
+                f"{name}: the examples of `x_train` and `x_test` need the same shape; got {self._features.shape[1:]} "
+                f"and {self._test_features.shape[1:]}."
             )
         raw = check_labels(name, "y_train", y_train)
         raw_test = raw[:0] if x_test is None else check_labels(name, "y_test", y_test)
-        for part, features, labels in (("train", self.features, raw), ("test", self.test_features, raw_test)):
+        for part, features, labels in (("train", self._features, raw), ("test", self._test_features, raw_test)):
             if len(features) != len(labels):
                 raise InvalidValue(
                     f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {len(features)} and "
                     f"{len(labels)}."
                 )
-        classes, self.labels = find_classes(name, raw)
+        classes, self._labels = find_classes(name, raw)
         unseen = np.setdiff1d(raw_test, classes)
         if len(unseen):
-            raise InvalidValue(f"{name}: label `{unseen[0]}` occurs in `y_test` but not in `y_train`.")
-        if class_names is not None and len(class_names) != len(classes):
-            raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
-        self.test_labels = np.searchsorted(classes, raw_test).astype(np.int32)
-        self.class_names = class_names or tuple(str(label) for label in classes)
-        self.groups = None if groups is None else check_aligned(name, "groups", groups, len(raw))
-        self.times = None if times is None else check_aligned(name, "times", times, len(raw))
-        if feature_range is None and self.features.dtype == np.uint8:
+            raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_test` but not in `y_train`.")
+        check_class_names(name, class_names, len(classes))
+        self._test_labels = np.searchsorted(classes, raw_test).astype(np.int32)
+        self._class_names = class_names or tuple(map(str, classes))
+        self._groups = None if groups is None else check_aligned(name, "groups", groups, len(raw))
+        self._times = None if times is None else check_aligned(name, "times", times, len(raw))
+        if feature_range is None and self._features.dtype == np.uint8:
             feature_range = (0.0, 255.0)
-        self.feature_range = feature_range
+        self._feature_range = feature_range
 
-    def split(self, splitting: Splitting, *, encoder: Encoder | None = None) -> Data:
-        """Sets validation and test aside; see `load_data`."""
+    def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
+        """Returns the examples, split into train, validation and test; there is no progress to show."""
         check_no_encoder(self.name, encoder)
-        labels = np.concatenate([self.labels, self.test_labels])
+        labels = np.concatenate([self._labels, self._test_labels])
         indices = splitting.indices(
-            self.name,
-            labels,
-            num_own_test=len(self.test_labels) if self.has_test else None,
-            groups=self.groups,
-            times=self.times,
+            self.name, labels, num_own_test=self._num_own_test, groups=self._groups, times=self._times
         )
-        check_classes_are_trained(self.name, labels, indices, self.class_names)
+        check_classes_are_trained(self.name, labels, indices, self._class_names)
         return Data(
             name=self.name,
             train=Split(self._take(indices.train), labels[indices.train]),
             validation=Split(self._take(indices.validation), labels[indices.validation]),
             test=Split(self._take(indices.test), labels[indices.test]),
-            class_names=self.class_names,
-            feature_range=self.feature_range,
+            class_names=self._class_names,
+            feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
-            request=None if self.request is None else {**self.request, **splitting.request()},
+            request=None if self._request is None else {**self._request, **splitting.request()},
         )
 
-    def whole(self, encoder: Encoder | None = None) -> Data:
-        """All examples as the test, to judge a network that was trained on others."""
+    def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
+        """Returns all examples as the test split; there is no progress to show."""
         check_no_encoder(self.name, encoder)
-        nothing = Split(self.features[:0], self.labels[:0])
+        nothing = Split(self._features[:0], self._labels[:0])
         return Data(
             name=self.name,
             train=nothing,
             validation=nothing,
-            test=Split(self.features, self.labels),
-            class_names=self.class_names,
-            feature_range=self.feature_range,
+            test=Split(self._all_features(), np.concatenate([self._labels, self._test_labels])),
+            class_names=self._class_names,
+            feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
         )
 
-    def pooled(self) -> tuple[np.ndarray, np.ndarray]:
-        """Features and labels of all examples, those of the source's own test last."""
-        if not self.has_test:
-            return self.features, self.labels
-        features = np.concatenate([self.features, self.test_features])
-        return features, np.concatenate([self.labels, self.test_labels])
-
     @contextmanager
     def scanned(self) -> Iterator[Scan]:
-        """The same, as a source that is read in pieces: one for training, and one for the test."""
+        """Yields all examples: the training ones are one piece, those of the source's own test another."""
         yield Scan(
-            classes=np.array(self.class_names),
-            labels=np.concatenate([self.labels, self.test_labels]),
-            pieces=lambda: iter([self.features, *([self.test_features] if self.has_test else [])]),
-            num_own_test=len(self.test_labels) if self.has_test else None,
-            class_names=self.class_names,
-            feature_range=self.feature_range,
+            classes=np.array(self._class_names),
+            labels=np.concatenate([self._labels, self._test_labels]),
+            pieces=lambda: iter([self._features, *([self._test_features] if self.has_test else [])]),
+            num_own_test=self._num_own_test,
+            class_names=self._class_names,
+            feature_range=self._feature_range,
         )
 
-    def _take(self, indices: np.ndarray) -> np.ndarray:
-        """The features at these positions among all examples."""
-        count = len(self.labels)
-        if not len(indices) or indices[-1] < count:
-            taken = self.features[indices]
-        elif indices[0] >= count:
-            taken = self.test_features[indices - count]
-        else:
-            taken = self.pooled()[0][indices]
-        return np.asarray(taken)
-
     def fingerprint(self) -> str:
-        """SHA-256 of all examples, whatever the split."""
-        digest = ArrayDigest(self.class_names)
-        tests = (self.test_features, self.test_labels) if self.has_test else ()
-        for array in (self.features, self.labels, *tests):
+        """Returns the SHA-256 over all examples."""
+        digest = ArrayDigest(self._class_names)
+        tests = (self._test_features, self._test_labels) if self.has_test else ()
+        for array in (self._features, self._labels, *tests):
             digest.add(array)
         return digest.hexdigest()
 
+    @property
+    def _num_own_test(self) -> int | None:
+        return len(self._test_labels) if self.has_test else None
 
-def check_no_encoder(name: str, encoder: Encoder | None) -> None:
-    """Raises `InvalidValue` where examples without columns are to be encoded as a table's rows."""
-    if encoder is not None:
-        raise InvalidValue(f"The network was trained on a table, and {name} is none.")
+    def _all_features(self) -> np.ndarray:
+        """The features of all examples, those of the source's own test last."""
+        return np.concatenate([self._features, self._test_features]) if self.has_test else self._features
 
-
-def find_classes(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The different labels, sorted, and the index of each example's among them, int32 `(examples,)`."""
-    classes, indices = np.unique(labels, return_inverse=True)
-    check_classes(name, classes, len(labels))
-    return classes, indices.astype(np.int32)
-
-
-def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
-    """Raises `InvalidValue` where all labels are the same, or nearly all are different."""
-    if num_examples >= FEW and len(classes) > num_examples / 2:
-        raise InvalidValue(
-            f"{name}: {len(classes):,} of {num_examples:,} labels are different, as `{classes[0]}` and `{classes[1]}` "
-            "are; a classifier needs classes that occur again."
-        )
-    if len(classes) < 2:
-        raise InvalidValue(f"{name}: a classifier needs at least two classes; all labels are `{classes[0]}`.")
-
-
-def check_features(name: str, key: str, values: Any) -> np.ndarray:
-    """The values as an array of finite numbers, `(examples, ...)`; float64 becomes float32."""
-    features = np.asarray(values)
-    if features.dtype.kind not in "biuf":
-        raise InvalidType(f"{name}: `{key}` needs numbers; got dtype {features.dtype}.")
-    if features.ndim < 2 or features.size == 0:
-        raise InvalidValue(
-            f"{name}: `{key}` needs at least one example and one feature, shaped (examples, ...); got {features.shape}."
-        )
-    if features.dtype == np.float64:
-        features = features.astype(np.float32)
-    if features.dtype.kind == "f" and not np.isfinite(features).all():
-        position = tuple(int(axis) for axis in np.argwhere(~np.isfinite(features))[0])
-        raise InvalidValue(
-            f"{name}: `{key}` needs finite numbers; got {features[position]} at index {position}. Values out of "
-            "float32's range count as infinite."
-        )
-    return features
-
-
-def check_labels(name: str, key: str, values: Any) -> np.ndarray:
-    """The labels as an array of whole numbers or strings, `(examples,)`."""
-    labels = np.asarray(values)
-    if labels.ndim != 1:
-        raise InvalidValue(
-            f"{name}: `{key}` needs one label per example, shaped (examples,); got {labels.shape}. "
-            "One-hot rows become labels with `.argmax(axis=1)`."
-        )
-    if labels.dtype.kind == "f" and len(labels) and np.isfinite(labels).all() and (labels == labels.round()).all():
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "biuUS":
-        raise InvalidType(f"{name}: `{key}` needs whole numbers or strings as labels; got dtype {labels.dtype}.")
-    return labels
-
-
-def check_aligned(name: str, key: str, values: Any, count: int) -> np.ndarray:
-    """The values, whole numbers, numbers or strings, as an array of one per example, `(examples,)`."""
-    checked = np.asarray(values)
-    if checked.shape != (count,):
-        raise InvalidValue(f"{name}: `{key}` needs a value for each of {count} training examples; got {checked.shape}.")
-    if checked.dtype.kind == "f" and not np.isfinite(checked).all():
-        raise InvalidValue(f"{name}: `{key}` needs a value for each example; got {checked[~np.isfinite(checked)][0]}.")
-    return checked
+    def _take(self, indices: np.ndarray) -> np.ndarray:
+        """The features at these ascending positions among all examples."""
+        count = len(self._labels)
+        if not len(indices) or indices[-1] < count:
+            taken = self._features[indices]
+        elif indices[0] >= count:
+            taken = self._test_features[indices - count]
+        else:
+            taken = self._all_features()[indices]
+        return np.asarray(taken)

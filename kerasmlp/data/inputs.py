@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.images import BRIGHTEST, IMAGE_SUFFIXES, is_image_shape, read_image, scale_pixels
+from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -17,8 +18,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.encoding import Encoder
 
-_TABLES = (".csv", ".parquet")
-_ARRAYS = (".csv", ".npz")
+_ARRAY_SUFFIXES = (".csv", ".npz")
 
 
 def read_inputs(
@@ -64,13 +64,13 @@ def read_inputs(
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, tuple(feature_shape), feature_range, invert=invert)
-    if encoder is not None and suffix in _TABLES:
+    if encoder is not None and suffix in TABLE_SUFFIXES:
         features = _read_table(path, encoder)
-    elif suffix in _ARRAYS:
+    elif suffix in _ARRAY_SUFFIXES:
         features = _read_csv(path) if suffix == ".csv" else _read_npz(path)
     else:
-        known = ", ".join(dict.fromkeys((*IMAGE_SUFFIXES, *_ARRAYS, *(_TABLES if encoder is not None else ()))))
-        raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {known}.")
+        suffixes = (*IMAGE_SUFFIXES, *_ARRAY_SUFFIXES, *((".parquet",) if encoder is not None else ()))
+        raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {', '.join(suffixes)}.")
     if invert:
         raise InvalidValue(f"`invert` is for images only, and `{path}` is not an image.")
     if math.prod(features.shape[1:]) != math.prod(feature_shape):
@@ -100,8 +100,6 @@ def _read_image(
 
 
 def _read_table(path: Path, encoder: Encoder) -> np.ndarray:
-    from kerasmlp.data.table import read_frame
-
     frame = read_frame(path)
     if frame.empty:
         raise InvalidValue(f"`{path}` has no row; it needs at least one example.")

@@ -1,15 +1,14 @@
-"""`load_data` and its siblings for arrays, frames and datasets: from a source to checked and split `Data`."""
+"""`load_data`, `data_from_frame`, `data_from_dataset` and `data_from_arrays`: from a source to split `Data`."""
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.data.splitting import Splitting
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from os import PathLike
 
     import pandas as pd
@@ -33,62 +32,78 @@ def load_data(
     test_share: float | None = None,
     seed: int = 0,
     encoder: Encoder | None = None,
-    progress: Callable[[int, int | None], None] | None = None,
+    verbose: str | int = "auto",
 ) -> Data:
-    """The data that `source` names, split into train, validation and test.
+    """Loads a data set and returns it split into train, validation and test.
 
     Args:
-        source: One of
+        source: What to load, one of
 
-            - `digits`: scikit-learn's 1,797 real 8x8 scans, embedded;
+            - `digits`: 1,797 scans of digits, 8x8 pixels, which come with scikit-learn;
             - the path of a `.csv` or `.parquet` file with a column of labels;
-            - the path of an `.npz` file in Keras's layout (`x_train`, `y_train`, `x_test`, `y_test`),
-              without its test set, or with `x` and `y`;
-            - the path of IDX files, gzipped or not: the folder of all four, or one of them;
-            - the path of a folder with a sub-folder of images per class, or with `train` and `test` that have these;
-            - `openml:NAME`, a set of openml.org such as `openml:mnist_784`;
-            - the name of a TensorFlow Datasets classification set, such as `mnist` or `titanic:4.0.0`.
-        data_dir: The folder in which TensorFlow Datasets keeps prepared sets, or scikit-learn those of openml.org.
-        target: The column of labels in a table. Default: the one that is called `target`, `label` or `class`, or that
-            TensorFlow Datasets says is the one.
-        group: A column of a table, such as `patient`, whose equal values all go to training, validation or test. It is
-            no feature. Shares are then of all rows, whatever their class.
-        time: A column of a table, numbers or dates: validation is the latest share of training, the test the latest of
-            all. It is no feature.
-        split: Which examples of a TensorFlow Datasets set to use, in its own syntax: `train[:20%]`. Default: `train`.
-        test_split: Which are the test. Default: `test`, where the set has it and `split` does not
-            use it.
-        stream: Read a table, a folder of images or a set of TensorFlow Datasets in pieces, in constant memory: see
-            `kerasmlp.data.streamed`. The split is the same as without.
-        validation_share: Share of each class's training examples that is set aside for validation, in (0, 1).
-        test_share: Share of each class that is set aside for the test, of all examples pooled, in (0, 1). None: the
-            source's own test. The choice does not depend on `seed`.
-        seed: Seed of the choice of validation.
-        encoder: How to encode a table, such as a trained network's. Default: what its training rows say; see
-            `kerasmlp.data.encoding.Encoder` for the rules, missing values among them.
-        progress: For a streamed source that is not in the cache yet: called with how many examples have been written,
-            and of how many; with None before these are known.
+            - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
+              with only the first two, or with `x` and `y`;
+            - the path of a folder with the four IDX files of MNIST, gzipped or not, or of one of these files;
+            - the path of a folder with one sub-folder of images per class, or with folders `train` and `test` that
+              contain such sub-folders;
+            - `openml:NAME`: a data set of openml.org, such as `openml:mnist_784`;
+            - the name of a classification set of TensorFlow Datasets, such as `mnist` or `titanic:4.0.0`.
+
+        data_dir: Folder where TensorFlow Datasets looks for prepared sets and puts new ones. For `openml:NAME`, the
+            folder where scikit-learn keeps its downloads. Defaults to the folder that each library uses by itself.
+        target: Name of the column of labels in a table. Defaults to the column called `target`, `label` or `class`; if
+            there is not exactly one, `target` is required. In a set of TensorFlow Datasets it names the feature that
+            holds the labels, and defaults to the set's own label.
+        group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
+            test has only patients that training has not seen. The column is not a feature. `validation_share` and
+            `test_share` are then shares of all rows, whatever their class.
+        time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
+            validation. The column is not a feature. Use either `group` or `time`, not both.
+        split: Which examples of a TensorFlow Datasets set to train on, in the syntax of TensorFlow Datasets, such as
+            `train[:20%]`. Defaults to `train`.
+        test_split: Which examples of a TensorFlow Datasets set are the test, in the same syntax. Defaults to `test` if
+            the set has such a split and `split` does not use it.
+        stream: Whether to read the source in pieces and keep its examples on disk, so that the data may be larger than
+            memory. Training then reads from disk. Works for tables, folders of images and TensorFlow Datasets. The
+            first call writes the encoded examples to `~/.cache/kerasmlp`, or to the folder that the environment
+            variable `KERASMLP_CACHE` names; later calls find them there. Defaults to `False`. The split is the same
+            either way.
+        validation_share: Share of the training examples that becomes validation, between 0 and 1, both excluded. It is
+            taken from each class. Defaults to `0.1`.
+        test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
+            class, and ignores which examples the source itself names as its test. Defaults to `None`: the source's own
+            test. The same examples are chosen whatever `seed` is.
+        seed: Seed of the random choice of validation examples. Defaults to `0`.
+        encoder: How to turn the columns of a table into features, such as `card.encoder` of a trained run. By default
+            this is learnt from the training rows. Numbers stay numbers, and a missing number becomes the median.
+            Booleans become 0 and 1. Other texts become one feature per distinct value.
+        verbose: Whether to display progress while a streamed source is read for the first time: 1 or 2 for yes, 0 for
+            no. Defaults to `"auto"`: yes in a terminal or a notebook.
+
+    Returns:
+        The splits, with the names of the classes, the feature range, a fingerprint of the examples, and the encoder of
+        a table.
 
     Raises:
-        NotFound: the file or prepared data set does not exist.
-        InvalidValue: the source is unknown, damaged, or holds examples that no network can learn from; or it has no
-            test examples and `test_share` is None.
+        NotFound: the file does not exist, or the data set is neither on this machine nor within reach.
+        InvalidValue: the source is unknown or damaged, an argument does not apply to it, it has no test of its own and
+            `test_share` is `None`, or no network can learn from its examples.
 
     Example:
         >>> data = load_data("digits")
         >>> data.feature_shape, data.num_classes, len(data.train), len(data.validation), len(data.test)
         ((8, 8), 10, 1295, 142, 360)
+
+    See Also:
+        `data_from_arrays`, `data_from_frame` and `data_from_dataset`, for examples that are in memory already.
     """
     from kerasmlp.data.readers.choosing import read_source
     from kerasmlp.data.source import SourceOptions
-    from kerasmlp.data.streamed import Stream
 
+    show_progress = shows_progress(verbose)
     splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
     options = SourceOptions(data_dir, target, group, time, split, test_split, stream)
-    examples = read_source(str(source), options)
-    if isinstance(examples, Stream):
-        examples = dataclasses.replace(examples, progress=progress)
-    return examples.split(splitting, encoder=encoder)
+    return read_source(str(source), options).split(splitting, encoder=encoder, show_progress=show_progress)
 
 
 def data_from_frame(
@@ -102,31 +117,41 @@ def data_from_frame(
     validation_share: float = VALIDATION_SHARE,
     seed: int = 0,
 ) -> Data:
-    """A pandas frame as `Data`: numbers, booleans and categories, encoded by what the training rows say.
+    """Returns the rows of a pandas frame, split and encoded. The encoding is learnt from the training rows.
+
+    Numbers stay numbers, and a missing number becomes the median. Booleans become 0 and 1. Other texts become one
+    feature per distinct value.
 
     Args:
-        frame: A row per example.
-        target: The column of labels, whole numbers or strings.
-        test_share: Share of each class that is set aside for the test, in (0, 1).
-        name: What to call the data.
-        group: A column whose equal values stay on one side; see `load_data`.
-        time: A column by which the latest rows are set aside; see `load_data`.
-        validation_share: Share of each class's training rows that is set aside for validation, in (0, 1).
-        seed: Seed of the choice of validation.
+        frame: One row per example.
+        target: Name of the column of labels, whole numbers or strings.
+        test_share: Share of each class that becomes the test, between 0 and 1, both excluded. The same rows are chosen
+            whatever `seed` is.
+        name: Name of the data. Defaults to `"frame"`.
+        group: Name of a column such as `patient`. Rows with the same value in it go to the same split. The column is
+            not a feature. The shares are then shares of all rows, whatever their class.
+        time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
+            validation. The column is not a feature. Use either `group` or `time`, not both.
+        validation_share: Share of each class's training rows that becomes validation, between 0 and 1, both excluded.
+            Defaults to `0.1`.
+        seed: Seed of the random choice of validation rows. Defaults to `0`.
 
     Raises:
-        InvalidValue: see `load_data`.
+        InvalidValue: a column is missing, a row has no label, or no network can learn from the rows.
 
     Example:
         >>> import pandas as pd
         >>> frame = pd.DataFrame({"size": range(40), "colour": ["red", "blue"] * 20, "kind": ["a", "a", "b", "b"] * 10})
         >>> data_from_frame(frame, "kind", test_share=0.2).encoder.feature_names
         ('size', 'colour=blue', 'colour=red')
-    """
-    from kerasmlp.data.table import Table
 
-    table = Table(name, frame, target, group=group, time=time, request=None)
-    return table.split(Splitting(validation_share, test_share, seed, group=group, time=time))
+    See Also:
+        `load_data`, for tables in `.csv` and `.parquet` files.
+    """
+    from kerasmlp.data.table import TableSource
+
+    source = TableSource(name, frame, target, group=group, time=time, request=None)
+    return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 
 
 def data_from_dataset(
@@ -140,23 +165,32 @@ def data_from_dataset(
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
     seed: int = 0,
+    verbose: str | int = "auto",
 ) -> Data:
-    """A `tf.data.Dataset` as `Data`. It is read once, so what it decodes is decoded once.
+    """Returns the examples of a `tf.data.Dataset`, split. The dataset is read once, so it decodes each example once.
 
     Args:
-        dataset: Elements `(features, labels)`: single examples, or batches of them where labels have an axis. It ends.
-        test: The same for the test. None: `test_share` takes it.
-        name: What to call the data.
-        feature_range: Lowest and highest possible value of a feature. Default: (0, 255) for uint8, none for others.
-        class_names: Names for the classes, in the order of the sorted labels. Default: the labels themselves.
-        stream: Keep the examples in a file instead of memory, as long as this process lives.
-        validation_share: See `load_data`.
-        test_share: See `load_data`.
-        seed: See `load_data`.
+        dataset: Pairs `(features, labels)` of single examples, or of batches whose labels have the shape `(batch,)`. It
+            must be finite, so leave out `repeat`.
+        test: The test examples in the same form. Defaults to `None`: `test_share` takes them from `dataset`.
+        name: Name of the data. Defaults to `"dataset"`.
+        feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
+            to `None` for others.
+        class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+        stream: Whether to keep the examples in a file instead of memory. The file is deleted when this process ends.
+            Defaults to `False`.
+        validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
+            excluded. Defaults to `0.1`.
+        test_share: Share of each class that becomes the test, between 0 and 1, both excluded. It is taken from all
+            examples together, those of `test` included. Defaults to `None`: `test` is the test. The same examples are
+            chosen whatever `seed` is.
+        seed: Seed of the random choice of validation examples. Defaults to `0`.
+        verbose: Whether to display progress while examples are written to a file: 1 or 2 for yes, 0 for no. Defaults to
+            `"auto"`: yes in a terminal or a notebook.
 
     Raises:
-        InvalidType: not a dataset, or not of pairs of dense tensors.
-        InvalidValue: it never ends, or holds examples that no network can learn from.
+        InvalidType: `dataset` is not a `tf.data.Dataset`, or its elements are not pairs of dense tensors.
+        InvalidValue: `dataset` never ends, or no network can learn from its examples.
 
     Example:
         >>> import tensorflow as tf
@@ -164,11 +198,15 @@ def data_from_dataset(
         >>> data = data_from_dataset(dataset, test_share=0.2)
         >>> data.feature_shape, len(data.train), len(data.validation), len(data.test)
         ((2,), 28, 4, 8)
+
+    See Also:
+        `load_data`, for TensorFlow Datasets by name.
     """
     from kerasmlp.data.readers.tf_dataset import read_dataset
 
+    show_progress = shows_progress(verbose)
     source = read_dataset(name, dataset, test, feature_range=feature_range, class_names=class_names, stream=stream)
-    return source.split(Splitting(validation_share, test_share, seed))
+    return source.split(Splitting(validation_share, test_share, seed), show_progress=show_progress)
 
 
 def data_from_arrays(
@@ -186,36 +224,46 @@ def data_from_arrays(
     test_share: float | None = None,
     seed: int = 0,
 ) -> Data:
-    """Arrays in memory as `Data`.
+    """Returns the examples in arrays, split.
 
     Args:
-        x_train: Features, numeric `(examples, ...)`. uint8 stays uint8, whole numbers and float16 stay what they
-            are, float64 becomes float32.
+        x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
         y_train: Labels, whole numbers or strings, `(examples,)`.
-        x_test: Features of the test examples, shaped as those of `x_train`. None: `test_share` takes them.
-        y_test: Their labels, each of which also occurs in `y_train`.
-        name: What to call the data.
-        feature_range: Lowest and highest possible value of a feature. Default: (0, 255) for uint8, none for others.
-        class_names: Names for the classes, in the order of the sorted labels. Default: the labels themselves.
-        groups: Group of each example of `x_train`, whole numbers or strings; examples of one group stay together.
-        times: Time of each, numbers; validation is then later than training, the test later than both.
-        validation_share: Share of each class's training examples set aside for validation, in (0, 1).
-        test_share: Share of each class of all examples set aside for the test, in (0, 1). None: `x_test` is the test.
-        seed: Seed of the choice of validation.
+        x_test: Features of the test examples, of the same shape per example. Defaults to `None`: `test_share` takes
+            the test from `x_train`.
+        y_test: Labels of the test examples. Each label must also occur in `y_train`.
+        name: Name of the data. Defaults to `"arrays"`.
+        feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
+            to `None` for others.
+        class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+        groups: Group of each example of `x_train`, whole numbers or strings, `(examples,)`. Examples of one group go to
+            the same split. Defaults to `None`: each example stands for itself.
+        times: Time of each example of `x_train`, numbers `(examples,)`. The latest examples become the test and the
+            latest of the others validation. Defaults to `None`: examples are drawn at random.
+        validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
+            excluded. Defaults to `0.1`.
+        test_share: Share of each class that becomes the test, between 0 and 1, both excluded. It is taken from all
+            examples together, those of `x_test` included. Defaults to `None`: `x_test` is the test. The same examples
+            are chosen whatever `seed` is.
+        seed: Seed of the random choice of validation examples. Defaults to `0`.
 
     Raises:
         InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
-        InvalidValue: lengths or shapes differ, a value is NaN or infinite, there is only one class, or a label
-            occurs only in the test examples.
+        InvalidValue: lengths or shapes differ, a value is NaN or infinite, there is only one class, or a label occurs
+            only in the test examples.
 
     Example:
+        >>> import numpy as np
         >>> x, y = np.arange(40.0).reshape(20, 2), np.arange(20) % 2
         >>> data_from_arrays(x, y, x, y).class_names
         ('0', '1')
-    """
-    from kerasmlp.data.in_memory import Examples
 
-    examples = Examples(
+    See Also:
+        `load_data`, for arrays in `.npz` and IDX files.
+    """
+    from kerasmlp.data.in_memory import InMemorySource
+
+    source = InMemorySource(
         name,
         x_train,
         y_train,
@@ -226,4 +274,4 @@ def data_from_arrays(
         groups=groups,
         times=times,
     )
-    return examples.split(Splitting(validation_share, test_share, seed))
+    return source.split(Splitting(validation_share, test_share, seed))

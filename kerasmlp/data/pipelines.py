@@ -1,4 +1,4 @@
-"""tf.data pipelines: from arrays in memory to shuffled batches."""
+"""`make_pipeline`: a `tf.data.Dataset` of shuffled batches from a split."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ if TYPE_CHECKING:
 
 
 def make_pipeline(split: Split, batch_size: int, *, shuffle: bool = False, seed: int = 0) -> tf.data.Dataset:
-    """Batches of features and labels, ready for `model.fit` and `model.evaluate`.
+    """Returns batches of features and labels for Keras's `model.fit` and `model.evaluate`.
 
-    The arrays are held in memory once, as they are; what is shuffled are the indices, over the whole split, and a
-    batch is gathered in one op. Features keep their dtype: uint8 is widened by the model, not on the way to it.
+    The arrays are in memory once, and features keep their dtype: the model converts uint8 to floats itself. A shuffle
+    covers the whole split. It shuffles the indices, and each batch is gathered in one op. The features of streamed data
+    are read into memory. `kerasmlp.train` does not need this function: it makes batches in a faster way.
 
     Args:
         split: The examples.
-        batch_size: Examples in a batch, from 1 to `len(split)`; the last batch holds the rest.
-        shuffle: Whether each epoch goes through the examples in a new order.
-        seed: Seed of these orders.
+        batch_size: Number of examples per batch, from 1 to `len(split)`. The last batch may be smaller.
+        shuffle: Whether each epoch has a new random order. Defaults to `False`.
+        seed: Seed of the random orders. Defaults to `0`.
 
     Returns:
-        A dataset of pairs: features, the split's dtype `(batch, *feature_shape)`, and labels int32 `(batch,)`.
+        A dataset of pairs: features of the split's dtype, `(batch, *feature_shape)`, and labels, int32 `(batch,)`.
 
     Raises:
-        InvalidValue: the batch size is less than 1 or larger than the split.
+        InvalidValue: `batch_size` is less than 1 or larger than the split.
 
     Example:
         >>> from kerasmlp import load_data
@@ -37,9 +38,10 @@ def make_pipeline(split: Split, batch_size: int, *, shuffle: bool = False, seed:
         ('uint8', (32, 8, 8), (32,))
     """
     check_batch_size(batch_size, len(split))
+    import numpy as np
     import tensorflow as tf
 
-    features, labels = tf.constant(split.features), tf.constant(split.labels)
+    features, labels = tf.constant(np.asarray(split.features)), tf.constant(split.labels)
     indices = tf.data.Dataset.range(len(split))
     if shuffle:
         indices = indices.shuffle(len(split), seed=seed, reshuffle_each_iteration=True)
@@ -48,6 +50,8 @@ def make_pipeline(split: Split, batch_size: int, *, shuffle: bool = False, seed:
 
 
 def check_batch_size(batch_size: int, num_examples: int) -> None:
-    """Raises `InvalidValue` where a batch would be empty or larger than all examples."""
+    """Raises `InvalidValue` if a batch would be empty or have more examples than there are."""
     if not 1 <= batch_size <= num_examples:
-        raise InvalidValue(f"`batch_size` lies between 1 and the number of examples, {num_examples}; got {batch_size}.")
+        raise InvalidValue(
+            f"`batch_size` needs to be between 1 and the number of examples, {num_examples}; got {batch_size}."
+        )

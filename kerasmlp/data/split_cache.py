@@ -1,27 +1,31 @@
-"""`open_store`: a source's examples in files, split, encoded and shuffled once, for trainings that read from disk."""
+"""The split cache: sources that were read in pieces once, and are kept on disk split, encoded and shuffled.
+
+Each entry of the cache is a folder with `store.json` and, for each of train, validation and test, a file of features
+and a file of labels.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
+import glob
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import numpy as np
 
 from kerasmlp._system.files import appearing, write_json
-from kerasmlp.data.disk_array import StoredArray
+from kerasmlp._system.locks import exclusive_lock
+from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.encoding import Encoder
+from kerasmlp.data.splitting import Indices
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
-
-if TYPE_CHECKING:
-    from kerasmlp.data.splitting import Indices
 
 STORE_NAME = "store.json"
 CACHE_VARIABLE = "KERASMLP_CACHE"
@@ -29,82 +33,127 @@ PARTS = ("train", "validation", "test")
 _BUCKET_BYTES = 64 * 2**20  # what is shuffled in memory at a time
 
 
+@dataclass(frozen=True)
+class EntryFacts:
+    """The facts in `store.json` that are known before the examples are written.
+
+    Attributes:
+        name: Name of the data.
+        class_names: Name of each class, in the order of the label indices.
+        feature_range: Lowest and highest possible value of a feature, if the source defines them.
+        request: Arguments of the `load_data` call that loads the same data again, if there is one.
+        encoder: How the columns of a table became features; None for other sources.
+        source_id: Identifies the source and its state. All entries made from an unchanged source have the same.
+    """
+
+    name: str
+    class_names: tuple[str, ...]
+    feature_range: tuple[float, float] | None
+    request: dict[str, Any] | None
+    encoder: Encoder | None
+    source_id: str
+
+
 def cache_folder() -> Path:
-    """Where stores lie: `$KERASMLP_CACHE`, or `kerasmlp` in the user's cache folder."""
+    """Returns the folder of all entries: `$KERASMLP_CACHE`, or `kerasmlp` in the user's cache folder."""
     if CACHE_VARIABLE in os.environ:
         return Path(os.environ[CACHE_VARIABLE])
     return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "kerasmlp"
 
 
 def make_cache(folder: Path) -> None:
-    """Makes a folder of the cache, or raises `InvalidValue` where that cannot be."""
+    """Makes the cache folder if it does not exist.
+
+    Raises:
+        InvalidValue: the folder cannot be made or written.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
         raise InvalidValue(
-            f"Streaming keeps what it reads in `{folder}`, which cannot be written ({error.strerror}); name another "
-            f"folder in the variable {CACHE_VARIABLE}."
+            f"Streaming needs the folder `{folder}` for what it reads, but the folder cannot be written "
+            f"({error.strerror}). Set the variable {CACHE_VARIABLE} to another folder."
         ) from error
 
 
-def is_store(folder: Path) -> bool:
-    """Whether a store lies there, whole."""
+def is_cached(folder: Path) -> bool:
+    """Returns whether a folder is a complete entry."""
     return (folder / STORE_NAME).is_file()
 
 
-def open_store(folder: Path, write: Callable[[Path], None]) -> Data:
-    """The data in the store `folder`, which `write` fills where it does not exist.
+def open_or_write(folder: Path, write: Callable[[Path], None]) -> Data:
+    """Returns the data of an entry, which is written first if it does not exist.
 
-    A second process that wants the same store waits for the first. One that was killed leaves nothing behind that
-    outlasts the next.
+    A second process that wants the same entry waits until the first has written it. What a killed process leaves is
+    removed by the next process that writes the same entry.
 
     Args:
-        folder: The store.
-        write: Fills a folder that exists and is empty.
+        folder: The entry.
+        write: Writes the entry to the empty folder that it is given.
 
     Raises:
-        InvalidValue: the disk has no room.
+        InvalidValue: the cache cannot be written or the disk is too full.
     """
     make_cache(folder.parent)
-    with _locked(folder.with_suffix(".lock")):
-        if not is_store(folder):
-            for unfinished in folder.parent.glob(f".writing-{folder.name}-*"):
+    with exclusive_lock(folder.with_name(f"{folder.name}.lock")):
+        if not is_cached(folder):
+            for unfinished in folder.parent.glob(f".writing-{glob.escape(folder.name)}-*"):
                 shutil.rmtree(unfinished, ignore_errors=True)
             with appearing(folder) as temporary:
                 temporary.mkdir()
                 write(temporary)
-    return read_store(folder)
+    return _read(folder)
 
 
-def write_store(
+def cached_fingerprint(cache: Path, name: str, source_id: str) -> str | None:
+    """Returns the fingerprint of a source from any entry that was made from it; None if there is no such entry.
+
+    Args:
+        cache: Folder of all entries.
+        name: Name of the source.
+        source_id: `EntryFacts.source_id` of the source.
+    """
+    for file in cache.glob(f"{glob.escape(name)}-*/{STORE_NAME}"):
+        about = json.loads(file.read_text(encoding="utf-8"))
+        if about.get("source_id") == source_id:
+            return str(about["fingerprint"])
+    return None
+
+
+def write_entry(
     folder: Path,
     pieces: Iterable[np.ndarray],
     labels: np.ndarray,
     indices: Indices,
-    about: Mapping[str, Any],
+    facts: EntryFacts,
+    fingerprint: Callable[[], str],
     *,
     needs_moments: bool,
 ) -> None:
-    """Writes examples that come piece by piece, in constant memory.
+    """Writes an entry from examples that come piece by piece, in constant memory.
 
-    Those of training are written in an order that is drawn once, seeded: each goes to a bucket drawn at random, and
-    each bucket, small enough for memory, is shuffled (an external shuffle, after Sanders 1998, "Random Permutations on
-    Distributed, External and Hierarchical Memory"). So neighbours in the file are a random sample of all.
+    Training examples are written in random order. The order is seeded, and always the same. Each example goes to a
+    bucket drawn at random, and each bucket is small enough to be shuffled in memory (an external shuffle, after Sanders
+    1998, "Random Permutations on Distributed, External and Hierarchical Memory"). Neighbours in the file are therefore
+    a random sample of all training examples.
 
     Args:
         folder: An empty folder.
-        pieces: Features of all examples, one after the other, `(any number, ...)`, of one shape and type.
-        labels: Class indices of all, int32 `(examples,)`.
-        indices: Where each goes.
-        about: `name`, `class_names`, `feature_range`, `request` and `columns` of the data, and a function
-            `fingerprint` that is called at the end.
-        needs_moments: Whether mean and variance of each feature over training examples are wanted.
+        pieces: Features of all examples in order, arrays `(any number, ...)` whose rows have the same shape and dtype.
+        labels: Class indices of all examples, int32 `(examples,)`.
+        indices: Which examples belong to which split.
+        facts: What else is known about the data.
+        fingerprint: Returns the fingerprint of the source; called when all pieces are read.
+        needs_moments: Whether to compute the mean and variance of each feature over the training examples.
+
+    Raises:
+        InvalidValue: the disk is too full, or the source changed between the reading of labels and features.
     """
     part_of = np.full(len(labels), 255, np.uint8)
-    for number, part in enumerate(PARTS):
-        part_of[getattr(indices, part)] = number
+    for number, positions in enumerate(indices):
+        part_of[positions] = number
     generator = np.random.default_rng(0)
     moments = _Moments() if needs_moments else None
     buckets, shape, dtype, done = 0, None, None, 0
@@ -125,47 +174,52 @@ def write_store(
             _scatter(folder, trained, np.flatnonzero(parts == 0) + done, generator.integers(buckets, size=len(trained)))
             done += len(piece)
     if shape is None or dtype is None or done != len(labels):
-        raise InvalidValue(f"{about['name']} changed while it was read: {len(labels)} examples, then {done}.")
+        raise InvalidValue(
+            f"{facts.name} changed while it was read: it had {len(labels)} examples at first, then {done}. Try again."
+        )
     order = _gather(folder, buckets, (*shape,), dtype, generator)
     for part, positions in zip(PARTS, (order, indices.validation, indices.test), strict=True):
         np.save(folder / f"{part}-labels.npy", labels[positions])
-    fingerprint = about["fingerprint"]()
-    write_json(
-        folder / STORE_NAME,
-        {
-            **about,
-            "fingerprint": fingerprint,
-            "feature_shape": list(shape),
-            "dtype": dtype.str,
-            "moments": None if moments is None else moments.to_config(),
-        },
+    data = Data(
+        name=facts.name,
+        **_splits(folder, tuple(shape), dtype),
+        class_names=facts.class_names,
+        feature_range=facts.feature_range,
+        fingerprint=fingerprint(),
+        request=facts.request,
+        encoder=facts.encoder,
+        moments=None if moments is None else moments.result(),
     )
+    layout = {"feature_shape": list(shape), "dtype": dtype.str, "source_id": facts.source_id}
+    write_json(folder / STORE_NAME, {**data.to_config(), **layout})
 
 
-def read_store(folder: Path) -> Data:
-    """The data that `write_store` left in `folder`, their features still in their files."""
+def check_room(folder: Path, needed_bytes: int) -> None:
+    """Raises `InvalidValue` if the disk of `folder` has less free space than this."""
+    free = shutil.disk_usage(folder).free
+    if free < needed_bytes:
+        raise InvalidValue(
+            f"Streaming needs {needed_bytes / 2**30:.1f} GiB of disk space while it reads, but `{cache_folder()}` has "
+            f"{free / 2**30:.1f} GiB. Free some space, or set the variable {CACHE_VARIABLE} to another folder."
+        )
+
+
+def _read(folder: Path) -> Data:
+    """The data of an entry. Their features stay in their files."""
     about = json.loads((folder / STORE_NAME).read_text(encoding="utf-8"))
-    shape, dtype = tuple(about["feature_shape"]), np.dtype(about["dtype"])
+    return Data.from_config(about, **_splits(folder, tuple(about["feature_shape"]), np.dtype(about["dtype"])))
+
+
+def _splits(folder: Path, feature_shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Split]:
     splits = {}
     for part in PARTS:
         labels = np.load(folder / f"{part}-labels.npy")
-        features = StoredArray(folder / f"{part}.bin", (len(labels), *shape), dtype)
-        splits[part] = Split(cast(np.ndarray, features), labels)
-    moments = about["moments"]
-    return Data(
-        name=about["name"],
-        **splits,
-        class_names=tuple(about["class_names"]),
-        feature_range=None if about["feature_range"] is None else tuple(about["feature_range"]),
-        fingerprint=about["fingerprint"],
-        request=about["request"],
-        encoder=None if about["columns"] is None else Encoder.from_config(about["columns"]),
-        moments=None if moments is None else (np.array(moments["mean"]), np.array(moments["variance"])),
-    )
+        splits[part] = Split(DiskArray(folder / f"{part}.bin", (len(labels), *feature_shape), dtype), labels)
+    return splits
 
 
 def _scatter(folder: Path, rows: np.ndarray, positions: np.ndarray, bucket_of: np.ndarray) -> None:
-    """Appends each row, and its position, to its bucket."""
+    """Appends each row and its position among all examples to the files of its bucket."""
     for bucket in np.unique(bucket_of):
         chosen = bucket_of == bucket
         for suffix, values in (("rows", rows), ("positions", positions)):
@@ -176,7 +230,7 @@ def _scatter(folder: Path, rows: np.ndarray, positions: np.ndarray, bucket_of: n
 def _gather(
     folder: Path, buckets: int, shape: tuple[int, ...], dtype: np.dtype[Any], generator: np.random.Generator
 ) -> np.ndarray:
-    """Joins the buckets, each shuffled, to the training file; returns the positions of its rows among all examples."""
+    """Shuffles each bucket and joins all to the training file; returns the positions of its rows among all examples."""
     orders = [np.zeros(0, np.int64)]
     with (folder / "train.bin").open("wb") as file:
         for bucket in range(buckets):
@@ -194,7 +248,7 @@ def _gather(
 
 
 class _Moments:
-    """Mean and variance of each feature over rows that come piece by piece.
+    """Mean and variance of each feature, computed from rows that come piece by piece.
 
     Source: Chan, Golub & LeVeque 1979, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances".
     """
@@ -214,22 +268,5 @@ class _Moments:
         self.mean = self.mean + apart * len(rows) / total
         self.count = total
 
-    def to_config(self) -> dict[str, list[float]]:
-        return {"mean": self.mean.tolist(), "variance": (self.squares / max(1, self.count)).tolist()}
-
-
-def check_room(folder: Path, needed: int) -> None:
-    """Raises `InvalidValue` where the disk of `folder` has no room for so many bytes."""
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise InvalidValue(
-            f"Streaming needs {needed / 2**30:.1f} GiB of disk for a while, and `{cache_folder()}` has "
-            f"{free / 2**30:.1f} GiB; make room, or name another folder in the variable {CACHE_VARIABLE}."
-        )
-
-
-@contextlib.contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+    def result(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.mean, self.squares / max(1, self.count)

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.encoding import Encoder
 
 if TYPE_CHECKING:
     import keras
 
-    from kerasmlp.data.encoding import Encoder
+# Features, `(examples, ...)`: in memory, or in a file for streamed sources. Both have `len`, `shape`, `dtype`, indexing
+# along the first axis and `numpy.asarray`, which reads a file whole.
+Array: TypeAlias = np.ndarray | DiskArray
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,12 +25,12 @@ class Split:
     """Examples that serve one purpose: training, validation or test.
 
     Attributes:
-        features: Raw features, any numeric dtype, `(examples, *feature_shape)`. Where the source is streamed, a
-            `kerasmlp.data.disk_array.StoredArray`, which reads from its file what is asked for by position.
+        features: Raw features, any numeric dtype, `(examples, *feature_shape)`: a NumPy array, or a
+            `kerasmlp.data.disk_array.DiskArray` if the source is streamed.
         labels: Class indices, int32 `(examples,)`, from 0 to `num_classes - 1`.
     """
 
-    features: np.ndarray
+    features: Array
     labels: np.ndarray
 
     def __len__(self) -> int:
@@ -36,18 +42,20 @@ class Data:
     """The examples of one classification problem.
 
     Attributes:
-        name: What the data are called in tables and file names.
-        train: What networks learn from.
-        validation: What choices are made on; taken out of the training examples, stratified and seeded.
-        test: What a finished network is judged by, once.
-        class_names: The name of each class, in the order of the label indices.
-        feature_range: Lowest and highest value that a feature can have, where the source defines them (pixels);
-            None for measured quantities.
-        fingerprint: SHA-256 over all examples as they came from the source, whatever the split.
-        request: The arguments of the `load_data` call that brings the same data again; None for arrays in memory.
-        encoder: How the columns of a table became features; None for others.
-        moments: Mean and variance of each feature over training examples that do not lie in memory, float64, in the
-            order of the flat example; None where they are not needed or are computed from memory.
+        name: Name of the data in tables and file names.
+        train: Examples that networks learn from.
+        validation: Examples that choices are made on, such as which epoch to keep. Taken from the training examples,
+            stratified and seeded.
+        test: Examples that judge a finished network, once.
+        class_names: Name of each class, in the order of the label indices.
+        feature_range: Lowest and highest value that a feature can have, if the source defines them, as pixels do. None
+            for measured quantities.
+        fingerprint: SHA-256 over all examples as they came from the source. It does not depend on the split.
+        request: Arguments of the `load_data` call that loads the same data again. None for arrays in memory.
+        encoder: How the columns of a table became features. None for other sources.
+        moments: Mean and variance of each feature over the training examples, float64, in the order of a flattened
+            example. Only streamed data without a feature range have them; for other data they are None, and are
+            computed from the training features when they are needed.
     """
 
     name: str
@@ -63,7 +71,7 @@ class Data:
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
-        """Shape of one example's features."""
+        """Shape of the features of one example."""
         return self.train.features.shape[1:]
 
     @property
@@ -77,11 +85,11 @@ class Data:
         return len(self.class_names)
 
     def preprocessing(self) -> keras.layers.Layer:
-        """A new layer that makes raw features fit for training, to stand at the front of a model.
+        """Returns a new layer that scales raw features for training. Put it at the front of the model.
 
-        Features with a range are rescaled to [0, 1]. Others are standardised to mean 0 and variance 1 over the
-        training examples; a feature that never varies there is only shifted, and what stands for a boolean or a
-        category in a table stays as it is.
+        Features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
+        training examples; a feature that is constant there is only shifted to 0. The booleans and categories of a
+        table stay as they are.
         """
         import keras
 
@@ -103,3 +111,44 @@ class Data:
             variance=variance.reshape(self.feature_shape).astype(np.float32).tolist(),
             name="normalization",
         )
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns everything but the examples, ready for JSON. `from_config` takes it together with the splits."""
+        return {
+            "name": self.name,
+            "class_names": list(self.class_names),
+            "feature_range": None if self.feature_range is None else list(self.feature_range),
+            "fingerprint": self.fingerprint,
+            "request": self.request,
+            "columns": None if self.encoder is None else self.encoder.to_config(),
+            "moments": None if self.moments is None else _moments_to_config(self.moments),
+        }
+
+    @staticmethod
+    def from_config(config: Mapping[str, Any], *, train: Split, validation: Split, test: Split) -> Data:
+        """Returns the data that `to_config` described, with these examples. Unknown keys are ignored.
+
+        Example:
+            >>> split = Split(np.zeros((4, 2), np.float32), np.array([0, 1, 0, 1], np.int32))
+            >>> data = Data("tiny", split, split, split, ("no", "yes"), None, "1f2e")
+            >>> Data.from_config(data.to_config(), train=split, validation=split, test=split).class_names
+            ('no', 'yes')
+        """
+        feature_range, columns, moments = (config[key] for key in ("feature_range", "columns", "moments"))
+        return Data(
+            name=config["name"],
+            train=train,
+            validation=validation,
+            test=test,
+            class_names=tuple(config["class_names"]),
+            feature_range=None if feature_range is None else tuple(feature_range),
+            fingerprint=config["fingerprint"],
+            request=config["request"],
+            encoder=None if columns is None else Encoder.from_config(columns),
+            moments=None if moments is None else (np.array(moments["mean"]), np.array(moments["variance"])),
+        )
+
+
+def _moments_to_config(moments: tuple[np.ndarray, np.ndarray]) -> dict[str, list[float]]:
+    mean, variance = moments
+    return {"mean": mean.tolist(), "variance": variance.tolist()}

@@ -1,8 +1,9 @@
 """The training engine: `model.fit` over blocks of many batches, each block one call of code compiled by XLA.
 
-Stock Keras spends most of a small network's training outside the arithmetic: per batch it fetches from tf.data, crosses
-from Python into TensorFlow and back, and calls the callbacks. Here an element of the dataset is a block of hundreds of
-batches, and one compiled loop trains on all of them. The model stays a plain `keras.Model`, and `fit` stays Keras's.
+Stock Keras spends most of the training time of a small network outside the arithmetic: for each batch, it fetches from
+tf.data, crosses from Python into TensorFlow and back, and calls the callbacks. Here, an element of the dataset is a
+block of hundreds of batches, and one compiled loop trains on all of them. The model stays a plain `keras.Model`, and
+`fit` stays Keras's own.
 
     model.compile(optimizer="adam", loss=..., metrics=["accuracy"])
     engine.prepare(model, batch_size=32)

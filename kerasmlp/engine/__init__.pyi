@@ -1,11 +1,11 @@
 from .block_size import DEFAULT_MAX_BLOCK_BYTES as DEFAULT_MAX_BLOCK_BYTES
 from .blocks import block_dataset as block_dataset
-from .blocks import epoch_order as epoch_order
 from .blocks import stream_blocks as stream_blocks
 from .distributed import WorkerLost as WorkerLost
 from .distributed import is_chief as is_chief
 from .distributed import make_strategy as make_strategy
 from .distributed import naming_lost_workers as naming_lost_workers
+from .example_order import epoch_order as epoch_order
 from .loss_check import LossNotFinite as LossNotFinite
 from .loss_check import StopOnNonFiniteLoss as StopOnNonFiniteLoss
 from .preparing import prepare as prepare

@@ -14,6 +14,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+# The attributes that `keras.callbacks.Callback` and `fit` set on every callback. They are not part of its own state,
+# which the recorder of a training saves and restores.
+CALLBACK_ATTRIBUTES = frozenset({"params", "_params", "_model"})
+
 
 def strategy_of(model: keras.Model) -> tf.distribute.Strategy | None:
     """Returns the strategy in whose scope `model` was built, or None.
@@ -33,9 +37,9 @@ def detach_strategy(model: keras.Model) -> None:
 
 
 def strategy_of_optimizer(optimizer: keras.Optimizer) -> tf.distribute.Strategy | None:
-    """Returns the strategy in whose scope `optimizer` was made, or None.
+    """Returns the strategy in whose scope `optimizer` was made; TensorFlow's default strategy if there was none.
 
-    Without this check, an optimizer from outside the scope fails later with a message that nobody understands.
+    An optimizer from outside the scope of its model's strategy fails in training, with a message that does not help.
     """
     return optimizer._distribution_strategy
 
@@ -62,12 +66,28 @@ def set_functions(model: keras.Model, *, train: Callable[[Any], Any], test: Call
     model.train_function, model.test_function = train, test
 
 
-def variant_of(dataset: tf.data.Dataset) -> tf.Tensor:
-    """Returns the tensor that represents `dataset` in a graph.
+class WrappedDataset(tf.data.Dataset):
+    """A `tf.data.Dataset` that equals another one. Subclasses replace `__iter__`.
 
-    The constructor of `tf.data.Dataset` needs it to make a subclass, and no public function returns it.
+    TensorFlow has no public way to subclass `tf.data.Dataset`: its constructor takes the private tensor that represents
+    the dataset in a graph, and datasets derived from this one ask for `_inputs`.
+
+    Attributes:
+        wrapped: The other dataset.
     """
-    return dataset._variant_tensor
+
+    def __init__(self, wrapped: tf.data.Dataset) -> None:
+        """Wraps a dataset."""
+        self.wrapped = wrapped
+        super().__init__(wrapped._variant_tensor)
+
+    def _inputs(self) -> list[tf.data.Dataset]:
+        return [self.wrapped]
+
+    @property
+    def element_spec(self) -> Any:
+        """The types and shapes of the elements."""
+        return self.wrapped.element_spec
 
 
 @contextlib.contextmanager

@@ -1,8 +1,8 @@
-"""Several devices or machines: the engine's loops across `tf.distribute`'s replicas, under a `fit` that sees none.
+"""Training on several devices or machines with `tf.distribute`, hidden from Keras's `fit`.
 
 Keras 3's own `fit` fails under `MultiWorkerMirroredStrategy`: it reduces values of several replicas that its TensorFlow
-backend cannot reduce. Here `fit` never sees the strategy. Every worker reads the same blocks in the same order, each
-replica takes its part of each global batch, gradients are summed over all of them, and so all end with one result.
+backend cannot reduce. Here, `fit` never sees the strategy. Every worker reads the same blocks in the same order, each
+replica takes its part of each global batch, and gradients are summed over all replicas. All end with the same weights.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kerasmlp.errors import WorkerLost as WorkerLost
 
 STRATEGIES = ("mirrored", "multiworker")
 
-# What TensorFlow raises in a worker when the connection to another one breaks, or when that one's heartbeat stops.
+# TensorFlow raises these in a worker if the connection to another worker breaks or its heartbeat stops.
 _LOST_ERRORS = (
     tf.errors.UnavailableError,
     tf.errors.AbortedError,
@@ -34,32 +34,34 @@ _LOST_ERRORS = (
 
 
 def make_strategy(name: str) -> tf.distribute.Strategy:
-    """A strategy by name; make it before anything else uses TensorFlow, and build and compile the model in its scope.
+    """Returns a strategy by name. Call it before anything else uses TensorFlow, and build the model in its scope.
 
-    `mirrored` trains on all devices of this machine: its GPUs, or the CPUs that
-    `tf.config.set_logical_device_configuration` makes of one. `multiworker` trains on several machines, each of which
-    runs the same program with the variable `TF_CONFIG` that TensorFlow documents
+    `mirrored` trains on all devices of this machine: its GPUs, or the logical CPUs that
+    `tf.config.set_logical_device_configuration` creates. `multiworker` trains on several machines. Each of them runs
+    the same program with the environment variable `TF_CONFIG`, as TensorFlow documents it
     (https://www.tensorflow.org/tutorials/distribute/multi_worker_with_keras).
 
         strategy = make_strategy("multiworker")
         with strategy.scope():
             model = build_mlp(sizes)
             model.compile(...)
-        prepare(model, batch_size=64)  # of all replicas together
+        prepare(model, batch_size=64)  # the global batch, shared by all replicas
         with naming_lost_workers():
             model.fit(block_dataset(x, y, batch_size=64), shuffle=False)  # the same data in every worker
 
-    Steps across replicas run as TensorFlow's graphs, block by block, without XLA: it has no collectives between
+    Steps across replicas run as TensorFlow graphs, block by block, without XLA, which cannot sum gradients between
     processes here.
 
     Args:
         name: `mirrored` or `multiworker`.
 
     Raises:
-        InvalidValue: the name is neither, or `TF_CONFIG` is missing or does not say which worker this is.
+        InvalidValue: the name is unknown, or `TF_CONFIG` is missing or does not say which worker this is.
     """
     if name not in STRATEGIES:
-        raise InvalidValue(f"`strategy` needs `mirrored` or `multiworker`; got {name!r}.{nearest(name, STRATEGIES)}")
+        raise InvalidValue(
+            f"`strategy` needs to be `mirrored` or `multiworker`; got {name!r}.{nearest(name, STRATEGIES)}"
+        )
     if name == "mirrored":
         cpus = tf.config.list_logical_devices("CPU")
         devices = None if tf.config.list_logical_devices("GPU") or len(cpus) < 2 else [cpu.name for cpu in cpus]
@@ -70,11 +72,11 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
         config["cluster"][task["type"]][int(task["index"])]
     except (KeyError, IndexError, TypeError, ValueError):
         raise InvalidValue(
-            "`multiworker` needs the variable TF_CONFIG, in every worker with its own `index`, such as "
-            '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; got '
-            f"{os.environ.get('TF_CONFIG')!r}."
+            "The strategy multiworker needs the environment variable TF_CONFIG, with a different index in each worker, "
+            'such as {"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}; '
+            f"got {os.environ.get('TF_CONFIG')!r}."
         ) from None
-    # Ring: the one that works on CPUs; NCCL is for GPUs, where `AUTO` would choose it.
+    # RING works on CPUs. On GPUs, AUTO chooses NCCL.
     communication = tf.distribute.experimental.CommunicationImplementation
     options = tf.distribute.experimental.CommunicationOptions(
         implementation=communication.AUTO if tf.config.list_physical_devices("GPU") else communication.RING
@@ -83,7 +85,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
 
 
 def is_chief() -> bool:
-    """Whether this process is the one that writes the run directory, by `TF_CONFIG`; True where there is none.
+    """Returns whether this process writes the run directory, according to `TF_CONFIG`. True if that is not set.
 
     Example:
         >>> is_chief()
@@ -98,37 +100,39 @@ def is_chief() -> bool:
 
 @contextmanager
 def naming_lost_workers() -> Iterator[None]:
-    """Turns what TensorFlow raises when another worker ends into a `WorkerLost` that says what to do.
+    """Turns the errors that TensorFlow raises when another worker stops into a `WorkerLost` that says what to do.
 
-    Put it around `fit` and all else that workers do together: Keras adds up metrics across workers outside of the
-    engine's functions, too.
+    Put it around `fit` and everything else that workers do together. Keras also sums metrics across workers outside of
+    the engine's functions.
 
     Raises:
-        WorkerLost: another worker ended or cannot be reached.
+        WorkerLost: another worker stopped or cannot be reached.
 
     Example:
         >>> with naming_lost_workers():
         ...     raise tf.errors.UnavailableError(None, None, "no heartbeat")  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        kerasmlp.engine.distributed.WorkerLost: another worker of this job ended or cannot be reached, so this one ...
+        kerasmlp.errors.WorkerLost: Another worker of this training stopped or cannot be reached, so this one stops...
     """
     try:
         yield
     except _LOST_ERRORS as error:
-        # TensorFlow puts the name of the graph's node in front, in double braces.
+        # TensorFlow's message starts with the name of a node of the graph, in double braces.
         reason = re.sub(r"^\{\{.*?\}\} ", "", str(error.message).strip()).partition("\n")[0] or type(error).__name__
         raise WorkerLost(
-            "another worker of this job ended or cannot be reached, so this one ends too. Start all workers again with "
-            f"the same commands: the run goes on from its last finished epoch. TensorFlow says: {reason}"
+            "Another worker of this training stopped or cannot be reached, so this one stops, too. Start all workers "
+            "again with the same commands: the run continues after its last finished epoch. TensorFlow's message: "
+            f"{reason}"
         ) from error
 
 
 class ReplicatedBlockFunction(BlockFunction):
-    """A `BlockFunction` whose every batch is shared by the replicas of a strategy.
+    """A `BlockFunction` that divides each batch among the replicas of a strategy.
 
-    Keras scales each replica's mean loss by the number of replicas and sums the gradients, which gives the mean over
-    the global batch as all parts are equal. The last, smaller batch may not divide: every replica computes all of it,
-    which gives the same mean, and all but the first put their metrics back, so that no example is counted twice.
+    Keras divides the mean loss of each replica by the number of replicas and sums the gradients. All parts of a batch
+    are equally large, so that gives the mean over the global batch. The last, smaller batch may not be divisible:
+    every replica then computes all of it, which gives the same mean, and all replicas except the first restore their
+    metrics, so that no example is counted twice.
     """
 
     def __init__(
@@ -138,13 +142,20 @@ class ReplicatedBlockFunction(BlockFunction):
         batch_size: int,
         strategy: tf.distribute.Strategy,
     ) -> None:
-        """See `BlockFunction`; `batch_size` is that of all replicas together."""
+        """Prepares to run a step.
+
+        Args:
+            model: A compiled model that was built in the scope of the strategy.
+            step: The model's `train_step` or `test_step`: takes a batch and returns the logs.
+            batch_size: Examples per step of all replicas together.
+            strategy: The strategy.
+        """
         super().__init__(model, step, batch_size, xla=False)
         self._strategy = strategy
         self._part = batch_size // strategy.num_replicas_in_sync
 
     def __call__(self, iterator: Any) -> Any:
-        """Runs the step on each batch of the next block, and returns the logs of all replicas together."""
+        """Runs the step on each batch of the next block. Returns the logs of all replicas together."""
         with self._strategy.scope():
             return super().__call__(iterator)
 
@@ -173,7 +184,8 @@ class ReplicatedBlockFunction(BlockFunction):
             logs = self._model.get_metrics_result()
             if names != set(logs):
                 raise InvalidValue(
-                    f"across replicas a step needs to return its model's metrics, {sorted(logs)}; got {sorted(names)}."
+                    f"With several replicas, a step needs to return the metrics of its model, {sorted(logs)}; got "
+                    f"{sorted(names)}."
                 )
             return logs
 
@@ -181,12 +193,13 @@ class ReplicatedBlockFunction(BlockFunction):
 
 
 def take_strategy(model: keras.Model, batch_size: int) -> tf.distribute.Strategy | None:
-    """The strategy in whose scope `model` was built, taken from the model so that `fit` runs as in one process.
+    """Returns the strategy in whose scope `model` was built, and hides it from Keras, whose `fit` would fail with it.
 
-    Returns None where there is none, or where it was taken by an earlier `prepare` and is known from its functions.
+    Returns None if there is none. A strategy that an earlier call has hidden is returned again.
 
     Raises:
-        InvalidValue: the optimizer was made outside the scope, or the batch size does not divide.
+        InvalidValue: the optimizer was made outside the scope, or the batch size is not divisible by the number of
+            replicas.
     """
     strategy = strategy_of(model)
     if strategy is None:
@@ -195,12 +208,14 @@ def take_strategy(model: keras.Model, batch_size: int) -> tf.distribute.Strategy
         return None
     if batch_size % strategy.num_replicas_in_sync:
         raise InvalidValue(
-            f"`batch_size` is that of all {strategy.num_replicas_in_sync} replicas together and needs to be a multiple "
-            f"of their number; got {batch_size}."
+            f"`batch_size` is divided among {strategy.num_replicas_in_sync} replicas and needs to be a multiple of "
+            f"{strategy.num_replicas_in_sync}; got {batch_size}."
         )
     optimizer = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     if optimizer is not None and strategy_of_optimizer(optimizer) is not strategy:
-        raise InvalidValue("the optimizer was made outside `strategy.scope()`; make and compile it inside.")
+        raise InvalidValue(
+            "The optimizer was made outside of `strategy.scope()`. Create it and compile the model inside."
+        )
     model._engine_strategy = strategy
     detach_strategy(model)
     return strategy

@@ -1,4 +1,4 @@
-"""`StopOnNonFiniteLoss`: ends a training whose loss is no longer a number, with a sentence that says what to try."""
+"""`StopOnNonFiniteLoss` stops a training whose loss becomes NaN or infinite, and says what to try."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from kerasmlp.errors import LossNotFinite as LossNotFinite
 
 
 class StopOnNonFiniteLoss(keras.callbacks.Callback):
-    """Raises `LossNotFinite` after the first block whose loss is NaN or infinite, and after such an epoch's validation.
+    """Raises `LossNotFinite` if the loss of a block, or the validation loss of an epoch, is NaN or infinite.
 
-    Put it before callbacks that save, so that they never see the broken weights: Keras calls them in order.
+    Put it before callbacks that save the model, so that they never save broken weights. Keras calls callbacks in order.
 
     Example:
         >>> stop = StopOnNonFiniteLoss()
@@ -22,24 +22,24 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         >>> stop.on_epoch_begin(2)
         >>> stop.on_train_batch_end(0, {"loss": float("inf")})  # doctest: +ELLIPSIS
         Traceback (most recent call last):
-        kerasmlp.errors.LossNotFinite: the loss is inf in epoch 3, at learning rate 10: try a smaller rate...
+        kerasmlp.errors.LossNotFinite: The loss is inf in epoch 3, at learning rate 10. Try a smaller rate...
     """
 
     def __init__(self) -> None:
-        """Takes no options."""
+        """Creates the callback."""
         super().__init__()
         self._epoch = 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Keeps the epoch's number for the message."""
+        """Remembers the number of the epoch for the message."""
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Checks the loss so far, after each block."""
+        """Checks the loss of the epoch so far, after each block."""
         self._check("loss", logs)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Checks the epoch's loss and the validation's."""
+        """Checks the loss and the validation loss of the epoch."""
         self._check("loss", logs)
         self._check("val_loss", logs)
 
@@ -52,7 +52,7 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
         rate = float(self.model.optimizer.learning_rate)
         what = "loss" if name == "loss" else "validation loss"
         raise LossNotFinite(
-            f"the {what} is {loss} in epoch {self._epoch + 1}, at learning rate {rate:g}: try a smaller rate, such as "
-            f"{rate / 10:g}, or, in Python, an optimizer that clips gradients (`clipnorm=1.0`), and check the features "
-            "and labels for NaN and for values far from 0 to 1."
+            f"The {what} is {loss} in epoch {self._epoch + 1}, at learning rate {rate:g}. Try a smaller rate, such as "
+            f"`learning_rate={rate / 10:g}`, or, in Python, an optimizer that clips gradients (`clipnorm=1.0`). Check "
+            "the features and labels for NaN and for values far outside the range from 0 to 1."
         )

@@ -1,28 +1,33 @@
-"""`ProgressDisplay`: what a training is doing, on stderr, at no cost that could be measured."""
+"""`ProgressDisplay`: shows how far a training is, on stderr or in a notebook, at no measurable cost."""
 
 from __future__ import annotations
 
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, Self, TextIO
+from typing import Any, Protocol, Self, TextIO
 
 import keras
 
-# A terminal line is drawn at most this often: ten times a second looks continuous, and a drawing takes about 1 ms.
+from kerasmlp._system.terminal import in_notebook
+
+# The live line is redrawn at most this often. Ten times a second looks continuous, and drawing takes about 1 ms.
 _REDRAW_S = 0.1
 
 
 class ProgressDisplay(keras.callbacks.Callback):
-    """Shows epochs, examples per second, loss, metrics and the time left: one live line, or a plain line per epoch.
+    """Shows the epoch, examples per second, loss, metrics and the time left.
 
-    The live line is drawn where `stream` is a terminal, at most ten times a second and only between blocks; elsewhere,
-    in a log file or a pipe, each epoch writes one line when it ends. Pass `verbose=0` to `fit` beside it.
+    In a terminal or a notebook, this is one live line. It is redrawn at most ten times a second and only between
+    blocks. Elsewhere, such as in a log file or a pipe, each epoch writes one line when it ends. `train` adds this
+    callback by itself. If you call `fit`, pass `verbose=0` to it, and use the callback as a context manager to remove
+    the live line from a terminal even if training fails.
 
     Args:
-        num_examples: Examples per epoch, for the rate; None shows epochs without it, as for a stream of unknown length.
-        stream: Where to write; default `sys.stderr`.
-        clock: Seconds that only grow; tests pass their own.
+        num_examples: Examples per epoch, for the rate. None shows no rate, for streams of unknown length. Defaults to
+            None.
+        stream: Where to write. Defaults to `sys.stderr`, which a notebook replaces by an output of the cell.
+        clock: Returns seconds that never decrease. Tests pass their own. Defaults to `time.perf_counter`.
 
     Example:
         >>> display = ProgressDisplay(1000, stream=sys.stdout, clock=iter([0.0, 0.5]).__next__)
@@ -39,42 +44,41 @@ class ProgressDisplay(keras.callbacks.Callback):
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """See the class."""
+        """Creates a display that shows nothing until training begins."""
         super().__init__()
         self._num_examples = num_examples
+        self._notebook = stream is None and in_notebook()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
-        self._live: Any = None
+        self._live: _LiveLine | None = None
         self._drawn_at = 0.0
         self._epoch = 0
         self._epoch_began = 0.0
         self._seconds: list[float] = []
 
     def __enter__(self) -> Self:
-        """Does nothing: the display opens when training begins."""
+        """Returns the display, which opens when training begins."""
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Closes the display, also when training failed and Keras did not call `on_train_end`."""
+        """Closes the live line. Keras does not call `on_train_end` if training fails."""
         self.on_train_end()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Opens the live line where there is a terminal."""
+        """Opens the live line in a terminal or a notebook."""
         self._seconds = []
-        if self._stream.isatty():
-            from rich.console import Console
-            from rich.live import Live
-
-            self._live = Live(console=Console(file=self._stream), auto_refresh=False, transient=True)
-            self._live.start()
+        if self._notebook:
+            self._live = _NotebookLine()
+        elif self._stream.isatty():
+            self._live = _TerminalLine(self._stream)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Starts the epoch's clock."""
+        """Starts the clock of the epoch."""
         self._epoch = epoch
         self._epoch_began = self._clock()
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Redraws the live line after a block, if the last drawing is long enough ago."""
+        """Redraws the live line after a block, unless it was drawn just before."""
         if self._live is None:
             return
         now = self._clock()
@@ -83,10 +87,10 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._drawn_at = now
         blocks = (self.params or {}).get("steps")
         share = f" ({(batch + 1) / blocks:.0%})" if blocks else ""
-        self._draw(f"{self._head()}{share}{_metrics(logs)}{self._left()}")
+        self._live.draw(f"{self._head()}{share}{_metrics(logs)}{self._left()}")
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Writes or redraws the line with the epoch's metrics."""
+        """Writes or redraws the line with the metrics of the epoch."""
         seconds = self._clock() - self._epoch_began
         self._seconds.append(seconds)
         rate = f"  {self._num_examples / seconds:,.0f} examples/s" if self._num_examples and seconds > 0 else ""
@@ -94,18 +98,13 @@ class ProgressDisplay(keras.callbacks.Callback):
         if self._live is None:
             print(line, file=self._stream, flush=True)
         else:
-            self._draw(line)
+            self._live.draw(line)
 
     def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         """Closes the live line."""
         if self._live is not None:
-            self._live.stop()
+            self._live.close()
             self._live = None
-
-    def _draw(self, line: str) -> None:
-        from rich.text import Text
-
-        self._live.update(Text(line), refresh=True)
 
     def _head(self) -> str:
         return f"epoch {self._epoch + 1}/{(self.params or {}).get('epochs', '?')}"
@@ -114,10 +113,57 @@ class ProgressDisplay(keras.callbacks.Callback):
         epochs = (self.params or {}).get("epochs")
         if not self._seconds or not epochs:
             return ""
-        # The first epoch holds the compile, and says little about the others once there are others.
+        # The first epoch includes the compile, so it is left out as soon as there are others.
         steady = self._seconds[1:] or self._seconds
         seconds = round(sum(steady) / len(steady) * max(0, epochs - self._epoch - 1))
         return f"  left {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+class _LiveLine(Protocol):
+    """One line of text that can be redrawn."""
+
+    def draw(self, line: str) -> None:
+        """Replaces the text."""
+
+    def close(self) -> None:
+        """Ends the drawing."""
+
+
+class _TerminalLine:
+    """The last line of a terminal. It disappears when it is closed."""
+
+    def __init__(self, stream: TextIO) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self._live = Live(console=Console(file=stream), auto_refresh=False, transient=True)
+        self._live.start()
+
+    def draw(self, line: str) -> None:
+        from rich.text import Text
+
+        self._live.update(Text(line), refresh=True)
+
+    def close(self) -> None:
+        self._live.stop()
+
+
+class _NotebookLine:
+    """A line in the output of a notebook's cell, which stays there when it is closed.
+
+    IPython redraws it without `ipywidgets`, which rich's own display in notebooks needs.
+    """
+
+    def __init__(self) -> None:
+        from IPython.display import display
+
+        self._handle = display({"text/plain": ""}, raw=True, display_id=True)
+
+    def draw(self, line: str) -> None:
+        self._handle.update({"text/plain": line}, raw=True)
+
+    def close(self) -> None:
+        """Leaves the last line in the notebook."""
 
 
 def _metrics(logs: dict[str, Any] | None) -> str:

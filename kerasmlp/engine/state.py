@@ -1,10 +1,9 @@
-"""Training state: all that a killed run needs to go on bit by bit, and the way back to a model's first day."""
+"""The state of a training: saving it, restoring it bit for bit, and resetting a model to its untrained state."""
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,25 +12,27 @@ from typing import Any
 import keras
 import numpy as np
 
+from kerasmlp._system.files import appearing
 from kerasmlp.errors import InvalidValue, NotFound
 
 _INFO = "info.json"
 
 
 def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[str, Any] | None = None) -> None:
-    """Writes weights, seed generators and optimizer variables to `path`, in one step: the old file or the new one.
+    """Writes all variables of a training to `path`. A crash at any moment leaves either the old file or the new one.
 
-    Weights include the statistics of batch normalisation and the states of the seed generators of dropout; optimizer
-    variables include the step count, the learning rate, the averages of EMA and the scale of loss scaling.
+    The variables of the model include the statistics of batch normalisation and the states of dropout's seed
+    generators. Those of the optimizer include the step count, the learning rate, the averages of EMA and the scale of
+    loss scaling.
 
-    Call it at an epoch's end, in a callback's `on_epoch_end`. After `fit` it may be too late: with `use_ema`, Keras has
-    then put the averages in the place of the weights.
+    Call it at the end of an epoch, in the `on_epoch_end` of a callback. With `use_ema=True`, it is too late after
+    `fit`, because Keras has then replaced the weights by their averages.
 
     Args:
-        path: The file, an `.npz` by format whatever its name; its folder must exist.
+        path: The file. Its format is `.npz` whatever its name. Its folder must exist.
         model: A compiled and built model.
-        info: What else the run needs to know, such as `{"epoch": 3, "best_val_accuracy": 0.97}`: anything that JSON
-            can hold, NaN and infinities included.
+        info: Additional information for `restore_state` to return, such as `{"epoch": 3}`: anything that JSON can hold,
+            including NaN and infinities. Defaults to None.
 
     Raises:
         InvalidValue: the model is not compiled or not built.
@@ -47,35 +48,31 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[s
     """
     arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
     arrays[_INFO] = np.array(json.dumps(dict(info or {})))
-    path = Path(path)
-    handle, temporary = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            np.savez(file, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
+    # An open file, because NumPy adds `.npz` to names that lack it.
+    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str, Any]:
-    """Sets `model` and its optimizer to what `save_state` wrote, and returns the `info` that was saved with it.
+    """Sets `model` and its optimizer to a state that `save_state` wrote. Returns the `info` that was saved with it.
 
-    Nothing is set where anything does not fit.
+    If anything does not fit, nothing is changed.
+
+    Args:
+        path: The file.
+        model: A compiled and built model with the same architecture and optimizer.
 
     Raises:
         NotFound: there is no such file.
-        InvalidValue: the file is not a state, or belongs to another architecture or optimizer, or the model is not
+        InvalidValue: the file is not a state, belongs to another architecture or optimizer, or the model is not
             compiled and built.
     """
     path = Path(path)
     if not path.is_file():
-        raise NotFound(f"no training state at `{path}`.")
+        raise NotFound(f"There is no training state at `{path}`.")
     variables = _variables(model)
     try:
-        # Opened here, for NumPy leaves a damaged archive open.
+        # Opened here, because NumPy does not close a damaged archive.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             saved = {name: file[name] for name in file.files}
         info: dict[str, Any] = json.loads(str(saved.pop(_INFO)))
@@ -91,25 +88,26 @@ def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str,
                 f"{received} in the file and {expected} in the model."
             )
     for name, variable in variables.items():
-        # NumPy stores bfloat16 as bytes without a name; the variable knows what they are.
+        # NumPy stores bfloat16 as bytes of an unknown type. The variable knows the type.
         array = saved[name]
         variable.assign(array.view(variable.numpy().dtype) if array.dtype.kind == "V" else array)
     return info
 
 
 def reset(model: keras.Model, fresh: keras.Model) -> None:
-    """Sets a trained model back to the state of `fresh`, keeping its compiled functions; `fresh` may then be dropped.
+    """Sets a trained model back to the state of `fresh`, and keeps its compiled functions.
 
-    This is how trials of a search share one compile: build the architecture anew with the trial's seed, which takes
-    milliseconds, and copy its variables. The result trains bit by bit like `fresh` compiled with the same optimizer.
-    Set the trial's learning rate afterwards (`model.optimizer.learning_rate = 3e-4`); it is kept as it is otherwise.
+    The trials of a search share one compile this way: each builds the architecture again with its own seed, which takes
+    milliseconds, and copies the variables. The result trains bit for bit like `fresh` compiled with the same optimizer.
+    The learning rate stays as it is; set it afterwards if you want another (`model.optimizer.learning_rate = 3e-4`).
 
     Args:
         model: A compiled and built model.
-        fresh: A model of the same architecture, such as `build_mlp(sizes, seed=7)`; it need not be compiled.
+        fresh: A model of the same architecture, such as `build_mlp(sizes, seed=7)`. It does not need to be compiled,
+            and is not needed afterwards.
 
     Raises:
-        InvalidValue: the two differ in their variables' number or shapes, or `model` is not compiled and built.
+        InvalidValue: the number or the shapes of the variables differ, or `model` is not compiled and built.
 
     Example:
         >>> build = lambda seed: keras.Sequential(
@@ -125,25 +123,28 @@ def reset(model: keras.Model, fresh: keras.Model) -> None:
     fresh_shapes = [tuple(variable.shape) for variable in fresh.variables]
     if shapes != fresh_shapes:
         raise InvalidValue(
-            f"`reset` needs a fresh model of the same architecture: its variables have shapes {fresh_shapes}, "
-            f"those of the model {shapes}."
+            f"`fresh` needs the same architecture as `model`: its variables have the shapes {fresh_shapes}, but those "
+            f"of `model` have {shapes}."
         )
     for variable, source in zip(model.variables, fresh.variables, strict=True):
         variable.assign(source)
     optimizer = model.optimizer
-    # Built anew rather than zeroed: Adagrad's accumulators and dynamic loss scales do not start from zero.
-    first_day = type(optimizer).from_config(optimizer.get_config())
-    first_day.build(model.trainable_variables)
-    for variable, source in zip(optimizer.variables, first_day.variables, strict=True):
+    # Copied from a new optimizer and not set to zero: Adagrad's accumulators and loss scales do not start at zero.
+    untrained = type(optimizer).from_config(optimizer.get_config())
+    untrained.build(model.trainable_variables)
+    for variable, source in zip(optimizer.variables, untrained.variables, strict=True):
         variable.assign(source)
     model.reset_metrics()
     model.stop_training = False
 
 
 def _variables(model: keras.Model) -> dict[str, keras.Variable]:
-    """All of a training's variables by whose they are and their place; Keras's names count models, and may differ."""
+    """Returns all variables of a training, named by owner and position.
+
+    The names that Keras gives to variables contain counters of models in the process, so they can differ.
+    """
     if not model.compiled or not model.built or model.optimizer is None:
-        raise InvalidValue("`model` needs weights and an optimizer: build it and call `model.compile(...)` first.")
+        raise InvalidValue("`model` needs weights and an optimizer. Build it and call `model.compile(...)` first.")
     model.optimizer.build(model.trainable_variables)
     owners = {"model": model.variables, "optimizer": model.optimizer.variables}
     return {f"{owner}/{index}": v for owner, variables in owners.items() for index, v in enumerate(variables)}

@@ -1,4 +1,4 @@
-"""`BlockFunction`: runs a Keras step on each batch of a block, in one loop that XLA compiles once."""
+"""`BlockFunction` runs a Keras step on each batch of a block, in one loop that XLA compiles once."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generat
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
 
-# What TensorFlow raises where XLA has no kernel for an operation, or needs a shape that is known only at run time.
+# TensorFlow raises these if XLA has no kernel for an operation, or needs a shape that is known only at run time.
 _XLA_ERRORS = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError, tf.errors.NotFoundError)
 
 
 class BlockFunction:
-    """A `train_function` or `test_function` of Keras: takes an iterator's next block and runs a step on each batch.
+    """A `train_function` or `test_function` for Keras: takes the next block of an iterator and runs a step per batch.
 
     Attributes:
         uses_xla: Whether XLA compiles the loop.
@@ -35,7 +35,16 @@ class BlockFunction:
         xla: bool,
         require_xla: bool = False,
     ) -> None:
-        """See `prepare`; `step` takes a batch, as `keras.Model.train_step` does."""
+        """Prepares to run a step; nothing is compiled before the first block.
+
+        Args:
+            model: A compiled model.
+            step: The model's `train_step` or `test_step`: takes a batch and returns the logs.
+            batch_size: Examples per step.
+            xla: Whether XLA compiles the loop.
+            require_xla: Whether to raise `XlaUnsupported` if XLA cannot compile the loop. Otherwise the function warns
+                and continues without XLA.
+        """
         self._model = model
         self._step = step
         self._batch_size = batch_size
@@ -48,11 +57,11 @@ class BlockFunction:
 
     @property
     def compiles(self) -> int:
-        """How many shapes of block the loop was traced for."""
+        """The number of block shapes that the loop was traced for."""
         return 0 if self._loop is None else int(self._loop.experimental_get_tracing_count())
 
     def __call__(self, iterator: Iterator[Any]) -> Any:
-        """Runs the step on each batch of the next block, and returns the logs: scalars by name."""
+        """Runs the step on each batch of the next block. Returns the logs: scalars by name."""
         block = _as_block(next(iterator))
         num_examples = next(t.shape[0] for t in tf.nest.flatten(block) if t is not None)
         num_steps, rest = divmod(num_examples, self._batch_size)
@@ -67,7 +76,7 @@ class BlockFunction:
         return logs
 
     def _smaller_step(self, block: Any) -> Any:
-        """One step for batches of any size, not compiled."""
+        """Returns the step for batches of any size. It is not compiled by XLA."""
         if self._smaller is None:
             spec = map_tensors(lambda t: tf.TensorSpec((None, *t.shape[1:]), t.dtype), block)
             self._smaller = self._make_smaller_step(spec)
@@ -80,10 +89,10 @@ class BlockFunction:
         return self._step(batch)
 
     def _build(self, block: Any) -> Any:
-        """Creates the variables of metrics and losses, which may not come into being inside a loop.
+        """Creates the variables of metrics and losses, which cannot be created inside a loop.
 
-        Returns specs of the logs that the loop has to carry: those of a custom step that are not its model's metrics.
-        Metrics give their result once, after the loop, rather than in each step.
+        Returns specs of the logs that the loop has to carry, or None if they are the model's metrics. Only a custom
+        step returns other logs. Metrics compute their result once, after the loop, and not in each step.
         """
         if is_stock_step(self._step):
             build_metrics(self._model, block)
@@ -101,7 +110,7 @@ class BlockFunction:
                 return index + 1, (logs if self._own_logs is None else new_logs)
 
             start = {} if self._own_logs is None else map_tensors(lambda s: tf.zeros(s.shape, s.dtype), self._own_logs)
-            # One iteration at a time: each needs the weights of the one before.
+            # One iteration at a time: each needs the weights of the previous one.
             _, logs = tf.while_loop(lambda i, _: i < num_steps, body, (tf.constant(0), start), parallel_iterations=1)
             return self._model.get_metrics_result() if self._own_logs is None else logs
 
@@ -137,17 +146,16 @@ _generator = contextvars.ContextVar("_generator", default="auto_select")
 
 
 def random_generator() -> str:
-    """The `alg` with which layers that are traced now draw random numbers."""
+    """Returns the `alg` that layers pass to TensorFlow's stateless random functions while they are traced."""
     return _generator.get()
 
 
 @contextlib.contextmanager
 def fast_random_numbers() -> Iterator[None]:
-    """Traces dropout, and whatever asks `random_generator`, with the Threefry generator while it lasts.
+    """Makes dropout, and layers that call `random_generator`, use the Threefry generator if traced within the block.
 
-    TensorFlow's choice for XLA on a CPU draws 6,144 numbers in 1.2 ms, several times what the rest of a step takes;
-    Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms, but in XLA alone. Keras has no option
-    for it.
+    TensorFlow's default for XLA on a CPU draws 6,144 numbers in 1.2 ms, which is several times as long as the rest of a
+    step. Threefry (Salmon et al. 2011, 10.1145/2063384.2063405) draws them in 0.04 ms, but is available in XLA only.
     """
     token = _generator.set("threefry")
     try:
@@ -158,21 +166,21 @@ def fast_random_numbers() -> Iterator[None]:
 
 
 def _as_block(data: Any) -> Any:
-    """`data` as tensors and without trailing Nones: `train_on_batch` hands over arrays and Nones."""
+    """Returns `data` as tensors and without trailing Nones. `train_on_batch` passes arrays and Nones."""
     return map_tensors(
         tf.convert_to_tensor, keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data))
     )
 
 
 def map_tensors(function: Callable[[Any], Any], structure: Any) -> Any:
-    """`structure` with `function` of each of its tensors; a None stays."""
+    """Returns `structure` with `function` applied to each of its tensors. A None stays None."""
     return tf.nest.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
 
 
 def _of_any_size(batch: tf.Tensor) -> tf.Tensor:
-    """`batch` as Keras's own functions see theirs, of a size that is not known before it runs.
+    """Returns `batch` with a size that is unknown while tracing, as in Keras's own functions.
 
-    Keras weighs the losses of several outputs by the size where it is known, and logs other numbers then.
+    If Keras knows the size, it weights the losses of several outputs by it, and logs different numbers.
     """
     return tf.raw_ops.PlaceholderWithDefault(input=batch, shape=(None, *batch.shape[1:]))
 

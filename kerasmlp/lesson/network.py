@@ -1,6 +1,6 @@
 """`NumpyMLP`: a multi-layer perceptron written in NumPy only, to learn from and to check the Keras models against.
 
-It is one file on purpose, longer than others, so that all formulas can be read in one sitting, from top to bottom: the
+It is one file of nearly 400 lines on purpose, so that all formulas can be read in one sitting, from top to bottom: the
 activations, the softmax and its two losses, the optimizers, and the network. Its forward pass and its backward pass are
 one loop over the layers each. Rows are examples, so one matrix product serves a whole batch:
 

@@ -1,4 +1,4 @@
-"""`Augmentation`: images shifted, turned, scaled, sheared and warped anew in each step of training."""
+"""`Augmentation` shifts, rotates, scales, shears and warps images randomly in each step of training."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from kerasmlp.errors import InvalidValue, nearest
 
 @dataclass(frozen=True)
 class Strengths:
-    """How much images are moved, each drawn evenly between its negative and itself for every image and step.
+    """How much images are changed. Each value is drawn uniformly from [-strength, strength) for every image and step.
 
     The defaults suit handwriting: Simard et al. 2003, "Best Practices for Convolutional Neural Networks Applied to
     Visual Document Analysis", and Ciresan et al. 2010, arXiv:1003.0358, section 3.
 
     Attributes:
-        shift: Share of height and width, in [0, 1): 0.07 moves 28 pixels by up to 2.
-        rotation: Degrees, in [0, 180].
-        scale: Share of the size, in [0, 1): 0.1 makes images from 0.9 to 1.1 times as large.
-        shear: Share of the height by which the upper edge moves against the middle, in [0, 1).
-        elastic: Typical displacement by the warp, as a share of the height, in [0, 1). The field of displacements is
-            normal noise under a Gaussian of `smoothness`.
-        smoothness: Deviation of that Gaussian, as a share of the height, in (0, 1).
+        shift: Share of height and width, in [0, 1): 0.07 moves an image of 28 pixels by up to 2. Defaults to `0.07`.
+        rotation: Degrees, in [0, 180]. Defaults to `12.0`.
+        scale: Share of the size, in [0, 1): 0.1 makes images 0.9 to 1.1 times as large. Defaults to `0.12`.
+        shear: Share of the height by which the upper edge moves relative to the middle, in [0, 1). Defaults to `0.12`.
+        elastic: Standard deviation of the displacement by the warp, as a share of the height, in [0, 1). The field of
+            displacements is normal noise that is smoothed by a Gaussian. Defaults to `0.03`.
+        smoothness: Standard deviation of that Gaussian, as a share of the height, in (0, 1). Defaults to `0.15`.
     """
 
     shift: float = 0.07
@@ -41,20 +41,24 @@ class Strengths:
         """Checks the values.
 
         Raises:
-            InvalidValue: one is outside its range.
+            InvalidValue: a value is outside its range.
         """
         for field in fields(self):
             value, most = getattr(self, field.name), 180 if field.name == "rotation" else 1
             is_possible = 0 <= value <= most if field.name == "rotation" else 0 <= value < most
             if not is_possible or (field.name == "smoothness" and not value):
-                raise InvalidValue(f"`{field.name}` of an augmentation lies between 0 and {most}; got {value}.")
+                least = "greater than 0" if field.name == "smoothness" else "at least 0"
+                limit = f"at most {most}" if field.name == "rotation" else f"less than {most}"
+                raise InvalidValue(f"The augmentation `{field.name}` needs to be {least} and {limit}; got {value}.")
 
 
 def parse_strengths(text: str) -> Strengths:
-    """Strengths from `name=value` with commas; those that are not named are 0, and an empty text means the defaults.
+    """Returns the strengths in a comma-separated list of `name=value`.
+
+    Strengths that are not in the list are 0, except `smoothness`. An empty text means the default strengths.
 
     Raises:
-        InvalidValue: a name is unknown, or a value is no number in its range.
+        InvalidValue: a name is unknown, or a value is not a number in its range.
 
     Example:
         >>> parse_strengths("rotation=15,shift=0.1")
@@ -69,8 +73,8 @@ def parse_strengths(text: str) -> Strengths:
         name = name.strip()
         if name not in names:
             raise InvalidValue(
-                f"There is no augmentation `{name}`.{nearest(name, names)} There are {', '.join(names)}, as in "
-                "`rotation=15,shift=0.1`."
+                f"There is no augmentation `{name}`.{nearest(name, names)} There are {', '.join(names)}; write them as "
+                "in `rotation=15,shift=0.1`."
             )
         try:
             values[name] = float(value)
@@ -81,26 +85,37 @@ def parse_strengths(text: str) -> Strengths:
 
 @keras.saving.register_keras_serializable("kerasmlp")
 class Augmentation(keras.layers.Layer):
-    """Moves each image of a batch differently while its model trains, and passes it on as it is in all other use.
+    """Changes each image of a batch differently while its model trains. Otherwise, images pass through unchanged.
 
-    `(batch, height, width)` or `(batch, height, width, channels)` -> float32 of the same shape. What comes from outside
-    an image has the value `fill`. It draws with its own seed, whose state is saved with the model's other variables. A
-    model with this layer is loaded with `kerasmlp.model.augmentation` imported; what `kerasmlp` exports is free of it.
+    The layer maps `(batch, height, width)` or `(batch, height, width, channels)` to float32 of the same shape. It has a
+    seed of its own, whose state is saved with the other variables of the model. Import `kerasmlp.model.augmentation`
+    before you load a Keras model with this layer. The models that kerasmlp exports do not contain it.
 
-    All is gathers and matrix products, so that XLA compiles it into the step.
+    The layer consists of gathers and matrix products, which XLA compiles into the training step.
+
+    Args:
+        strengths: How much images are changed. Defaults to `Strengths()`.
+        fill: Value of pixels that come from outside of an image. Defaults to `0.0`.
+        seed: Seed of the random changes. Defaults to `0`.
+        **options: Options of every Keras layer, such as `name`.
+
+    Example:
+        >>> layer = Augmentation(Strengths(rotation=20.0), seed=1)
+        >>> layer(np.zeros((2, 28, 28), np.uint8), training=True).shape
+        TensorShape([2, 28, 28])
     """
 
     def __init__(
         self, strengths: Strengths | dict[str, float] | None = None, *, fill: float = 0.0, seed: int = 0, **options: Any
     ) -> None:
-        """Takes the strengths, by default `Strengths()`."""
+        """Creates the layer; Keras passes strengths as a dictionary when it loads a model."""
         super().__init__(**options)
         self.strengths = Strengths(**strengths) if isinstance(strengths, dict) else strengths or Strengths()
         self.fill, self.seed = fill, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """The images, moved where `training`."""
+        """Returns the images, changed if `training`."""
         images = tf.cast(images, tf.float32)
         if not training:
             return images
@@ -110,15 +125,15 @@ class Augmentation(keras.layers.Layer):
         return tf.reshape(_sample(pixels, rows, columns, height, width, self.fill), tf.shape(images))
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape of the input."""
+        """Returns the shape of the input."""
         return input_shape
 
     def get_config(self) -> dict[str, Any]:
-        """The layer's arguments, for Keras."""
+        """Returns the arguments of the layer, with which Keras saves it."""
         return {**super().get_config(), "strengths": asdict(self.strengths), "fill": self.fill, "seed": self.seed}
 
     def _sources(self, count: Any, height: int, width: int) -> tuple[Any, Any]:
-        """Row and column, float32 `(batch, pixels)`, from which each pixel of each image is taken."""
+        """Returns the row and the column, float32 `(batch, pixels)`, that each pixel of each image is taken from."""
         s = self.strengths
         draw = self._uniform(count)  # (batch, 6) in [-1, 1)
         angle = draw[:, 0:1] * float(np.deg2rad(s.rotation))
@@ -136,7 +151,7 @@ class Augmentation(keras.layers.Layer):
         return rows, columns
 
     def _field(self, count: Any, height: int, width: int) -> Any:
-        # Noise on a coarse grid, which smoothing makes as good as noise for every pixel, and a tenth of the cost.
+        # After smoothing, noise on a coarse grid is as good as noise for every pixel, at a tenth of the cost.
         along_rows, along_columns = (_smoothing(size, self.strengths.smoothness * height) for size in (height, width))
         shape = (count, 2, along_rows.shape[1], along_columns.shape[1])
         noise = tf.random.stateless_normal(shape, self._next_seed(), alg=random_generator())
@@ -151,9 +166,9 @@ class Augmentation(keras.layers.Layer):
 
 
 def _smoothing(size: int, deviation: float) -> np.ndarray:
-    """A Gaussian filter, from knots no further apart than its deviation, under which unit noise keeps its variance.
+    """Returns a Gaussian filter from knots to pixels, float32 `(size, knots)`, that keeps the variance of noise.
 
-    float32 `(size, knots)`; the outer knots lie a deviation outside.
+    The distance between knots is at most the standard deviation. The outer knots are one deviation outside.
     """
     deviation = max(deviation, 0.5)
     knots = np.linspace(-deviation, size - 1 + deviation, int(np.ceil((size - 1) / deviation)) + 3)
@@ -163,7 +178,7 @@ def _smoothing(size: int, deviation: float) -> np.ndarray:
 
 
 def _sample(pixels: Any, rows: Any, columns: Any, height: int, width: int, fill: float) -> Any:
-    """Pixels at broken positions, each from its four neighbours by distance: `(batch, pixels, channels)`."""
+    """Returns pixels at fractional positions by bilinear interpolation: `(batch, pixels, channels)`."""
     top, left = tf.floor(rows), tf.floor(columns)
     total = 0.0
     for row, row_weight in ((top, top + 1 - rows), (top + 1, rows - top)):

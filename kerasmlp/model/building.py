@@ -1,4 +1,4 @@
-"""`build_mlp`: from a list of layer sizes to a plain Keras functional model."""
+"""`build_mlp` turns a list of layer sizes into a plain Keras functional model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from kerasmlp.errors import InvalidType, InvalidValue, nearest
 if TYPE_CHECKING:
     import keras
 
-# He initialisation keeps the variance of what passes through a rectifier: He et al. 2015, arXiv:1502.01852, eq. 10.
-# Its authors derive it for ReLU; the smooth rectifiers have the same gain to within a few per cent.
+# He initialisation keeps the variance of the values that pass through a rectifier: He et al. 2015, arXiv:1502.01852,
+# eq. 10. Its authors derive it for ReLU; the gain of the smooth rectifiers differs from it by a few per cent only.
 RECTIFIERS = frozenset({"relu", "leaky_relu", "elu", "gelu", "silu", "swish", "softplus", "mish", "relu6"})
 
-# What `keras.activations` and `keras.initializers` list beside activations and initialisers; `glu`, which halves the
-# width of its layer; `threshold`, which has no defaults; and `constant`, from which no layer can learn.
+# Names in `keras.activations` and `keras.initializers` that `build_mlp` does not accept: functions that are neither an
+# activation nor an initialiser; `glu`, which halves the width of its layer; `threshold`, which has no defaults; and
+# `constant`, with which all units of a layer stay equal.
 NOT_ELEMENTWISE = frozenset({"get", "serialize", "deserialize", "glu", "threshold", "stft", "constant"})
 
 
@@ -38,37 +39,42 @@ def build_mlp(
     seed: int | None = None,
     name: str = "mlp",
 ) -> keras.Model:
-    """An uncompiled multi-layer perceptron that maps raw features to logits.
+    """Returns an uncompiled multi-layer perceptron that maps raw features to logits.
 
-    The layers, in order: input, augmentation and preprocessing (if any), flattening, then per hidden width a dense
-    layer, batch normalisation (if asked for), the activation and dropout, and last a dense layer called `logits`.
+    The layers are, in this order: the input, augmentation and preprocessing (if given), and flattening (if an example
+    has several axes). For each hidden width follow a dense layer, batch normalisation (if requested), the activation
+    and dropout. The last layer is a dense layer called `logits`.
 
     Args:
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two, each at least 1.
-        input_shape: Shape of one example, without the batch; its product is `sizes[0]`. Default `(sizes[0],)`.
-        activation: Name of a Keras activation, used after every hidden layer.
-        use_bias: Whether dense layers add a bias. Hidden layers in front of batch normalisation never do: it
-            would subtract the bias again (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.2).
-        dropout: Share of hidden units dropped in training, in [0, 1).
-        batch_normalization: Whether to normalise before each hidden activation.
-        l2: Weight of the penalty `l2 * sum(kernel ** 2)` of every dense kernel, at least 0.
-        kernel_initializer: Name of a Keras initialiser. Default: `he_normal` for rectifiers (ReLU and its
-            relatives), `glorot_uniform` for the rest.
-        preprocessing: A layer that turns raw features into numbers fit for training, such as
-            `data.preprocessing()`; it becomes part of the model, and so of all that is exported from it.
+        input_shape: Shape of one example, without the batch axis. Its product must be `sizes[0]`. Defaults to
+            `(sizes[0],)`.
+        activation: Name of a Keras activation, applied after every hidden layer. Defaults to `"relu"`.
+        use_bias: Whether dense layers add a bias. Hidden layers before batch normalisation never do, because it would
+            subtract the bias again (Ioffe & Szegedy 2015, arXiv:1502.03167, section 3.2). Defaults to `True`.
+        dropout: Share of hidden units that are dropped in training, in [0, 1). Defaults to `0.0`.
+        batch_normalization: Whether to normalise before each hidden activation. Defaults to `False`.
+        l2: Weight of the penalty `l2 * sum(kernel ** 2)` on every dense kernel, at least 0. Defaults to `0.0`.
+        kernel_initializer: Name of a Keras initialiser. Defaults to `he_normal` for rectifiers (ReLU and similar
+            activations) and `glorot_uniform` for all others.
+        preprocessing: A layer that scales raw features for training, such as `data.preprocessing()`. It becomes part of
+            the model, and therefore of everything that is exported from it.
         augmentation: A layer that changes raw images while the model trains, such as
-            `kerasmlp.model.augmentation.Augmentation()`; what is exported from the model is free of it.
-        seed: Seed of the initial kernels and of dropout; None draws them anew each time.
-        name: Name of the model.
+            `kerasmlp.model.augmentation.Augmentation()`. Exported models do not contain it.
+        seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
+        name: Name of the model. Defaults to `"mlp"`.
 
     Returns:
-        A functional `keras.Model`: `(batch, *input_shape)`, any numeric dtype, -> logits float32 `(batch, sizes[-1])`.
-        Its input is called `image` where `input_shape` has two or three axes and `features` elsewhere.
+        A functional `keras.Model` that maps `(batch, *input_shape)` of any numeric dtype to logits, float32
+        `(batch, sizes[-1])`. Its input is called `image` if `input_shape` has two or three axes, otherwise `features`.
 
     Raises:
-        InvalidType: `sizes` holds something else than whole numbers.
-        InvalidValue: a value is outside its range, `input_shape` does not multiply up to `sizes[0]`, or the weights
-            would not fit into memory.
+        InvalidType: `sizes` contains something other than whole numbers.
+        InvalidValue: a value is outside its range, the product of `input_shape` is not `sizes[0]`, or the weights would
+            not fit into memory.
+
+    See Also:
+        `kerasmlp.train`: compiles and trains the model.
 
     Example:
         >>> model = build_mlp([784, 128, 10], input_shape=(28, 28), seed=0)
@@ -87,7 +93,7 @@ def build_mlp(
 
     def dense(index: int, units: int, **options: Any) -> keras.layers.Dense:
         initializer = keras.initializers.get(kernel_initializer)
-        if seed is not None and hasattr(initializer, "seed"):  # constants, such as zeros, have none
+        if seed is not None and hasattr(initializer, "seed"):  # initialisers such as zeros have no seed
             initializer = type(initializer)(**{**initializer.get_config(), "seed": seed + index})
         regularizer = keras.regularizers.L2(l2) if l2 else None
         return keras.layers.Dense(units, kernel_initializer=initializer, kernel_regularizer=regularizer, **options)
@@ -96,7 +102,7 @@ def build_mlp(
     x = inputs
     if augmentation is not None:
         if len(shape) not in (2, 3):
-            raise InvalidValue(f"`augmentation` is for images, of two or three axes; `input_shape` is {shape}.")
+            raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
         x = preprocessing(x)
@@ -110,13 +116,18 @@ def build_mlp(
         if dropout:
             dropout_seed = None if seed is None else seed + index
             x = keras.layers.Dropout(dropout, seed=dropout_seed, name=f"dropout_{index}")(x)
-    # float32 whatever the global policy says: a softmax over half-precision logits loses digits that the loss needs.
+    # float32 under every dtype policy: a softmax over half-precision logits loses digits that the loss needs.
     outputs = dense(len(widths) - 1, widths[-1], use_bias=use_bias, dtype="float32", name="logits")(x)
     return keras.Model(inputs, outputs, name=name)
 
 
 def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
-    """`sizes` as a tuple of at least two positive whole numbers, or an error that says what is wrong with it."""
+    """Returns `sizes` as a tuple of at least two positive whole numbers.
+
+    Raises:
+        InvalidType: `sizes` is not a list of whole numbers.
+        InvalidValue: there are fewer than two, or one is less than 1.
+    """
     if isinstance(sizes, str | bytes) or not isinstance(sizes, Iterable):
         raise InvalidType(f"`sizes` needs a list of layer widths, such as `[784, 128, 10]`; got {sizes!r}.")
     received = list(sizes)
@@ -136,7 +147,7 @@ def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
 
 
 def check_sizes_fit(sizes: Sequence[int], feature_shape: Sequence[int], num_classes: int) -> None:
-    """Raises `InvalidValue`, naming the widths that would fit, where `sizes` does not suit the data."""
+    """Raises `InvalidValue` if `sizes` does not fit the data. The message names sizes that would."""
     num_features = math.prod(feature_shape)
     if sizes[0] != num_features or sizes[-1] != num_classes:
         fitting = [num_features, *sizes[1:-1], num_classes]
@@ -152,8 +163,8 @@ def _check_input_shape(input_shape: Sequence[int] | None, widths: tuple[int, ...
     shape = tuple(int(axis) for axis in input_shape)
     if math.prod(shape) != widths[0]:
         raise InvalidValue(
-            f"`sizes[0]` must be the number of features, the product of `input_shape`: {shape} has "
-            f"{math.prod(shape)} features; got sizes {list(widths)}."
+            f"`sizes` needs to start with the product of `input_shape`, {math.prod(shape)} for {shape}; got "
+            f"{list(widths)}."
         )
     return shape
 
@@ -162,9 +173,9 @@ def _check_options(activation: str, dropout: float, l2: float, kernel_initialize
     import keras
 
     if not 0 <= dropout < 1:
-        raise InvalidValue(f"`dropout` is a share of units, from 0 up to but not including 1; got {dropout}.")
+        raise InvalidValue(f"`dropout` needs to be at least 0 and less than 1; got {dropout}.")
     if not (0 <= l2 < math.inf):
-        raise InvalidValue(f"`l2` is a weight of at least 0; got {l2}.")
+        raise InvalidValue(f"`l2` needs to be finite and at least 0; got {l2}.")
     for option, value, module in (
         ("activation", activation, keras.activations),
         ("kernel_initializer", kernel_initializer, keras.initializers),
@@ -174,6 +185,5 @@ def _check_options(activation: str, dropout: float, l2: float, kernel_initialize
         known = {name for name in dir(module) if name.islower() and not name.startswith("_")} - NOT_ELEMENTWISE
         if value not in known:
             raise InvalidValue(
-                f"`{option}` needs a name that Keras knows; got {value!r}.{nearest(str(value), known)} "
-                f"Known are {', '.join(sorted(known))}."
+                f"`{option}` needs to be one of {', '.join(sorted(known))}; got {value!r}.{nearest(str(value), known)}"
             )

@@ -1,4 +1,4 @@
-"""Optimisers by name, each with the settings that its authors or Keras recommend."""
+"""Optimizers by name, each with the settings that its authors or Keras recommend."""
 
 from __future__ import annotations
 
@@ -14,27 +14,27 @@ OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adam
 
 
 def check_optimizer(name: str, learning_rate: float) -> None:
-    """Raises `InvalidValue` for an unknown name, and for a learning rate that is not positive and finite."""
+    """Raises `InvalidValue` if the name is unknown, or the learning rate is not positive and finite."""
     if name not in OPTIMIZERS:
         raise InvalidValue(
-            f"There is no optimizer `{name}`.{nearest(name, OPTIMIZERS)} Known: {', '.join(OPTIMIZERS)}."
+            f"`optimizer` needs to be one of {', '.join(OPTIMIZERS)}; got `{name}`.{nearest(name, OPTIMIZERS)}"
         )
     if not 0 < learning_rate < math.inf:
         raise InvalidValue(f"`learning_rate` needs to be positive and finite, such as 0.001; got {learning_rate}.")
 
 
 def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None = None) -> keras.Optimizer:
-    """A new Keras optimiser.
+    """Returns a new Keras optimizer.
 
     Args:
         name: `sgd`, `momentum` (SGD with momentum 0.9), `nesterov` (the same with Nesterov's look-ahead), `adagrad`,
             `rmsprop`, `adam` or `adamw` (weight decay 0.004, Keras's default).
         learning_rate: Positive and finite.
-        cosine_steps: Steps over which the rate falls to zero along half a cosine (Loshchilov & Hutter 2017,
-            arXiv:1608.03983). None: it stays as it is.
+        cosine_steps: Number of steps in which the rate decreases to zero along half a cosine (Loshchilov & Hutter 2017,
+            arXiv:1608.03983). None, the default, keeps the rate constant.
 
     Raises:
-        InvalidValue: the name is unknown or the rate out of range.
+        InvalidValue: the name is unknown, or the rate is out of range.
 
     Example:
         >>> make_optimizer("nesterov", 0.1).get_config()["nesterov"]

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerasmlp._system.files import appearing, write_json, write_text
+from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
@@ -30,7 +31,7 @@ from kerasmlp.training.recorder import RunRecorder
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.validation import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def train(
         overwrite: Whether an existing run in `out` may be replaced. Defaults to `False`.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
-            always. Defaults to `"auto"`.
+            always. Only 2 also shows what TensorFlow prints by itself. Defaults to `"auto"`.
         **options: Settings by name, such as `epochs=20` or `batch_size=64`. They override those in `settings`.
 
     Returns:
@@ -103,13 +104,13 @@ def train(
         >>> data = kerasmlp.load_data("digits")
         >>> model = kerasmlp.build_mlp([64, 32, 10], input_shape=data.feature_shape, seed=0,
         ...                            preprocessing=data.preprocessing())
-        >>> run = train(model, data, epochs=2, batch_size=64, out=tempfile.mkdtemp())
-        >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.5
-        (2, True)
+        >>> run = train(model, data, epochs=5, batch_size=32, out=tempfile.mkdtemp())
+        >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
+        (5, True)
     """
     settings = TrainingSettings.of(settings, options)
     settings.check_fits(data)
-    show = shows_progress(verbose)
+    shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
     if is_chief():
         for note in data_notes(data):
@@ -119,8 +120,8 @@ def train(
         raise InvalidValue("Training on several workers needs the same `out` for all of them, in a folder they share.")
     else:
         directory = follow_run(out, config)
-    with directory as run, naming_lost_workers():
-        return train_run(run, model, data, settings, callbacks=callbacks, verbose=int(show))
+    with directory as run, naming_lost_workers(), hidden_library_output(verbose):
+        return train_run(run, model, data, settings, callbacks=callbacks, verbose=verbose)
 
 
 def train_run(
@@ -187,7 +188,7 @@ def train_run(
                 validation_data=validation_blocks(data),
                 epochs=settings.epochs,
                 initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels),
+                class_weight=class_weights(settings.class_weight, data.train.labels, data.num_classes),
                 shuffle=False,  # the blocks are shuffled
                 verbose=0,
                 callbacks=[*kept, *([display] if display else []), recorder],

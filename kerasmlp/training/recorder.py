@@ -1,4 +1,4 @@
-"""What is written to a run directory while a network trains: after every epoch, all that is needed to go on from it."""
+"""`RunRecorder` writes to a run directory after every epoch, so that a killed training can continue."""
 
 from __future__ import annotations
 
@@ -14,32 +14,30 @@ import numpy as np
 
 from kerasmlp._system.files import appearing, write_text
 from kerasmlp.contract import HISTORY_NAME, STATE_NAME
+from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
 from kerasmlp.engine.state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
+from kerasmlp.run import Run
 from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-from kerasmlp.run import Run
-
-_KERAS_OWN = frozenset({"params", "_params", "_model"})  # attributes that `fit` sets on every callback
-
 
 class RunRecorder(keras.callbacks.Callback):
-    """Writes `history.csv`, the best model so far, and the training's whole state after every epoch.
+    """Writes `history.csv`, the best model so far and the whole state of the training after every epoch.
 
-    The best epoch is the one with the highest validation accuracy, at equal ones the lowest validation loss. It stands
-    last among the callbacks, so that what the others did in the epoch (a lower learning rate, a count of epochs
-    without progress) is part of the state.
+    `kerasmlp.tasks.classification.rank` decides which epoch is the best. Pass this callback last, so that the changes
+    that other callbacks make at the end of an epoch (a lower learning rate, a counter of epochs without progress) are
+    part of the state.
 
     Attributes:
-        history: A row per epoch: `epoch` from 1, Keras's logs, `seconds`.
+        history: One row per epoch: `epoch` (from 1), Keras's logs, and `seconds`.
         best: The row of the best epoch.
     """
 
     def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback]) -> None:
-        """Prepares to write to the directory of `run`; `others` are the callbacks whose state is kept."""
+        """Prepares to write to the directory of `run`. The counters of the callbacks `others` are kept, too."""
         super().__init__()
         self.run = run
         self.others = others
@@ -48,21 +46,22 @@ class RunRecorder(keras.callbacks.Callback):
 
     @property
     def state_path(self) -> Path:
-        """Where the state of a training that has not ended lies."""
+        """The file with the state of an unfinished training."""
         return self.run.path / STATE_NAME
 
     @property
     def best(self) -> dict[str, float]:
-        """The row of the best epoch so far; there must have been one."""
+        """The row of the best epoch so far. At least one epoch must have ended."""
         return max(self.history, key=rank)
 
     def resume(self, model: keras.Model) -> int:
-        """Sets model, optimizer and callbacks to the last finished epoch; returns how many epochs are finished.
+        """Sets model, optimizer and callbacks to the state after the last finished epoch.
 
-        Without a state, as when the first epoch was not finished, nothing is set and 0 returned.
+        Returns:
+            The number of finished epochs. 0 if there is no state, because no epoch has finished: nothing is changed.
 
         Raises:
-            InvalidValue: the state is damaged, or that of another network.
+            InvalidValue: the state is damaged, or belongs to another network.
         """
         if not self.state_path.is_file():
             return 0
@@ -72,20 +71,20 @@ class RunRecorder(keras.callbacks.Callback):
             raise InvalidValue(f"{error} Delete that file to train this run from its first epoch.") from error
         self.history = info["history"]
         self._kept = info["callbacks"]
-        # A training that had ended by itself, as by early stopping, has nothing left to train.
+        # If the training had stopped by itself, for example by early stopping, there is nothing left to train.
         return int(info["epochs"]) if info["stopped"] else len(self.history)
 
     def finish(self) -> None:
-        """Deletes the state, when nothing is left to go on with."""
+        """Deletes the state, because the training is complete."""
         self.state_path.unlink(missing_ok=True)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        """Gives the other callbacks, who have just begun anew, the counts that they had before."""
+        """Restores the counters of the other callbacks, which reset them when training begins."""
         for name, callback in _named(self.others):
             vars(callback).update(self._kept.get(name, {}))
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts the epoch's clock."""
+        """Starts the clock of the epoch."""
         self._began = time.perf_counter()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -97,7 +96,7 @@ class RunRecorder(keras.callbacks.Callback):
             with appearing(self.run.model_path) as temporary:
                 self.model.save(temporary)
         write_text(self.run.path / HISTORY_NAME, _as_csv(self.history))
-        # Last, and in one step: a run that is killed before goes on from the epoch before, and does all this again.
+        # This comes last and in one step: a run that is killed before it continues from the previous epoch.
         save_state(
             self.state_path,
             self.model,
@@ -111,22 +110,25 @@ class RunRecorder(keras.callbacks.Callback):
 
 
 def _named(callbacks: Sequence[keras.callbacks.Callback]) -> list[tuple[str, keras.callbacks.Callback]]:
-    """Callbacks by kind and place among their kind: a display may be there in one process and not in another."""
+    """Returns callbacks with a name made of their class and their position among callbacks of that class.
+
+    The position in the whole list would change if one process has a callback, such as a display, that another has not.
+    """
     kinds = [type(callback).__name__ for callback in callbacks]
     return [(f"{kind}/{kinds[:i].count(kind)}", callbacks[i]) for i, kind in enumerate(kinds)]
 
 
 def _state(callback: keras.callbacks.Callback) -> dict[str, Any]:
-    """A callback's attributes that are numbers, strings or None: what Keras's own keep their counts in.
+    """Returns the attributes of a callback that are numbers, strings or None. Keras's callbacks keep their counters so.
 
-    What its constructor takes is its setting, not its state, and may be given otherwise when a training goes on.
+    Arguments of its constructor are left out: they are settings, which may change when the training continues.
     """
     settings = inspect.signature(type(callback).__init__).parameters
     plain = {name: v.item() if isinstance(v, np.generic) else v for name, v in vars(callback).items()}
     return {
         name: value
         for name, value in plain.items()
-        if isinstance(value, int | float | str | None) and name not in settings and name not in _KERAS_OWN
+        if isinstance(value, int | float | str | None) and name not in settings and name not in CALLBACK_ATTRIBUTES
     }
 
 

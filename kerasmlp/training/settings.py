@@ -38,9 +38,10 @@ class TrainingSettings(Settings):
             over all steps. Defaults to `"constant"`.
         loss: A Keras loss that takes class indices `(batch,)` and logits `(batch, classes)`. Defaults to cross-entropy.
         metrics: Keras metrics to log in addition to `accuracy`.
-        class_weight: A factor of the loss for each class index, or `"balanced"`: every class then has the same total
-            weight, and the mean weight of an example is 1.
-        sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0.
+        class_weight: A factor of the loss for each class index (1 for classes that are left out), or `"balanced"`:
+            every class then has the same total weight, and the mean weight of an example is 1.
+        sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0. It cannot
+            be combined with `class_weight`.
         early_stopping: Stops training after this many epochs without a better validation accuracy, at least 1. Defaults
             to None, which never stops early.
         seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an
@@ -97,6 +98,11 @@ class TrainingSettings(Settings):
             raise InvalidValue(
                 f'`class_weight` needs to be "{BALANCED}" or a factor for each class index; got {self.class_weight!r}.'
             )
+        if self.class_weight is not None and self.sample_weight is not None:
+            raise InvalidValue(
+                "Keras takes either `class_weight` or `sample_weight`; got both. Multiply each sample weight by the "
+                "weight of its class, and leave `class_weight` out."
+            )
 
     @property
     def initial_learning_rate(self) -> float:
@@ -113,13 +119,14 @@ class TrainingSettings(Settings):
         """Checks the settings that depend on the training examples.
 
         Raises:
-            InvalidValue: a batch is larger than the training split, or `sample_weight` is not one finite number of at
-                least 0 per training example.
+            InvalidValue: a batch is larger than the training split, `class_weight` names a class that does not exist,
+                or `sample_weight` is not one finite number of at least 0 per training example.
         """
         from kerasmlp.data.pipelines import check_batch_size
-        from kerasmlp.training.weighting import sample_weights
+        from kerasmlp.training.weighting import class_weights, sample_weights
 
         check_batch_size(self.batch_size, len(data.train))
+        class_weights(self.class_weight, data.train.labels, data.num_classes)
         sample_weights(self.sample_weight, len(data.train))
 
     def to_config(self) -> dict[str, Any]:
@@ -144,9 +151,9 @@ class TrainingSettings(Settings):
         """Returns the sections `class_weight`, `sample_weight` (a digest) and `loss` of `config.json`."""
         import hashlib
 
-        from kerasmlp.training.weighting import class_weights, sample_weights
+        from kerasmlp.training.weighting import balanced_weights, sample_weights
 
-        by_class = class_weights(self.class_weight, data.train.labels)
+        by_class = balanced_weights(data.train.labels) if isinstance(self.class_weight, str) else self.class_weight
         by_example = sample_weights(self.sample_weight, len(data.train))
         if self.loss is None:
             loss = None
@@ -155,7 +162,7 @@ class TrainingSettings(Settings):
 
             loss = keras.losses.serialize(self.loss)
         return {
-            "class_weight": None if by_class is None else {str(k): float(v) for k, v in sorted(by_class.items())},
+            "class_weight": by_class and {str(index): float(weight) for index, weight in sorted(by_class.items())},
             "sample_weight": None if by_example is None else hashlib.sha256(by_example.tobytes()).hexdigest(),
             "loss": loss,
         }

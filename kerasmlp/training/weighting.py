@@ -10,16 +10,29 @@ import numpy as np
 from kerasmlp.errors import InvalidValue
 
 
-def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray) -> dict[int, float] | None:
-    """Returns the factor of each class index, or None if every class has the factor 1.
+def class_weights(
+    weights: Mapping[int, float] | str | None, labels: np.ndarray, num_classes: int
+) -> dict[int, float] | None:
+    """Returns the factor of every class index, or None if there are none.
+
+    Keras fills only gaps with 1, and fails if the last classes are missing.
 
     Args:
         weights: Factors by class index, None, or `"balanced"`.
         labels: Class indices of the training examples, `(examples,)`.
+        num_classes: Number of classes.
+
+    Raises:
+        InvalidValue: a class index does not exist.
     """
     if weights is None:
         return None
-    return balanced_weights(labels) if isinstance(weights, str) else dict(weights)
+    if isinstance(weights, str):
+        return balanced_weights(labels)
+    unknown = [index for index in weights if index not in range(num_classes)]
+    if unknown:
+        raise InvalidValue(f"`class_weight` needs class indices from 0 to {num_classes - 1}; got {unknown}.")
+    return {index: float(weights.get(index, 1.0)) for index in range(num_classes)}
 
 
 def balanced_weights(labels: np.ndarray) -> dict[int, float]:

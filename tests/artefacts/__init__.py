@@ -1,1 +1,1 @@
-"""Tests of `artefacts`."""
+"""Tests of `kerasmlp.artefacts`."""

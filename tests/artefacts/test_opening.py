@@ -1,7 +1,10 @@
-"""Artefacts: one interface to every format, and files that are none."""
+"""`open_artefact`: one interface to every format, and files that are not artefacts."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from kerasmlp import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.run import Run
 
 
@@ -22,22 +26,22 @@ def test_a_run_and_its_model_file_are_the_same_network(digits_run: Run, digits: 
         assert artefact.class_names == digits.class_names
     features = digits.test.features
     np.testing.assert_array_equal(run.probabilities(features), file.probabilities(features))
-    # One example at a time takes other kernels with other orders of addition.
+    # For one example, TensorFlow uses other kernels, which add in another order.
     singly = np.concatenate([run.probabilities(features[i : i + 1]) for i in range(20)])
     np.testing.assert_allclose(singly, run.probabilities(features)[:20], atol=1e-6)
     np.testing.assert_allclose(run.probabilities(features).sum(axis=1), 1, atol=1e-6)
 
 
-def test_examples_may_come_with_a_channel_axis_or_none_at_all(digits_run: Run, digits: Data) -> None:
+def test_examples_may_have_a_channel_axis_and_there_may_be_no_example_at_all(digits_run: Run, digits: Data) -> None:
     artefact, features = open_artefact(digits_run.path), digits.test.features
     with_channel = artefact.probabilities(features[..., np.newaxis])
     np.testing.assert_array_equal(with_channel, artefact.probabilities(features))
     assert artefact.probabilities(features[:0]).shape == (0, 10)
     with pytest.raises(InvalidValue, match=r"shape \(8, 8\); got \(64,\)"):
-        artefact.probabilities(features.reshape(-1, 64))
+        artefact.probabilities(np.asarray(features).reshape(-1, 64))
 
 
-def test_a_model_file_away_from_its_run_has_no_card_but_still_answers(
+def test_a_model_file_outside_its_run_has_no_card_but_can_be_used(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
     lone = tmp_path / "lone.keras"
@@ -47,7 +51,26 @@ def test_a_model_file_away_from_its_run_has_no_card_but_still_answers(
     assert artefact.class_names == tuple("0123456789")
 
 
-def test_things_that_are_no_artefact_are_refused(digits_run: Run, tmp_path: Path) -> None:
+PROGRAM = """
+import sys, numpy as np, kerasmlp
+for path in sys.argv[1:]:
+    print(kerasmlp.open_artefact(path).probabilities(np.zeros((3, 8, 8))).shape)
+"""
+
+
+def test_computing_with_artefacts_prints_nothing_of_the_libraries(
+    digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    export_saved_model(digits_run, tmp_path / "served", data=digits)
+    report, *_ = export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
+    command = [sys.executable, "-c", PROGRAM, report.path, str(tmp_path / "served"), str(digits_run.path)]
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout == "(3, 10)\n" * 3
+    assert ran.stderr == ""
+
+
+def test_what_is_not_an_artefact_is_refused(digits_run: Run, tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="absent"):
         open_artefact(tmp_path / "absent")
     with pytest.raises(InvalidValue, match=r"is not an artefact; expected .*`\.keras` file.*`\.tflite` file"):
@@ -73,7 +96,7 @@ def test_things_that_are_no_artefact_are_refused(digits_run: Run, tmp_path: Path
         open_artefact(broken.parent)
 
 
-def test_a_card_survives_json_and_refuses_other_json(digits_run: Run) -> None:
+def test_a_card_is_read_back_from_its_json_and_other_json_is_refused(digits_run: Run) -> None:
     assert Card.from_json(digits_run.card.to_json()) == digits_run.card
     for text in ("{}", "[1]", "nonsense"):
         with pytest.raises(InvalidValue, match="does not describe a network"):

@@ -1,15 +1,15 @@
-"""Claim: reading and augmenting data does not hold the training up.
+"""Claim: reading and augmenting data does not slow training down.
 
-In one process, rounds in turn; reported are medians and spread (least to most) over the rounds. The first epoch of
-each model, which traces and compiles, is not counted.
+All measurements run in one process, in alternating rounds. The results are medians and spread (minimum to maximum) over
+the rounds. The first epoch of each model traces and compiles, and is not counted.
 
-- `pipeline`: seconds per epoch of `fit` on `block_dataset`, which draws an order and gathers each block, beside the
-  same `fit` on blocks that were gathered beforehand (MNIST, 784-128-64-10, batch 32).
-- `augmentation`: the same with every image shifted, turned, scaled, sheared and warped, and what that costs.
+- `pipeline`: seconds per epoch of `fit` on `block_dataset`, which draws an order and gathers each block, compared with
+  the same `fit` on blocks that were gathered beforehand (MNIST, 784-128-64-10, batch size 32).
+- `augmentation`: the same with every image shifted, rotated, scaled, sheared and warped, and the cost of that.
 - `loading`: seconds to read MNIST as `load_data` does, from npz and from TensorFlow Datasets.
-- `streaming`: seconds of `fit` on a pipeline that decodes PNG in each epoch, beside an empty loop over it; of
-  `load_data(stream=True)`, which decodes once, beside a bare loop that decodes; and of a CSV of 1 GB the peak of memory
-  over that of TensorFlow alone, in a process of its own.
+- `streaming`: seconds of `fit` on a pipeline that decodes PNG in each epoch, compared with an empty loop over it;
+  seconds of `load_data(stream=True)`, which decodes once, compared with a bare loop that decodes; and the peak of
+  memory for a CSV of 1 GB above that of TensorFlow alone, in its own process.
 
     python tests/benchmarks/bench_data.py --data mnist.npz --tfds DIR --json data.json
 
@@ -57,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs all parts, prints a line for each, and writes the JSON."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
-    parser.add_argument("--tfds", default=os.environ.get("KERASMLP_TFDS"), help="where MNIST lies prepared")
+    parser.add_argument("--tfds", default=os.environ.get("KERASMLP_TFDS"), help="folder with MNIST prepared")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)

@@ -1,24 +1,26 @@
-"""Claim: an export's checks, probabilities and labels cost little beside stock `model.export`, which has none of them.
+"""Claim: an export's checks, probabilities and labels cost little compared with Keras's own `model.export`.
 
-MNIST's 784-128-64-10 is trained shortly and exported both ways. The stock export answers logits; ours checks shape,
-values and range, and answers probabilities, class and label. Both through `serving_default`, on the same 1, 32 and 256
-examples:
+The benchmark trains MNIST's 784-128-64-10 for a few epochs and exports it both ways. Keras's own export ("stock")
+answers logits and checks nothing. Ours checks shape, values and range, and answers probabilities, class and label. Both
+answer the same 1, 32 and 256 examples through `serving_default`:
 
-- `python`: called in this process as `tf.saved_model.load` gives it, on tensors;
-- `session`: called in this process as a server computes it, in a session on arrays, without Python around it, so that
-  what is added weighs most;
-- `rest` and `grpc`: asked of one `tensorflow_model_server` that serves both, where there is one (on PATH, or named by
-  KERASMLP_MODEL_SERVER), by one client and by four at once.
+- `python`: the function that `tf.saved_model.load` returns, called in this process with tensors;
+- `session`: a TensorFlow session in this process, as a server uses it, called with arrays. There is no Python code
+  around it, so the additional work weighs most;
+- `rest` and `grpc`: one `tensorflow_model_server` that serves both, asked by one client and by four clients at once.
+  Measured only if the server is on PATH or in the variable KERASMLP_MODEL_SERVER.
 
-Rounds interleave the two and begin with each in turn. Reported per way and batch: median microseconds, and the ratio of
-the two in the same round: median, least and most. Where a server is, also requests per second of four clients. Checked:
-the same classes as the stock export's, probabilities within 1e-6 of the softmax of its logits. Exports are timed whole,
-the check in plain TensorFlow included. The bars, 1.15 for one example, 1.2 for 256 and 10 s, hold for `python`, and for
-`rest` and `grpc`; missing one fails the benchmark.
+Rounds alternate between the two exports, and every second round starts with the other one. For each way and batch size
+the results are the median microseconds, and the median, minimum and maximum of the ratio within a round; with a server,
+also the requests per second of four clients. The benchmark checks that both exports give the same classes, and that our
+probabilities are within 1e-6 of the softmax of the stock logits. The time of an export includes its check in plain
+TensorFlow. The benchmark fails if a ratio for `python`, `rest` or `grpc` exceeds 1.15 for one example or 1.2 for 256,
+or if an export takes more than 10 s.
 
     python tests/benchmarks/bench_serving.py --data mnist.npz --json serving.json
 
-Machine and versions are in the JSON. A busy machine blurs the ratios: look at their spread, and at its load.
+The JSON contains the machine and the versions. On a busy machine the ratios are less exact: look at their spread and at
+the load.
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ BATCHES = (1, 32, 256)
 BARS = {1: 1.15, 256: 1.2}
 LONGEST_EXPORT_S = 10.0
 OURS, STOCK = "kerasmlp", "stock"
-SECONDS = 0.15  # of each way, batch and peer in a round
+SECONDS = 0.15  # for each way, batch and export in a round
 CLIENTS, CLIENT_SECONDS = 4, 2.0
 
 Call = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -77,7 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results["export_s"] = _export_both(data, folder, options)
-        features = data.test.features.astype(np.float32)
+        features = np.asarray(data.test.features, np.float32)
         with _ways(folder) as ways:
             results["server"] = find_model_server() is not None
             results["ways"] = {way: _measure(peers, features, options.rounds) for way, peers in ways.items()}
@@ -93,7 +95,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export_both(data: kerasmlp.Data, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
-    """Trains, exports to `ours` and `stock`, version 1 each and more of ours; the seconds of each of our exports."""
+    """Trains, exports with ours several times and with stock once, and returns how many seconds our exports took."""
     model = kerasmlp.build_mlp(SIZES, input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0)
     run = kerasmlp.train(model, data, epochs=options.epochs, batch_size=128, seed=0, out=folder / "run")
     times = []
@@ -112,14 +114,14 @@ def _version(folder: Path, peer: str) -> Path:
 
 @contextmanager
 def _ways(folder: Path) -> Iterator[dict[str, dict[str, Call]]]:
-    """By way and peer, a function from examples to outputs by name."""
+    """Yields, for each way and export, a function from examples to outputs by name."""
     with ExitStack() as stack:
         ways = {
             "python": {peer: _in_python(_version(folder, peer)) for peer in (OURS, STOCK)},
             "session": {peer: _in_session(_version(folder, peer)) for peer in (OURS, STOCK)},
         }
         if find_model_server() is None:
-            print(f"{REASON}; measured in this process alone.", file=sys.stderr)
+            print(f"{REASON}; measured in this process only.", file=sys.stderr)
         else:
             logs = stack.enter_context(tempfile.TemporaryDirectory())
             server = stack.enter_context(ModelServer([folder / OURS, folder / STOCK], Path(logs)))
@@ -135,7 +137,7 @@ def _in_python(version: Path) -> Call:
     loaded = tf.saved_model.load(str(version))
     signature = loaded.signatures["serving_default"]
     (name,) = signature.structured_input_signature[1]
-    tensors: dict[int, Any] = {}  # by batch: handing over the array is not what is compared
+    tensors: dict[int, Any] = {}  # by batch size; the conversion of the array is not part of the comparison
 
     def call(features: np.ndarray) -> dict[str, Any]:
         if len(features) not in tensors:
@@ -162,7 +164,7 @@ def _in_session(version: Path) -> Call:
 
 
 def _measure(peers: dict[str, Call], features: np.ndarray, rounds: int) -> dict[str, Any]:
-    """By batch: median microseconds of each peer, and the ratio of ours to stock."""
+    """Returns, for each batch size, the median microseconds of both exports and the ratio of ours to stock."""
     measured = {}
     for size in BATCHES:
         batch = features[:size]
@@ -192,7 +194,7 @@ def _median_us(call: Call, batch: np.ndarray) -> float:
 
 
 def _check(outputs: dict[str, dict[str, Any]]) -> None:
-    """Both peers see the same in the same examples."""
+    """Checks that both exports give the same answers."""
     ours = {name: np.asarray(output) for name, output in outputs[OURS].items()}
     (logits,) = (np.asarray(output) for output in outputs[STOCK].values())
     assert ours.keys() == {"probabilities", "class_id", "label"}, ours.keys()
@@ -202,7 +204,7 @@ def _check(outputs: dict[str, dict[str, Any]]) -> None:
 
 
 def _throughput(folder: Path, features: np.ndarray) -> dict[str, Any]:
-    """Requests per second of four clients at once, by way, batch and peer; the peers one after the other."""
+    """Returns the requests per second of four clients at once, for each way, batch size and export."""
     measured: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as logs, ModelServer([folder / OURS, folder / STOCK], Path(logs)) as server:
         for way, url in (("rest", f"{server.rest}/v1/models"), ("grpc", server.grpc)):

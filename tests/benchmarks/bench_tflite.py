@@ -172,7 +172,7 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
     expected = kerasmlp.open_artefact(run.path).probabilities(data.test.features).argmax(axis=1)
     rows: dict[str, Any] = {}
     for name, peer in peers.items():
-        classes = peer.classes(data.test.features)
+        classes = peer.classes(np.asarray(data.test.features))
         rows[name] = {
             "name": name,
             "size_bytes": peer.size_bytes,
@@ -182,7 +182,7 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
         }
     for number in range(options.rounds):
         for name in peers if number % 2 == 0 else reversed(peers):
-            rows[name]["round_us"].append(peers[name].median_us(data.test.features))
+            rows[name]["round_us"].append(peers[name].median_us(np.asarray(data.test.features)))
     for row in rows.values():
         row["median_us"] = statistics.median(row["round_us"])
         row["size_times_stock"] = row["size_bytes"] / rows[STOCK]["size_bytes"]

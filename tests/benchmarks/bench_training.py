@@ -1,11 +1,11 @@
 """Claim: Keras's own `fit` through `kerasmlp.engine` trains small MLPs faster than the peers a user would pick instead.
 
-Each peer (`training_peers.py`) trains in a process of its own, which sleeps while another one trains. In a round every
-peer in turn trains three epochs, so that whatever else the machine does falls on all alike. The first of the three is
-not counted: a process that slept may have to read its libraries and data into memory again. The other two are averaged.
-The very first epoch, which traces and compiles, is apart. Reported: medians and spread (least to most) over the rounds,
-ratios to the engine in the same round, and the seconds that the very first epoch took beyond a steady one. All peers
-must reach the same test accuracy, or the benchmark fails.
+Each peer (`training_peers.py`) trains in its own process, which sleeps while another one trains. In each round, every
+peer trains three epochs in turn, so that other load on the machine affects all peers equally. The first of the three is
+not counted, because a process that slept may have to read its libraries and data into memory again. The other two are
+averaged. The very first epoch traces and compiles, and is reported separately. The results are medians and spread
+(minimum to maximum) over the rounds, ratios to the engine in the same round, and the seconds by which the very first
+epoch exceeds a steady one. The benchmark fails unless all peers reach the same test accuracy.
 
     python tests/benchmarks/bench_training.py --data mnist.npz --json training.json --plot training.png
     python tests/benchmarks/bench_training.py --only main --rounds 2 --peers "kerasmlp engine,JAX lax.scan"
@@ -39,14 +39,14 @@ PACKAGES = ("tensorflow", "keras", "torch", "jax", "scikit-learn", "numpy")
 MAIN_SIZES = (784, 128, 64, 10)
 WIDE_SIZES = (784, 512, 512, 10)
 
-# After sixteen epochs of Adam on MNIST each peer is at 0.970 to 0.983, by seed and batch, and moves by half a percent
-# between epochs; one that trained wrongly is below.
+# After sixteen epochs of Adam on MNIST, every peer reaches 0.970 to 0.983, depending on seed and batch size, and varies
+# by half a percent between epochs. A peer that trains wrongly is below.
 LEAST_ACCURACY = 0.965
 LEAST_ROUNDS_FOR_ACCURACY = 5
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the parts that were asked for, prints a table for each, and writes the JSON and the plot."""
+    """Runs the requested parts, prints a table for each, and writes the JSON and the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
     parser.add_argument("--only", default="main,batches,wide,scaling", help="parts, with commas")

@@ -1,4 +1,4 @@
-"""What `bench_data` measures of data that are read in pieces: pace beside an empty loop, and memory."""
+"""Measurements of `bench_data` for streamed data: pace compared with an empty loop, and memory."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
 CSV_BYTES = 1_000_000_000
 _ROWS = 50_000  # written at a time
 
-# Run in a process of its own, whose peak is then the stream's: what TensorFlow and its friends take alone comes first.
+# Runs in its own process, so that the peak of memory is that of the stream. It measures TensorFlow alone first.
 _MEASURE_CSV = """
 import json, os, re, sys, time
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 import keras, matplotlib.pyplot, pandas, tensorflow as tf
 import kerasmlp, kerasmlp.training.fitting
 tf.constant(1.0)
-# The high-water mark of this address space: `getrusage` hands down that of the process that started this one.
+# The peak of this address space. `getrusage` would include that of the parent process.
 peak = lambda: 1024 * int(re.search("VmHWM:\\s+(\\d+) kB", open("/proc/self/status").read())[1])
 alone = peak()
 began = time.perf_counter()
@@ -49,7 +49,7 @@ print(json.dumps({
 
 
 def decoding_pipeline(data_dir: str) -> tf.data.Dataset:
-    """MNIST of TensorFlow Datasets, decoded from PNG each time, in blocks for a prepared model."""
+    """Returns MNIST of TensorFlow Datasets, decoded from PNG in each epoch, in blocks for a prepared model."""
     import tensorflow_datasets as tfds
 
     examples = tfds.builder("mnist", data_dir=data_dir).as_dataset(split="train", as_supervised=True)

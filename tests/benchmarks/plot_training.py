@@ -1,4 +1,4 @@
-"""The plot of what `bench_training.py` measured: `python tests/benchmarks/plot_training.py training.json plot.png`."""
+"""Plots the results of `bench_training.py`: `python tests/benchmarks/plot_training.py training.json plot.png`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import matplotlib.pyplot as plt
 
 
 def plot(results: dict[str, Any], path: Path) -> None:
-    """Writes a PNG: seconds per epoch of each peer, least to most as a line, and how the engine's grow."""
+    """Writes a PNG: seconds per epoch of each peer with their spread, and how those of the engine grow."""
     comparisons, scaling = results["comparisons"], results["scaling"]
     kinds = list(dict.fromkeys(row["grows"] for row in scaling))
     panels = [*comparisons[:1], *kinds]
@@ -25,7 +25,7 @@ def plot(results: dict[str, Any], path: Path) -> None:
         if isinstance(panel, str):
             rows = [row for row in scaling if row["grows"] == panel]
             values, seconds = [row["value"] for row in rows], [row["median_s"] for row in rows]
-            # Straight lines are what is looked for: examples span a thousandfold, the others little.
+            # Linear growth should be a straight line. Numbers of examples span three orders of magnitude.
             (axis.loglog if panel == "examples" else axis.plot)(values, seconds, "o-", color="tab:blue")
             axis.set_xticks(values, [f"{value:,}" for value in values], rotation=45 if panel == "width" else 0)
             if panel == "examples":

@@ -1,11 +1,11 @@
-"""The trainers that `bench_training.py` compares, each as its own experts would write it for arrays in memory.
+"""The trainers that `bench_training.py` compares, each written as experts in its framework would for arrays in memory.
 
-A peer is a generator function: it takes a `Task`, trains an epoch for each `next`, yields that epoch's seconds, and
-gets its test accuracy asked for by `send(True)`. It imports its own framework, and runs in a process of its own.
+A peer is a generator function. It takes a `Task`, trains one epoch per `next` and yields the seconds of that epoch.
+`send(True)` yields its test accuracy instead. Each peer imports its own framework and runs in its own process.
 
 Common to all: Adam at 1e-3 with the framework's other defaults, softmax cross-entropy over logits, He-normal kernels
-and zero biases (scikit-learn: its own Glorot), all examples in a new random order each epoch. The last, smaller batch
-is trained on by all but the two JAX peers, whose compiled loops need equal batches and drop it, as JAX users do.
+and zero biases (scikit-learn: its own Glorot), and a new random order of all examples in each epoch. All peers train on
+the last, smaller batch except the two JAX peers: their compiled loops need equal batches and drop it, as JAX users do.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ LEARNING_RATE = 1e-3
 
 @dataclass(frozen=True)
 class Task:
-    """Features uint8 `(n, sizes[0])` and labels int32 `(n,)`, for training and test, and what to train on them."""
+    """The network to train, and its examples: features uint8 `(n, sizes[0])` and labels int32 `(n,)`."""
 
     x_train: np.ndarray
     y_train: np.ndarray
@@ -40,7 +40,7 @@ Epochs = Generator[float, bool, None]
 
 
 def keras_engine(task: Task) -> Epochs:
-    """`model.fit` through `kerasmlp.engine`: bytes in memory, widened inside the compiled step."""
+    """`model.fit` with `kerasmlp.engine`. Features stay bytes until the compiled step converts them."""
     import keras
 
     from kerasmlp.engine import block_dataset, prepare

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +21,8 @@ from kerasmlp.client import failures
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
-from tests.data.test_table import frame
 from tests.helpers.serving_stand_in import Rogue, StandIn, http
+from tests.helpers.tables import frame
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -41,15 +42,16 @@ def _json(capfd: pytest.CaptureFixture[str], *argv: str) -> Any:
     return json.loads(capfd.readouterr().out)
 
 
-def _fails(capfd: pytest.CaptureFixture[str], status: int, *argv: str) -> str:
+def _fails(capfd: pytest.CaptureFixture[str], status: int, answer: str, *argv: str) -> None:
+    """Checks the exit status of a command, and that it prints one line in which the pattern `answer` is found."""
     assert main([*argv]) == status
     out, err = capfd.readouterr()
     assert out == ""
     assert err.count("\n") == 1, err
-    return err
+    assert re.search(answer, err), err
 
 
-def test_evaluate_says_of_a_server_what_it_says_of_the_run(
+def test_evaluate_gives_the_same_result_for_a_server_as_for_the_run(
     capfd: pytest.CaptureFixture[str], server: str, digits_run: Run
 ) -> None:
     served, of_run = (_json(capfd, "evaluate", where, "digits") for where in (f"{server}digits", str(digits_run.path)))
@@ -64,7 +66,7 @@ def test_evaluate_says_of_a_server_what_it_says_of_the_run(
 
 
 @pytest.mark.parametrize("name", ["ink.png", "large.webp", "clear.png"])
-def test_predict_says_of_a_server_what_it_says_of_the_run(
+def test_predict_gives_the_same_result_for_a_server_as_for_the_run(
     capfd: pytest.CaptureFixture[str], server: str, digits_run: Run, digits: Data, name: str
 ) -> None:
     image = Image.fromarray((255 - digits.test.features[0] * 15).astype(np.uint8))
@@ -93,10 +95,10 @@ def test_rows_of_a_table_are_encoded_by_the_server(
     capfd: pytest.CaptureFixture[str], server: str, flowers_run: Run
 ) -> None:
     table = frame(60)
-    table.loc[3, "colour"] = "blue"  # of which no training row was
+    table.loc[3, "colour"] = "blue"  # which no training row had
     table["has thorns"] = table["has thorns"].astype(object)
     table.loc[4, "has thorns"] = None
-    # Columns in another order, and one that nobody asked for.
+    # Columns in another order, and one that the network does not use.
     table[["kind", "petals", "has thorns", "colour", "size"]].assign(garden=1).to_csv("june.csv", index=False)
     options = ["june.csv", "--target", "kind"]
     served, of_run = (
@@ -106,9 +108,7 @@ def test_rows_of_a_table_are_encoded_by_the_server(
     assert served["confusion"] == of_run["confusion"]
     assert served["loss"] == pytest.approx(of_run["loss"], abs=1e-5)
     assert main(["evaluate", f"{server}flowers", *options]) == 0
-    assert "60 (june, all of them; what it was trained on the server does not say)" in " ".join(
-        capfd.readouterr().out.split()
-    )
+    assert "60 (june, all of them" in " ".join(capfd.readouterr().out.split())
     assert _json(capfd, "evaluate", f"{server}flowers", *options, "--test-share", "0.2")["examples"] < 20
     table.drop(columns="kind").to_parquet("july.parquet")
     places = (f"{server}flowers", str(flowers_run.path))
@@ -118,14 +118,10 @@ def test_rows_of_a_table_are_encoded_by_the_server(
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
-def test_columns_that_their_order_alone_would_tell_apart_are_refused(
-    capfd: pytest.CaptureFixture[str], server: str
-) -> None:
+def test_columns_with_the_same_input_name_are_refused(capfd: pytest.CaptureFixture[str], server: str) -> None:
     frame(9).assign(Size=1000).to_csv("alike.csv", index=False)
-    for command in ("predict", "evaluate"):
-        options = ["--target", "kind"] if command == "evaluate" else []
-        said = _fails(capfd, 2, command, f"{server}flowers", "alike.csv", *options)
-        assert "could tell the columns `size`, `Size` apart by their order alone; leave out those" in said
+    for command in (["predict"], ["evaluate", "--target", "kind"]):
+        _fails(capfd, 2, "`alike.*`size`, `Size`", *command, f"{server}flowers", "alike.csv")
 
 
 def test_info_shows_versions_and_signatures(capfd: pytest.CaptureFixture[str], server: str) -> None:
@@ -141,39 +137,35 @@ def test_info_shows_versions_and_signatures(capfd: pytest.CaptureFixture[str], s
 
 
 def test_a_server_that_is_down_ends_with_1_and_a_wrong_url_with_2(capfd: pytest.CaptureFixture[str]) -> None:
-    for command in (["evaluate", "http://127.0.0.1:9/v1/models/digits", "digits"], ["info", "grpc://127.0.0.1:9/m"]):
-        assert "No server answers at" in _fails(capfd, 1, *command)
-    assert "does not name a model on a server" in _fails(capfd, 2, "predict", "http://127.0.0.1:8501/digits", "x.png")
+    _fails(capfd, 1, "http://127.0.0.1:9/", "evaluate", "http://127.0.0.1:9/v1/models/digits", "digits")
+    _fails(capfd, 1, "grpc://127.0.0.1:9|127.0.0.1:9", "info", "grpc://127.0.0.1:9/m")
+    _fails(capfd, 2, "`http://127.0.0.1:8501/digits`", "predict", "http://127.0.0.1:8501/digits", "x.png")
 
 
-def test_another_model_ends_with_1_and_what_does_not_fit_it_with_2(
+def test_another_model_ends_with_1_and_data_that_do_not_fit_it_with_2(
     capfd: pytest.CaptureFixture[str], server: str
 ) -> None:
-    assert "does not serve a model `roses`" in _fails(capfd, 1, "evaluate", f"{server}roses", "digits")
-    assert "knows 2 classes; digits has 10" in _fails(capfd, 2, "evaluate", f"{server}flowers", "digits")
+    digits, flowers = f"{server}digits", f"{server}flowers"
+    _fails(capfd, 1, "`roses`", "evaluate", f"{server}roses", "digits")
+    _fails(capfd, 2, r"\b2 classes.*digits.*\b10\b", "evaluate", flowers, "digits")
     features = np.zeros((100, 8, 8), np.uint8)
     labels = np.arange(100) % 10 + 1  # as if the digits were counted from 1
     np.savez("shifted.npz", x_train=features, y_train=labels, x_test=features, y_test=labels)
-    assert "shifted calls it" in _fails(capfd, 2, "evaluate", f"{server}digits", "shifted.npz")
+    _fails(capfd, 2, "shifted", "evaluate", digits, "shifted.npz")
     frame().assign(size="tall").to_csv("words.csv", index=False)
-    assert "the column `size` needs finite numbers; got `tall`" in _fails(
-        capfd, 2, "evaluate", f"{server}flowers", "words.csv", "--target", "kind"
-    )
+    _fails(capfd, 2, "column `size`.*numbers.*`tall`", "evaluate", flowers, "words.csv", "--target", "kind")
     frame().drop(columns="colour").to_csv("grey.csv", index=False)
-    assert "needs a column for the input `colour`" in _fails(capfd, 2, "predict", f"{server}flowers", "grey.csv")
-    assert "has no signature `columns`" in _fails(
-        capfd, 2, "evaluate", f"{server}digits", "grey.csv", "--target", "kind"
-    )
-    assert "There is no file `absent.png`" in _fails(capfd, 2, "predict", f"{server}digits", "absent.png")
-    assert "`--invert` goes with images" in _fails(capfd, 2, "predict", f"{server}flowers", "grey.csv", "--invert")
+    _fails(capfd, 2, "`grey.csv`.*input `colour`", "predict", flowers, "grey.csv")
+    _fails(capfd, 2, "no signature `columns`", "evaluate", digits, "grey.csv", "--target", "kind")
+    _fails(capfd, 2, "`absent.png`", "predict", digits, "absent.png")
+    _fails(capfd, 2, "`--invert`.*`grey.csv`", "predict", flowers, "grey.csv", "--invert")
+    _fails(capfd, 2, "`--stream`", "evaluate", flowers, "grey.csv", "--stream")
     pd.DataFrame(columns=["size"]).to_csv("empty.csv", index=False)
-    assert "has no row" in _fails(capfd, 2, "predict", f"{server}flowers", "empty.csv")
+    _fails(capfd, 2, "`empty.csv`.*no row", "predict", flowers, "empty.csv")
     Image.new("L", (8, 8)).save("image.png")
-    assert "which are no images" in _fails(capfd, 2, "predict", f"{server}flowers", "image.png")
+    _fails(capfd, 2, "`image.png`", "predict", flowers, "image.png")
     Path("bright.csv").write_text(",".join(["17"] * 64))
-    assert "refuses the request: `image` needs values from 0 to 16" in _fails(
-        capfd, 2, "predict", f"{server}digits", "bright.csv"
-    )
+    _fails(capfd, 2, "`image` needs values from 0 to 16", "predict", digits, "bright.csv")
 
 
 def _promise(*outputs: str, inputs: dict[str, list[int]] | None = None) -> bytes:
@@ -198,14 +190,14 @@ def _promise(*outputs: str, inputs: dict[str, list[int]] | None = None) -> bytes
     ],
     ids=["no probabilities", "two inputs", "unknown width", "no serving_default"],
 )
-def test_a_model_that_is_no_classifier_is_refused_before_it_is_asked(promise: bytes, message: str) -> None:
+def test_a_model_that_is_not_a_classifier_is_refused_before_it_is_asked(promise: bytes, message: str) -> None:
     with Rogue([[promise]]) as rogue:
         with pytest.raises(kerasmlp.client.ServerError, match=message):
             kerasmlp.open_artefact(f"http://{rogue.server}/v1/models/m")
         assert rogue.num_requests == 1
 
 
-def test_a_server_that_contradicts_itself_or_takes_no_images_is_not_believed(digits: Data) -> None:
+def test_a_server_that_contradicts_itself_or_takes_no_images_is_refused(digits: Data) -> None:
     promise = _promise("probabilities", "class_id", "label")
     answer = {"probabilities": [[0.1, 0.9], [0.2, 0.8]], "class_id": [1, 1], "label": ["cat", "dog"]}
     Image.new("L", (8, 8)).save("image.png")
@@ -214,5 +206,5 @@ def test_a_server_that_contradicts_itself_or_takes_no_images_is_not_believed(dig
         assert artefact.served is not None
         with pytest.raises(kerasmlp.client.ServerError, match="class 1 .*`cat` and `dog`"):
             artefact.probabilities(digits.test.features[:2])
-        with pytest.raises(InvalidValue, match="no signature `image_bytes`, so the range of its pixels is not known"):
+        with pytest.raises(InvalidValue, match="no signature `image_bytes`"):
             read_request(artefact.served, Path("image.png"), invert=False)

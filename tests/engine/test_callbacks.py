@@ -1,13 +1,16 @@
-"""The engine's callbacks: a loss that is no number stops the run with a sentence; the display shows what happens."""
+"""The engine's callbacks: a loss that is not finite stops training, and the display shows the progress."""
 
 from __future__ import annotations
 
 import io
 import os
+import sys
+import types
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,31 +21,29 @@ from tests.helpers.engine_oracle import engine_fit, network, problem
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """True."""
         return True
 
 
-def test_a_loss_that_explodes_stops_with_a_sentence_and_keeps_the_best_checkpoint(tmp_path: Path) -> None:
+def test_a_loss_that_explodes_stops_training_and_the_best_checkpoint_stays(tmp_path: Path) -> None:
     model = network(keras.optimizers.SGD(0.1))
     best = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=True)
     schedule = keras.callbacks.LearningRateScheduler(lambda epoch: 0.1 if epoch < 2 else 1e30)
-    with pytest.raises(
-        LossNotFinite, match=r"the loss is (nan|inf) in epoch 3, at learning rate 1e\+30: try a smaller"
-    ):
+    with pytest.raises(LossNotFinite, match=r"The loss is (nan|inf) in epoch 3.*1e\+30.*learning_rate=1e\+29"):
         engine_fit(model, problem(), epochs=5, callbacks=[schedule, StopOnNonFiniteLoss(), best])
     kept = keras.models.load_model(tmp_path / "best.keras")
     assert all(np.isfinite(weight).all() for weight in kept.get_weights())
 
 
-def test_a_validation_loss_that_is_no_number_stops_too() -> None:
+def test_a_validation_loss_that_is_not_finite_stops_training() -> None:
     features, labels = problem()
     # A weight, not a feature: rectifiers of some processors make 0 of NaN.
     weights = np.ones(len(labels), np.float32)
     weights[0] = np.nan
-    with pytest.raises(LossNotFinite, match="the validation loss is nan in epoch 1"):
+    with pytest.raises(LossNotFinite, match="validation loss is nan in epoch 1"):
         engine_fit(
             network(),
             (features, labels),
@@ -52,12 +53,12 @@ def test_a_validation_loss_that_is_no_number_stops_too() -> None:
         )
 
 
-def test_a_finite_loss_goes_on() -> None:
+def test_a_finite_loss_does_not_stop_training() -> None:
     history = engine_fit(network(), problem(), epochs=2, callbacks=[StopOnNonFiniteLoss()])
     assert len(history.epoch) == 2
 
 
-def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
+def test_the_display_writes_one_line_per_epoch_to_a_pipe() -> None:
     stream = io.StringIO()
     history = engine_fit(network(), problem(), epochs=3, callbacks=[ProgressDisplay(330, stream=stream)])
     lines = stream.getvalue().splitlines()
@@ -68,7 +69,7 @@ def test_a_pipe_gets_one_plain_line_per_epoch() -> None:
     assert lines[2].endswith("left 0:00:00")
 
 
-def test_a_terminal_gets_a_live_line_that_is_gone_at_the_end() -> None:
+def test_the_display_draws_a_live_line_in_a_terminal_and_removes_it_at_the_end() -> None:
     stream = Terminal()
     clock = iter(np.arange(0.0, 100.0, 0.5)).__next__
     engine_fit(network(), problem(), epochs=2, callbacks=[ProgressDisplay(330, stream=stream, clock=clock)])
@@ -84,7 +85,42 @@ def test_the_display_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     assert captured.err.startswith("epoch 1/1")
 
 
-def test_time_left_leaves_out_the_first_epoch_which_compiles() -> None:
+def test_the_display_removes_its_live_line_when_training_fails() -> None:
+    class Fail(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            raise ZeroDivisionError
+
+    stream = Terminal()
+    with pytest.raises(ZeroDivisionError), ProgressDisplay(330, stream=stream) as display:
+        engine_fit(network(), problem(), epochs=2, callbacks=[display, Fail()])
+    assert stream.getvalue().rstrip().endswith("\x1b[2K")  # the line is erased, after which nothing is drawn
+    assert "\x1b[?25h" in stream.getvalue()  # the cursor is visible again
+
+
+def test_the_display_redraws_one_output_in_a_notebook(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+
+    class Handle:
+        def update(self, output: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            shown.append(output["text/plain"])
+
+    def display(output: dict[str, str], *, raw: bool, display_id: bool) -> Handle:
+        assert (raw, display_id) == (True, True)
+        return Handle()
+
+    # A stand-in for IPython, which the tests do not need for anything else.
+    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
+    ipython = types.ModuleType("IPython.display")
+    ipython.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    engine_fit(network(), problem(), epochs=2, callbacks=[ProgressDisplay(330)])
+    assert shown[-1].startswith("epoch 2/2  ")
+    assert "val" not in shown[-1]
+
+
+def test_the_time_left_does_not_count_the_compile_in_the_first_epoch() -> None:
     stream = io.StringIO()
     display = ProgressDisplay(stream=stream, clock=iter([0.0, 60.0, 60.0, 61.0]).__next__)
     display.set_params({"epochs": 12})

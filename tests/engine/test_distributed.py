@@ -1,4 +1,4 @@
-"""Several replicas end with the weights of one process with the same global batch."""
+"""Training with several replicas gives the weights of one process with the same global batch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ with naming_lost_workers():
 
 
 def start(name: str, out: Path, *, index: int = 0, ports: tuple[int, ...] = ()) -> subprocess.Popen[str]:
-    """A worker process."""
+    """Starts a worker process."""
     environment = dict(os.environ)
     if ports:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
@@ -65,7 +65,7 @@ def start(name: str, out: Path, *, index: int = 0, ports: tuple[int, ...] = ()) 
 
 
 def free_ports() -> tuple[int, int]:
-    """Two ports that were free a moment ago."""
+    """Returns two ports that were just free."""
     with socket.socket() as first, socket.socket() as second:
         first.bind(("127.0.0.1", 0))
         second.bind(("127.0.0.1", 0))
@@ -73,7 +73,7 @@ def free_ports() -> tuple[int, int]:
 
 
 def state_of(path: Path) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]:
-    """The variables and the history that a worker saved."""
+    """Returns the variables and the history that a worker saved."""
     with np.load(path) as file:
         arrays = {name: file[name] for name in file.files}
     return arrays, json.loads(str(arrays.pop("info.json")))
@@ -81,14 +81,14 @@ def state_of(path: Path) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]
 
 @pytest.fixture(scope="module")
 def one_process() -> tuple[keras.Model, dict[str, list[float]]]:
-    """The model and history of stock `fit`, alone, on the same global batches."""
+    """Returns the model and history of stock `fit` in one process on the same global batches."""
     model = network(keras.optimizers.Adam(1e-2))
     history = stock_fit(model, problem(), epochs=2, validation_data=problem()).history
     return model, history
 
 
 def assert_like_one_process(path: Path, one_process: tuple[keras.Model, dict[str, list[float]]]) -> None:
-    """The weights and the history of stock `fit`, up to the order of float32 sums."""
+    """Asserts equality with the weights and the history of stock `fit`, up to the order of float32 sums."""
     arrays, history = state_of(path)
     oracle, expected = one_process
     for index, variable in enumerate(oracle.variables):
@@ -98,7 +98,7 @@ def assert_like_one_process(path: Path, one_process: tuple[keras.Model, dict[str
         np.testing.assert_allclose(history[name], values, rtol=1e-4, err_msg=name)
 
 
-def test_two_mirrored_devices_match_one_process(
+def test_two_mirrored_devices_equal_one_process(
     tmp_path: Path, one_process: tuple[keras.Model, dict[str, list[float]]]
 ) -> None:
     process = start("mirrored", tmp_path / "state")
@@ -107,7 +107,7 @@ def test_two_mirrored_devices_match_one_process(
     assert_like_one_process(tmp_path / "state", one_process)
 
 
-def test_two_workers_on_loopback_end_alike_and_match_one_process(
+def test_two_workers_on_loopback_equal_each_other_and_one_process(
     tmp_path: Path, one_process: tuple[keras.Model, dict[str, list[float]]]
 ) -> None:
     ports = free_ports()
@@ -123,22 +123,22 @@ def test_two_workers_on_loopback_end_alike_and_match_one_process(
     assert_like_one_process(tmp_path / "state-0", one_process)
 
 
-def test_an_interruption_that_is_not_a_lost_worker_passes() -> None:
+def test_only_lost_workers_are_turned_into_worker_lost() -> None:
     with pytest.raises(KeyboardInterrupt), naming_lost_workers():
         raise KeyboardInterrupt
-    with pytest.raises(WorkerLost, match="TensorFlow says: no heartbeat"), naming_lost_workers():
+    with pytest.raises(WorkerLost, match="no heartbeat"), naming_lost_workers():
         raise tf.errors.UnavailableError(None, None, "{{function_node x}} no heartbeat\nmore")
 
 
-def test_strategies_say_what_they_need(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InvalidValue, match="got 'miror'. Did you mean `mirrored`"):
+def test_make_strategy_rejects_unknown_names_and_missing_configuration(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(InvalidValue, match=r"strategy.*'miror'.*`mirrored`"):
         make_strategy("miror")
     monkeypatch.delenv("TF_CONFIG", raising=False)
-    with pytest.raises(InvalidValue, match="needs the variable TF_CONFIG, .* got None"):
+    with pytest.raises(InvalidValue, match=r"TF_CONFIG.*None"):
         make_strategy("multiworker")
     cluster = {"worker": ["a:1", "b:1"]}
     monkeypatch.setenv("TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 2}}))
-    with pytest.raises(InvalidValue, match="in every worker with its own `index`"):
+    with pytest.raises(InvalidValue, match=r"TF_CONFIG.*index"):
         make_strategy("multiworker")
 
 
@@ -156,22 +156,20 @@ def test_the_chief_is_the_chief_or_the_first_worker(monkeypatch: pytest.MonkeyPa
         assert is_chief() is expected
 
 
-def test_preparing_for_replicas_says_what_it_needs() -> None:
+def test_prepare_rejects_what_replicas_cannot_use() -> None:
     strategy = tf.distribute.MirroredStrategy(["CPU:0"])
     with strategy.scope():
         model = network()
-    with pytest.raises(XlaUnsupported, match="across replicas run without XLA"):
+    with pytest.raises(XlaUnsupported, match="require_xla"):
         prepare(model, batch_size=BATCH_SIZE, require_xla=True)
     with strategy.scope():
         outside = network()
     outside.compile(keras.optimizers.SGD(), outside.loss)
-    with pytest.raises(InvalidValue, match=r"made outside `strategy.scope\(\)`"):
+    with pytest.raises(InvalidValue, match=r"strategy\.scope\(\)"):
         prepare(outside, batch_size=BATCH_SIZE)
     two = network()
     two._distribute_strategy = SimpleNamespace(num_replicas_in_sync=2)
-    with pytest.raises(
-        InvalidValue, match="all 2 replicas together and needs to be a multiple of their number; got 15"
-    ):
+    with pytest.raises(InvalidValue, match=r"batch_size.*2 replicas.*15"):
         prepare(two, batch_size=15)
 
 
@@ -185,7 +183,7 @@ def test_a_custom_step_across_replicas_needs_to_return_its_metrics() -> None:
         model = Custom(base.input, base.output)
         model.compile("sgd", base.loss)
     prepare(model, batch_size=BATCH_SIZE)
-    with pytest.raises(InvalidValue, match=r"return its model's metrics, \['loss'\]; got \['own'\]"):
+    with pytest.raises(InvalidValue, match=r"\['loss'\].*\['own'\]"):
         model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 

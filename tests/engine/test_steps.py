@@ -1,4 +1,4 @@
-"""The engine against stock `fit`: the same weights and logs from the same batches, whatever Keras can be asked for."""
+"""The engine compared with stock `fit`: the same batches give the same weights and logs, with every Keras option."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_three_hundred_steps_end_with_the_weights_of_stock_fit(name: str) -> Non
     np.testing.assert_allclose(received["accuracy"], expected["accuracy"], atol=1.01 / NUM_EXAMPLES)
 
 
-def test_dropping_the_last_batch_would_be_seen() -> None:
+def test_the_tolerance_would_reveal_a_dropped_last_batch() -> None:
     stock, model = network(OPTIMIZERS["sgd"]()), network(OPTIMIZERS["sgd"]())
     stock_fit(stock, problem(), epochs=2)
     features, labels = problem()
@@ -65,7 +65,7 @@ def test_dropping_the_last_batch_would_be_seen() -> None:
         assert_same_weights(model, stock, tolerance=TOLERANCE)
 
 
-def test_batch_statistics_penalties_clipping_and_averages_are_those_of_stock_fit() -> None:
+def test_batch_normalisation_penalties_clipping_and_ema_equal_stock_fit() -> None:
     def optimizer() -> keras.optimizers.Optimizer:
         return keras.optimizers.SGD(0.05, clipnorm=0.5, use_ema=True, ema_momentum=0.9, ema_overwrite_frequency=7)
 
@@ -76,9 +76,10 @@ def test_batch_statistics_penalties_clipping_and_averages_are_those_of_stock_fit
     assert_same_weights(model, stock, tolerance=TOLERANCE)
 
 
-def test_dropout_drops_what_stock_fit_drops_with_the_same_generator() -> None:
-    # From one seed, each of TensorFlow's generators draws other numbers, and so do its kernels and XLA's. So stock
-    # `fit` compiles here, with the engine's generator, and there is no last smaller batch, which draws with Keras's.
+def test_dropout_equals_stock_fit_with_the_same_generator() -> None:
+    # TensorFlow's generators draw different numbers from the same seed, and so do its own kernels and those of XLA.
+    # So stock `fit` compiles here and uses the engine's generator. There is no last, smaller batch, because that would
+    # draw with Keras's generator.
     stock, model = network(dropout=0.3, jit_compile=True), network(dropout=0.3)
     arrays = tuple(array[:320] for array in problem())
     with fast_random_numbers():
@@ -88,7 +89,7 @@ def test_dropout_drops_what_stock_fit_drops_with_the_same_generator() -> None:
 
 
 @pytest.mark.parametrize("how", ["sample weights", "class weights"])
-def test_weights_of_examples_weigh_as_in_stock_fit(how: str) -> None:
+def test_weights_of_examples_equal_stock_fit(how: str) -> None:
     arrays = problem()
     options: dict[str, Any] = {"epochs": 2}
     if how == "sample weights":
@@ -162,7 +163,7 @@ def test_a_custom_train_step_keeps_its_own_logs() -> None:
     np.testing.assert_allclose(engine_fit(model, problem(), epochs=2).history["twice"], expected, rtol=1e-4)
 
 
-def test_partial_blocks_and_batches_reuse_the_one_compile() -> None:
+def test_partial_blocks_and_batches_need_no_further_compile() -> None:
     model = network()
     engine_fit(model, problem(), epochs=2)
     assert model.train_function.compiles == 1
@@ -176,7 +177,7 @@ def test_partial_blocks_and_batches_reuse_the_one_compile() -> None:
     assert model.train_function.compiles == 1
 
 
-def test_a_model_that_takes_larger_blocks_later_compiles_once_more() -> None:
+def test_larger_blocks_need_one_more_compile() -> None:
     model = network()
     engine_fit(model, problem())
     model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
@@ -190,7 +191,7 @@ def test_the_same_seeds_give_the_same_bits() -> None:
     assert_equal_bits(first, second)
 
 
-def test_callbacks_of_keras_work_and_those_on_batches_are_called_once_a_block(tmp_path: Path) -> None:
+def test_callbacks_of_keras_work_and_their_batch_methods_are_called_once_per_block(tmp_path: Path) -> None:
     class Counting(keras.callbacks.Callback):
         def __init__(self) -> None:
             super().__init__()
@@ -240,7 +241,7 @@ def test_a_learning_rate_schedule_counts_steps_as_in_stock_fit() -> None:
     assert_same_weights(model, stock, tolerance=TOLERANCE)
 
 
-def test_evaluation_in_blocks_gives_the_numbers_of_stock_evaluate() -> None:
+def test_evaluation_in_blocks_equals_stock_evaluate() -> None:
     model = network(l2=1e-2)
     expected = model.evaluate(*problem(), batch_size=BATCH_SIZE, verbose=0, return_dict=True)
     prepare(model, batch_size=BATCH_SIZE, eval_batch_size=64)  # five batches and a rest of ten
@@ -250,7 +251,7 @@ def test_evaluation_in_blocks_gives_the_numbers_of_stock_evaluate() -> None:
     assert model.evaluate(*problem(), verbose=0, return_dict=True) == pytest.approx(expected, rel=1e-5)
 
 
-def test_train_on_batch_takes_its_argument_for_a_block() -> None:
+def test_train_on_batch_treats_its_argument_as_a_block() -> None:
     stock, model = network(), network()
     stock_fit(stock, problem())
     prepare(model, batch_size=BATCH_SIZE)
@@ -259,7 +260,7 @@ def test_train_on_batch_takes_its_argument_for_a_block() -> None:
 
 
 def uncompilable() -> keras.Model:
-    """A network whose first layer calls Python, which XLA cannot."""
+    """Returns a network whose first layer calls Python, which XLA cannot compile."""
 
     class Python(keras.layers.Layer):
         def call(self, x: Any) -> Any:
@@ -268,7 +269,7 @@ def uncompilable() -> keras.Model:
     return network(preprocessing=Python())
 
 
-def test_a_model_that_xla_cannot_compile_says_so_in_a_line_and_trains_like_stock_fit() -> None:
+def test_a_model_that_xla_cannot_compile_warns_once_and_trains_like_stock_fit() -> None:
     stock, model = network(), uncompilable()
     stock_fit(stock, problem())
     prepare(model, batch_size=BATCH_SIZE)
@@ -281,31 +282,31 @@ def test_a_model_that_xla_cannot_compile_says_so_in_a_line_and_trains_like_stock
     assert_same_weights(model, stock, tolerance=TOLERANCE)
 
 
-def test_require_xla_fails_where_xla_cannot_compile() -> None:
+def test_require_xla_fails_if_xla_cannot_compile() -> None:
     model = prepare(uncompilable(), batch_size=BATCH_SIZE, require_xla=True)
-    with pytest.raises(XlaUnsupported, match="XLA cannot compile this model, and `require_xla` is set"):
+    with pytest.raises(XlaUnsupported, match="require_xla"):
         model.fit(block_dataset(*problem(), batch_size=BATCH_SIZE), shuffle=False, verbose=0)
 
 
-def test_prepare_says_what_it_needs() -> None:
-    with pytest.raises(InvalidType, match="needs a `keras.Model`; got int"):
+def test_prepare_rejects_models_and_values_it_cannot_use() -> None:
+    with pytest.raises(InvalidType, match=r"`model`.*int"):
         prepare(3, batch_size=2)
     model = network()
-    with pytest.raises(InvalidValue, match="`batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`batch_size`.*at least 1.*0"):
         prepare(model, batch_size=0)
-    with pytest.raises(InvalidValue, match="`eval_batch_size` is a whole number of at least 1; got 0"):
+    with pytest.raises(InvalidValue, match=r"`eval_batch_size`.*at least 1.*0"):
         prepare(model, batch_size=1, eval_batch_size=0)
     model.compile("sgd", "mse", run_eagerly=True)
-    with pytest.raises(InvalidValue, match="`run_eagerly=False`"):
+    with pytest.raises(InvalidValue, match="run_eagerly"):
         prepare(model, batch_size=2)
     model.compile("sgd", "mse", steps_per_execution=8)
-    with pytest.raises(InvalidValue, match="`steps_per_execution=1`; got 8"):
+    with pytest.raises(InvalidValue, match=r"steps_per_execution.*8"):
         prepare(model, batch_size=2)
-    with pytest.raises(InvalidValue, match=r"call `model.compile\(...\)` first"):
+    with pytest.raises(InvalidValue, match=r"model\.compile"):
         prepare(keras.Sequential([keras.layers.Dense(1)]), batch_size=2)
 
 
-def test_preparing_and_fitting_warns_of_nothing() -> None:
+def test_prepare_and_fit_do_not_warn() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         engine_fit(network(), problem())

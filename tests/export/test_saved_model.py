@@ -42,7 +42,7 @@ from kerasmlp.export.saved_model.warm_up_requests import (
 )
 from kerasmlp.lesson.conversion import numpy_logits
 from kerasmlp.run import Run
-from tests.data.test_table import frame
+from tests.helpers.tables import frame
 
 Answer = dict[str, Any]
 
@@ -51,7 +51,7 @@ Answer = dict[str, Any]
 def version(digits_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The digits' network as an export writes it, without the export's checks. Tests must not change it."""
     path = tmp_path_factory.mktemp("served") / "digits" / "1"
-    card, features = digits_run.card, digits.test.features
+    card, features = digits_run.card, np.asarray(digits.test.features)
     write_saved_model(digits_run.load_model(), card, path)
     write_warm_up(path, "digits", {name: signature_inputs(card, name, features) for name in signature_names(card)})
     return path
@@ -122,7 +122,7 @@ def test_a_version_loads_in_plain_tensorflow_and_names_its_outputs(
     signature = loaded.signatures["serving_default"]
     (spec,) = signature.structured_input_signature[1].values()
     assert (spec.name, spec.dtype, spec.shape.as_list()) == ("image", tf.float32, [None, 8, 8])
-    features = digits.test.features.astype(np.float32)
+    features = np.asarray(digits.test.features, np.float32)
     answer = load(version)(image=features)
     assert {name: array.dtype.name for name, array in answer.items()} == {
         "probabilities": "float32",
@@ -139,9 +139,10 @@ def test_a_version_loads_in_plain_tensorflow_and_names_its_outputs(
 
 
 def test_an_export_is_published_exactly_as_it_was_written_and_checked(
-    version: Path, digits_run: Run, digits: Data, tmp_path: Path
+    version: Path, digits_run: Run, digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = export_saved_model(digits_run, tmp_path / "digits", data=digits)
+    assert capsys.readouterr() == ("", ""), "no progress outside of terminals and notebooks"
     assert report.path == str(tmp_path / "digits" / "1")
     assert (report.agreement, report.accuracy) == (1, digits_run.metrics["test_accuracy"])
     assert report.max_abs_diff is not None
@@ -551,14 +552,18 @@ def test_a_savedmodel_that_does_not_load_in_plain_tensorflow_is_not_published(tm
 
 
 def test_a_network_for_a_table_is_exported_with_its_columns_and_keep_deletes_older_versions(
-    flowers_run: Run, tmp_path: Path
+    flowers_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = tmp_path / "flowers"
     for number in (3, 4, 7):
         (base / str(number)).mkdir(parents=True)
         (base / str(number) / "saved_model.pb").touch()
     data = data_from_frame(frame(), "kind", test_share=0.2)
-    report = export_saved_model(flowers_run, base, data=data, keep=2)
+    report = export_saved_model(flowers_run, base, data=data, keep=2, verbose=1)
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert f"{base / '8'}: " in err
+    assert f"accuracy {report.accuracy:.2%} (Keras model {report.keras_accuracy:.2%})" in err
     assert report.path == str(base / "8")
     assert (report.agreement, report.accuracy) == (1, flowers_run.metrics["test_accuracy"])
     assert report.max_abs_diff is not None
@@ -581,6 +586,8 @@ def test_impossible_exports_are_refused_and_write_nothing(
     for keep in (0, -1, True):
         with pytest.raises(InvalidValue, match=f"`keep`.*1.*{keep}"):
             export_saved_model(digits_run, tmp_path / "served", data=digits, keep=keep)
+    with pytest.raises(InvalidValue, match="`verbose` .*loud"):
+        export_saved_model(digits_run, tmp_path / "served", data=digits, verbose="loud")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

@@ -35,9 +35,9 @@ from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
 from kerasmlp.export.saved_model.warm_up_requests import read_warm_up, write_warm_up
 from kerasmlp.run import Run
-from tests.data.test_table import frame
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
 from tests.helpers.serving_stand_in import StandIn, publish, wait_until
+from tests.helpers.tables import frame
 
 SAME = 1e-5  # kernels, and so the order of float32 additions, differ by batch size and by the server's TensorFlow
 SECONDS_TO_NOTICE = 30  # the server polls every second and loads in less than one; the machine may be busy
@@ -73,7 +73,9 @@ def versions(
         ("flowers", flowers_run.load_model(), flowers_run.card, flowers),
     ):
         write_saved_model(model, card, folder / name)
-        inputs = {signature: signature_inputs(card, signature, features) for signature in signature_names(card)}
+        inputs = {
+            signature: signature_inputs(card, signature, np.asarray(features)) for signature in signature_names(card)
+        }
         write_warm_up(folder / name, name, inputs)
     return {path.name: path for path in folder.iterdir()}
 
@@ -192,7 +194,7 @@ def test_rows_and_columns_over_rest_get_the_keras_models_answers(
 
 
 def test_requests_over_grpc_get_the_keras_models_answers(serving: Serving, digits: Data, expected: np.ndarray) -> None:
-    features = digits.test.features.astype(np.float32)
+    features = np.asarray(digits.test.features, np.float32)
     for size in (1, 32, len(features)):
         outputs = _grpc(serving, predict_request("digits", {"image": features[:size]}))
         np.testing.assert_allclose(outputs["probabilities"], expected[:size], atol=SAME)

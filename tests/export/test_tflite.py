@@ -425,7 +425,8 @@ def test_calibration_takes_the_same_number_of_training_examples_of_each_class(di
     examples = calibration_examples(digits.train)
     assert examples.shape == (500, 8, 8)
     rows = {
-        features.tobytes(): label for features, label in zip(digits.train.features, digits.train.labels, strict=True)
+        features.tobytes(): label
+        for features, label in zip(np.asarray(digits.train.features), digits.train.labels, strict=True)
     }
     labels = [rows[example.astype(np.uint8).tobytes()] for example in examples]
     assert np.bincount(labels).tolist() == [50] * 10

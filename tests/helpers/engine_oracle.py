@@ -1,4 +1,4 @@
-"""What the engine's tests share: a small problem, its networks, and stock `fit` as the oracle."""
+"""Helpers of the engine's tests: a small problem, networks for it, and stock `fit` as the oracle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Arrays = tuple[Any, ...]  # features, labels, perhaps weights: NumPy arrays or d
 
 
 def problem(seed: int = 0) -> Arrays:
-    """Features uint8 `(330, 12)` and labels int32 `(330,)` of 4 classes that a line almost separates."""
+    """Returns features uint8 `(330, 12)` and labels int32 `(330,)` of 4 classes that are almost linearly separable."""
     rng = np.random.default_rng(seed)
     features = rng.integers(0, 256, (NUM_EXAMPLES, 12), dtype=np.uint8)
     scores = features @ rng.normal(size=(12, 4)) + rng.normal(size=(NUM_EXAMPLES, 4)) * 50
@@ -32,7 +32,7 @@ def problem(seed: int = 0) -> Arrays:
 
 
 def network(optimizer: Any = "sgd", *, jit_compile: bool = False, **options: Any) -> keras.Model:
-    """A compiled 12-8-4 network that widens bytes to [0, 1]."""
+    """Returns a compiled 12-8-4 network that scales bytes to [0, 1]."""
     options = {"seed": 0, "preprocessing": keras.layers.Rescaling(1 / 255)} | options
     model = build_mlp([12, 8, 4], **options)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
@@ -41,13 +41,13 @@ def network(optimizer: Any = "sgd", *, jit_compile: bool = False, **options: Any
 
 
 def stock_fit(model: keras.Model, arrays: Arrays, **options: Any) -> keras.callbacks.History:
-    """Keras's own `fit` on the arrays in their order, a batch per step."""
+    """Runs Keras's own `fit` on the arrays in their order, one batch per step."""
     dataset = tf.data.Dataset.from_tensor_slices(arrays).batch(BATCH_SIZE)
     return model.fit(dataset, shuffle=False, verbose=0, **options)
 
 
 def engine_fit(model: keras.Model, arrays: Arrays, *, shuffle: bool = False, **options: Any) -> keras.callbacks.History:
-    """The engine's `fit` on the arrays, in their order or in the drawn ones."""
+    """Runs the engine's `fit` on the arrays, in their order or shuffled."""
     first_epoch = options.get("initial_epoch", 0)
     blocks = block_dataset(
         *arrays, batch_size=BATCH_SIZE, shuffle=shuffle, max_block_bytes=BLOCK_BYTES, first_epoch=first_epoch
@@ -57,7 +57,7 @@ def engine_fit(model: keras.Model, arrays: Arrays, *, shuffle: bool = False, **o
 
 
 def assert_same_weights(model: keras.Model, oracle: keras.Model, *, tolerance: float) -> None:
-    """Holds all weights, statistics included, to within `tolerance`, absolute and relative."""
+    """Asserts that all weights, including statistics, agree within `tolerance`, absolute and relative."""
     for received, expected in zip(model.weights, oracle.weights, strict=True):
         np.testing.assert_allclose(
             received.numpy(), expected.numpy(), rtol=tolerance, atol=tolerance, err_msg=received.path
@@ -65,7 +65,7 @@ def assert_same_weights(model: keras.Model, oracle: keras.Model, *, tolerance: f
 
 
 def assert_equal_bits(model: keras.Model, oracle: keras.Model) -> None:
-    """Holds all variables, seed generators and those of the optimizer included, to the same bits."""
+    """Asserts that all variables, including seed generators and the optimizer's, are equal bit for bit."""
     for owner, other in ((model, oracle), (model.optimizer, oracle.optimizer)):
         for received, expected in zip(owner.variables, other.variables, strict=True):
             np.testing.assert_array_equal(received.numpy(), expected.numpy(), err_msg=received.path)

@@ -1,4 +1,4 @@
-"""Weights between NumPy, Keras and PyTorch: what goes out comes back, and computes the same on each side."""
+"""Conversion between NumPy, Keras and PyTorch: networks compute the same on both sides and survive a round trip."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from kerasmlp.lesson.network import ACTIVATIONS, Array, NumpyMLP
 from kerasmlp.model.building import build_mlp
 
 TORCH_MISSING = "PyTorch is an optional extra that is not installed here"
-# float32 rounds by 6e-8; logits are sums of a few dozen products of size 1.
+# float32 rounds by 6e-8, and logits are sums of a few dozen products of size 1.
 FLOAT32 = 1e-5
-# float64 rounds by 1e-16, sums of a few dozen products as well.
+# The same sums in float64, which rounds by 1e-16.
 FLOAT64 = 1e-12
 
 
 def assert_near(actual: Any, expected: Any, tolerance: float) -> None:
-    """Fails where a number differs by more than the tolerance, both absolute and as a share."""
+    """Fails if a number differs by more than the tolerance, absolute plus relative."""
     np.testing.assert_allclose(np.asarray(actual), np.asarray(expected), rtol=tolerance, atol=tolerance)
 
 
 def features(*shape: int) -> Array:
-    """Standard normal float32 features."""
+    """Returns standard normal float32 features."""
     return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
 
 
 def network_with_biases(activation: str = "relu", *, use_bias: bool = True, dtype: str = "float64") -> NumpyMLP:
-    """A network whose biases are not all zero, unless it has none."""
+    """Returns a trained network, so that its biases are not zero (if it has any)."""
     network = NumpyMLP([6, 9, 8, 4], activation=activation, use_bias=use_bias, l2=2**-10, seed=0, dtype=dtype)
     network.fit(features(64, 6), np.arange(64) % 4, epochs=3, seed=0)
     return network
@@ -80,7 +80,7 @@ def test_a_model_without_hidden_layers_converts() -> None:
     assert to_keras(network).count_params() == 10
 
 
-def test_dense_layers_may_hold_their_activation_themselves() -> None:
+def test_a_dense_layer_may_contain_its_activation() -> None:
     import keras
 
     model = keras.Sequential(
@@ -93,7 +93,7 @@ def test_dense_layers_may_hold_their_activation_themselves() -> None:
 
 @pytest.mark.parametrize("use_bias", [True, False])
 @pytest.mark.parametrize("preprocessing", ["none", "rescaling", "normalization", "adapted normalization"])
-def test_numpy_logits_of_raw_features_are_the_models(preprocessing: str, use_bias: bool) -> None:
+def test_numpy_logits_of_raw_features_are_those_of_the_model(preprocessing: str, use_bias: bool) -> None:
     import keras
 
     raw = np.random.default_rng(0).integers(0, 256, size=(32, 3, 2)).astype("uint8")
@@ -110,11 +110,11 @@ def test_numpy_logits_of_raw_features_are_the_models(preprocessing: str, use_bia
         [6, 8, 4], input_shape=(3, 2), preprocessing=layer, dropout=0.5, use_bias=use_bias, l2=0.1, seed=0
     )
     expected = np.asarray(model(raw.astype("float32"), training=False))
-    # A variance of 0 makes Keras divide by 1e-7: logits of 1e9, compared by their share.
+    # A variance of 0 makes Keras divide by 1e-7, so the tolerance is relative to logits of 1e9.
     np.testing.assert_allclose(numpy_logits(model, raw), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
-def test_numpy_logits_are_those_of_a_saved_model_file_loaded_again(tmp_path: Path) -> None:
+def test_numpy_logits_are_those_of_a_keras_file_that_was_loaded_again(tmp_path: Path) -> None:
     import keras
 
     model = build_mlp([6, 8, 4], preprocessing=keras.layers.Rescaling(0.5), seed=0)
@@ -124,7 +124,7 @@ def test_numpy_logits_are_those_of_a_saved_model_file_loaded_again(tmp_path: Pat
 
 
 def unfit_models() -> dict[str, tuple[Any, str]]:
-    """Keras models that a NumPy network cannot hold, with the message that says so."""
+    """Returns Keras models that a NumPy network cannot represent, each with what the error names."""
     import keras
     from keras import layers
 
@@ -134,56 +134,56 @@ def unfit_models() -> dict[str, tuple[Any, str]]:
     return {
         "batch normalisation": (
             build_mlp([4, 3, 2], batch_normalization=True),
-            "has dense layers and activations alone; `model` has the BatchNormalization layer `batch_normalization_1`",
+            "BatchNormalization layer `batch_normalization_1`",
         ),
-        "activation unknown": (build_mlp([4, 3, 2], activation="selu"), "knows linear, .*; `model` has selu"),
+        "activation unknown": (build_mlp([4, 3, 2], activation="selu"), "linear, .*`model` .*selu"),
         "two activations": (
             chain(layers.Dense(3, "relu"), layers.Dense(3, "tanh"), layers.Dense(2)),
-            r"has one activation for all layers; got \['relu', 'tanh'\]",
+            r"activation .*\['relu', 'tanh'\]",
         ),
         "activation twice": (
             chain(layers.Dense(3, "relu"), layers.Activation("tanh"), layers.Dense(2)),
-            "`model` has relu then tanh",
+            "`model` .*relu then tanh",
         ),
         "ends in softmax": (
             chain(layers.Dense(3, "relu"), layers.Dense(2, "softmax")),
-            "needs to end in a dense layer of logits",
+            "`model` needs to end in a dense layer",
         ),
-        "no dense layer": (chain(layers.Flatten()), "needs to end in a dense layer of logits"),
+        "no dense layer": (chain(layers.Flatten()), "`model` needs to end in a dense layer"),
         "activation first": (
             chain(layers.Activation("relu"), layers.Dense(2)),
-            "`model` has the Activation layer",
+            "Activation layer",
         ),
         "rescaling between": (
             chain(layers.Dense(3, "relu"), layers.Rescaling(2.0), layers.Dense(2)),
-            "`model` has the Rescaling layer",
+            "Rescaling layer",
         ),
         "mixed biases": (
             chain(layers.Dense(3, use_bias=False), layers.Dense(2)),
-            r"has one `use_bias` for all layers; got \[False, True\]",
+            r"`use_bias` .*\[False, True\]",
         ),
         "mixed penalties": (
             chain(layers.Dense(3, kernel_regularizer=keras.regularizers.L2(0.5)), layers.Dense(2)),
-            r"has one L2 penalty for all layers; got \[0.0, 0.5\]",
+            r"L2 penalty .*\[0.0, 0.5\]",
         ),
         "another penalty": (
             chain(layers.Dense(3, kernel_regularizer=keras.regularizers.L1(0.5)), layers.Dense(2)),
-            "knows the L2 penalty alone",
+            "L2 penalty.* layer `dense",
         ),
         "preprocessing": (
             build_mlp([4, 3, 2], preprocessing=layers.Rescaling(0.5, name="rescale")),
-            "begins with the preprocessing layer `rescale`.*`preprocessed=True`",
+            "`rescale`.*`preprocessed=True`",
         ),
     }
 
 
-def test_from_keras_says_what_a_network_cannot_hold() -> None:
+def test_from_keras_names_what_a_numpy_network_cannot_represent() -> None:
     for model, message in unfit_models().values():
         with pytest.raises(InvalidValue, match=message):
             from_keras(model)
 
 
-def test_from_keras_takes_the_rest_of_a_model_with_preprocessing_when_told() -> None:
+def test_from_keras_leaves_out_preprocessing_if_features_are_preprocessed() -> None:
     import keras
 
     model = build_mlp([4, 3, 2], preprocessing=keras.layers.Rescaling(0.5), seed=0)
@@ -191,13 +191,13 @@ def test_from_keras_takes_the_rest_of_a_model_with_preprocessing_when_told() -> 
     assert_near(from_keras(model, preprocessed=True).logits(0.5 * x), model(x), FLOAT32)
 
 
-def test_numpy_logits_refuses_features_of_another_shape_and_an_inverse() -> None:
+def test_numpy_logits_refuses_features_of_another_shape_and_inverse_normalisation() -> None:
     import keras
 
-    with pytest.raises(InvalidValue, match=r"`features` needs the shape \('n', 2, 2\); got \(5, 4\)"):
+    with pytest.raises(InvalidValue, match=r"`features` .*2, 2\).*\(5, 4\)"):
         numpy_logits(build_mlp([4, 2], input_shape=(2, 2)), features(5, 4))
     inverse = keras.layers.Normalization(mean=0.0, variance=1.0, invert=True, name="inverse")
-    with pytest.raises(InvalidValue, match=r"needs a layer that normalises; `inverse` does the inverse"):
+    with pytest.raises(InvalidValue, match="`inverse`"):
         numpy_logits(build_mlp([4, 2], preprocessing=inverse), features(5, 4))
 
 
@@ -242,22 +242,22 @@ def test_to_torch_and_back_is_the_same_network(activation: str, dtype: str, use_
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_from_torch_says_what_a_network_cannot_hold() -> None:
+def test_from_torch_refuses_what_a_numpy_network_cannot_represent() -> None:
     torch = pytest.importorskip("torch", reason=TORCH_MISSING)
     nn = torch.nn
     for module, message in (
-        (nn.Sequential(), "needs linear layers with an activation between each two"),
-        (nn.Sequential(nn.Linear(3, 2), nn.ReLU()), "needs linear layers with an activation between each two"),
-        (nn.Sequential(nn.ReLU(), nn.Linear(3, 2), nn.ReLU()), "needs linear layers with an activation between"),
-        (nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.01), nn.Linear(2, 2)), "needs one activation, one of"),
-        (nn.Sequential(nn.Linear(3, 2), nn.GELU(approximate="tanh"), nn.Linear(2, 2)), "needs one activation, one of"),
+        (nn.Sequential(), "`module` .*linear layers"),
+        (nn.Sequential(nn.Linear(3, 2), nn.ReLU()), "`module` .*linear layers"),
+        (nn.Sequential(nn.ReLU(), nn.Linear(3, 2), nn.ReLU()), "`module` .*linear layers"),
+        (nn.Sequential(nn.Linear(3, 2), nn.LeakyReLU(0.01), nn.Linear(2, 2)), "`module` .*same activation"),
+        (nn.Sequential(nn.Linear(3, 2), nn.GELU(approximate="tanh"), nn.Linear(2, 2)), "`module` .*same activation"),
         (
             nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 2)),
-            "needs one activation, one of",
+            "`module` .*same activation",
         ),
         (
             nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 2, bias=False)),
-            "needs a bias in all linear layers, or in none",
+            "`module` .*bias",
         ),
     ):
         with pytest.raises(InvalidValue, match=message):

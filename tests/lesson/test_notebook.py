@@ -27,7 +27,7 @@ def test_the_split_is_that_of_scikit_learn_in_its_order() -> None:
 def test_the_test_of_the_data_is_the_validation_of_the_comparison() -> None:
     data, arrays = load_notebook_data("digits"), load_comparison_data("digits")
     assert len(data.test) == len(arrays.x_val) == 270
-    ours = sorted((image.reshape(-1) / 16).tolist() for image in data.test.features)
+    ours = sorted((image.reshape(-1) / 16).tolist() for image in np.asarray(data.test.features))
     assert ours == sorted(arrays.x_val.tolist())
     rest = np.concatenate([data.train.features, data.validation.features])
     ours = sorted((image.reshape(-1) / 16).tolist() for image in rest)
@@ -42,7 +42,7 @@ def test_the_data_are_those_of_the_source_and_validation_is_taken_as_usual(tmp_p
     assert (len(data.validation), len(data.test)) == (6, 6)
     other_seed = load_notebook_data(path, validation_share=0.2, seed=4)
     np.testing.assert_array_equal(other_seed.test.features, data.test.features)
-    assert (other_seed.validation.features != data.validation.features).any()
+    assert not np.array_equal(other_seed.validation.features, data.validation.features)
 
 
 def test_load_data_refuses_to_repeat_the_split_instead_of_giving_another_test(tmp_path: Path) -> None:

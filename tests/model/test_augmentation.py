@@ -28,12 +28,12 @@ def moved(strengths: Strengths, images: np.ndarray = IMAGES, **options: float) -
     return np.asarray(Augmentation(strengths, **options)(images, training=True))  # type: ignore[arg-type]
 
 
-def test_images_are_left_alone_outside_training_and_without_strength() -> None:
+def test_images_stay_unchanged_outside_training_and_without_strength() -> None:
     np.testing.assert_array_equal(np.asarray(Augmentation()(IMAGES)), IMAGES)
     np.testing.assert_allclose(moved(NOTHING), IMAGES, atol=1e-3)  # float32 positions
 
 
-def test_each_image_is_moved_differently_and_the_same_seed_moves_alike() -> None:
+def test_each_image_changes_differently_and_the_same_seed_gives_the_same_images() -> None:
     first, again, other = moved(Strengths()), moved(Strengths()), moved(Strengths(), seed=1)
     np.testing.assert_array_equal(first, again)
     assert (first != other).any()
@@ -71,7 +71,7 @@ def test_scale_and_shear_change_size_and_slant() -> None:
     np.testing.assert_allclose(upper + lower, 16, atol=0.1)  # about the middle
 
 
-def test_the_warp_is_smooth_and_as_strong_as_asked_for() -> None:
+def test_the_warp_is_smooth_and_has_the_requested_strength() -> None:
     rows, _ = Augmentation(Strengths(0, 0, 0, 0, 0.1))._sources(200, 17, 17)
     offsets = np.asarray(rows).reshape(-1, 17, 17) - np.arange(17)[:, np.newaxis]
     assert offsets.std() == pytest.approx(0.1 * 17, rel=0.1)
@@ -79,7 +79,7 @@ def test_the_warp_is_smooth_and_as_strong_as_asked_for() -> None:
     np.testing.assert_allclose((_smoothing(17, 2.0) ** 2).sum(axis=1), 1, rtol=1e-5)
 
 
-def test_what_comes_from_outside_has_the_fill() -> None:
+def test_pixels_from_outside_have_the_fill_value() -> None:
     bright = np.full((40, 8, 8, 3), 9, np.uint8)
     seen = moved(Strengths(0.4, 0, 0, 0, 0), bright, fill=1.0)
     assert seen.shape == bright.shape
@@ -87,7 +87,7 @@ def test_what_comes_from_outside_has_the_fill() -> None:
     assert seen.max() == pytest.approx(9, abs=1e-5)
 
 
-def test_a_network_trains_with_it_in_compiled_code_and_exports_without(digits: Data, tmp_path: Path) -> None:
+def test_a_network_with_augmentation_trains_with_xla_and_exports_without_it(digits: Data, tmp_path: Path) -> None:
     def build() -> keras.Model:
         return build_mlp(
             [64, 32, 10],
@@ -122,19 +122,19 @@ def test_a_network_trains_with_it_in_compiled_code_and_exports_without(digits: D
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("rotate=3", "no augmentation `rotate`. Did you mean `rotation`"),
-        ("rotation=far", "`rotation` needs a number; got `far`"),
-        ("shift=1", "`shift` of an augmentation lies between 0 and 1; got 1"),
-        ("rotation=181", "`rotation` of an augmentation lies between 0 and 180"),
-        ("smoothness=0", "`smoothness` of an augmentation"),
+        ("rotate=3", r"`rotate`.*`rotation`"),
+        ("rotation=far", r"`rotation`.*`far`"),
+        ("shift=1", r"`shift`.*less than 1.*1\.0"),
+        ("rotation=181", r"`rotation`.*180.*181\.0"),
+        ("smoothness=0", r"`smoothness`.*greater than 0.*0\.0"),
     ],
 )
-def test_strengths_that_make_no_sense_are_refused(text: str, message: str) -> None:
+def test_strengths_out_of_range_are_rejected(text: str, message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
         parse_strengths(text)
 
 
-def test_augmentation_is_for_images() -> None:
+def test_build_mlp_rejects_augmentation_of_examples_that_are_not_images() -> None:
     assert parse_strengths("") == Strengths()
-    with pytest.raises(InvalidValue, match="for images, of two or three axes"):
+    with pytest.raises(InvalidValue, match=r"augmentation.*input_shape=\(64,\)"):
         build_mlp([64, 10], augmentation=Augmentation())

@@ -44,13 +44,13 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_gives_others() ->
 
 
 @pytest.mark.parametrize(("activation", "variance"), [("relu", 2 / 400), ("tanh", 2 / 800)])
-def test_kernels_start_with_the_variance_that_their_activation_asks_for(activation: str, variance: float) -> None:
+def test_kernels_start_with_the_variance_that_suits_their_activation(activation: str, variance: float) -> None:
     kernel = build_mlp([400, 400, 10], activation=activation, seed=0).get_weights()[0]
     # 160,000 draws: the sample variance strays by about 0.4 % of the true one.
     assert kernel.var() == pytest.approx(variance, rel=0.02)
 
 
-def test_options_reach_the_layers_they_are_for() -> None:
+def test_options_reach_their_layers() -> None:
     model = build_mlp([6, 5, 4, 3], activation="tanh", dropout=0.25, batch_normalization=True, l2=0.01, seed=0)
     names = [layer.name for layer in model.layers]
     hidden = ["dense", "batch_normalization", "tanh", "dropout"]
@@ -63,7 +63,7 @@ def test_options_reach_the_layers_they_are_for() -> None:
     assert float(sum(model.losses)) == pytest.approx(penalty, rel=1e-5)  # float32 sums
 
 
-def test_preprocessing_stands_at_the_front_and_is_saved_with_the_model(tmp_path: Any) -> None:
+def test_preprocessing_comes_first_and_is_saved_with_the_model(tmp_path: Any) -> None:
     model = build_mlp([4, 2], input_shape=(2, 2), preprocessing=keras.layers.Rescaling(1 / 255), seed=0)
     pixels = np.array([[[0, 51], [102, 255]]], np.uint8)
     kernel, bias = model.get_weights()
@@ -74,25 +74,25 @@ def test_preprocessing_stands_at_the_front_and_is_saved_with_the_model(tmp_path:
 
 
 @pytest.mark.parametrize(("shape", "name"), [((12,), "features"), ((3, 4), "image"), ((2, 2, 3), "image")])
-def test_the_input_is_named_after_what_it_holds(shape: tuple[int, ...], name: str) -> None:
+def test_the_name_of_the_input_depends_on_its_shape(shape: tuple[int, ...], name: str) -> None:
     assert build_mlp([12, 2], input_shape=shape).inputs[0].name == name
 
 
 @pytest.mark.parametrize(
     ("sizes", "error", "message"),
     [
-        ([784], InvalidValue, "needs an input and an output width.*got \\[784\\]"),
-        ([], InvalidValue, "needs an input and an output width"),
-        ([784, 0, 10], InvalidValue, "widths of at least 1"),
-        ([784, -5, 10], InvalidValue, "widths of at least 1"),
-        ([784, 12.5, 10], InvalidType, "whole numbers"),
-        ([784, True, 10], InvalidType, "whole numbers"),
-        ("784,10", InvalidType, "a list of layer widths"),
-        (784, InvalidType, "a list of layer widths"),
-        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"needs 372,\d+\.\d GiB of memory for its weights"),
+        ([784], InvalidValue, r"sizes.*\[784\]"),
+        ([], InvalidValue, r"sizes.*\[\]"),
+        ([784, 0, 10], InvalidValue, r"sizes.*at least 1.*\[784, 0, 10\]"),
+        ([784, -5, 10], InvalidValue, r"sizes.*at least 1.*\[784, -5, 10\]"),
+        ([784, 12.5, 10], InvalidType, r"sizes.*12\.5"),
+        ([784, True, 10], InvalidType, r"sizes.*True"),
+        ("784,10", InvalidType, r"sizes.*'784,10'"),
+        (784, InvalidType, r"sizes.*784\.$"),
+        ([784, 10_000_000, 10_000_000, 10], InvalidValue, r"372,\d+\.\d GiB"),
     ],
 )
-def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception], message: str) -> None:
+def test_build_mlp_rejects_sizes_that_are_not_widths(sizes: Any, error: type[Exception], message: str) -> None:
     with pytest.raises(error, match=message):
         build_mlp(sizes)
 
@@ -100,14 +100,14 @@ def test_build_mlp_rejects_sizes_that_are_none(sizes: Any, error: type[Exception
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"input_shape": (3, 3)}, "product of `input_shape`.*9 features"),
-        ({"activation": "rellu"}, "Did you mean `relu`"),
-        ({"activation": "glu"}, "name that Keras knows"),
-        ({"kernel_initializer": "he_norml"}, "Did you mean `he_normal`"),
-        ({"dropout": 1.0}, "`dropout` is a share"),
-        ({"dropout": -0.1}, "`dropout` is a share"),
-        ({"l2": -1.0}, "`l2` is a weight"),
-        ({"l2": float("nan")}, "`l2` is a weight"),
+        ({"input_shape": (3, 3)}, r"sizes.*input_shape.*9.*\(3, 3\)"),
+        ({"activation": "rellu"}, r"activation.*'rellu'.*`relu`"),
+        ({"activation": "glu"}, r"activation.*'glu'"),
+        ({"kernel_initializer": "he_norml"}, r"kernel_initializer.*'he_norml'.*`he_normal`"),
+        ({"dropout": 1.0}, r"dropout.*1\.0"),
+        ({"dropout": -0.1}, r"dropout.*-0\.1"),
+        ({"l2": -1.0}, r"l2.*-1\.0"),
+        ({"l2": float("nan")}, r"l2.*nan"),
     ],
 )
 def test_build_mlp_rejects_options_out_of_range(options: dict[str, Any], message: str) -> None:
@@ -115,7 +115,7 @@ def test_build_mlp_rejects_options_out_of_range(options: dict[str, Any], message
         build_mlp([8, 4, 2], **options)
 
 
-def test_sizes_that_do_not_fit_the_data_are_answered_with_those_that_would() -> None:
+def test_the_error_for_sizes_that_do_not_fit_the_data_names_sizes_that_do() -> None:
     check_sizes_fit([64, 30, 10], (8, 8), 10)
-    with pytest.raises(InvalidValue, match="`64,30,10` would fit"):
+    with pytest.raises(InvalidValue, match="`64,30,10`"):
         check_sizes_fit([784, 30, 9], (8, 8), 10)

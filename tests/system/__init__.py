@@ -1,1 +1,1 @@
-"""Tests of `system`."""
+"""Tests of `kerasmlp._system`."""

@@ -1,4 +1,4 @@
-"""The allocator's setting."""
+"""The setting of the memory allocator."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import pytest
 from kerasmlp._system.allocator import keep_freed_memory
 
 
-@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library is not glibc, the only one that has them")
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc has these settings")
 def test_glibc_takes_the_settings() -> None:
     assert keep_freed_memory()
 
 
-def test_importing_the_package_sets_it_before_tensorflow_is_there() -> None:
+def test_importing_the_package_makes_the_setting_before_tensorflow_is_imported() -> None:
     code = (
         "import sys, kerasmlp._system.allocator as a; from unittest import mock\n"
         "del sys.modules['kerasmlp']\n"

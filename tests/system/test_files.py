@@ -36,7 +36,7 @@ def test_a_folder_appears_when_it_is_complete(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["1"]
 
 
-def test_json_refuses_what_other_programs_cannot_read(tmp_path: Path) -> None:
+def test_json_that_other_programs_cannot_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "metrics.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())

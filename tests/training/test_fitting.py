@@ -1,9 +1,11 @@
-"""`train`: the run it leaves, what it keeps, and what it refuses before anything is written."""
+"""`train`: the run directory, continuing a killed training, and errors before anything is written."""
 
 from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
+import inspect
 import json
 import os
 import signal
@@ -21,7 +23,8 @@ import pytest
 
 from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, train
 from kerasmlp.data.types import Data, Split
-from kerasmlp.errors import InvalidValue, NotFound, OutputExists
+from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning, NotFound, OutputExists
+from kerasmlp.training.settings import TrainingSettings
 
 METRICS = {
     "test_accuracy", "test_loss", "val_accuracy", "parameters", "epochs", "seconds_per_epoch", "train_examples",
@@ -34,7 +37,7 @@ def _model(data: Data, **options: Any) -> keras.Model:
     return build_mlp([64, 16, 10], input_shape=data.feature_shape, **options)
 
 
-def test_balanced_weights_are_those_of_their_definition(digits: Data, tmp_path: Path) -> None:
+def test_balanced_class_weights_train_like_the_weights_of_their_definition(digits: Data, tmp_path: Path) -> None:
     rare = np.flatnonzero((digits.train.labels > 0) | (np.arange(len(digits.train)) % 4 == 0))
     part = Split(digits.train.features[rare], digits.train.labels[rare])
     data = dataclasses.replace(digits, train=part)
@@ -50,7 +53,7 @@ def test_balanced_weights_are_those_of_their_definition(digits: Data, tmp_path: 
     assert any((named != none).any() for named, none in zip(runs[0], runs[2], strict=True))
 
 
-def test_a_run_directory_holds_all_that_later_commands_need(digits_run: Run, digits: Data) -> None:
+def test_a_run_directory_holds_everything_that_later_commands_need(digits_run: Run, digits: Data) -> None:
     names = {str(path.relative_to(digits_run.path)) for path in digits_run.path.rglob("*") if path.is_file()}
     assert names == {
         "config.json", "data.json", "model.keras", "history.csv", "metrics.json", "labels.txt", "plots/training.png",
@@ -106,24 +109,24 @@ def test_runs_without_a_name_are_numbered(digits: Data, tmp_path: Path, monkeypa
 
 def test_a_finished_run_of_the_same_settings_is_named_as_such(digits: Data, tmp_path: Path) -> None:
     train(_model(digits), digits, epochs=1, out=tmp_path / "run")
-    with pytest.raises(OutputExists, match="holds this same run, finished; choose another folder"):
+    with pytest.raises(OutputExists, match=r"run`.*same run, finished"):
         train(_model(digits), digits, epochs=1, out=tmp_path / "run")
-    with pytest.raises(OutputExists, match="holds another run"):
+    with pytest.raises(OutputExists, match="another run"):
         train(_model(digits), digits, epochs=2, out=tmp_path / "run")
     (tmp_path / "file").write_text("mine")
-    with pytest.raises(OutputExists, match="file` is a file; a run needs a folder"):
+    with pytest.raises(OutputExists, match=r"file`.*folder"):
         train(_model(digits), digits, epochs=1, out=tmp_path / "file" / "below")
 
 
-def test_an_occupied_folder_is_left_alone(digits: Data, digits_run: Run, tmp_path: Path) -> None:
+def test_a_folder_with_other_content_stays_unchanged(digits: Data, digits_run: Run, tmp_path: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in digits_run.path.rglob("*")}
-    with pytest.raises(OutputExists, match="holds another run.*--overwrite"):
+    with pytest.raises(OutputExists, match=r"holds another run.*overwrite=True"):
         train(_model(digits), digits, out=digits_run.path)
     assert before == {path: path.stat().st_mtime_ns for path in digits_run.path.rglob("*")}
     (tmp_path / "thesis.txt").write_text("years of work")
-    with pytest.raises(OutputExists, match="files that are no run"):
+    with pytest.raises(OutputExists, match=r"files.*`out`"):
         train(_model(digits), digits, out=tmp_path, overwrite=True)
-    with pytest.raises(OutputExists, match="is a file"):
+    with pytest.raises(OutputExists, match="file"):
         train(_model(digits), digits, out=tmp_path / "thesis.txt", overwrite=True)
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
@@ -147,10 +150,12 @@ def test_overwrite_replaces_a_run(digits: Data, tmp_path: Path) -> None:
         ({"early_stopping": 0}, r"early_stopping.*at least 1.*0"),
         ({"seed": -1}, r"seed.*at least 0.*-1"),
         ({"max_block_bytes": 0}, r"max_block_bytes.*at least 1.*0"),
+        ({"class_weight": {1: 2.0}, "sample_weight": np.ones(1295)}, r"class_weight.*sample_weight"),
+        ({"class_weight": {10: 2.0}}, r"class_weight.*9.*\[10\]"),
         ({"class_weight": "balance"}, r"class_weight.*balanced.*balance"),
     ],
 )
-def test_settings_out_of_range_are_refused_before_anything_is_written(
+def test_train_rejects_settings_out_of_range_before_anything_is_written(
     digits: Data, tmp_path: Path, settings: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InvalidValue, match=message):
@@ -158,31 +163,31 @@ def test_settings_out_of_range_are_refused_before_anything_is_written(
     assert not list(tmp_path.iterdir())
 
 
-def test_models_that_do_not_fit_the_data_are_refused(digits: Data, tmp_path: Path) -> None:
-    with pytest.raises(InvalidValue, match="`64,10` would fit"):
+def test_train_rejects_models_that_do_not_fit_the_data(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"sizes.*`64,10`"):
         train(build_mlp([32, 10]), digits, out=tmp_path / "run")
-    with pytest.raises(InvalidValue, match="input_shape=data.feature_shape"):
+    with pytest.raises(InvalidValue, match=r"\(64,\).*\(8, 8\).*input_shape"):
         train(build_mlp([64, 10]), digits, out=tmp_path / "run")
     ends_in_softmax = keras.Sequential(
         [keras.Input((8, 8)), keras.layers.Flatten(), keras.layers.Dense(10, activation="softmax")]
     )
-    with pytest.raises(InvalidValue, match="needs to end in logits.*applies softmax"):
+    with pytest.raises(InvalidValue, match="logits.*softmax"):
         train(ends_in_softmax, digits, out=tmp_path / "run")
     assert not list(tmp_path.iterdir())
 
 
-def test_a_loss_that_is_no_number_ends_training_with_a_sentence(digits: Data, tmp_path: Path) -> None:
+def test_a_loss_that_is_not_finite_stops_training(digits: Data, tmp_path: Path) -> None:
     with pytest.raises(ArithmeticError, match=r"loss is (nan|inf) in epoch \d+, at learning rate 1e\+30"):
         train(_model(digits), digits, learning_rate=1e30, optimizer="sgd", out=tmp_path / "run")
-    with pytest.raises(InvalidValue, match="no finished run"):
+    with pytest.raises(InvalidValue, match="finished"):
         Run.open(tmp_path / "run")
 
 
-def test_data_from_memory_can_be_trained_on_but_not_loaded_again(digits: Data, tmp_path: Path) -> None:
+def test_data_from_memory_cannot_be_loaded_again(digits: Data, tmp_path: Path) -> None:
     x, y = digits.test.features, digits.test.labels
     data = data_from_arrays(x, y, x, y, feature_range=(0, 16))
     run = train(_model(data), data, epochs=1, out=tmp_path / "run")
-    with pytest.raises(InvalidValue, match="trained on arrays in memory.*`data=`"):
+    with pytest.raises(InvalidValue, match="in memory.*data"):
         run.load_data()
 
 
@@ -197,18 +202,18 @@ def test_a_run_notices_that_its_data_have_changed(digits: Data, digits_run: Run,
     run = train(_model(data), data, epochs=1, out=tmp_path / "run")
     arrays["x_train"] = arrays["x_train"] + 1
     np.savez(path, **arrays)
-    with pytest.raises(InvalidValue, match="have changed since"):
+    with pytest.raises(InvalidValue, match="changed"):
         run.load_data()
 
 
-def test_folders_that_are_no_finished_run_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no run directory"):
+def test_run_open_rejects_folders_that_are_not_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="absent"):
         Run.open(tmp_path / "absent")
-    with pytest.raises(InvalidValue, match="has no `config.json`"):
+    with pytest.raises(InvalidValue, match=r"config\.json"):
         Run.open(tmp_path)
     for name in ("config.json", "model.keras", "metrics.json"):
         (tmp_path / name).write_text("{")
-    with pytest.raises(InvalidValue, match="is damaged"):
+    with pytest.raises(InvalidValue, match=r"metrics\.json.*damaged"):
         _ = Run.open(tmp_path).metrics
 
 
@@ -236,19 +241,19 @@ train_to_be_killed(Path(sys.argv[1]), Kill())
 
 
 def train_to_be_killed(out: Path, *callbacks: keras.callbacks.Callback) -> Run:
-    """A training with all that a resumed one has to take up: order, dropout, statistics, schedule."""
+    """Trains with everything that a resumed training has to restore: order, dropout, statistics, schedule."""
     data = load_data("digits")
     model = _model(data, dropout=0.2, batch_normalization=True, seed=3)
     return train(model, data, epochs=5, schedule="cosine", seed=3, out=out, callbacks=callbacks)
 
 
-def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path) -> None:
+def test_a_killed_training_continues_and_ends_with_the_same_weights(tmp_path: Path) -> None:
     for epoch in (0, 3):
         command = [sys.executable, "-c", KILLED, str(tmp_path / "killed"), str(epoch)]
         ended = subprocess.run(command, cwd=Path(__file__).parents[2], capture_output=True, text=True, check=False)
         assert ended.returncode == -signal.SIGKILL, ended.stderr
     assert len(Run(tmp_path / "killed").history) == 3
-    with pytest.raises(InvalidValue, match="no finished run"):
+    with pytest.raises(InvalidValue, match="finished"):
         Run.open(tmp_path / "killed")
     killed, whole = train_to_be_killed(tmp_path / "killed"), train_to_be_killed(tmp_path / "whole")
     for first, second in zip(*(run.load_model().get_weights() for run in (whole, killed)), strict=True):
@@ -259,11 +264,11 @@ def test_a_killed_training_goes_on_and_ends_with_the_same_weights(tmp_path: Path
 
 
 class Interruption(Exception):
-    """What ends a training in the middle."""
+    """Interrupts a training."""
 
 
 class _Stop(keras.callbacks.Callback):
-    """Ends a training before an epoch."""
+    """Interrupts a training before an epoch."""
 
     def __init__(self, epoch: int) -> None:
         super().__init__()
@@ -274,27 +279,23 @@ class _Stop(keras.callbacks.Callback):
             raise Interruption
 
 
-def test_an_unfinished_run_of_other_settings_is_left_alone_and_told_apart(digits: Data, tmp_path: Path) -> None:
+def test_the_error_for_an_unfinished_run_with_other_settings_names_the_difference(digits: Data, tmp_path: Path) -> None:
     with pytest.raises(Interruption):
         train(_model(digits), digits, epochs=3, out=tmp_path / "run", callbacks=[_Stop(2)])
-    with pytest.raises(
-        OutputExists, match=r"unfinished run of other settings \(training.batch_size: 32 there, 64 here\)"
-    ):
+    with pytest.raises(OutputExists, match=r"training\.batch_size: 32.*64"):
         train(_model(digits), digits, epochs=3, batch_size=64, out=tmp_path / "run")
-    with pytest.raises(OutputExists, match=r"model.digest: .* there"):
+    with pytest.raises(OutputExists, match=r"model\.digest"):
         train(_model(digits, activation="tanh"), digits, epochs=3, out=tmp_path / "run")
     run = train(_model(digits), digits, epochs=3, out=tmp_path / "run", callbacks=[_Stop(9)])
     assert [row["epoch"] for row in run.history] == [1, 2, 3]
 
 
-def test_a_damaged_state_is_refused_and_the_way_out_is_named(digits: Data, tmp_path: Path) -> None:
+def test_the_error_for_a_damaged_state_says_how_to_continue(digits: Data, tmp_path: Path) -> None:
     with pytest.raises(Interruption):
         train(_model(digits), digits, epochs=2, out=tmp_path / "run", callbacks=[_Stop(1)])
     state = tmp_path / "run" / "state.npz"
     state.write_bytes(state.read_bytes()[:1000])
-    with pytest.raises(
-        InvalidValue, match=r"state\.npz` is not a training state .* Delete that file to train this run"
-    ):
+    with pytest.raises(InvalidValue, match=r"state\.npz.*Delete that file"):
         train(_model(digits), digits, epochs=2, out=tmp_path / "run")
     state.unlink()
     assert len(train(_model(digits), digits, epochs=2, out=tmp_path / "run").history) == 2
@@ -310,7 +311,7 @@ def test_an_unfinished_run_without_a_name_is_found_again(
     assert train(_model(digits), digits, epochs=2, callbacks=[_Stop(9)]).path == Path("runs/digits-2")
 
 
-def test_counts_of_callbacks_go_on_after_a_kill(digits: Data, tmp_path: Path) -> None:
+def test_counters_of_callbacks_continue_after_an_interruption(digits: Data, tmp_path: Path) -> None:
     def plateau() -> keras.callbacks.Callback:
         return keras.callbacks.ReduceLROnPlateau("loss", min_delta=10, patience=2, factor=0.5)
 
@@ -325,7 +326,7 @@ def test_counts_of_callbacks_go_on_after_a_kill(digits: Data, tmp_path: Path) ->
     assert rates[0][0] > rates[0][-1]
 
 
-def test_two_trainings_do_not_write_to_one_folder(digits: Data, tmp_path: Path) -> None:
+def test_two_trainings_cannot_write_to_the_same_folder(digits: Data, tmp_path: Path) -> None:
     class Second(keras.callbacks.Callback):
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             with pytest.raises(OutputExists, match="being written to by another process"):
@@ -334,13 +335,13 @@ def test_two_trainings_do_not_write_to_one_folder(digits: Data, tmp_path: Path) 
     train(_model(digits), digits, epochs=1, out=tmp_path / "run", callbacks=[Second()])
 
 
-def test_early_stopping_ends_a_training_that_no_longer_improves(digits: Data, tmp_path: Path) -> None:
+def test_early_stopping_stops_a_training_that_no_longer_improves(digits: Data, tmp_path: Path) -> None:
     run = train(_model(digits), digits, epochs=60, learning_rate=0.02, early_stopping=3, out=tmp_path / "run")
     best = np.argmax([row["val_accuracy"] for row in run.history]) + 1
     assert run.metrics["epochs"] == best + 3 < 60
 
 
-def test_weights_of_classes_and_of_examples_do_the_same_where_they_mean_the_same(digits: Data, tmp_path: Path) -> None:
+def test_equivalent_class_weights_and_sample_weights_give_the_same_model(digits: Data, tmp_path: Path) -> None:
     weights = {label: 0.0 if label == 3 else 1.0 for label in range(10)}
     by_example = np.array([weights[int(label)] for label in digits.train.labels])
     runs = [
@@ -350,29 +351,29 @@ def test_weights_of_classes_and_of_examples_do_the_same_where_they_mean_the_same
     for first, second in zip(*(run.load_model().get_weights() for run in runs), strict=True):
         np.testing.assert_array_equal(first, second)
     confusion = evaluate(runs[0].path, digits).confusion
-    assert confusion[:, 3].sum() < 5, "a class without weight is hardly ever answered"
+    assert confusion[:, 3].sum() < 5, "a class without weight is hardly ever predicted"
 
 
-def test_optimizer_objects_bring_their_own_rate(digits: Data, tmp_path: Path) -> None:
+def test_optimizer_objects_keep_their_own_learning_rate(digits: Data, tmp_path: Path) -> None:
     optimizer = keras.optimizers.Adam(5e-3, clipnorm=1.0, use_ema=True, ema_momentum=0.9)
     run = train(_model(digits), digits, epochs=3, optimizer=optimizer, out=tmp_path / "run")
     assert run.metrics["learning_rate"] == pytest.approx(5e-3)
     assert run.metrics["optimizer"] == "Adam"
     assert run.config["training"]["optimizer"]["config"]["clipnorm"] == 1.0
     assert run.metrics["val_accuracy"] > 0.8
-    with pytest.raises(InvalidValue, match="brings its own learning rate"):
+    with pytest.raises(InvalidValue, match=r"learning_rate=0\.1"):
         train(_model(digits), digits, optimizer=keras.optimizers.Adam(), learning_rate=0.1, out=tmp_path / "other")
 
 
 def test_sample_weights_must_be_one_number_per_training_example(digits: Data, tmp_path: Path) -> None:
     for weights in (np.ones(3), -np.ones(len(digits.train)), np.full(len(digits.train), np.nan)):
-        with pytest.raises(InvalidValue, match="`sample_weight` needs a finite number"):
+        with pytest.raises(InvalidValue, match=r"sample_weight.*1295"):
             train(_model(digits), digits, sample_weight=weights, out=tmp_path / "run")
 
 
 @contextlib.contextmanager
 def _workers(folder: Path, epochs: int) -> Iterator[list[subprocess.Popen[bytes]]]:
-    """Two workers on loopback that train one network, as two machines would; worker I's messages are in `I.txt`."""
+    """Starts two workers on loopback that train one network. The messages of worker 0 are in `0.txt`."""
     ports = []
     for _ in range(2):
         with socket.socket() as free:
@@ -398,7 +399,73 @@ def _workers(folder: Path, epochs: int) -> Iterator[list[subprocess.Popen[bytes]
         yield workers
 
 
-def test_workers_train_one_network_and_go_on_after_one_of_them_died(digits: Data, tmp_path: Path) -> None:
+def test_settings_and_options_mean_the_same(digits: Data, tmp_path: Path) -> None:
+    settings = TrainingSettings(epochs=1, learning_rate=0.01, schedule="cosine")
+    first = train(_model(digits), digits, settings, batch_size=64, out=tmp_path / "settings")
+    second = train(
+        _model(digits), digits, epochs=1, learning_rate=0.01, schedule="cosine", batch_size=64, out=tmp_path / "options"
+    )
+    assert {**first.config, "versions": None} == {**second.config, "versions": None}
+    for weights, expected in zip(first.load_model().get_weights(), second.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(weights, expected)
+
+
+def test_train_rejects_unknown_options_and_shows_the_known_ones_in_its_signature(digits: Data, tmp_path: Path) -> None:
+    with pytest.raises(InvalidType, match=r"`epoch`.*`epochs`"):
+        train(_model(digits), digits, epoch=3, out=tmp_path / "run")
+    with pytest.raises(InvalidValue, match=r"verbose.*'loud'"):
+        train(_model(digits), digits, verbose="loud", out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    assert inspect.signature(train).parameters["epochs"].default == 10
+
+
+def test_config_json_keeps_the_form_that_older_versions_wrote(digits: Data, tmp_path: Path) -> None:
+    weights = np.ones(len(digits.train), np.float32)
+    config = train(_model(digits), digits, epochs=1, class_weight={3: 2, 1: 1}, out=tmp_path / "run").config
+    # An unfinished run is continued only if its file is equal to what this version would write.
+    assert list(config) == ["data", "model", "training", "class_weight", "sample_weight", "loss", "versions"]
+    assert list(config["training"].items()) == [
+        ("epochs", 1), ("batch_size", 32), ("learning_rate", 0.001), ("optimizer", "adam"), ("schedule", "constant"),
+        ("early_stopping", None), ("seed", 0),
+    ]  # fmt: skip
+    assert config["class_weight"] == {"1": 1.0, "3": 2.0}
+    assert config["sample_weight"] is config["loss"] is None
+    by_example = TrainingSettings(sample_weight=weights, loss=keras.losses.Poisson()).loss_to_config(digits)
+    assert by_example["class_weight"] is None
+    assert by_example["sample_weight"] == hashlib.sha256(weights.tobytes()).hexdigest()
+    assert by_example["loss"]["class_name"] == "Poisson"
+
+
+def test_train_warns_about_classes_with_few_examples(digits: Data, tmp_path: Path) -> None:
+    keep = np.flatnonzero(digits.train.labels != 7)[:-1]
+    keep = np.append(keep, np.flatnonzero(digits.train.labels == 7)[:3])
+    data = dataclasses.replace(digits, train=Split(digits.train.features[keep], digits.train.labels[keep]))
+    with pytest.warns(KerasMLPWarning, match=r"`7`.*5") as said:
+        train(_model(digits), data, epochs=1, out=tmp_path / "run")
+    assert said[0].filename == __file__, "the warning points at the call of `train`"
+
+
+def test_train_shows_its_progress_on_request_only(
+    digits: Data, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    train(_model(digits), digits, epochs=2, verbose=1, out=tmp_path / "shown")
+    shown = capfd.readouterr()
+    train(_model(digits), digits, epochs=2, out=tmp_path / "auto")  # neither a terminal nor a notebook
+    silent = capfd.readouterr()
+    assert [line.split("  ")[0] for line in shown.err.splitlines()] == ["epoch 1/2", "epoch 2/2"]
+    assert (shown.out, silent.out, silent.err) == ("", "", "")
+
+
+def test_the_settings_can_be_read_without_tensorflow() -> None:
+    code = (
+        "import sys; from kerasmlp.training.settings import TrainingSettings; TrainingSettings().to_config(); "
+        "print(sorted({'keras', 'numpy', 'tensorflow'} & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"
+
+
+def test_workers_train_one_network_and_continue_after_one_of_them_died(digits: Data, tmp_path: Path) -> None:
     def messages() -> str:
         return "".join((tmp_path / f"{index}.txt").read_text() for index in range(2))
 
@@ -412,7 +479,7 @@ def test_workers_train_one_network_and_go_on_after_one_of_them_died(digits: Data
             time.sleep(0.05)
         other.kill()
         assert chief.wait(timeout=120) == 1, messages()
-    assert "another worker of this job ended" in (tmp_path / "0.txt").read_text()
+    assert "Another worker of this training stopped" in (tmp_path / "0.txt").read_text()
     finished = history.read_text().count("\n") - 1
     assert 3 <= finished < epochs
 
@@ -428,8 +495,8 @@ def test_workers_train_one_network_and_go_on_after_one_of_them_died(digits: Data
         np.testing.assert_allclose(first, second, atol=2e-3)
 
 
-def test_several_workers_need_one_folder(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_several_workers_need_the_same_folder(digits: Data, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"cluster": {"worker": ["127.0.0.1:1", "127.0.0.1:2"]}, "task": {"type": "worker", "index": 1}}
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    with pytest.raises(InvalidValue, match="needs one `--out`"):
+    with pytest.raises(InvalidValue, match="`out`"):
         train(_model(digits), digits)

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.cli.outcome import Outcome
     from kerasmlp.data.types import Data
-    from kerasmlp.export import ArtefactReport
+    from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
 
 EXAMPLES = ("kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",)
@@ -110,7 +110,7 @@ def run(args: Namespace) -> Outcome:
     )
     result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
     if args.serving is not None:
-        from kerasmlp.export import write_serving_files
+        from kerasmlp.export.saved_model.serving_files import write_serving_files
 
         paths = write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
         result["serving"] = [str(path) for path in paths]
@@ -145,8 +145,8 @@ def write_exports(
     Returns:
         A report per file: the SavedModel, then the TFLite files in the order of their precisions.
     """
-    from kerasmlp.export import export_saved_model, export_tflite
-    from kerasmlp.export.tflite.exporting import check_request
+    from kerasmlp.export.saved_model.exporting import export_saved_model
+    from kerasmlp.export.tflite.exporting import check_request, export_tflite
     from kerasmlp.export.tflite.settings import TFLiteSettings
     from kerasmlp.export.versions import check_base
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from kerasmlp.cli.outcome import Outcome
-    from kerasmlp.export import ArtefactReport
+    from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
 
 EXAMPLES = ("kerasmlp quickstart", "kerasmlp quickstart flowers.csv --test-share 0.2")
@@ -44,7 +44,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.contract import METRICS_NAME
     from kerasmlp.export.tflite.settings import TFLiteSettings
     from kerasmlp.run_directory import check_output_is_free
-    from kerasmlp.tuning import search
+    from kerasmlp.tuning.searching import search
 
     # An unfinished run may be this same search, which is then continued.
     if args.out is not None and (Path(args.out) / METRICS_NAME).is_file():

@@ -70,7 +70,7 @@ def run(args: Namespace) -> Outcome:
     import kerasmlp
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.outcome import Outcome, run_outcome
-    from kerasmlp.engine import is_chief, make_strategy
+    from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = load(args)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from kerasmlp.cli.outcome import Outcome
-    from kerasmlp.tuning import Space
+    from kerasmlp.tuning.space import Space
 
 CHIEF, WORKER = "chief", "worker"
 _WITH_OWN_OPTION = ("learning_rate", "batch_size")
@@ -105,7 +105,7 @@ def run(args: Namespace) -> Outcome:
         start_ahead()  # before this process imports TensorFlow, too
     from kerasmlp._system.terminal import messages_console, results_console
     from kerasmlp.cli.outcome import Outcome, run_outcome
-    from kerasmlp.tuning import join_search, search
+    from kerasmlp.tuning.searching import join_search, search
 
     data = load(args)
     shared = {

@@ -1,1 +1,1 @@
-"""One reader per kind of source; `choosing` finds the one that a text means."""
+"""One module per format, and `choosing`, which finds the reader of a source by its name or path."""

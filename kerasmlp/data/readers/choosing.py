@@ -1,97 +1,164 @@
-"""Where examples come from: a module per kind of source, and `read_source`, which finds the one that a text means."""
+"""`read_source`: finds the reader for what the user typed as a source. `READERS` is the table of all formats.
+
+To add a format, write its reader in a module of this package and add an entry to `READERS`.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from kerasmlp.data.source import SourceOptions
+from kerasmlp.data.readers.digits import read_digits
+from kerasmlp.data.readers.idx import is_idx, read_idx
+from kerasmlp.data.readers.image_folder import is_image_folder, read_image_folder, stream_image_folder
+from kerasmlp.data.readers.npz import read_npz
+from kerasmlp.data.readers.openml import read_openml
+from kerasmlp.data.readers.table_in_pieces import stream_table
+from kerasmlp.data.readers.tfds import read_tfds
+from kerasmlp.data.source import Source, SourceOptions
+from kerasmlp.data.table import read_table
+from kerasmlp.data.table_files import TABLE_SUFFIXES
 from kerasmlp.errors import InvalidValue, NotFound, nearest
-
-if TYPE_CHECKING:
-    from kerasmlp.data.in_memory import Examples
-    from kerasmlp.data.streamed import Stream
-    from kerasmlp.data.table import Table
 
 DIGITS = "digits"
 OPENML_PREFIX = "openml:"
-TABLE_SUFFIXES = (".csv", ".parquet")
-KNOWN_SOURCES = (
-    "Known are `digits`; the path of a `.csv` or `.parquet` table, of an `.npz` file with the arrays x_train, y_train, "
-    "x_test and y_test or with x and y, of IDX files, or of a folder with a sub-folder of images per class; "
-    "`openml:NAME`; and the names of TensorFlow Datasets such as `mnist`."
-)
+COLUMN_OPTIONS = ("target", "group", "time")
 
 
-def read_source(source: str, options: SourceOptions | None = None) -> Examples | Table | Stream:
-    """All examples of the source that `source` names, or a way to read them; see `kerasmlp.load_data`."""
+@dataclass(frozen=True)
+class Reader:
+    """How the sources of one format are recognised and read.
+
+    Attributes:
+        sources: What messages call these sources, in the plural.
+        how_to_name: How a user names such a source.
+        recognises: Whether a source has this format. It is called with existing paths and with names that are no paths.
+        read: Reads a source.
+        options: The fields of `SourceOptions` that apply to these sources.
+    """
+
+    sources: str
+    how_to_name: str
+    recognises: Callable[[str], bool]
+    read: Callable[[str, SourceOptions], Source]
+    options: tuple[str, ...] = ()
+
+
+def read_source(source: str, options: SourceOptions | None = None) -> Source:
+    """Returns the source that a user names.
+
+    Args:
+        source: A name or a path, as `kerasmlp.load_data` takes it.
+        options: How to read it. Defaults to `SourceOptions()`.
+
+    Raises:
+        NotFound: there is no such file, or a data set is neither on this machine nor within reach.
+        InvalidValue: the source is unknown or damaged, or an option does not apply to it.
+
+    Example:
+        >>> read_source("digits").name
+        'digits'
+    """
     options = options or SourceOptions()
-    path = Path(source)
-    is_path = source != DIGITS and not source.startswith(OPENML_PREFIX) and _is_path(path)
-    is_tfds = not is_path and source != DIGITS and not source.startswith(OPENML_PREFIX)
-    is_table = is_path and path.suffix.lower() in TABLE_SUFFIXES
-    if options.data_dir is not None and (is_path or source == DIGITS):
-        why = f"`{source}` is a path" if is_path else "`digits` needs none"
-        raise InvalidValue(f"`data_dir` goes with TensorFlow Datasets names; {why}.")
-    for option in ("target", "group", "time"):
-        if getattr(options, option) is not None and not is_table and not is_tfds:
+    reader = _find_reader(source)
+    for option in options.given():
+        if option not in reader.options:
+            takers = ", ".join(other.sources for other in READERS if option in other.options)
             raise InvalidValue(
-                f"`{option}` names a column of a table, {' or '.join(TABLE_SUFFIXES)}; `{source}` is none."
+                f"`{option}` does not apply to {reader.sources} such as `{source}`; leave it out. It is for {takers}."
             )
-    for option in ("split", "test_split"):
-        if getattr(options, option) is not None and not is_tfds:
-            raise InvalidValue(f"`{option}` is for sets of TensorFlow Datasets; `{source}` is none.")
-    if is_tfds:
-        from kerasmlp.data.readers.tfds import read_tfds
-
-        return read_tfds(source, options, known_sources=KNOWN_SOURCES)
-    if is_path:
-        return _read_path(path, options)
-    _check_not_streamed(source, options)
-    if source == DIGITS:
-        from kerasmlp.data.readers.digits import read_digits
-
-        return read_digits()
-    from kerasmlp.data.readers.openml import read_openml
-
-    return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=options.data_dir)
+    return reader.read(source, options)
 
 
-def _is_path(path: Path) -> bool:
-    """Whether a source means a file: names of TensorFlow Datasets have slashes and dots too (`mnist:3.0.1`)."""
+def _find_reader(source: str) -> Reader:
+    is_path = _is_path(source)
+    path = Path(source)
+    if is_path and not path.exists():
+        siblings = path.parent.iterdir() if path.parent.is_dir() else []
+        hint = nearest(path.name, [sibling.name for sibling in siblings])
+        raise NotFound(f"There is no file `{path}`.{hint} {_known_sources()}")
+    for reader in READERS:
+        if reader.recognises(source):
+            return reader
+    if path.is_dir():
+        raise InvalidValue(
+            f"`{path}` is a folder with neither IDX files nor class folders of images. {_known_sources()}"
+        )
+    raise InvalidValue(f"`{path}` has none of the known formats. {_known_sources()}")
+
+
+def _is_path(source: str) -> bool:
+    """Whether a source is a path. Names of TensorFlow Datasets contain slashes and dots too, as in `mnist:3.0.1`."""
+    if source == DIGITS or source.startswith(OPENML_PREFIX):
+        return False
+    path = Path(source)
     return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
 
 
-def _read_path(path: Path, options: SourceOptions) -> Examples | Table | Stream:
-    from kerasmlp.data.readers.idx import is_idx, read_idx
-    from kerasmlp.data.readers.image_folder import is_image_folder, read_image_folder, stream_image_folder
-    from kerasmlp.data.readers.npz import read_npz
-
-    if not path.exists():
-        neighbours = path.parent.iterdir() if path.parent.is_dir() else []
-        hint = nearest(path.name, [neighbour.name for neighbour in neighbours])
-        raise NotFound(f"There is no file `{path}`.{hint} {KNOWN_SOURCES}")
-    if path.suffix.lower() in TABLE_SUFFIXES:
-        from kerasmlp.data.readers.table_in_pieces import stream_table
-        from kerasmlp.data.table import read_table
-
-        read = stream_table if options.stream else read_table
-        return read(path, options.target, group=options.group, time=options.time)
-    if not is_idx(path) and is_image_folder(path):
-        return stream_image_folder(path) if options.stream else read_image_folder(path)
-    _check_not_streamed(str(path), options)
-    if is_idx(path):
-        return read_idx(path)
-    if path.is_dir():
-        raise InvalidValue(f"`{path}` is a folder with neither IDX files nor class folders of images. {KNOWN_SOURCES}")
-    if path.suffix != ".npz":
-        raise InvalidValue(f"`{path}` is no source of examples. {KNOWN_SOURCES}")
-    return read_npz(path)
+def _is_table(source: str) -> bool:
+    return Path(source).suffix.lower() in TABLE_SUFFIXES
 
 
-def _check_not_streamed(source: str, options: SourceOptions) -> None:
-    if options.stream:
-        raise InvalidValue(
-            "`stream` is for tables, folders of images and sets of TensorFlow Datasets; leave it out, for "
-            f"`{source}` is read into memory."
-        )
+def _read_table(source: str, options: SourceOptions) -> Source:
+    read = stream_table if options.stream else read_table
+    return read(Path(source), options.target, group=options.group, time=options.time)
+
+
+def _read_openml(source: str, options: SourceOptions) -> Source:
+    return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=options.data_dir)
+
+
+def _read_image_folder(source: str, options: SourceOptions) -> Source:
+    return (stream_image_folder if options.stream else read_image_folder)(Path(source))
+
+
+# The first reader that recognises a source reads it.
+READERS = (
+    Reader("scikit-learn's digits", "`digits`", lambda source: source == DIGITS, lambda source, _: read_digits()),
+    Reader(
+        "sets of openml.org",
+        "`openml:NAME`",
+        lambda source: source.startswith(OPENML_PREFIX),
+        _read_openml,
+        options=("data_dir",),
+    ),
+    Reader(
+        "tables (.csv, .parquet)",
+        "the path of a `.csv` or `.parquet` table",
+        _is_table,
+        _read_table,
+        options=(*COLUMN_OPTIONS, "stream"),
+    ),
+    Reader(
+        "IDX files",
+        "the path of IDX files",
+        lambda source: _is_path(source) and is_idx(Path(source)),
+        lambda source, _: read_idx(Path(source)),
+    ),
+    Reader(
+        "folders of images",
+        "the path of a folder with a sub-folder of images per class",
+        lambda source: is_image_folder(Path(source)),
+        _read_image_folder,
+        options=("stream",),
+    ),
+    Reader(
+        ".npz files",
+        "the path of an `.npz` file with the arrays x_train, y_train, x_test and y_test, or x and y",
+        lambda source: Path(source).suffix == ".npz",
+        lambda source, _: read_npz(Path(source)),
+    ),
+    Reader(
+        "sets of TensorFlow Datasets",
+        "the name of a TensorFlow Datasets set, such as `mnist`",
+        lambda source: not _is_path(source),
+        lambda source, options: read_tfds(source, options, known_sources=_known_sources()),
+        options=("data_dir", *COLUMN_OPTIONS, "split", "test_split", "stream"),
+    ),
+)
+
+
+def _known_sources() -> str:
+    """A sentence for messages that lists all kinds of sources."""
+    return f"Known sources are {'; '.join(reader.how_to_name for reader in READERS)}."

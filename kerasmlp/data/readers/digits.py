@@ -1,17 +1,17 @@
-"""scikit-learn's digits, which are always at hand."""
+"""scikit-learn's digits, which need no file and no network."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 
 
-def read_digits() -> Examples:
-    """1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
+def read_digits() -> InMemorySource:
+    """Returns 1,797 scans of 8x8 pixels from 0 to 16 (scikit-learn's `load_digits`, UCI 10.24432/C50P49).
 
-    The source has no test set of its own. A fifth of each class is kept as one, the same whatever the seed, so that
-    no search over seeds can see it.
+    scikit-learn names no test set, so a fifth of each class is the test here. It is always the same, whatever the seed
+    of a training, so a search over seeds cannot choose its test.
     """
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
@@ -22,4 +22,4 @@ def read_digits() -> Examples:
         images, digits.target, test_size=0.2, random_state=0, stratify=digits.target
     )
     request = {"source": "digits"}
-    return Examples("digits", x_train, y_train, x_test, y_test, feature_range=(0.0, 16.0), request=request)
+    return InMemorySource("digits", x_train, y_train, x_test, y_test, feature_range=(0.0, 16.0), request=request)

@@ -1,4 +1,4 @@
-"""IDX files, the format in which MNIST was first published: images and labels, gzipped or not."""
+"""IDX files, the format that MNIST was first published in: images and labels, gzipped or not."""
 
 from __future__ import annotations
 
@@ -10,32 +10,35 @@ from pathlib import Path
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
-# The third byte of an IDX file, and what it stands for: http://yann.lecun.com/exdb/mnist, "the IDX file format".
+# The third byte of an IDX file is its dtype: http://yann.lecun.com/exdb/mnist, "the IDX file format".
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAME = re.compile(r"^(?P<part>.*?)-?(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?$")
 _TRAIN = "train"
 
 
 def is_idx(path: Path) -> bool:
-    """Whether a file's name is that of an IDX file, or a folder holds one."""
+    """Returns whether a file has the name of an IDX file, or a folder contains such a file."""
     if path.is_dir():
         return any(_NAME.match(file.name) for file in path.iterdir())
     return _NAME.match(path.name) is not None
 
 
-def read_idx(path: Path) -> Examples:
-    """The examples in a folder of IDX files, which any of them names as well.
+def read_idx(path: Path) -> InMemorySource:
+    """Returns the examples in a folder of IDX files.
 
-    Names are MNIST's: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte`, and the same with `t10k` or another
-    word for the test, each perhaps with `.gz`.
+    The files have the names of MNIST: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` for training. The names
+    for the test have `t10k` or another word instead of `train`. Each name may end in `.gz`.
+
+    Args:
+        path: The folder, or any of its four files.
 
     Raises:
         NotFound: one of the four files is missing.
-        InvalidValue: a file is damaged, or images and labels differ in number.
+        InvalidValue: a file is damaged, or the numbers of images and labels differ.
     """
     folder = path if path.is_dir() else path.parent
     files: dict[tuple[str, str], Path] = {}
@@ -48,34 +51,34 @@ def read_idx(path: Path) -> Examples:
         for what in ("images", "labels"):
             if (part, what) not in files:
                 example = f"{'train' if part == _TRAIN else 't10k'}-{what}-idx{3 if what == 'images' else 1}-ubyte"
-                raise NotFound(f"`{folder}` has no {what} of the {part} part, such as `{example}.gz`.")
+                raise NotFound(f"`{folder}` has no file with the {what} of the {part} part, such as `{example}.gz`.")
             arrays.append(read_array(files[part, what]))
     for part, (images, labels) in zip((_TRAIN, "test"), (arrays[:2], arrays[2:]), strict=True):
         if len(images) != len(labels):
             raise InvalidValue(
-                f"`{files[part, 'images']}` has {len(images)} images and `{files[part, 'labels']}` {len(labels)} "
-                "labels; as many of each were expected."
+                f"`{files[part, 'images']}` has {len(images)} images, but `{files[part, 'labels']}` has {len(labels)} "
+                "labels; the numbers need to be equal."
             )
     name = folder.resolve().name
-    return Examples(name, *arrays, request={"source": str(path.resolve())})
+    return InMemorySource(name, *arrays, request={"source": str(path.resolve())})
 
 
 def read_array(path: Path) -> np.ndarray:
-    """The array in an IDX file.
+    """Returns the array in an IDX file, in its own dtype and shape.
 
     Raises:
-        InvalidValue: the file is no IDX file, or holds another number of values than it says.
+        InvalidValue: the file is not an IDX file, or is shorter or longer than its header says.
     """
     content = path.read_bytes()
     if content[:2] == GZIP_MAGIC:
         try:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error) as error:
-            raise InvalidValue(f"`{path}` cannot be unzipped, it may be truncated: {error}.") from error
+            raise InvalidValue(f"`{path}` cannot be unzipped and may be truncated: {error}.") from error
     if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES or not content[3]:
         raise InvalidValue(
-            f"`{path}` is no IDX file: it begins with {content[:4].hex(' ') or 'nothing'}; two zeros, a type from 08 "
-            "to 0e and a number of axes were expected."
+            f"`{path}` is not an IDX file. An IDX file begins with the bytes 00 00, a type from 08 to 0e and the "
+            f"number of axes; this file begins with {content[:4].hex(' ') or 'nothing'}."
         )
     dtype, num_axes = np.dtype(_DTYPES[content[2]]), content[3]
     start = 4 + 4 * num_axes
@@ -83,8 +86,8 @@ def read_array(path: Path) -> np.ndarray:
     expected = start + math.prod(shape) * dtype.itemsize
     if len(content) != expected:
         raise InvalidValue(
-            f"`{path}` says that it holds an array of shape {shape}, which takes {expected:,} bytes; it has "
-            f"{len(content):,}."
+            f"`{path}` needs {expected:,} bytes for its array of shape {shape}, but has {len(content):,}; it may be "
+            "truncated."
         )
     array = np.frombuffer(content, dtype, offset=start).reshape(shape)
     return array.astype(dtype.newbyteorder("="))

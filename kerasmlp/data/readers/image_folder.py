@@ -10,9 +10,9 @@ import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, ImageHeader, read_image, read_image_header
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.data.source import Scan
-from kerasmlp.data.streamed import Stream, identify_file
+from kerasmlp.data.streamed import StreamedSource, identify_file
 from kerasmlp.errors import InvalidValue
 
 _PIECE_BYTES = 32 * 2**20
@@ -24,7 +24,7 @@ def is_image_folder(path: Path) -> bool:
     return path.is_dir() and any(_folders(path))
 
 
-def read_image_folder(path: Path) -> Examples:
+def read_image_folder(path: Path) -> InMemorySource:
     """Returns the images in a folder, read into memory.
 
     All images need the same size. They are read as grey if every image is grey, otherwise as RGB.
@@ -42,13 +42,13 @@ def read_image_folder(path: Path) -> Examples:
     features = _read_images(files)
     request = {"source": str(path.resolve())}
     tests = () if num_train is None else (features[num_train:], labels[num_train:])
-    return Examples(path.resolve().name, features[:num_train], labels[:num_train], *tests, request=request)
+    return InMemorySource(path.resolve().name, features[:num_train], labels[:num_train], *tests, request=request)
 
 
-def stream_image_folder(path: Path) -> Stream:
+def stream_image_folder(path: Path) -> StreamedSource:
     """Returns the images in a folder as a source that is read in pieces. The rules are those of `read_image_folder`."""
     files, labels, num_train = _list_parts(path)
-    return Stream(
+    return StreamedSource(
         path.resolve().name,
         request={"source": str(path.resolve()), "stream": True},
         identity=[identify_file(file) for file in files],

@@ -1,4 +1,4 @@
-"""Sets of openml.org, by scikit-learn."""
+"""Data sets of openml.org, fetched with scikit-learn."""
 
 from __future__ import annotations
 
@@ -7,46 +7,46 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
     from os import PathLike
 
-# Sets whose flat columns are images, which openml.org does not say.
+# Data sets of images. openml.org stores them as flat columns and does not say what shape they had.
 _IMAGES = {"mnist_784": (28, 28), "Fashion-MNIST": (28, 28), "Kuzushiji-MNIST": (28, 28)}
 
 
-def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> Examples:
-    """The examples of a set's newest active version; it has no test examples of its own.
+def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> InMemorySource:
+    """Returns the examples of the newest active version of a data set. It has no test examples of its own.
 
-    Pixels of the sets that are known to be images become bytes.
+    MNIST and the two data sets made like it become images, uint8 `(28, 28)`. All other data sets stay flat.
 
     Args:
-        name: The set's name there, such as `mnist_784`.
-        data_dir: Where what is fetched is kept; None: scikit-learn's own folder.
+        name: Name of the data set on openml.org, such as `mnist_784`.
+        data_dir: Folder for downloaded data sets. Defaults to `None`: scikit-learn's own folder.
 
     Raises:
-        NotFound: there is no such set, or openml.org is out of reach.
-        InvalidValue: the set's columns are not all numbers.
+        NotFound: there is no such data set, or openml.org cannot be reached.
+        InvalidValue: a column does not hold numbers.
     """
     from sklearn.datasets import fetch_openml
 
     if not name:
-        raise InvalidValue("`openml:` needs the name of a set, as in `openml:mnist_784`.")
+        raise InvalidValue("`openml:` needs the name of a data set, such as `openml:mnist_784`.")
     try:
         fetched = fetch_openml(name, as_frame=False, parser="liac-arff", data_home=data_dir)
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise NotFound(
-            f"openml.org is out of reach, so `{name}` cannot be fetched ({error}). With a network it is fetched once "
-            "and kept in scikit-learn's data folder."
+            f"openml.org cannot be reached, so `{name}` cannot be downloaded ({error}). It is downloaded "
+            "once, with a network, and then kept in scikit-learn's data folder."
         ) from error
     except ValueError as error:
-        raise NotFound(f"openml.org has no set `{name}` that can be read: {error}") from error
+        raise NotFound(f"openml.org has no data set `{name}` that can be read: {error}") from error
     features, labels = np.asarray(fetched.data), np.asarray(fetched.target)
     if features.dtype.kind not in "biuf":
-        raise InvalidValue(f"openml.org's `{name}` has columns that are no numbers; a table of numbers was expected.")
+        raise InvalidValue(f"`openml:{name}` has columns that do not hold numbers; all columns need to be numbers.")
     if name in _IMAGES:
         features = features.astype(np.uint8).reshape(-1, *_IMAGES[name])
     request = {"source": f"openml:{name}", "data_dir": None if data_dir is None else str(data_dir)}
-    return Examples(name, features, labels.astype(str), request=request)
+    return InMemorySource(name, features, labels.astype(str), request=request)

@@ -1,4 +1,4 @@
-"""Tables that are read in pieces: CSV and Parquet files, and whatever else yields frames."""
+"""Tables that are read in pieces: CSV and Parquet files, and anything else that yields pandas frames."""
 
 from __future__ import annotations
 
@@ -14,21 +14,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasmlp.data.column_roles import ColumnRoles, check_present, find_roles, group_keys, time_values
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, first_values, kind_of_words
 from kerasmlp.data.source import Scan
-from kerasmlp.data.streamed import Stream, identify_file
-from kerasmlp.data.table import (
-    ColumnWords,
-    Roles,
-    check_names,
-    check_not_empty,
-    find_roles,
-    group_keys,
-    present,
-    ragged,
-    time_values,
-    with_plain_booleans,
-)
+from kerasmlp.data.streamed import StreamedSource, identify_file
+from kerasmlp.data.table import WordsAmongNumbers, with_plain_booleans
+from kerasmlp.data.table_files import column_names, explaining_errors, is_parquet, open_parquet, wrong_width
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -37,57 +28,75 @@ if TYPE_CHECKING:
 _BLOCK_BYTES = 8 * 2**20  # of text per parser
 _BATCH_ROWS = 65_536
 
+# A function that reads all rows of a table in order, given the types of some columns.
 Frames = Callable[[Mapping[str, Any]], Iterator["pd.DataFrame"]]
 
 
-def stream_table(path: Path, target: str | None, *, group: str | None = None, time: str | None = None) -> Stream:
-    """The table in a `.csv` or `.parquet` file, read in pieces; see `kerasmlp.data.table.read_table`."""
-    check_not_empty(path)
-    is_csv = path.suffix.lower() == ".csv"
-    names, frames = (_csv_names, _csv_frames) if is_csv else (_parquet_names, _parquet_frames)
-    columns = check_names(path, names(path))
+def stream_table(
+    path: Path, target: str | None, *, group: str | None = None, time: str | None = None
+) -> StreamedSource:
+    """Returns the table in a `.csv` or `.parquet` file as a source that is read in pieces.
+
+    Args:
+        path: The file.
+        target: Column of the labels. None: the only column called `target`, `label` or `class`.
+        group: Column whose equal values stay together in one split.
+        time: Column of numbers or dates; the latest rows become validation and test.
+
+    Raises:
+        InvalidValue: the file is empty or damaged, or lacks one of these columns.
+    """
+    columns = column_names(path)
     roles = find_roles(path.stem, columns, target, group, time)
-    return Stream(
+
+    def frames(dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+        return _parquet_frames(path, columns) if is_parquet(path) else _csv_frames(path, columns, dtypes)
+
+    return StreamedSource(
         path.stem,
         request={"source": str(path.resolve()), "target": target, "stream": True},
         identity=identify_file(path),
         has_test=False,
-        look=lambda folder: scan_table(path.stem, lambda dtypes: frames(path, dtypes), roles, as_text=is_csv),
+        look=lambda folder: scan_table(path.stem, frames, roles, as_text=not is_parquet(path)),
     )
 
 
 def scan_table(
-    name: str, frames: Frames, roles: Roles, *, as_text: bool = False, num_own_test: int | None = None
+    name: str, frames: Frames, roles: ColumnRoles, *, as_text: bool = False, num_own_test: int | None = None
 ) -> Scan:
-    """The labels and kinds of columns of a table, and its rows piece by piece.
+    """Reads a table once, and returns its labels, the kinds of its columns, and a function that reads its rows again.
 
     Args:
-        name: What the data are called.
+        name: What messages call the table.
         frames: Reads all rows in order, with the types that it is given for some columns.
-        roles: Which columns are no features.
-        as_text: Whether types are guessed from text, so that a later piece may correct an earlier one.
-        num_own_test: See `Scan`.
+        roles: The columns that are not features.
+        as_text: Whether pandas guesses the types of columns from text, so that a later piece may show that an earlier
+            guess was wrong.
+        num_own_test: Number of rows at the end that are the source's own test. None: it has none.
+
+    Raises:
+        InvalidValue: there is no row, a row has no label, group or time, or a column of numbers contains a few words.
     """
     labels, groups, times = _Codes(), _Codes(), []
     columns: dict[str, _ColumnScan] = {}
     done = 0
     for frame in _numbered(frames({roles.target: "str"} if as_text else {})):
         done += len(frame)
-        labels.add(present(name, frame.pop(roles.target), "label"))
+        labels.add(check_present(name, frame.pop(roles.target), "label"))
         if roles.group is not None:
-            groups.add(group_keys(present(name, frame[roles.group], "group")))
+            groups.add(group_keys(check_present(name, frame[roles.group], "group")))
         if roles.time is not None:
-            times.append(time_values(name, present(name, frame[roles.time], "time")))
+            times.append(time_values(name, check_present(name, frame[roles.time], "time")))
         for column in frame.columns:
             columns.setdefault(column, _ColumnScan()).add(frame[column])
     if not done:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     kinds = {column: scan.kind(name, column) for column, scan in columns.items() if column not in roles.names}
-    dtypes = {column: scanned.dtype for column, scanned in columns.items()}
+    dtypes = {column: scan.dtype for column, scan in columns.items()}
 
     def pieces() -> Iterator[pd.DataFrame]:
+        numbers = {column: dtype for column, dtype in dtypes.items() if getattr(dtype, "kind", "O") in "iuf"}
         for frame in _numbered(frames(dtypes)):
-            numbers = {column: dtype for column, dtype in dtypes.items() if getattr(dtype, "kind", "O") in "iuf"}
             yield with_plain_booleans(frame[list(columns)].astype(numbers), kinds)
 
     classes, indices = labels.sorted()
@@ -106,14 +115,14 @@ def scan_table(
 
 @dataclass
 class _ColumnScan:
-    """What the pieces of a column were so far."""
+    """What the pieces of one column have shown so far."""
 
     dtype: Any = None
     words: list[str] = field(default_factory=list)
-    numbers: ColumnWords = field(default_factory=ColumnWords)
+    numbers: WordsAmongNumbers = field(default_factory=WordsAmongNumbers)
 
     def add(self, values: pd.Series) -> None:
-        self.dtype = values.dtype if self.dtype is None else _common(self.dtype, values)
+        self.dtype = values.dtype if self.dtype is None else _common_dtype(self.dtype, values)
         self.numbers.add(values)
         if len(self.words) < 3:
             seen = (str(value) for value in first_values(values))
@@ -130,8 +139,8 @@ class _ColumnScan:
         return kind
 
 
-def _common(dtype: Any, values: pd.Series) -> Any:
-    """The type of two pieces of a column together, as one look at both would have found it."""
+def _common_dtype(dtype: Any, values: pd.Series) -> Any:
+    """The type that pandas would give a column if it read the earlier pieces and these values at once."""
     kinds = {getattr(dtype, "kind", "O"), getattr(values.dtype, "kind", "O")}
     if dtype == values.dtype or values.isna().all():
         return np.dtype(np.float64) if kinds == {"i", "f"} else dtype
@@ -139,7 +148,7 @@ def _common(dtype: Any, values: pd.Series) -> Any:
 
 
 class _Codes:
-    """Whole numbers for values that come piece by piece."""
+    """Whole numbers that stand for the values of a column, which comes in pieces."""
 
     def __init__(self) -> None:
         self._known: dict[Any, int] = {}
@@ -153,11 +162,11 @@ class _Codes:
         self._pieces.append(known[codes])
 
     def codes(self) -> np.ndarray:
-        """In the order in which values first occurred."""
+        """The code of each value, numbered in the order in which the values first occurred."""
         return np.concatenate(self._pieces)
 
     def sorted(self) -> tuple[np.ndarray, np.ndarray]:
-        """The different values, sorted, numbers where all are; and the index of each."""
+        """The distinct values, sorted, as numbers if all are numbers; and the index of each value among them."""
         import pandas as pd
 
         values = pd.Series(list(self._known))
@@ -172,7 +181,7 @@ class _Codes:
 
 
 def _numbered(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
-    """The frames, each with the numbers of its rows in the table as index."""
+    """The frames, with the numbers of their rows in the whole table as index."""
     import pandas as pd
 
     done = 0
@@ -182,42 +191,14 @@ def _numbered(frames: Iterable[pd.DataFrame]) -> Iterator[pd.DataFrame]:
         yield frame
 
 
-def _parquet_names(path: Path) -> list[str]:
-    with _parquet_file(path) as file:
-        schema = file.schema_arrow
-        index = (schema.pandas_metadata or {}).get("index_columns", [])
-        return [name for name in schema.names if name not in index]
-
-
-def _parquet_frames(path: Path, dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    names = _parquet_names(path)
-    with _parquet_file(path) as file:
-        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=names):
+def _parquet_frames(path: Path, columns: list[str]) -> Iterator[pd.DataFrame]:
+    with open_parquet(path) as file:
+        for batch in file.iter_batches(batch_size=_BATCH_ROWS, columns=columns):
             yield batch.to_pandas().rename(columns=str)
 
 
-def _parquet_file(path: Path) -> Any:
-    import pyarrow.parquet
-
-    try:
-        return pyarrow.parquet.ParquetFile(path)
-    except Exception as error:  # pyarrow has a dozen classes for a damaged file
-        raise InvalidValue(f"`{path}` cannot be read as a Parquet file: {str(error).splitlines()[0]}") from error
-
-
-def _csv_names(path: Path) -> list[str]:
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            return next(csv.reader(file, skipinitialspace=True))
-    except UnicodeDecodeError as error:
-        raise InvalidValue(f"`{path}` is not UTF-8 text: {error}.") from error
-    except (csv.Error, StopIteration) as error:
-        raise InvalidValue(f"`{path}` cannot be read as a CSV file: {error}.") from error
-
-
-def _csv_frames(path: Path, dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    """The rows of a CSV file, parsed block by block on all cores, in order."""
-    names = check_names(path, _csv_names(path))
+def _csv_frames(path: Path, names: list[str], dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+    """The rows of a CSV file in order. Blocks of text are parsed in parallel on all cores."""
     cores = os.cpu_count() or 1
     with ThreadPoolExecutor(cores) as pool:
         waiting: deque[Future[tuple[pd.DataFrame, int, tuple[int, int] | None]]] = deque()
@@ -229,7 +210,7 @@ def _csv_frames(path: Path, dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]
                 return
             frame, num_lines, row = waiting.popleft().result()
             if row is not None:
-                raise ragged(path, done + row[0], row[1], len(names))
+                raise wrong_width(path, done + row[0], row[1], len(names))
             done += num_lines
             yield frame
 
@@ -237,34 +218,36 @@ def _csv_frames(path: Path, dtypes: Mapping[str, Any]) -> Iterator[pd.DataFrame]
 def _parse(
     path: Path, block: bytes, names: list[str], dtypes: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, int, tuple[int, int] | None]:
-    """The rows of whole lines; how many lines these are; and the first row of another width, and its width."""
+    """Parses whole lines.
+
+    Returns:
+        The rows; the number of lines; and the first line with a wrong number of values, counted from 1, together with
+        that number, or None if all lines are right.
+    """
     import pandas as pd
 
-    try:
-        num_lines, wrong = _widths(block, len(names))
+    with explaining_errors(path):
+        num_lines, wrong = _check_widths(block, len(names))
         if wrong is not None:
             return pd.DataFrame(), num_lines, wrong
-        frame = pd.read_csv(
-            io.BytesIO(block),
-            header=None,
-            names=names,
-            dtype=dict(dtypes),
-            skipinitialspace=True,
-            encoding="utf-8",
-            low_memory=False,
-            index_col=False,
-        )
-    except UnicodeDecodeError as error:
-        raise InvalidValue(f"`{path}` is not UTF-8 text: {error}.") from error
-    except (pd.errors.ParserError, csv.Error) as error:
-        raise InvalidValue(f"`{path}` cannot be read as a CSV file: {error}.") from error
-    except pd.errors.EmptyDataError:  # blank lines
-        frame = pd.DataFrame(columns=names)
+        try:
+            frame = pd.read_csv(
+                io.BytesIO(block),
+                header=None,
+                names=names,
+                dtype=dict(dtypes),
+                skipinitialspace=True,
+                encoding="utf-8",
+                low_memory=False,
+                index_col=False,
+            )
+        except pd.errors.EmptyDataError:  # the block has only blank lines
+            frame = pd.DataFrame(columns=names)
     return frame, num_lines, None
 
 
-def _widths(block: bytes, num_columns: int) -> tuple[int, tuple[int, int] | None]:
-    """The number of lines, and the first that has not `num_columns` values, counted from 1, with its number of them."""
+def _check_widths(block: bytes, num_columns: int) -> tuple[int, tuple[int, int] | None]:
+    """The number of lines, and the first line without `num_columns` values, from 1, with its number of values."""
     if b'"' in block:
         number = 0
         for number, row in enumerate(csv.reader(io.StringIO(block.decode("utf-8"), newline="")), start=1):
@@ -283,7 +266,7 @@ def _widths(block: bytes, num_columns: int) -> tuple[int, tuple[int, int] | None
 
 
 def _text_blocks(path: Path) -> Iterator[bytes]:
-    """The lines of a CSV file after its first, some 8 MiB at a time, never cut within quotes."""
+    """The lines of a CSV file after the header, about 8 MiB at a time. A quoted value is never cut in two."""
     with path.open("rb") as file:
         rest, is_head = b"", True
         while True:
@@ -302,7 +285,10 @@ def _text_blocks(path: Path) -> Iterator[bytes]:
 
 
 def _whole_lines(text: bytes, *, first: bool = False) -> int:
-    """Where the first line ends, or the last whole one; newlines within quotes end none. 0 where none ends."""
+    """The position after the last complete line, or after the first one; 0 if no line is complete.
+
+    A newline within quotes does not end a line.
+    """
     end = 0
     while True:
         end = text.find(b"\n", end) + 1 if first else text.rfind(b"\n", 0, end - 1 if end else len(text)) + 1

@@ -1,4 +1,4 @@
-"""The user's own `tf.data.Dataset`, read once: into memory, or into a file."""
+"""The user's own `tf.data.Dataset`, read once into memory or into a file."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.files import workspace
-from kerasmlp.data.disk_array import store_rows
-from kerasmlp.data.in_memory import Examples, check_labels
-from kerasmlp.data.source import Scan
+from kerasmlp.data.array_checks import check_class_names, check_labels
+from kerasmlp.data.disk_array import write_rows
+from kerasmlp.data.in_memory import InMemorySource
+from kerasmlp.data.source import Scan, Source
 from kerasmlp.data.split_cache import cache_folder, make_cache
-from kerasmlp.data.streamed import Stream
+from kerasmlp.data.streamed import StreamedSource
 from kerasmlp.errors import InvalidType, InvalidValue
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-_BATCH = 1024  # single examples that are read at a time
+_BATCH = 1024  # examples read at a time from a dataset of single examples
 
 
 def read_dataset(
@@ -33,8 +34,22 @@ def read_dataset(
     feature_range: tuple[float, float] | None,
     class_names: tuple[str, ...] | None,
     stream: bool,
-) -> Examples | Stream:
-    """All examples of a dataset and its test; see `kerasmlp.data_from_dataset`."""
+) -> Source:
+    """Returns the examples of a dataset and, if there is one, of its test.
+
+    Args:
+        name: Name of the data.
+        dataset: Pairs `(features, labels)` of single examples or of batches. It must be finite.
+        test: The same for the source's own test examples; None if there are none.
+        feature_range: Lowest and highest possible value of a feature. Defaults to (0, 255) for uint8 features and to
+            None for others.
+        class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+        stream: Whether to keep the examples in a file, which is deleted when this process ends.
+
+    Raises:
+        InvalidType: one of the datasets is not a `tf.data.Dataset`, or its elements are not pairs of dense tensors.
+        InvalidValue: a dataset never ends or is empty, or its labels have another shape.
+    """
     datasets = [dataset] if test is None else [dataset, test]
     parts = [_batches(name, part) for part in datasets]
     options: dict[str, Any] = {"feature_range": feature_range, "class_names": class_names}
@@ -43,7 +58,7 @@ def read_dataset(
         for part in parts:
             features, labels = zip(*_checked(name, part), strict=True)
             arrays += [np.concatenate(features), np.concatenate(labels)]
-        return Examples(name, *arrays, **options)
+        return InMemorySource(name, *arrays, **options)
 
     def look(folder: Path) -> Scan:
         labels: list[list[np.ndarray]] = [[] for _ in parts]
@@ -54,10 +69,9 @@ def read_dataset(
                     labels[number].append(found)
                     yield values
 
-        rows = store_rows(folder / "decoded.bin", features())
+        rows = write_rows(folder / "decoded.bin", features())
         classes, indices = np.unique(np.concatenate([one for found in labels for one in found]), return_inverse=True)
-        if class_names is not None and len(class_names) != len(classes):
-            raise InvalidValue(f"{name}: {len(classes)} classes need as many names; got {len(class_names)}.")
+        check_class_names(name, class_names, len(classes))
         has_range = feature_range is not None or rows.dtype != np.uint8
         return Scan(
             classes=classes,
@@ -68,25 +82,26 @@ def read_dataset(
             feature_range=feature_range if has_range else (0.0, 255.0),
         )
 
-    return Stream(name, None, [uuid.uuid4().hex], test is not None, look, _own_folder())
+    return StreamedSource(name, None, [uuid.uuid4().hex], test is not None, look, _own_folder())
 
 
 def _batches(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
-    """The dataset in batches, whether its elements are such or single examples."""
+    """The dataset in batches. Single examples are batched, batches stay as they are."""
     import tensorflow as tf
 
     if not isinstance(dataset, tf.data.Dataset):
-        raise InvalidType(f"{name}: a `tf.data.Dataset` was expected; got {type(dataset).__name__}.")
+        raise InvalidType(f"{name}: `dataset` needs to be a `tf.data.Dataset`; got {type(dataset).__name__}.")
     spec = dataset.element_spec
     if not isinstance(spec, tuple) or len(spec) != 2 or not all(isinstance(part, tf.TensorSpec) for part in spec):
-        raise InvalidType(f"{name}: elements `(features, labels)` of two dense tensors were expected; got {spec}.")
+        raise InvalidType(f"{name}: `dataset` needs elements `(features, labels)`, two dense tensors; got {spec}.")
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
-        raise InvalidValue(f"{name} never ends; leave `repeat` out, for each epoch reads all examples again anyway.")
-    is_one_hot = spec[1].shape.rank == 1 and spec[0].shape.rank == 1  # or batches of examples without an axis
+        raise InvalidValue(f"{name}: `dataset` never ends; leave out `repeat`. Each epoch reads all examples.")
+    # Batches of examples without an axis look the same, but no network takes such examples.
+    is_one_hot = spec[1].shape.rank == 1 and spec[0].shape.rank == 1
     if spec[1].shape.rank not in (0, 1) or is_one_hot:
         raise InvalidValue(
-            f"{name}: a label per example was expected, shaped () or (batch,); got {spec[1].shape}. One-hot rows "
-            "become labels with `tf.argmax(labels, axis=-1)`."
+            f"{name}: `dataset` needs one label per example, shaped () or (batch,); got {spec[1].shape}. "
+            "`tf.argmax(labels, axis=-1)` turns one-hot rows into labels."
         )
     return dataset if spec[1].shape.rank else dataset.batch(_BATCH)
 
@@ -98,11 +113,11 @@ def _checked(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, 
         texts = labels.astype(str) if labels.dtype.kind in "OS" else labels
         yield features, check_labels(name, "labels", texts)
     if is_empty:
-        raise InvalidValue(f"{name} has no example.")
+        raise InvalidValue(f"{name}: `dataset` has no examples.")
 
 
 def _own_folder() -> Path:
-    """A folder that goes when the process ends: nobody can find the same dataset again."""
+    """A folder that is deleted when the process ends, because a dataset cannot be recognised by a later process."""
     make_cache(cache_folder())
     stack = contextlib.ExitStack()
     atexit.register(stack.close)

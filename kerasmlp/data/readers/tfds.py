@@ -1,4 +1,4 @@
-"""Classification sets of TensorFlow Datasets, by name: images, or dictionaries of features."""
+"""Classification sets of TensorFlow Datasets: images, arrays of numbers, or dictionaries that become tables."""
 
 from __future__ import annotations
 
@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.disk_array import store_rows
+from kerasmlp.data.column_roles import TARGET_NAMES, find_roles
+from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.images import PIXEL_RANGE
-from kerasmlp.data.in_memory import Examples
+from kerasmlp.data.in_memory import InMemorySource
 from kerasmlp.data.readers.table_in_pieces import scan_table
-from kerasmlp.data.source import Scan, SourceOptions
+from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
-from kerasmlp.data.streamed import Stream
-from kerasmlp.data.table import TARGET_NAMES, Table, find_roles
+from kerasmlp.data.streamed import StreamedSource
+from kerasmlp.data.table import TableSource
 from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 if TYPE_CHECKING:
@@ -32,18 +33,19 @@ if TYPE_CHECKING:
 _BATCH = 1024  # examples read at a time
 
 
-def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examples | Table | Stream:
-    """The examples of a set, prepared in the options' `data_dir` or downloaded.
+def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Source:
+    """Returns the examples of a set. It is downloaded and prepared if it is not in `options.data_dir` yet.
 
-    A set with one image per example, or one array of numbers, gives arrays; other features become columns of a table.
+    If each example has exactly one image, or one array of numbers and nothing else but the label, the examples are
+    arrays. Otherwise the features become columns of a table.
 
     Args:
-        name: The set, perhaps with a version: `mnist:3.0.1`.
+        name: The set, optionally with a version, such as `mnist:3.0.1`.
         options: How to read it.
-        known_sources: What a message says of other sources.
+        known_sources: A sentence about all sources, for the message that there is no such set.
 
     Raises:
-        NotFound: the set lies nowhere and no network reaches it.
+        NotFound: the set is not prepared on this machine and cannot be downloaded, because there is no network.
         InvalidValue: there is no such set, split or label, or its images have different sizes.
     """
     import tensorflow_datasets as tfds
@@ -51,24 +53,25 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examp
     data_dir, target, group, time = options.data_dir, options.target, options.group, options.time
     base = name.split("/")[0].split(":")[0]
     if data_dir is not None and not Path(data_dir).is_dir():
-        raise NotFound(f"There is no folder `{data_dir}` for TensorFlow Datasets to look in.")
+        raise NotFound(f"There is no folder `{data_dir}`; `data_dir` needs a folder of TensorFlow Datasets.")
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known and not (data_dir is not None and (Path(data_dir) / base).is_dir()):
         hint = nearest(base, ["digits", *known])
         raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
     builder = _prepared_builder(tfds, name, data_dir)
     chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, options.split, options.test_split))
-    asked = {name: getattr(options, name) or None for name in ("target", "split", "test_split", "stream")}
+    # `group` and `time` are not here, because the split adds them.
+    asked = {option: getattr(options, option) for option in ("target", "split", "test_split", "stream")}
     request = {
         "source": name,
         "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
-        **{option: value for option, value in asked.items() if value is not None},
+        **{option: value for option, value in asked.items() if value},
     }
     columns = _flatten(builder.info.features)
     label = _find_label(tfds, builder.info, columns, target, name)
     array = _find_array(tfds, columns, label, name)
     if array is not None and (group or time):
-        raise InvalidValue(f"TensorFlow Datasets' `{name}` is no table; leave `group` and `time` out.")
+        raise InvalidValue(f"The set `{name}` of TensorFlow Datasets is not a table; leave `group` and `time` out.")
     if options.stream:
         roles = None if array else find_roles(name, _column_names(columns), label, group, time)
 
@@ -79,18 +82,18 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examp
             return scan_table(base, lambda dtypes: _frames(chosen, columns), roles, num_own_test=chosen.num_test)
 
         identity = [str(builder.data_dir), str(builder.info.version), chosen.splits]
-        return Stream(base, request, identity, chosen.num_test is not None, look)
+        return StreamedSource(base, request, identity, chosen.num_test is not None, look)
     check_fits_memory(name, chosen.num_bytes(columns, array), can_stream=True)
     if array is None:
         import pandas as pd
 
         frame = pd.concat(list(_frames(chosen, columns)), ignore_index=True)
-        return Table(base, frame, label, group=group, time=time, num_own_test=chosen.num_test, request=request)
+        return TableSource(base, frame, label, group=group, time=time, num_own_test=chosen.num_test, request=request)
     arrays: list[np.ndarray] = []
     for part in chosen.splits:
         batches = list(chosen.batches([part]))
         arrays += [np.concatenate([_pick(batch, key) for batch in batches]) for key in (array, label)]
-    return Examples(
+    return InMemorySource(
         base,
         *arrays,
         class_names=_class_names(tfds, columns[label], arrays[1]),
@@ -101,7 +104,7 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Examp
 
 @dataclass(frozen=True)
 class _Set:
-    """A prepared set and which of its examples are asked for, those of the test last."""
+    """A prepared set, and the names of the splits to read: the one to train on and, if there is one, the test."""
 
     name: str
     builder: Any
@@ -113,7 +116,7 @@ class _Set:
         return int(self.builder.info.splits[self.splits[-1]].num_examples) if self.has_test else None
 
     def batches(self, splits: Sequence[str] | None = None) -> Iterator[Mapping[str, Any]]:
-        """The examples, decoded on all cores, always in one order."""
+        """The examples in batches, decoded on all cores, always in the same order."""
         import tensorflow_datasets as tfds
 
         for split in splits or self.splits:
@@ -128,7 +131,7 @@ class _Set:
 
 
 def _find_splits(name: str, splits: Any, split: str | None, test_split: str | None) -> tuple[tuple[str, ...], bool]:
-    """The split to train on and the one to test on, if there is one; and whether there is."""
+    """The split to train on and, if there is one, the split to test on; and whether there is a split to test on."""
     chosen = [split or "train"]
     if test_split is not None or "test" in splits:
         chosen.append(test_split or "test")
@@ -138,11 +141,11 @@ def _find_splits(name: str, splits: Any, split: str | None, test_split: str | No
             found = splits[text]
         except (KeyError, ValueError, AssertionError) as error:
             raise InvalidValue(
-                f"TensorFlow Datasets' `{name}` has no split `{text}`; it has {', '.join(splits)}, and parts of them "
-                "such as `train[:20%]`."
+                f"The set `{name}` of TensorFlow Datasets has no split `{text}`. Its splits are {', '.join(splits)}; a "
+                "part of one is written like `train[:20%]`."
             ) from error
         if found.num_examples <= 0:
-            raise InvalidValue(f"TensorFlow Datasets' `{name}` has no example in its split `{text}`.")
+            raise InvalidValue(f"The split `{text}` of the set `{name}` of TensorFlow Datasets has no examples.")
         intervals.append([_interval(shard) for shard in found.file_instructions])
     for file, start, stop in intervals[0]:
         for other, first, last in intervals[1] if len(chosen) > 1 else []:
@@ -150,21 +153,21 @@ def _find_splits(name: str, splits: Any, split: str | None, test_split: str | No
                 if test_split is None:
                     return (chosen[0],), False
                 raise InvalidValue(
-                    f"TensorFlow Datasets' `{name}`: the splits `{chosen[0]}` and `{chosen[1]}` share examples, so "
-                    "the test would be trained on; choose parts that do not."
+                    f"`split` `{chosen[0]}` and `test_split` `{chosen[1]}` of the set `{name}` share examples, so the "
+                    "test would be trained on. Choose parts that do not overlap."
                 )
     return tuple(chosen), len(chosen) > 1
 
 
 def _interval(shard: Any) -> tuple[str, int, int]:
-    """The file that a split reads, and the first of its examples and the one after the last."""
+    """The file of a shard, the position of the first example to read, and the position after the last."""
     return shard.filename, shard.skip, shard.examples_in_shard if shard.take < 0 else shard.skip + shard.take
 
 
 def _flatten(features: Any, prefix: str = "") -> dict[str, Any]:
-    """The features of an example by name; those of a dictionary within it have its name and a slash before theirs.
+    """The features of an example by name. The features of a nested dictionary are named `dictionary/feature`.
 
-    Sorted by name, for the order in which a prepared set gives them differs from one reading to the next.
+    They are sorted, because the order in which TensorFlow Datasets lists them differs between reads.
     """
     import tensorflow_datasets as tfds
 
@@ -188,11 +191,11 @@ def _find_label(tfds: Any, info: Any, columns: Mapping[str, Any], target: str | 
     if target is not None:
         if target not in columns:
             raise InvalidValue(
-                f"TensorFlow Datasets' `{name}` has no feature `{target}`.{nearest(target, columns)} It has "
-                f"{', '.join(columns)}."
+                f"The set `{name}` of TensorFlow Datasets has no feature `{target}`.{nearest(target, columns)} Its "
+                f"features are {', '.join(columns)}."
             )
         return target
-    # Looked for by type: of a set that is read without its code, TensorFlow Datasets does not know which they are.
+    # The label is found by its type, because sets that are read without their code have no `supervised_keys`.
     supervised = info.supervised_keys[1] if info.supervised_keys else None
     if isinstance(supervised, str) and supervised in columns:
         return supervised
@@ -201,21 +204,21 @@ def _find_label(tfds: Any, info: Any, columns: Mapping[str, Any], target: str | 
         labels = [key for key in labels or columns if key.rpartition("/")[2].lower() in TARGET_NAMES]
     if len(labels) != 1:
         raise InvalidValue(
-            f"TensorFlow Datasets' `{name}` needs `--target FEATURE` (`target=`), what is to be told; it has "
+            f"The set `{name}` of TensorFlow Datasets needs `target`, the feature to predict; its features are "
             f"{', '.join(columns)}."
         )
     return labels[0]
 
 
 def _find_array(tfds: Any, columns: Mapping[str, Any], label: str, name: str) -> str | None:
-    """The one image of an example, or its one feature if that is an array of numbers; None for a table."""
+    """The image of an example, or the array of numbers that is its only feature; None if the set becomes a table."""
     found = [key for key, feature in columns.items() if isinstance(feature, tfds.features.Image) and key != label]
     if not found and len(columns) == 2:
         found = [key for key in columns if key != label and columns[key].shape and _is_numeric(columns[key])]
     if len(found) > 1:
-        raise InvalidValue(f"TensorFlow Datasets' `{name}` has {len(found)} images per example; one was expected.")
+        raise InvalidValue(f"The set `{name}` of TensorFlow Datasets has {len(found)} images per example; expected 1.")
     if found and None in columns[found[0]].shape:
-        raise InvalidValue(f"TensorFlow Datasets' `{name}` has images of different sizes; one size was expected.")
+        raise InvalidValue(f"The images of the set `{name}` of TensorFlow Datasets have different sizes; expected one.")
     return found[0] if found else None
 
 
@@ -228,7 +231,7 @@ def _column_names(columns: Mapping[str, Any]) -> list[str]:
 
 
 def _names_of(name: str, feature: Any) -> list[str]:
-    """The columns of a feature: none for one that is neither a number nor a text, nor a fixed number of numbers."""
+    """The columns that a feature becomes: none unless it is a number, a text, or a fixed number of numbers."""
     shape = feature.shape if isinstance(feature.shape, tuple) else (None,)
     if None in shape or (shape and not _is_numeric(feature)):
         return []
@@ -236,7 +239,7 @@ def _names_of(name: str, feature: Any) -> list[str]:
 
 
 def _frames(chosen: _Set, columns: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
-    """A table's rows, batch by batch."""
+    """The rows of a table, batch by batch."""
     import pandas as pd
 
     for batch in chosen.batches():
@@ -251,13 +254,13 @@ def _frames(chosen: _Set, columns: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
 
 def _column(feature: Any, values: np.ndarray) -> Any:
     names = getattr(feature, "names", None)
-    if names:  # -1 stands for a class that is not known
+    if names:  # the class of an example is -1 if it is not known
         return np.array([*names, None], object)[values]
     return [value.decode("utf-8", "replace") for value in values] if values.dtype.kind in "OS" else values
 
 
 def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path) -> Scan:
-    """Decodes all examples to a file: reading the labels alone would take nearly as long again."""
+    """Decodes all examples to a file in one pass, because reading only the labels takes nearly as long."""
     labels: list[np.ndarray] = []
 
     def decoded() -> Iterator[np.ndarray]:
@@ -265,7 +268,7 @@ def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str
             labels.append(np.asarray(_pick(batch, label)))
             yield np.asarray(_pick(batch, array))
 
-    rows = store_rows(folder / "decoded.bin", decoded())
+    rows = write_rows(folder / "decoded.bin", decoded())
     values = np.concatenate(labels)
     classes, indices = np.unique(values.astype(str) if values.dtype.kind in "OS" else values, return_inverse=True)
     return Scan(
@@ -284,7 +287,7 @@ def _class_names(tfds: Any, feature: Any, labels: np.ndarray) -> tuple[str, ...]
     present = np.unique(labels)
     if present[0] < 0:
         raise InvalidValue(
-            "TensorFlow Datasets marks examples as without a label (-1); choose a `split` that has them."
+            "TensorFlow Datasets marks some of the examples as unlabelled (-1); choose a `split` with labels."
         )
     return tuple(feature.names[index] for index in present)
 
@@ -294,12 +297,9 @@ def _feature_range(tfds: Any, feature: Any) -> tuple[float, float] | None:
 
 
 def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None) -> Any:
-    """TensorFlow Datasets' builder of a set that lies prepared in `data_dir`, after a download where it does not."""
+    """TensorFlow Datasets' builder of a prepared set. The set is downloaded and prepared first if necessary."""
     where = f"`{data_dir}`" if data_dir is not None else "TensorFlow Datasets' own folder"
-    mend = (
-        "Name the folder that holds it with `--data-dir` (`data_dir=` in Python), or run this once with a network, "
-        "which downloads it."
-    )
+    remedy = "Set `data_dir` to the folder that contains it, or run this once with a network to download it."
     try:
         builder = tfds.builder(name, data_dir=data_dir, try_gcs=False)
     except Exception as error:
@@ -309,21 +309,23 @@ def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None
     host = _unreachable_host(builder.url_infos)
     if host:
         raise NotFound(
-            f"TensorFlow Datasets' `{name}` is not prepared in {where}, and no network reaches {host}. {mend}"
+            f"The set `{name}` of TensorFlow Datasets is not prepared in {where}, and {host} cannot be reached. "
+            f"{remedy}"
         )
     try:
         builder.download_and_prepare()
     except Exception as error:
         raise RuntimeError(
-            f"TensorFlow Datasets' `{name}` could not be downloaded to {where} ({type(error).__name__}). {mend}"
+            f"The set `{name}` of TensorFlow Datasets could not be downloaded to {where} "
+            f"({type(error).__name__}). {remedy}"
         ) from error
     return builder
 
 
 def _unreachable_host(urls: Iterable[str]) -> str | None:
-    """The first of the hosts whose name cannot be resolved: asked first, for the download itself tries for minutes."""
+    """The first host whose name cannot be resolved. Checked before a download, which would retry for minutes."""
     if urllib.request.getproxies():
-        return None  # the proxy resolves names
+        return None  # a proxy resolves the names
     for host in sorted({urllib.parse.urlsplit(url).hostname or "" for url in urls} - {""}):
         try:
             socket.getaddrinfo(host, 443)

@@ -1,4 +1,4 @@
-"""The validation examples as blocks, and the batch size with which nothing is learnt."""
+"""The validation examples as blocks for a prepared model, and their batch size."""
 
 from __future__ import annotations
 

@@ -24,7 +24,9 @@ class StageDisplay:
     def show(self, stage: str) -> None:
         """Shows what happens now, beside a spinner that the next stage replaces."""
         if self._status is not None:
-            self._status.update(stage)
+            from rich.markup import escape
+
+            self._status.update(escape(stage))
 
     def finish(self, line: str) -> None:
         """Writes a line that stays."""
