@@ -1,4 +1,4 @@
-"""Every error and warning of kerasmlp.
+"""Every error and warning of kerasmlp::
 
     KerasMLPError
     ├── RequestError            the request cannot be met as it was made; exit status 2 on the command line

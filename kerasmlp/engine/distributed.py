@@ -39,7 +39,7 @@ def make_strategy(name: str) -> tf.distribute.Strategy:
     `mirrored` trains on all devices of this machine: its GPUs, or the logical CPUs that
     `tf.config.set_logical_device_configuration` creates. `multiworker` trains on several machines. Each of them runs
     the same program with the environment variable `TF_CONFIG`, as TensorFlow documents it
-    (https://www.tensorflow.org/tutorials/distribute/multi_worker_with_keras).
+    (https://www.tensorflow.org/tutorials/distribute/multi_worker_with_keras)::
 
         strategy = make_strategy("multiworker")
         with strategy.scope():

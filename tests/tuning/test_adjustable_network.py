@@ -64,10 +64,9 @@ def test_an_adjustable_network_drops_nothing_outside_of_training() -> None:
     network = make_adjustable(build_mlp(SIZES, dropout=0.9, seed=0))
     network.dropout.assign(0.3)
     features = np.ones((8, 20), dtype="float32")
-    # All rows are equal. Threads that share the rows may sum in different orders, which changes the last digit; dropout
-    # changes the first one.
+    # Rows of a matrix product may be rounded differently, by the last digit of float32; dropped units change far more.
     assert np.ptp(np.asarray(network.model(features)), axis=0).max() < 1e-5
-    assert np.ptp(np.asarray(network.model(features, training=True)), axis=0).max() > 0.1
+    assert np.ptp(np.asarray(network.model(features, training=True)), axis=0).max() > 1e-2
 
 
 def test_compiled_values_leave_out_what_can_be_changed_later() -> None:
