@@ -1,4 +1,4 @@
-"""Networks whose dropout and penalty change after they were compiled, held against those that are built with them."""
+"""Networks whose dropout and penalty change after compiling, compared with networks that are built with them."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def _compiled(model: keras.Model, *, xla: bool) -> keras.Model:
 
 @pytest.mark.parametrize("xla", [True, False])
 @pytest.mark.parametrize("batch_normalization", [True, False])
-def test_one_compiled_network_trains_like_each_that_is_built_for_its_values(
+def test_one_compiled_network_trains_like_networks_that_are_built_with_each_value(
     batch_normalization: bool, xla: bool
 ) -> None:
     options: dict[str, Any] = {"batch_normalization": batch_normalization, "seed": 3}
@@ -52,7 +52,8 @@ def test_one_compiled_network_trains_like_each_that_is_built_for_its_values(
         network.l2.assign(l2)
         losses.append(_losses(network.model))
         built = _losses(_compiled(build_mlp(SIZES, dropout=dropout, l2=l2, **options), xla=xla))
-        # A constant is divided by before the code runs, a variable in it: some last digits differ, and 39 steps add up.
+        # XLA divides by a constant at compile time and by a variable at run time, so the last digits differ; this adds
+        # up over 39 steps.
         assert losses[-1] == pytest.approx(built, rel=1e-5)
     assert network.model.train_function.compiles == 1
     assert losses[0] == losses[-1]
@@ -68,14 +69,14 @@ def test_an_adjustable_network_drops_nothing_outside_of_training() -> None:
     assert np.ptp(np.asarray(network.model(features, training=True)), axis=0).max() > 1e-2
 
 
-def test_what_is_compiled_does_not_name_the_values_that_can_be_set() -> None:
+def test_compiled_values_leave_out_what_can_be_changed_later() -> None:
     values = {"learning_rate": 0.1, "units": 16, "l2": 1e-4}
     assert compiled_values(values) == compiled_values({**values, "learning_rate": 0.2, "l2": 2e-4})
     assert compiled_values(values) != compiled_values({**values, "l2": 0.0})
     assert compiled_values(values) != compiled_values({**values, "units": 32})
 
 
-def test_trials_that_differ_in_dropout_and_penalty_share_a_compile_and_none_changes_another(digits: Data) -> None:
+def test_trials_with_other_dropout_and_penalty_share_a_compile_and_do_not_affect_each_other(digits: Data) -> None:
     def trainer() -> TrialTrainer:
         return TrialTrainer(digits, TrialNetwork((64, 16, 10), {}, "adam"), epochs=1, seed=0)
 
@@ -89,4 +90,4 @@ def test_trials_that_differ_in_dropout_and_penalty_share_a_compile_and_none_chan
     for pair, trained in zip(pairs, kernels, strict=True):
         assert np.array_equal(trained, kernel(trainer(), *pair))
     assert not np.array_equal(kernels[0], kernels[1])
-    assert len(shared._prepared) == 3  # without dropout, and without a penalty, there is less to compute
+    assert len(shared._prepared) == 3  # networks without dropout or without a penalty are compiled separately
