@@ -12,6 +12,7 @@ This is their hierarchy::
         ├── LossNotFinite       also an ArithmeticError
         ├── XlaUnsupported
         ├── WorkerLost
+        ├── ChiefLost           also a ConnectionError
         ├── ParityError
         └── ServerError
 
@@ -62,6 +63,10 @@ class XlaUnsupported(WorkFailed):
 
 class WorkerLost(WorkFailed):
     """Another worker of a distributed training stopped while this one waited for its gradients."""
+
+
+class ChiefLost(WorkFailed, ConnectionError):
+    """The chief of a search over several machines does not answer, so this worker stops."""
 
 
 class ParityError(WorkFailed):

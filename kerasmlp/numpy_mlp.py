@@ -13,3 +13,10 @@ import kerasmlp.lesson.numpy_network
 from kerasmlp.lesson.numpy_network import *  # noqa: F403 (an alias has all public names of its module)
 
 __all__ = [name for name in vars(kerasmlp.lesson.numpy_network) if not name.startswith("_")]
+
+if __name__ == "__main__":
+    import sys
+
+    from kerasmlp.cli.entry_point import main
+
+    raise SystemExit(main(["lesson", *sys.argv[1:]]))

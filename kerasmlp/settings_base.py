@@ -40,9 +40,11 @@ class Settings:
         """Returns `settings`, or the defaults if None, with `options` in place of their own values.
 
         Raises:
-            InvalidType: an option has an unknown name.
+            InvalidType: an option has an unknown name, or `settings` is of another class.
             InvalidValue: a value is not allowed.
         """
+        if settings is not None and not isinstance(settings, cls):
+            raise InvalidType(f"`settings` needs a {cls.__name__}; got {type(settings).__name__}.")
         for name in options:
             if name not in cls.names():
                 raise InvalidType(

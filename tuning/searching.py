@@ -168,7 +168,7 @@ def join_search(
     Raises:
         InvalidType: an option has an unknown name.
         InvalidValue: the search at `address` has other data, sizes or settings.
-        ConnectionError: nobody listens at `address` for half a minute, or the connection is lost.
+        ChiefLost: nobody listens at `address` for half a minute, or the connection is lost.
 
     See Also:
         `search`: starts a search.

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import ChiefLost, InvalidValue
 from kerasmlp.tuning.settings import split_address
 from kerasmlp.tuning.worker_request import LOST_AFTER_S, WorkerRequest, read_request
 
@@ -39,7 +39,7 @@ def join(address: str, data: Data, request: WorkerRequest, *, lost_after_s: floa
 
     Raises:
         InvalidValue: the chief runs another search.
-        ConnectionError: nobody listens at the address, or the chief is gone.
+        ChiefLost: nobody listens at the address, or the chief is gone.
     """
     from kerasmlp.tuning._tuner_internals import worker_variables
 
@@ -49,7 +49,7 @@ def join(address: str, data: Data, request: WorkerRequest, *, lost_after_s: floa
         try:
             grpc.channel_ready_future(channel).result(timeout=lost_after_s)
         except grpc.FutureTimeoutError:
-            raise ConnectionError(
+            raise ChiefLost(
                 f"Nobody listened at `{address}` for {lost_after_s:.0f} s. Start the chief first, with the same "
                 "settings and this `address`, and check that this machine can reach it."
             ) from None
@@ -66,7 +66,7 @@ def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST
 
     Raises:
         InvalidValue: the chief runs another search.
-        ConnectionError: the chief is gone.
+        ChiefLost: the chief is gone.
     """
     import keras_tuner
     import tensorflow as tf
@@ -144,7 +144,7 @@ def _naming_a_lost_chief() -> Iterator[None]:
     try:
         yield
     except grpc.RpcError as error:
-        raise ConnectionError(
+        raise ChiefLost(
             f"The chief is gone or does not answer ({error.code().name}), so this worker ends too. Start the chief's "
             "search again with the same arguments: finished trials are not run again."
         ) from error

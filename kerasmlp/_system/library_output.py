@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout, suppress
 from typing import IO, TextIO
 
+from kerasmlp.errors import KerasMLPError, KerasMLPWarning
+
 MOST_LINES_SHOWN = 20
 _LOGGERS = ("absl", "keras", "tensorflow", "tensorflow_datasets", "urllib3")
 
@@ -87,7 +89,9 @@ def hidden_library_output(verbose: str | int = 0) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if _active is not None and (text := _active.text()):
+        # Once, in the outermost block; and kerasmlp's own errors say what is wrong themselves.
+        is_own = isinstance(error, KerasMLPError)
+        if _depth == 1 and _active is not None and not is_own and (text := _active.text()):
             error.add_note(f"The libraries printed:\n{text}")
         raise
     finally:
@@ -101,8 +105,6 @@ def quiet_libraries() -> Iterator[None]:
     Beyond `hidden_library_output`, what Python code prints goes to stderr, and of all warnings only those of the
     category `KerasMLPWarning` are shown.
     """
-    from kerasmlp.errors import KerasMLPWarning
-
     _enter()
     try:
         with warnings.catch_warnings(), redirect_stdout(sys.stderr):

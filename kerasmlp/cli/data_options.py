@@ -167,10 +167,12 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
     source = read(args.data, args)
+    # Of a streamed source, this fills the cache, in which `fingerprint` then finds what it needs.
+    whole = source.whole(card.encoder, show_progress=True) if args.stream else None
     if source.fingerprint() != card.fingerprint:
         if source.has_test or args.test_share is not None:
             return load(args, card)
-        return source.whole(card.encoder, show_progress=True)
+        return whole or source.whole(card.encoder)
     for option in SPLIT_OPTIONS:
         typed, trained = getattr(args, option), card.split.get(option)
         if typed is not None and typed != trained:

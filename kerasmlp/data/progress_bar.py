@@ -29,7 +29,7 @@ def reading_progress(name: str, *, enabled: bool, is_kept: bool) -> Iterator[Pro
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = messages_console()
-    has_bar = console.is_terminal or console.is_jupyter
+    has_bar = console.is_terminal  # in a notebook, rich's bar needs ipywidgets
     if not has_bar:
         console.print(f"Reading {name} in pieces{'; later calls find it in the cache' * is_kept}.", markup=False)
     columns = (TextColumn("Reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())

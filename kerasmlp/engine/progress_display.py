@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self, TextIO
 
 import keras
 
-from kerasmlp._system.terminal import in_notebook
+from kerasmlp._system.terminal import in_notebook, is_terminal
 
 # The live line is redrawn at most this often. Ten times a second looks continuous, and drawing takes about 1 ms.
 _REDRAW_S = 0.1
@@ -69,7 +69,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self._seconds = []
         if self._notebook:
             self._live = _NotebookLine()
-        elif self._stream.isatty():
+        elif is_terminal(self._stream):
             self._live = _TerminalLine(self._stream)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
@@ -96,7 +96,8 @@ class ProgressDisplay(keras.callbacks.Callback):
         rate = f"  {self._num_examples / seconds:,.0f} examples/s" if self._num_examples and seconds > 0 else ""
         line = f"{self._head()}  {seconds:.1f} s{rate}{_metrics(logs)}{self._left()}"
         if self._live is None:
-            print(line, file=self._stream, flush=True)
+            if self._stream is not None:  # a process without stderr
+                print(line, file=self._stream, flush=True)
         else:
             self._live.draw(line)
 

@@ -105,6 +105,9 @@ class Augmentation(keras.layers.Layer):
         TensorShape([2, 28, 28])
     """
 
+    # Keras writes this name into every model with the layer. Unfinished runs and `.keras` files have it.
+    __module__ = "kerasmlp.augmentation"
+
     def __init__(
         self, strengths: Strengths | dict[str, float] | None = None, *, fill: float = 0.0, seed: int = 0, **options: Any
     ) -> None:

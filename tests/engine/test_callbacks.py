@@ -110,11 +110,11 @@ def test_the_display_redraws_one_output_in_a_notebook(monkeypatch: pytest.Monkey
         return Handle()
 
     # A stand-in for IPython, which the tests do not need for anything else.
-    monkeypatch.setitem(sys.modules, "ipykernel", types.ModuleType("ipykernel"))
-    ipython = types.ModuleType("IPython.display")
-    ipython.display = display  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "IPython", types.ModuleType("IPython"))
-    monkeypatch.setitem(sys.modules, "IPython.display", ipython)
+    ipython, ipython_display = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    ipython.get_ipython = lambda: types.SimpleNamespace(kernel=object())  # type: ignore[attr-defined]
+    ipython_display.display = display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", ipython)
+    monkeypatch.setitem(sys.modules, "IPython.display", ipython_display)
     engine_fit(network(), problem(), epochs=2, callbacks=[ProgressDisplay(330)])
     assert shown[-1].startswith("epoch 2/2  ")
     assert "val" not in shown[-1]

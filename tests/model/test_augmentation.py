@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import keras
@@ -138,3 +139,9 @@ def test_build_mlp_rejects_augmentation_of_examples_that_are_not_images() -> Non
     assert parse_strengths("") == Strengths()
     with pytest.raises(InvalidValue, match=r"augmentation.*input_shape=\(64,\)"):
         build_mlp([64, 10], augmentation=Augmentation())
+
+
+def test_a_model_with_augmentation_has_the_description_that_unfinished_runs_recorded() -> None:
+    model = build_mlp([4, 3, 2], input_shape=(2, 2), augmentation=Augmentation(seed=0, name="augmentation"))
+    described = json.loads(model.to_json())["config"]["layers"][1]
+    assert (described["module"], described["registered_name"]) == ("kerasmlp.augmentation", "kerasmlp>Augmentation")

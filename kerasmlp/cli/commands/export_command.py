@@ -158,7 +158,9 @@ def write_exports(
     data = run.load_data() if data is None else data
     reports = []
     if saved_model is not None:
-        reports.append(export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change))
+        reports.append(
+            export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change, verbose=verbose)
+        )
     if tflite is not None:
         reports += export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
     return reports
