@@ -16,7 +16,7 @@ from kerasmlp.errors import ParityError
 FLOAT_TOLERANCE = 1e-5
 # Default of `max_drop`: the accuracy that a rounded artefact may lose.
 MAX_DROP = 0.005
-# An artefact may have another top class than the Keras model for at most this many times `max_drop` of the examples.
+# An artefact may predict a different class from the Keras model on at most this many times `max_drop` of the examples.
 # This counts changes from wrong to right as well as from right to wrong, which cancel out in the accuracy.
 DISAGREEMENTS_PER_DROP = 10
 
@@ -32,7 +32,7 @@ class ArtefactReport:
         size_bytes: Size on disk, in bytes.
         accuracy: Share of test examples that the artefact classifies correctly, in [0, 1].
         keras_accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
-        agreement: Share of test examples for which both have the same top class, in [0, 1].
+        agreement: Share of test examples on which both predict the same class, in [0, 1].
         max_abs_diff: Largest absolute difference between any probability of the artefact and of the Keras model. None
             if the artefact returns no probabilities.
         examples: Number of test examples.
@@ -62,8 +62,8 @@ class ArtefactReport:
 def check_report(report: ArtefactReport, max_drop: float) -> None:
     """Raises `ParityError` if the artefact differs too much from its Keras model to be published.
 
-    A `float32` artefact must have the same top class for every example, and probabilities within 1e-5. An artefact of
-    another precision may lose up to `max_drop` of the accuracy, and may have another top class for up to 10 x
+    A `float32` artefact must predict the same class on every example, with probabilities within 1e-5. An artefact of
+    another precision may lose up to `max_drop` of the accuracy, and may predict a different class on up to 10 x
     `max_drop` of the examples.
 
     Args:
@@ -74,7 +74,7 @@ def check_report(report: ArtefactReport, max_drop: float) -> None:
     if report.precision == "float32":
         if report.agreement < 1 or (report.max_abs_diff or 0.0) > FLOAT_TOLERANCE:
             raise ParityError(
-                f"{name} has the same top class as the Keras model for {report.agreement:.2%} of {count}, and its "
+                f"{name} predicts the same class as the Keras model on {report.agreement:.2%} of {count}, and its "
                 f"probabilities differ by up to {report.max_abs_diff or 0.0:.1e}. Expected 100% and at most "
                 f"{FLOAT_TOLERANCE:.0e}. It is not published."
             )
@@ -91,6 +91,6 @@ def check_report(report: ArtefactReport, max_drop: float) -> None:
     most = DISAGREEMENTS_PER_DROP * max_drop
     if 1 - report.agreement > most:
         raise ParityError(
-            f"{name} has another top class than the Keras model for {1 - report.agreement:.2%} of {count}. At "
+            f"{name} predicts a different class from the Keras model on {1 - report.agreement:.2%} of {count}. At "
             f"most {most:.1%} are allowed, {DISAGREEMENTS_PER_DROP} x `max_drop`. It is not published. {advice}"
         )

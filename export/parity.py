@@ -44,9 +44,9 @@ def verify(
         One report per artefact, in the given order. Latencies are not measured and therefore None.
 
     Raises:
-        ParityError: a `float32` artefact has another top class for any example, or a probability that differs by more
-            than 1e-5. Or an artefact of another precision loses more accuracy than `max_drop`, or has another top class
-            for more than 10 x `max_drop` of the examples.
+        ParityError: a `float32` artefact predicts a different class from the Keras model on any example, or one of its
+            probabilities differs by more than 1e-5. Or an artefact of another precision loses more accuracy than
+            `max_drop`, or predicts a different class on more than 10 x `max_drop` of the examples.
         InvalidValue: an artefact cannot be opened or has other classes than the data, or the data cannot be loaded
             again.
         NotFound: a path does not exist.
@@ -56,6 +56,7 @@ def verify(
 
     Example:
         >>> import tempfile, kerasmlp
+        >>> from kerasmlp.export import verify
         >>> data = kerasmlp.load_data("digits")
         >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
         >>> run = kerasmlp.train(model, data, epochs=1, out=f"{tempfile.mkdtemp()}/run")
@@ -70,12 +71,12 @@ def verify(
 
 
 class Reference:
-    """The Keras model's answers for all test examples, computed once for all artefacts of a run.
+    """The Keras model's probabilities for all test examples, computed once for all artefacts of a run.
 
     Attributes:
         data: The run's data.
         max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1].
-        probabilities: What the Keras model answers, float32 `(test examples, num_classes)`.
+        probabilities: Probabilities that the Keras model returns, float32 `(test examples, num_classes)`.
         accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
     """
 
@@ -96,7 +97,7 @@ class Reference:
 
         Raises:
             ParityError: the artefact differs too much from the Keras model (`check_report` has the rules), or it
-                answers values that are not finite.
+                returns values that are not finite.
             InvalidValue: the artefact has other classes than the data.
         """
         test = self.data.test
@@ -117,7 +118,7 @@ class Reference:
         )
         if not np.isfinite(probabilities).all():
             raise ParityError(
-                f"{report.format} {report.precision} ({report.path}) answers NaN or infinite values. It is not "
+                f"{report.format} {report.precision} ({report.path}) returns NaN or infinite values. It is not "
                 "published."
             )
         check_report(report, self.max_drop)

@@ -118,8 +118,8 @@ def check_run_is_finished(folder: Path) -> None:
     for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
         if not (folder / name).is_file():
             raise InvalidValue(
-                f"`{folder}` is not a finished run: it has no `{name}`. `kerasmlp train` writes one; an interrupted "
-                "training continues when you repeat the same command."
+                f"`{folder}` is not a finished run: it has no `{name}`. If its training was interrupted, call `train` "
+                "again with the same arguments, or repeat the command, to finish it."
             )
 
 

@@ -24,7 +24,7 @@ WARM_UP_NAME = "tf_serving_warmup_requests"  # TF Serving's own name for its war
 SERVING_DEFAULT, IMAGE_BYTES, COLUMNS = "serving_default", "image_bytes", "columns"
 IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
 
-# Outputs. A TFLite file answers one of `TFLITE_OUTPUTS`.
+# Outputs. A TFLite file returns one of `TFLITE_OUTPUTS`.
 PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
 TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
 

@@ -41,8 +41,6 @@ class Evaluation:
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Evaluation:
     """Returns the scores of an artefact on a whole split.
 
-    See also: `kerasmlp.export.verify` compares artefacts with the Keras model that they were made from.
-
     Args:
         artefact: The artefact, or the path or URL of one: a run directory, a `.keras` file, a SavedModel folder, a
             `.tflite` file or a served model.
@@ -53,6 +51,9 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
         NotFound: nothing exists at the path.
         InvalidValue: there is no such split, the path is not an artefact, or network and data do not fit each other.
         ServerError: the server of a served model failed.
+
+    See Also:
+        `kerasmlp.export.verify`: compares artefacts with the Keras model that they were made from.
 
     Example:
         >>> import tempfile, kerasmlp

@@ -47,11 +47,12 @@ class Run:
     def open(path: str | PathLike[str]) -> Run:
         """Returns the finished run in the directory `path`.
 
-        See also: `kerasmlp.open_artefact` opens the network of a run, or any other artefact, to compute with it.
-
         Raises:
             NotFound: there is no such directory.
             InvalidValue: the directory does not hold a run, or the run did not finish.
+
+        See Also:
+            `kerasmlp.open_artefact`: opens the network of a run, or any other artefact, to compute with it.
         """
         check_run_is_finished(Path(path))
         return Run(Path(path))
@@ -96,7 +97,9 @@ class Run:
         """Loads the data that the run was trained on, with the same split.
 
         Raises:
-            InvalidValue: the data were arrays in memory, or they have changed since the training.
+            InvalidValue: the data were arrays in memory, they have changed since the training, or `load_data` cannot
+                read their source any more.
+            NotFound: the source does not exist any more.
         """
         from kerasmlp.data.loading import load_data
 
@@ -108,8 +111,10 @@ class Run:
         data = load_data(**recorded["request"])
         if data.fingerprint != recorded["fingerprint"]:
             raise InvalidValue(
-                f"The data of `{self.path}` have changed since the training: `{recorded['request']['source']}` has the "
-                f"fingerprint {data.fingerprint[:12]}; the run was trained on {recorded['fingerprint'][:12]}."
+                f"The data of `{self.path}` have changed since the training: the fingerprint of "
+                f"`{recorded['request']['source']}` is {data.fingerprint[:12]} now and was "
+                f"{recorded['fingerprint'][:12]} then. Restore the file, pass the original data as `data`, or train "
+                "again."
             )
         return data
 

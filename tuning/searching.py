@@ -60,7 +60,8 @@ def search(
 ) -> Run:
     """Searches for the best hyper-parameters, then trains a final network with them.
 
-    Trials are compared by their accuracy on `data.validation`. `data.test` is used once, by the final training.
+    Trials are compared by their accuracy on `data.validation`. `data.test` is used once, to test the final
+    network.
 
     A search that was interrupted continues when you call `search` again with the same arguments: finished trials are
     not run again. The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
@@ -74,9 +75,9 @@ def search(
             last the number of classes. The space may replace the hidden widths.
         out: The run directory. By default, `search` takes the first of `runs/NAME-search`, `runs/NAME-search-2`, ...
             that does not exist or that holds this same search unfinished; `NAME` is the name of the data.
-        name: Name of the default run directory, in place of `NAME-search`.
+        name: Replaces `NAME-search` in the default of `out`.
         overwrite: Whether to replace a run that is already in the directory.
-        listener: An object whose methods are called when a trial begins, finishes an epoch or ends.
+        listener: A `kerasmlp.tuning.Listener`, whose methods are called when a trial begins, finishes an epoch or ends.
         callbacks: Keras callbacks of the final training.
         verbose: `"auto"` shows progress in a terminal or a notebook; 0 never does; 1 and 2 always do.
         **options: Attributes of `SearchSettings`, such as `trials=24`, and options of `build_mlp` for the networks of
@@ -90,11 +91,13 @@ def search(
         InvalidType: an option has an unknown name.
         InvalidValue: a value is out of range or does not suit the data, and nothing has been written; or the
             unfinished search in the directory is damaged; or this machine cannot listen on `address`.
-        OutputExists: the directory holds another run, or files that do not belong to a run. Nothing has been written.
-        RuntimeError: every trial failed.
+        OutputExists: the directory holds another run or this same search, finished, and `overwrite` is False; or it
+            holds files that are not a run; or another process is writing to it. Nothing has been written.
+        WorkFailed: every trial failed.
 
     Warns:
-        KerasMLPWarning: classes have very few examples, or the best trial has another score when it is trained again.
+        KerasMLPWarning: classes have very few examples, or the score of the best trial differs when it is trained
+            again.
 
     See Also:
         `kerasmlp.train`: trains one network, with hyper-parameters that you choose.
@@ -221,14 +224,16 @@ def _run_trials(
 
         run_with_workers(oracle, data, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records())
-    if oracle.again != (best.val_accuracy, best.val_loss):
+    assert oracle.again is not None, "a search with a completed trial ends after the best one was trained again"
+    accuracy, loss = oracle.again
+    if (accuracy, loss) != (best.val_accuracy, best.val_loss):
         warnings.warn(
-            f"Trial {best.number} reached a validation accuracy of {best.val_accuracy} and a loss of {best.val_loss}, "
-            f"but {oracle.again} when it was trained again: the machines that trained it compute differently.",
+            f"Trial {best.number} reached a validation accuracy of {best.val_accuracy:.6g} and a loss of "
+            f"{best.val_loss:.8g}, but {accuracy:.6g} and {loss:.8g} when it was trained again, because another "
+            "machine or another number of threads computed it. Treat differences of this size between trials as noise.",
             KerasMLPWarning,
             stacklevel=3,
         )
-    accuracy, loss = oracle.again or (None, None)
     again = {"val_accuracy": accuracy, "val_loss": loss}
     write_json(path, {**asdict(best), "seed": settings.seed, "trained_again": again})
     return best

@@ -222,13 +222,14 @@ def split_address(address: str) -> tuple[str, int]:
 
 
 def _check_grid(space: Space, trials: int | None) -> None:
-    from kerasmlp.tuning.space import Range
+    from kerasmlp.tuning.space import Range, Space
 
     for name, choices in space.varied().items():
         if isinstance(choices, Range) and isinstance(choices.low, float):
+            default = ", which is its default" if choices == getattr(Space(), name) else ""
             raise InvalidValue(
-                f"A grid needs a list of values, but `{name}` is the range {choices}. List the values; where the space "
-                f"is given as text, {choices}:5 stands for five values within it."
+                f"A grid cannot try the whole range {choices} of `{name}`{default}. Give a list of values, or "
+                f"`{choices}:5` as text for five values."
             )
     size, most = int(space.size()), trials or MAX_GRID_TRIALS
     if size > most:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
@@ -49,6 +50,11 @@ class Parameter:
     example: str = ""
 
     @property
+    def one_value(self) -> str:
+        """The first value of `example`."""
+        return re.split("[,:]", self.example)[0]
+
+    @property
     def is_whole(self) -> bool:
         """Whether the values are whole numbers."""
         return self.kind is _whole
@@ -91,6 +97,14 @@ def _number(value: Any) -> float:
     return float(struct.unpack("f", struct.pack("f", float(value)))[0])
 
 
+# What messages call the values of a hyper-parameter. Flags are not here: messages list both of their values.
+_KINDS: dict[Callable[[Any], Any], str] = {
+    _number: "numbers",
+    _whole: "whole numbers",
+    as_widths: "widths of hidden layers",
+    str: "names",
+}
+
 # The ratio of two learning rates matters, not their difference (Bengio 2012, arXiv:1206.5533, section 3.3). The same
 # holds for widths.
 PARAMETERS = {
@@ -109,26 +123,30 @@ PARAMETERS = {
 
 @dataclass(frozen=True)
 class Space:
-    """The hyper-parameters that a search varies: a `Range` or a tuple of values for each. None does not vary it.
+    """The hyper-parameters that a search varies, and the values that it chooses from.
+
+    Each takes a `Range`, or a list or tuple of values; but `batch_size`, `hidden`, `activation`, `batch_normalization`
+    and `optimizer` take only a list or tuple. A hyper-parameter that has no values here is not varied.
 
     Attributes:
         learning_rate: Positive numbers. A range is sampled on a logarithmic scale. Defaults to `Range(1e-4, 1e-2)`.
         batch_size: Examples per step. By default, those of 16, 32, 64 and 128 that are at most a quarter of the number
             of training examples (see `for_examples`).
-        hidden: Hidden widths of whole networks, such as `((128, 64), (256,))`; instead of `depth` and `units`.
+        hidden: Hidden widths of whole networks, such as `((128, 64), (256,))`. It cannot be combined with `depth` or
+            `units`.
         depth: Number of hidden layers, at least 1.
         units: Width of every hidden layer, at least 1. A range is sampled on a logarithmic scale.
         activation: Names of Keras activations.
         dropout: Share of hidden units that are dropped in training, in [0, 1).
-        batch_normalization: `(True, False)`, or one of the two.
+        batch_normalization: `(True, False)`, `(True,)` or `(False,)`.
         l2: Weight of the penalty on squared kernels, at least 0. A range needs to be positive and is sampled on a
             logarithmic scale.
         optimizer: Names from `kerasmlp.model.optimizers.OPTIMIZERS`.
 
     Raises:
-        InvalidType: choices are neither a `Range` nor a tuple.
-        InvalidValue: a range is empty or reversed, a tuple is empty, a value has the wrong type, or `hidden` is given
-            together with `depth` or `units`.
+        InvalidType: choices are neither a `Range` nor a list or tuple.
+        InvalidValue: a range is empty, reversed or not allowed, a list is empty, a value has the wrong type, or
+            `hidden` is given together with `depth` or `units`.
 
     Example:
         >>> Space(dropout=Range(0, 0.5), units=(64, 128)).varied()["units"]
@@ -249,7 +267,9 @@ def convert_value(name: str, value: Any) -> Any:
     try:
         return parameter.kind(value)
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
-        raise InvalidValue(f"`{name}` needs values such as {parameter.example}; got `{value}`.") from None
+        kind = _KINDS.get(parameter.kind)
+        needed = "true or false" if kind is None else f"{kind}, such as {parameter.one_value}"
+        raise InvalidValue(f"`{name}` needs {needed}; got `{value}`.") from None
 
 
 def check_choices(name: str, choices: Any) -> Choices:
@@ -263,10 +283,11 @@ def check_choices(name: str, choices: Any) -> Choices:
     if isinstance(choices, list):
         choices = tuple(choices)
     if not isinstance(choices, Range | tuple):
-        raise InvalidType(f"`{name}` needs a `Range` or a tuple of values; got {choices!r}.")
+        needed = "a `Range`, or a list or tuple of values" if parameter.can_range else "a list or tuple of values"
+        raise InvalidType(f"`{name}` needs {needed}; got {choices!r}.")
     if isinstance(choices, tuple):
         if not choices:
-            raise InvalidValue(f"`{name}` needs at least one value, such as {parameter.example.split(',')[0]}.")
+            raise InvalidValue(f"`{name}` needs at least one value, such as {parameter.one_value}; got none.")
         return tuple(dict.fromkeys(convert_value(name, value) for value in choices))
     if not parameter.can_range:
         raise InvalidValue(f"`{name}` needs a list of values, such as {parameter.example}; got the range {choices}.")

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp._system.files import write_json, write_text
+from kerasmlp.errors import WorkFailed
 from kerasmlp.tasks.classification import rank
 from kerasmlp.tuning.space import PARAMETERS
 
@@ -51,7 +52,7 @@ def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
     """Returns the best completed trial, by the rule of `kerasmlp.tasks.classification.rank`.
 
     Raises:
-        RuntimeError: every trial failed.
+        WorkFailed: every trial failed.
 
     Example:
         >>> records = [TrialRecord(n, {}, "completed", 0.9, loss, 1, 1, 1.0, None) for n, loss in ((1, 0.4), (2, 0.3))]
@@ -62,7 +63,7 @@ def best_trial(records: Iterable[TrialRecord]) -> TrialRecord:
     completed = [record for record in records if record.status == COMPLETED]
     if not completed:
         first = f"; the error of the first one: {records[0].error}" if records else ""
-        raise RuntimeError(f"All {len(records)} trials failed{first}")
+        raise WorkFailed(f"All {len(records)} trials failed{first}")
     return max(completed, key=lambda record: rank(vars(record)))
 
 

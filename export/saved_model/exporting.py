@@ -74,16 +74,18 @@ def export_saved_model(
 ) -> ArtefactReport:
     """Writes a run as the next numbered version in `base`, and publishes it only if it equals the Keras model.
 
-    Existing versions never change. Signatures have the same names and inputs in every version:
+    Existing versions never change. Signatures have the same names and inputs in every version, unless `allow_change` is
+    set:
 
     - `serving_default` takes raw features, float32 `(batch, *feature_shape)`. Its input is called `image` for examples
       of two or three axes, and `features` for all others.
-    - `image_bytes` takes PNG or JPEG files, string `(batch,)`, under the same name. Networks for images have it.
+    - `image_bytes` takes PNG or JPEG files, string `(batch,)`. Its input is called `image_bytes`. Networks for images
+      have it.
     - `columns` takes raw rows, one input `(batch,)` per column. Networks for tables have it. The file
       `assets.extra/columns.json` lists the inputs.
 
-    Each signature answers `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
-    string `(batch,)`. It refuses wrong shapes and values with a sentence that names them.
+    Each signature returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
+    string `(batch,)`. Wrong shapes or values give an error that states what was expected and received.
 
     The folder `assets.extra` also contains the class names, the card and warm-up requests. Before a version is
     published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes` on
@@ -94,8 +96,8 @@ def export_saved_model(
         base: Folder of the numbered versions. Its last part is the model's name for clients.
         data: The run's data, for the check. By default, they are loaded again from their source.
         keep: How many versions to keep, including the new one; at least 1. Older ones are deleted. Defaults to all.
-        allow_change: Whether the version may take other features or have other classes than the newest one in `base`,
-            whose clients would fail. Defaults to `False`.
+        allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
+            Requests of existing clients would then fail. Defaults to `False`.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow prints. Defaults to `"auto"`.
 
@@ -104,8 +106,9 @@ def export_saved_model(
 
     Raises:
         OutputExists: `base` is a file, or is itself a SavedModel.
-        InvalidValue: `base` cannot be written, its newest version takes other features or has other classes, or `keep`
-            is below 1, or `verbose` has another value.
+        InvalidValue: `base` cannot be written; `keep` is less than 1; `verbose` has another value; the data cannot be
+            loaded again; or the newest version in `base` takes other features or has other classes, and `allow_change`
+            is False.
         ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or a warm-up
             request fails. Nothing is published.
 
@@ -116,6 +119,8 @@ def export_saved_model(
 
     Example:
         >>> import tempfile, kerasmlp
+        >>> from pathlib import Path
+        >>> from kerasmlp.export import export_saved_model
         >>> data = kerasmlp.load_data("digits")
         >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
         >>> folder = tempfile.mkdtemp()
@@ -152,7 +157,8 @@ def check_same_contract(card: Card, base: Path) -> None:
 
     def features(card: Card) -> list[str]:
         columns = [] if card.encoder is None else describe_columns(card.encoder)
-        return [f"`{column['input']}` ({column['kind']})" for column in columns] or [str(card.feature_shape)]
+        shape = f"examples of shape {card.feature_shape}"
+        return [f"`{column['input']}` ({column['kind']})" for column in columns] or [shape]
 
     for verb, before, now in (
         ("takes", features(served), features(card)),

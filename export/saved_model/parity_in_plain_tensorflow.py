@@ -15,7 +15,7 @@ import numpy as np
 from kerasmlp.contract import CLASS_ID, EVALUATION_BATCH_SIZE, LABEL, PROBABILITIES
 from kerasmlp.errors import ParityError
 
-PROGRAM = Path(__file__).with_name("plain_tensorflow_process.py")
+PROGRAM = Path(__file__).with_name("plain_tensorflow_program.py")
 # Both sides run the same operations on the same batches, so only the processor's kernels may cause a difference.
 TOLERANCE = 1e-6
 
@@ -26,7 +26,7 @@ class PlainTensorFlow:
     """A process that runs one SavedModel in plain TensorFlow. `start_plain_tensorflow` starts it."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        """Takes a process that runs `plain_tensorflow_process.py`."""
+        """Takes a process that runs `plain_tensorflow_program.py`."""
         self._process = process
 
     def run(self, saved_model: Path, inputs: Mapping[str, Arrays], *, name: str) -> dict[str, dict[str, np.ndarray]]:

@@ -158,12 +158,15 @@ def rollback(base: str | os.PathLike[str]) -> Rollback:
         InvalidValue: there is no earlier version to go back to, or `base` is not writable.
 
     Example:
+        >>> import tempfile
+        >>> from pathlib import Path
+        >>> from kerasmlp.export import rollback
         >>> base = Path(tempfile.mkdtemp())
         >>> for number in "123":
         ...     (base / number).mkdir()
         ...     (base / number / "saved_model.pb").touch()
-        >>> rollback(base).serves, version_numbers(base), next_version(base)
-        (2, [1, 2], 4)
+        >>> rollback(base).serves, sorted(path.name for path in base.iterdir())
+        (2, ['1', '2', 'withdrawn-3'])
     """
     base = Path(base)
     if not base.is_dir() or (base / SAVED_MODEL_NAME).is_file():

@@ -69,8 +69,8 @@ def export_tflite(
     - `float32` computes what the Keras model computes.
     - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
     - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
-    - `int8` stores weights in a quarter of the bytes and computes with 8-bit integers throughout. It needs
-      `calibration`.
+    - `int8` stores weights in a quarter of the bytes and computes with 8-bit integers throughout. It is calibrated on
+      examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
 
     Rescaling of pixels, standardisation and batch normalisation are multiplied into the weights. A file therefore
@@ -80,8 +80,8 @@ def export_tflite(
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
     - Measured features are standardised in an `int8-dynamic` or `int4` file: MUL and SUB do that in floating point.
-      Multiplied into the weights, features of very different sizes would not fit one 8-bit scale. An `int8` file has no
-      such choice. If it loses too much accuracy, it is not published.
+      Multiplied into the weights, features of very different sizes would not fit one 8-bit scale. An `int8` file cannot
+      keep that step in floating point. If it loses too much accuracy, it is not published.
     - A `float16` file has a DEQUANTIZE for each kernel.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
@@ -111,8 +111,8 @@ def export_tflite(
             - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
               each value. Defaults to 500 training examples, the same number of each class.
-            - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. `float32` may lose none.
-              Defaults to `0.005`.
+            - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. It does not apply to `float32`,
+              which must agree with the Keras model on every example. Defaults to `0.005`.
             - author: Author named in the metadata. Defaults to `kerasmlp` and its version.
             - version: Version of the network named in the metadata. Defaults to `"1"`.
 
@@ -120,12 +120,15 @@ def export_tflite(
         One report per file, in the order of `quantize`, with size, accuracy and latency.
 
     Raises:
-        InvalidValue: an option is not allowed, or TFLite has no operation for a layer or an activation. Nothing is
-            written.
+        InvalidValue: an option has a value outside its range, `calibration` or `mediapipe` does not fit the data,
+            `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer or an
+            activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
         OutputExists: a file exists already, or `directory` is a file. Nothing is written.
-        ParityError: a file loses more accuracy than `max_drop`, has another top class than the Keras model for more
-            than 10 x `max_drop` of the examples, or does not run. It is not published; the files that passed are.
+        ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the
+            same class on every example, with probabilities within 1e-5. Any other file may neither lose more accuracy
+            than `max_drop` nor predict a different class from the Keras model on more than 10 x `max_drop` of the
+            examples. Such a file is not published; the files that passed are.
 
     See Also:
         `kerasmlp.export.export_saved_model`: exports for TensorFlow Serving.
@@ -133,6 +136,8 @@ def export_tflite(
 
     Example:
         >>> import tempfile, kerasmlp
+        >>> from pathlib import Path
+        >>> from kerasmlp.export import export_tflite
         >>> data = kerasmlp.load_data("digits")
         >>> model = kerasmlp.build_mlp([64, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing())
         >>> folder = tempfile.mkdtemp()

@@ -48,7 +48,7 @@ def check_fits_memory(name: str, data_bytes: int, *, can_stream: bool) -> None:
         if can_stream
         else "Only tables, image folders and TensorFlow Datasets can be read in pieces, with `stream=True`."
     )
-    raise InvalidValue(f"`{name}` needs {_size(needed)} of memory, and {_size(available)} are free. {advice}")
+    raise InvalidValue(f"`{name}` needs {_size(needed)} of memory, but only {_size(available)} is free. {advice}")
 
 
 def check_weights_fit_memory(sizes: Sequence[int]) -> None:
@@ -60,8 +60,8 @@ def check_weights_fit_memory(sizes: Sequence[int]) -> None:
     needed = 4 * sum((inputs + 1) * units for inputs, units in itertools.pairwise(sizes))
     if needed > (available := available_bytes()):
         raise InvalidValue(
-            f"`sizes` {list(sizes)} needs {_size(needed)} of memory for its weights, and four times as much to train "
-            f"them with Adam; {_size(available)} are free."
+            f"`sizes` {list(sizes)} needs {_size(needed)} of memory for its weights, or {_size(4 * needed)} in total "
+            f"to train them with Adam, but only {_size(available)} is free. Use narrower layers."
         )
 
 

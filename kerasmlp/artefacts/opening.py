@@ -23,8 +23,6 @@ FORMATS = (SERVED_MODEL, RUN_DIRECTORY, KERAS_FILE, SAVED_MODEL_FOLDER, TFLITE_F
 def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) -> Artefact:
     """Opens the trained network at `path`.
 
-    See also: `kerasmlp.evaluate` tests an artefact on data; `kerasmlp.Run.open` reads what a training recorded.
-
     Args:
         path: One of:
 
@@ -40,6 +38,10 @@ def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) ->
         NotFound: nothing exists at `path`.
         InvalidValue: what exists there is not a network, or it is damaged.
         ServerError: the server is down, slow, serves another model, or gives an unexpected answer.
+
+    See Also:
+        `kerasmlp.evaluate`: tests an artefact on data.
+        `kerasmlp.Run.open`: reads what a training recorded.
 
     Example:
         >>> import tempfile, kerasmlp

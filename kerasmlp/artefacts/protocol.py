@@ -32,7 +32,7 @@ class Artefact(Protocol):
         feature_shape: Shape of one raw example.
         num_classes: Number of probabilities per example.
         card: What the artefact says about itself; None if it carries no card.
-        has_probabilities: False if the network answers only the class, whose probability is then given as 1.
+        has_probabilities: False if the network returns only the class, whose probability is then given as 1.
         served: The client of a served network, for everything else that its server can do; None for files.
     """
 

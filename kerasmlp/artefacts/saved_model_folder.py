@@ -17,7 +17,7 @@ from kerasmlp.errors import InvalidValue
 
 @dataclass(frozen=True)
 class SavedModelFolder(Artefact):
-    """A SavedModel whose signature `serving_default` takes one input and answers `probabilities`."""
+    """A SavedModel whose signature `serving_default` takes one input and returns `probabilities`."""
 
     path: Path
     precision: str
@@ -63,7 +63,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
         num_classes = signature.structured_outputs[PROBABILITIES].shape[-1]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise InvalidValue(
-            f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` answers `{PROBABILITIES}`: "
+            f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` returns `{PROBABILITIES}`: "
             f"{str(error).splitlines()[0]}"
         ) from error
     if others:

@@ -18,7 +18,7 @@ from kerasmlp.errors import InvalidValue
 
 @dataclass(frozen=True)
 class TFLiteFile(Artefact):
-    """A TFLite file that answers probabilities, logits or class indices."""
+    """A TFLite file that returns probabilities, logits or class indices."""
 
     path: Path
     precision: str
@@ -30,7 +30,7 @@ class TFLiteFile(Artefact):
 
     @property
     def has_probabilities(self) -> bool:  # type: ignore[override]
-        """False if the file answers only the class, whose probability is then given as 1."""
+        """False if the file returns only the class, whose probability is then given as 1."""
         return self.runtime.contents.target.name != CLASS_ID
 
     def run_batch(self, features: np.ndarray) -> np.ndarray:
@@ -71,7 +71,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
     shape, answer = contents.source.shape[1:], contents.target
     if len(answer.shape) != (1 if answer.name == CLASS_ID else 2) or (answer.name == CLASS_ID and not card):
         raise InvalidValue(
-            f"`{path}` answers `{answer.name}` of shape {answer.shape}; probabilities of classes were expected."
+            f"`{path}` returns `{answer.name}` of shape {answer.shape}; probabilities of classes were expected."
         )
     feature_shape, num_classes = (card.feature_shape, len(card.class_names)) if card else (shape, int(answer.shape[-1]))
     return TFLiteFile(file, contents.precision, feature_shape, num_classes, card, runtime)

@@ -62,7 +62,7 @@ def _speed(report: ArtefactReport) -> tuple[str, str]:
 
 
 def show_artefact(name: str, facts: ArtefactFacts) -> None:
-    """Prints what an artefact takes, what it answers, and where it comes from."""
+    """Prints what an artefact takes, what it returns, and where it comes from."""
     size = "" if facts.size_bytes is None else f", {format_bytes(facts.size_bytes)}"
     rows = [
         ("format", f"{facts.format}, {facts.precision}{size}"),

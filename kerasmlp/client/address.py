@@ -21,7 +21,7 @@ _PATHS = {
     REST: re.compile(rf"(?P<prefix>(?:/[^/:]+)*?)/v1/models/{_MODEL}"),
     GRPC: re.compile(rf"(?P<prefix>)/{_MODEL}"),
 }
-EXPECTED = "Expected a URL such as `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`."
+EXPECTED = "Expected a URL such as `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`."
 
 
 @dataclass(frozen=True)

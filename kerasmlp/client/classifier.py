@@ -1,4 +1,4 @@
-"""`Classifier`: a served model that takes raw features and answers probabilities, as every kerasmlp artefact does."""
+"""`Classifier`: a served model that takes raw features and returns probabilities, as every kerasmlp artefact does."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES, SERVING_DEFAULT, T
 
 @dataclass(frozen=True)
 class Classifier:
-    """A served network whose `serving_default` takes raw features and answers probabilities.
+    """A served network whose `serving_default` takes raw features and returns probabilities.
 
     Attributes:
         client: The client that asks the server.
@@ -80,7 +80,7 @@ def open_classifier(url: str, *, timeout_s: float = TIMEOUT_S) -> Classifier:
     """Returns the classifier at `url`, after asking the server for its signatures.
 
     Args:
-        url: The URL of a model, such as `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`.
+        url: The URL of a model, such as `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`.
         timeout_s: Seconds to wait for each answer, above 0. Defaults to 30.
 
     Raises:
@@ -103,6 +103,6 @@ def open_classifier(url: str, *, timeout_s: float = TIMEOUT_S) -> Classifier:
         )
         raise unexpected(
             client.address,
-            f"takes {inputs} and answers {outputs}; expected one input of known shape and `{PROBABILITIES}`",
+            f"takes {inputs} and returns {outputs}; expected one input of known shape and `{PROBABILITIES}`",
         )
     return Classifier(client, name, shape, source.dtype, num_classes)

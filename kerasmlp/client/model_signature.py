@@ -1,4 +1,4 @@
-"""What a served model takes and answers, and the conversion of arrays to exactly what it takes."""
+"""What a served model takes and returns, and the conversion of arrays to exactly what it takes."""
 
 from __future__ import annotations
 

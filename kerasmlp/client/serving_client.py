@@ -56,8 +56,9 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 3) -> Serv
     """Returns a client for the model that `url` names. It connects when it sends its first request.
 
     Args:
-        url: `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`, optionally followed by `/versions/NUMBER` or
-            `/labels/LABEL`. `https://` and `grpcs://` are encrypted.
+        url: `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`, optionally followed by `/versions/NUMBER` or
+            `/labels/LABEL`. TF Serving's usual ports are 8501 for `http://` and 8500 for `grpc://`. `https://` and
+            `grpcs://` are encrypted.
         timeout_s: Seconds to wait for one answer, including retries; above 0. Defaults to 30.
         retries: How often a request is sent again if the server is unreachable or busy, or closes the connection.
             Predictions are idempotent, so retrying is safe. At least 0. Defaults to 3.
@@ -66,11 +67,14 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 3) -> Serv
         InvalidValue: `url` is not such a URL, or a number is out of range.
 
     Example:
+        >>> from kerasmlp.client import connect
         >>> with connect("grpc://localhost:8500/digits") as client:
         ...     client.address.model
         'digits'
 
-    See also: `kerasmlp.open_artefact`, which opens the same URLs for `kerasmlp.evaluate`.
+    See Also:
+        `ServingClient.predict`: `client.predict(examples)` returns the model's outputs by name.
+        `kerasmlp.open_artefact`: opens the same URLs for `kerasmlp.evaluate`.
     """
     if not isinstance(timeout_s, int | float) or not timeout_s > 0:
         raise InvalidValue(f"`timeout_s` needs a number of seconds above 0; got {timeout_s}.")
@@ -185,7 +189,8 @@ class ServingClient:
             ServerError: the server is down or slow, does not serve the model, is not TF Serving, or its answers are
                 not probabilities.
 
-        See also: `predict`, which returns all outputs.
+        See Also:
+            `predict`: returns all outputs.
         """
         return self.checked_probabilities(self.predict(inputs, signature=signature))
 

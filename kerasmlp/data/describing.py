@@ -24,8 +24,6 @@ MAX_COUNTED_VALUES = 100_000  # distinct values of a column are counted up to he
 def describe_source(source: Source) -> dict[str, Any]:
     """Returns what a source holds: sizes, types, classes, ranges, missing values and its fingerprint, ready for JSON.
 
-    See also `describe_data`, which describes data after they were split.
-
     Args:
         source: A source, such as `kerasmlp.data.readers.choosing.read_source` returns.
 
@@ -40,6 +38,9 @@ def describe_source(source: Source) -> dict[str, Any]:
         - for tables `target` and `columns`, a list with `name`, `kind`, `missing` (number of missing values) and
           `values` of each column. `values` is the lowest and highest value of a column of numbers, otherwise the number
           of distinct values, counted up to 100,000.
+
+    See Also:
+        `describe_data`: describes data after they were split.
 
     Example:
         >>> from kerasmlp.data.readers.choosing import read_source
@@ -72,7 +73,8 @@ def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndar
 def describe_data(data: Data) -> dict[str, Any]:
     """Returns what the `data.json` of a run says: where the data came from, and the size and classes of each split.
 
-    See also `describe_source`, which describes data before they are split.
+    See Also:
+        `describe_source`: describes data before they are split.
 
     Example:
         >>> from kerasmlp import load_data

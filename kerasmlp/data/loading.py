@@ -55,10 +55,11 @@ def load_data(
             there is not exactly one, `target` is required. In a set of TensorFlow Datasets it names the feature that
             holds the labels, and defaults to the set's own label.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
-            test has only patients that training has not seen. The column is not a feature. `validation_share` and
-            `test_share` are then shares of all rows, whatever their class.
+            test has only patients that training has not seen. The column is not a feature. `test_share` is then a
+            share of all rows, and `validation_share` a share of the rows outside the test, whatever their class.
         time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
-            validation. The column is not a feature. Use either `group` or `time`, not both.
+            validation. The column is not a feature. The shares are counted as for `group`, whatever the class of a
+            row. Use either `group` or `time`, not both.
         split: Which examples of a TensorFlow Datasets set to train on, in the syntax of TensorFlow Datasets, such as
             `train[:20%]`. Defaults to `train`.
         test_split: Which examples of a TensorFlow Datasets set are the test, in the same syntax. Defaults to `test` if
@@ -68,15 +69,16 @@ def load_data(
             first call writes the encoded examples to `~/.cache/kerasmlp`, or to the folder that the environment
             variable `KERASMLP_CACHE` names; later calls find them there. Defaults to `False`. The split is the same
             either way.
-        validation_share: Share of the training examples that becomes validation, between 0 and 1, both excluded. It is
-            taken from each class. Defaults to `0.1`.
+        validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
+            excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
-            class, and ignores which examples the source itself names as its test. Defaults to `None`: the source's own
-            test. The same examples are chosen whatever `seed` is.
+            class, except with `group` or `time`. The source's own test examples are then treated like all others.
+            Defaults to `None`: the source's own test. The same examples are chosen whatever `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
-        encoder: How to turn the columns of a table into features, such as `card.encoder` of a trained run. By default
-            this is learnt from the training rows. Numbers stay numbers, and a missing number becomes the median.
-            Booleans become 0 and 1. Other texts become one feature per distinct value.
+        encoder: How to turn the columns of a table into features, such as `run.card.encoder`. By default this is learnt
+            from the training rows. Numbers stay numbers, and a missing number becomes the median. A column with missing
+            numbers gets a second feature, which is 1 where the number is missing. Booleans become 0 and 1. Text columns
+            become one feature per distinct value.
         verbose: Whether to display progress while a streamed source is read for the first time: 1 or 2 for yes, 0 for
             no. Defaults to `"auto"`: yes in a terminal or a notebook.
 
@@ -85,9 +87,10 @@ def load_data(
         a table.
 
     Raises:
-        NotFound: the file does not exist, or the data set is neither on this machine nor within reach.
+        NotFound: the file does not exist, or the data set is not on this machine and cannot be downloaded.
         InvalidValue: the source is unknown or damaged, an argument does not apply to it, it has no test of its own and
-            `test_share` is `None`, or no network can learn from its examples.
+            `test_share` is `None`, or its examples are unusable, for example all of one class.
+        WorkFailed: the download of a set of TensorFlow Datasets failed.
 
     Example:
         >>> data = load_data("digits")
@@ -119,25 +122,27 @@ def data_from_frame(
 ) -> Data:
     """Returns the rows of a pandas frame, split and encoded. The encoding is learnt from the training rows.
 
-    Numbers stay numbers, and a missing number becomes the median. Booleans become 0 and 1. Other texts become one
-    feature per distinct value.
+    Numbers stay numbers, and a missing number becomes the median. A column with missing numbers gets a second feature,
+    which is 1 where the number is missing. Booleans become 0 and 1. Text columns become one feature per distinct value.
 
     Args:
         frame: One row per example.
         target: Name of the column of labels, whole numbers or strings.
-        test_share: Share of each class that becomes the test, between 0 and 1, both excluded. The same rows are chosen
-            whatever `seed` is.
+        test_share: Share of the rows that becomes the test, between 0 and 1, both excluded. It is taken from each
+            class, except with `group` or `time`. The same rows are chosen whatever `seed` is.
         name: Name of the data. Defaults to `"frame"`.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split. The column is
-            not a feature. The shares are then shares of all rows, whatever their class.
+            not a feature. `test_share` is then a share of all rows, and `validation_share` a share of the rows outside
+            the test, whatever their class.
         time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
-            validation. The column is not a feature. Use either `group` or `time`, not both.
-        validation_share: Share of each class's training rows that becomes validation, between 0 and 1, both excluded.
-            Defaults to `0.1`.
+            validation. The column is not a feature. The shares are counted as for `group`, whatever the class of a
+            row. Use either `group` or `time`, not both.
+        validation_share: Share of the rows outside the test that becomes validation, between 0 and 1, both excluded. It
+            is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         seed: Seed of the random choice of validation rows. Defaults to `0`.
 
     Raises:
-        InvalidValue: a column is missing, a row has no label, or no network can learn from the rows.
+        InvalidValue: a column is missing, a row has no label, or the rows are unusable, for example all of one class.
 
     Example:
         >>> import pandas as pd
@@ -190,7 +195,7 @@ def data_from_dataset(
 
     Raises:
         InvalidType: `dataset` is not a `tf.data.Dataset`, or its elements are not pairs of dense tensors.
-        InvalidValue: `dataset` never ends, or no network can learn from its examples.
+        InvalidValue: `dataset` never ends, or its examples are unusable, for example all of one class.
 
     Example:
         >>> import tensorflow as tf
@@ -237,14 +242,16 @@ def data_from_arrays(
             to `None` for others.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
         groups: Group of each example of `x_train`, whole numbers or strings, `(examples,)`. Examples of one group go to
-            the same split. Defaults to `None`: each example stands for itself.
+            the same split. `test_share` is then a share of all examples, and `validation_share` a share of the examples
+            outside the test, whatever their class. Defaults to `None`: examples are independent.
         times: Time of each example of `x_train`, numbers `(examples,)`. The latest examples become the test and the
-            latest of the others validation. Defaults to `None`: examples are drawn at random.
-        validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
-            excluded. Defaults to `0.1`.
-        test_share: Share of each class that becomes the test, between 0 and 1, both excluded. It is taken from all
-            examples together, those of `x_test` included. Defaults to `None`: `x_test` is the test. The same examples
-            are chosen whatever `seed` is.
+            latest of the others validation. The shares are counted as for `groups`, whatever the class of an example.
+            Defaults to `None`: examples are drawn at random.
+        validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
+            excluded. It is taken from each class, except with `groups` or `times`. Defaults to `0.1`.
+        test_share: Share of all examples, those of `x_test` included, that becomes the test, between 0 and 1, both
+            excluded. It is taken from each class, except with `groups` or `times`. Defaults to `None`: `x_test` is the
+            test. The same examples are chosen whatever `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
 
     Raises:

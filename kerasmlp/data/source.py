@@ -40,8 +40,8 @@ class Source(Protocol):
             show_progress: Whether to display progress if the examples have to be read in pieces.
 
         Raises:
-            InvalidValue: the split is not possible, the examples do not suit the encoder, or no network can learn from
-                them.
+            InvalidValue: the split is not possible, the examples do not suit the encoder, or they are unusable, for
+                example all of one class.
         """
 
     def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:

@@ -27,7 +27,7 @@ class Splitting:
     until they make up a share of all examples. With `time` it takes the latest examples.
 
     Attributes:
-        validation_share: Share of the training examples that becomes validation, in (0, 1).
+        validation_share: Share of the examples outside the test that becomes validation, in (0, 1).
         test_share: Share of all examples that becomes the test, in (0, 1). None keeps the source's own test.
         seed: Seed of the choice of validation. The choice of the test does not depend on it, so that a search over
             seeds cannot choose its test.
@@ -119,7 +119,8 @@ class Splitting:
             return _choose(labels, self.test_share, 0, groups, times)
         if num_own_test is None:
             raise InvalidValue(
-                f"{name} has no test examples of its own; `test_share=0.15` takes 15 % of each class as the test."
+                f"{name} has no test examples of its own; set `test_share`, for example `test_share=0.15` for 15 % of "
+                "the examples."
             )
         is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
         return is_test

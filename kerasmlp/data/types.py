@@ -85,7 +85,7 @@ class Data:
         return len(self.class_names)
 
     def preprocessing(self) -> keras.layers.Layer:
-        """Returns a new layer that scales raw features for training. Put it at the front of the model.
+        """Returns a new layer that scales raw features. Put it at the front of the model.
 
         Features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
         training examples; a feature that is constant there is only shifted to 0. The booleans and categories of a

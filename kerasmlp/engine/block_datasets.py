@@ -42,27 +42,30 @@ def block_dataset(
     Features keep the dtype they are stored with (`uint8` pixels stay bytes) until the model converts them within the
     step. Only float64 is converted here, to Keras's float type, as stock `fit` does.
 
-    The order of epoch `e` is `epoch_order(seed, e, num_examples)` and depends on nothing else. The dataset counts its
-    epochs: the first time it is iterated is epoch `first_epoch`, the next time `first_epoch + 1`, and so on. To resume
-    a training, pass the number of finished epochs here and to `fit(initial_epoch=...)`. If you iterate over the dataset
-    yourself, that counts as an epoch, too.
+    A block holds about 32,768 examples, or a sixteenth of an epoch if that is more, but at most `max_block_bytes` and
+    at least one batch.
 
-    Memory: the arrays once, and at most two blocks in training. Features in a file (a `DiskArray`) stay there, and
-    three blocks are in memory. Their order keeps neighbours together in runs of about 256 KiB: the runs come in a
-    different order each epoch, and the examples within each block are shuffled, by `seed` and epoch.
+    The order of arrays in memory in epoch `e` is `epoch_order(seed, e, num_examples)` and depends on nothing else. The
+    dataset counts its epochs: the first time it is iterated is epoch `first_epoch`, the next time `first_epoch + 1`,
+    and so on. To resume a training, pass the number of finished epochs here and to `fit(initial_epoch=...)`. If you
+    iterate over the dataset yourself, that counts as an epoch, too.
+
+    The arrays are held once, plus up to two blocks. Features in a `DiskArray` stay on disk, and up to three blocks are
+    in memory. They are read in chunks of about 256 KiB, in a new order each epoch; the examples within a block are then
+    shuffled. That order depends on `seed`, the epoch and the size of a block.
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays. The
             rows of a `DiskArray` should be in random order in their file.
-        labels: Array `(num_examples, ...)`, or a dict or tuple of arrays. None, the default, for models whose loss
-            needs no labels.
-        sample_weights: Factors of the loss, float `(num_examples,)`. Defaults to None.
-        batch_size: Examples per step of the optimizer, at least 1.
+        labels: Array `(num_examples, ...)`, or a dict or tuple of arrays. Leave out if the model's loss needs no
+            labels.
+        sample_weights: Factors of the loss, float `(num_examples,)`. Leave out to weight all examples equally.
+        batch_size: Examples per step, at least 1. Use the `batch_size` of `prepare`, or its `eval_batch_size` for
+            evaluation.
         shuffle: Whether each epoch has a new random order. Pass False for evaluation. Defaults to `True`.
         seed: Seed of the orders, at least 0. Defaults to `0`.
         first_epoch: Number of the first epoch that is read from this dataset, at least 0. Defaults to `0`.
-        max_block_bytes: Largest size of a block in bytes, at least 1. A block always holds at least one batch. Defaults
-            to 64 MiB.
+        max_block_bytes: Largest size of a block in bytes, at least 1. Defaults to 64 MiB.
 
     Returns:
         A finite `tf.data.Dataset` whose cardinality is the number of blocks per epoch.
@@ -76,6 +79,8 @@ def block_dataset(
         `kerasmlp.make_pipeline`: batches for stock Keras, without blocks.
 
     Example:
+        >>> import numpy as np
+        >>> from kerasmlp.engine import block_dataset
         >>> blocks = block_dataset(np.arange(10, dtype="uint8"), np.zeros(10), batch_size=2, shuffle=False)
         >>> [features.numpy().tolist() for features, _ in blocks]
         [[0, 1, 2, 3, 4, 5, 6, 7, 8, 9]]
@@ -104,16 +109,17 @@ def stream_blocks(
     """Returns a dataset of blocks from a stream of any length, in constant memory: at most three blocks at a time.
 
     The order of the stream is kept, and no example is dropped. Shuffle the stream itself if you need to; its shuffle
-    buffer then adds to the memory.
+    buffer then adds to the memory. A block holds about 16,384 examples, but at most `max_block_bytes` and at least one
+    batch.
 
     Args:
         dataset: Elements `(features, labels)` or `(features, labels, sample_weights)`: single examples, or batches of
             any size with `batched=True`. All axes except the batch axis need a known size.
-        batch_size: Examples per step of the optimizer, at least 1.
+        batch_size: Examples per step, at least 1. Use the `batch_size` of `prepare`, or its `eval_batch_size` for
+            evaluation.
         batched: Whether the elements have a batch axis. The batches are split and joined to blocks, so they may have
             any size; large ones are fastest. Defaults to `False`.
-        max_block_bytes: Largest size of a block in bytes, at least 1. A block always holds at least one batch. Defaults
-            to 64 MiB.
+        max_block_bytes: Largest size of a block in bytes, at least 1. Defaults to 64 MiB.
 
     Returns:
         A `tf.data.Dataset` of blocks. Its cardinality is unknown, unless the elements of the stream are single examples
@@ -128,6 +134,8 @@ def stream_blocks(
         `block_dataset`: the same for arrays, with shuffling.
 
     Example:
+        >>> import tensorflow as tf
+        >>> from kerasmlp.engine import stream_blocks
         >>> stream = tf.data.Dataset.range(5).map(lambda i: (i, i % 2))
         >>> [labels.numpy().tolist() for _, labels in stream_blocks(stream, batch_size=2)]
         [[0, 1, 0, 1, 0]]

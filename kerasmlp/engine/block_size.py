@@ -21,14 +21,15 @@ def steps_per_block(
 ) -> int:
     """Returns how many batches make a block.
 
-    A block holds 32,768 examples or a sixteenth of an epoch, whichever is more, but at most `max_block_bytes`. The
-    batches of an epoch are spread evenly over its blocks, so that the last block is hardly shorter than the others.
+    A block holds about 32,768 examples, or a sixteenth of an epoch if that is more, but at most `max_block_bytes` and
+    at least one batch. The batches of an epoch are spread evenly over its blocks, so that the last block is hardly
+    shorter than the others.
 
     Args:
         batch_size: Examples per batch.
         bytes_per_example: Bytes of one example's features, labels and weights.
-        num_examples: Examples per epoch. None for a stream, whose blocks hold 16,384 examples within the limit.
-        max_block_bytes: Largest size of a block in bytes, at least 1. A block always holds at least one batch.
+        num_examples: Examples per epoch. None for a stream, whose blocks hold about 16,384 examples instead.
+        max_block_bytes: Largest size of a block in bytes, at least 1.
 
     Raises:
         InvalidValue: `max_block_bytes` is less than 1.

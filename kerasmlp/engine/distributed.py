@@ -109,6 +109,8 @@ def naming_lost_workers() -> Iterator[None]:
         WorkerLost: another worker stopped or cannot be reached.
 
     Example:
+        >>> import tensorflow as tf
+        >>> from kerasmlp.engine import naming_lost_workers
         >>> with naming_lost_workers():
         ...     raise tf.errors.UnavailableError(None, None, "no heartbeat")  # doctest: +ELLIPSIS
         Traceback (most recent call last):

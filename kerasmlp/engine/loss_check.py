@@ -16,6 +16,8 @@ class StopOnNonFiniteLoss(keras.callbacks.Callback):
     Put it before callbacks that save the model, so that they never save broken weights. Keras calls callbacks in order.
 
     Example:
+        >>> import keras
+        >>> from kerasmlp.engine import StopOnNonFiniteLoss
         >>> stop = StopOnNonFiniteLoss()
         >>> stop.set_model(keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]))
         >>> stop.model.compile(keras.optimizers.SGD(10.0), "mse")

@@ -43,7 +43,7 @@ def prepare(
     their argument as a block.
 
     All full batches of a block run in one loop. XLA compiles it once, for the largest block. Shorter blocks are padded
-    with examples that the loop never reaches, because its number of steps is known at run time only. A last, smaller
+    to that size; the loop takes its number of steps at run time, so it never reaches the padding. A last, smaller
     batch runs as a step of its own, in a graph without XLA that accepts any size: its loss is the mean over its own
     examples, and its batch normalisation sees no others.
 
@@ -55,8 +55,8 @@ def prepare(
         batch_size: Examples per step of the optimizer, at least 1.
         eval_batch_size: Examples per step of evaluation, at least 1. Keras weights metrics by examples, so this changes
             results only if a loss or a metric is not a mean over examples. Defaults to `1024`.
-        xla: Whether XLA compiles the loop. That takes a second or more, which pays off only after some thousand steps;
-            `worth_compiling` tells. Defaults to `True`.
+        xla: Whether XLA compiles the loop. That takes a second or more, which pays off only after about 3,000 steps;
+            `worth_compiling(num_steps)` says whether it does. Defaults to `True`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, the model is then trained without XLA,
             after a warning.
 
@@ -76,6 +76,8 @@ def prepare(
         `kerasmlp.train`: does all of this, and writes a run directory.
 
     Example:
+        >>> import keras
+        >>> from kerasmlp.engine import prepare
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> model.compile("sgd", "mse")
         >>> prepare(model, batch_size=2) is model

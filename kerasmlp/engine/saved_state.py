@@ -39,6 +39,9 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[s
         OSError: `path` cannot be written.
 
     Example:
+        >>> import tempfile
+        >>> import keras
+        >>> from kerasmlp.engine import restore_state, save_state
         >>> model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
         >>> model.compile("adam", "mse")
         >>> folder = tempfile.mkdtemp()
@@ -110,6 +113,8 @@ def reset(model: keras.Model, fresh: keras.Model) -> None:
         InvalidValue: the number or the shapes of the variables differ, or `model` is not compiled and built.
 
     Example:
+        >>> import keras
+        >>> from kerasmlp.engine import reset
         >>> build = lambda seed: keras.Sequential(
         ...     [keras.Input((4,)), keras.layers.Dense(2, kernel_initializer=keras.initializers.HeNormal(seed))])
         >>> model = build(0)

@@ -81,8 +81,6 @@ def load_comparison_data(
     All examples are put together, training examples first, and split 85 to 15 by `notebook_split`. Images are flattened
     and scaled to [0, 1].
 
-    See also `load_notebook_data`, which returns the same split as `Data` for `kerasmlp.train`.
-
     Args:
         source: A source of images that `kerasmlp.load_data` takes. Defaults to `"digits"`.
         data_dir: Folder in which TensorFlow Datasets keeps prepared data sets, or scikit-learn those of openml.org.
@@ -91,6 +89,9 @@ def load_comparison_data(
     Raises:
         NotFound: the file or prepared data set does not exist.
         InvalidValue: the source is unknown or damaged, or its features are not pixels.
+
+    See Also:
+        `load_notebook_data`: returns the same split as `Data` for `kerasmlp.train`.
 
     Example:
         >>> load_comparison_data("digits").x_train.shape

@@ -59,8 +59,6 @@ def load_notebook_data(
     A run that was trained on these data cannot load them again by itself, because `load_data` does not know this split.
     Pass them to later calls as `data`.
 
-    See also `load_comparison_data`, which returns arrays for `compare` instead.
-
     Args:
         source: A source of `kerasmlp.load_data`, such as `mnist.npz`. The notebook used `openml:mnist_784`. Defaults to
             `"digits"`.
@@ -71,7 +69,10 @@ def load_notebook_data(
 
     Raises:
         NotFound: the file or prepared data set does not exist.
-        InvalidValue: the source is unknown or damaged, or a network cannot learn from its examples.
+        InvalidValue: the source is unknown or damaged, or its examples are unusable, for example all of one class.
+
+    See Also:
+        `load_comparison_data`: returns arrays for `compare` instead.
 
     Example:
         >>> data = load_notebook_data("digits")

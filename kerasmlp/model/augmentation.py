@@ -100,6 +100,8 @@ class Augmentation(keras.layers.Layer):
         **options: Options of every Keras layer, such as `name`.
 
     Example:
+        >>> import numpy as np
+        >>> from kerasmlp.model.augmentation import Augmentation, Strengths
         >>> layer = Augmentation(Strengths(rotation=20.0), seed=1)
         >>> layer(np.zeros((2, 28, 28), np.uint8), training=True).shape
         TensorShape([2, 28, 28])

@@ -42,8 +42,8 @@ def build_mlp(
     """Returns an uncompiled multi-layer perceptron that maps raw features to logits.
 
     The layers are, in this order: the input, augmentation and preprocessing (if given), and flattening (if an example
-    has several axes). For each hidden width follow a dense layer, batch normalisation (if requested), the activation
-    and dropout. The last layer is a dense layer called `logits`.
+    has several axes). Each hidden width adds a dense layer, batch normalisation (if requested), the activation and
+    dropout (if requested). The last layer is a dense layer called `logits`.
 
     Args:
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two, each at least 1.
@@ -57,10 +57,10 @@ def build_mlp(
         l2: Weight of the penalty `l2 * sum(kernel ** 2)` on every dense kernel, at least 0. Defaults to `0.0`.
         kernel_initializer: Name of a Keras initialiser. Defaults to `he_normal` for rectifiers (ReLU and similar
             activations) and `glorot_uniform` for all others.
-        preprocessing: A layer that scales raw features for training, such as `data.preprocessing()`. It becomes part of
-            the model, and therefore of everything that is exported from it.
-        augmentation: A layer that changes raw images while the model trains, such as
-            `kerasmlp.model.augmentation.Augmentation()`. Exported models do not contain it.
+        preprocessing: A layer that scales raw features, such as `data.preprocessing()`. It becomes part of the model,
+            and therefore of everything that is exported from it.
+        augmentation: A layer that changes raw images while the model trains, such as `kerasmlp.model.Augmentation()`.
+            Exported models do not contain it.
         seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 

@@ -54,17 +54,20 @@ def train(
 ) -> Run:
     """Trains `model` on `data.train` and keeps the weights of the epoch with the best validation accuracy.
 
-    The function compiles the model and fits it in blocks of batches that XLA compiles. It then loads the best weights
-    back into the model, tests it once on `data.test`, and writes everything that later commands need to a run
-    directory.
+    The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
+    long enough to pay for the compile. The function then loads the weights of the best epoch back into the model (if
+    the optimizer averages weights, `use_ema`, the averaged weights at the end instead), tests it once on `data.test`,
+    and writes everything that later commands need to a run directory.
 
     If a training was killed, call `train` again with the same model, data and settings: it continues after the last
     finished epoch and ends with the weights that an uninterrupted training would have had. Pass the callbacks again;
-    counters that they keep as plain attributes continue, too. The batch methods of callbacks are called once per block.
+    numbers and strings that they store as attributes are restored. The batch methods of callbacks are called once per
+    block.
 
-    To train on several devices or machines, build the model in the scope of `kerasmlp.engine.make_strategy`. Every
-    worker then makes the same call, with the same `out` in a folder that all workers share. Only the chief writes
-    there.
+    To train on several devices or machines, build the model in the scope of a strategy that
+    `kerasmlp.engine.make_strategy` returns. Call `make_strategy` before anything else uses TensorFlow. Every worker
+    then makes the same call of `train`, with the same `out` in a folder that all workers share. Only the first worker
+    (the chief) writes there.
 
     Args:
         model: A model that `build_mlp` returned, or any Keras model that maps `(batch, *data.feature_shape)` to logits
@@ -86,7 +89,8 @@ def train(
     Raises:
         InvalidType: an option has an unknown name. Nothing was written.
         InvalidValue: a value is out of range, or the model does not fit the data. Nothing was written.
-        OutputExists: the directory holds another run, or files that are not a run. Nothing was written.
+        OutputExists: the directory holds another run or this same run, finished, and `overwrite` is False; or it holds
+            files that are not a run; or another process is writing to it. Nothing was written.
         LossNotFinite: the loss became NaN or infinite. The best model so far is kept.
         XlaUnsupported: XLA cannot compile the model, and `require_xla` is set.
         WorkerLost: another worker stopped. Start all workers again to continue after the last finished epoch.
@@ -144,7 +148,7 @@ def train_run(
         search: What `config.json` says about the search whose final training this is, if it is one.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
-            always. Defaults to `"auto"`. Only the chief of several workers shows it.
+            always. Defaults to `"auto"`. Of several workers, only the first one (the chief) shows it.
 
     Returns:
         `run`, finished.
@@ -188,7 +192,7 @@ def train_run(
                 validation_data=validation_blocks(data),
                 epochs=settings.epochs,
                 initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels, data.num_classes),
+                class_weight=class_weights(settings.class_weight, data.train.labels, data.class_names),
                 shuffle=False,  # the blocks are shuffled
                 verbose=0,
                 callbacks=[*kept, *([display] if display else []), recorder],

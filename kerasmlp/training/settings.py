@@ -39,7 +39,8 @@ class TrainingSettings(Settings):
         loss: A Keras loss that takes class indices `(batch,)` and logits `(batch, classes)`. Defaults to cross-entropy.
         metrics: Keras metrics to log in addition to `accuracy`.
         class_weight: A factor of the loss for each class index (1 for classes that are left out), or `"balanced"`:
-            every class then has the same total weight, and the mean weight of an example is 1.
+            every class then has the same total weight, and the mean weight of an example is 1. Every class then needs
+            at least one training example.
         sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0. It cannot
             be combined with `class_weight`.
         early_stopping: Stops training after this many epochs without a better validation accuracy, at least 1. Defaults
@@ -48,8 +49,8 @@ class TrainingSettings(Settings):
             argument of `build_mlp`. Defaults to `0`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, such a model is trained without XLA,
             which is slower.
-        max_block_bytes: Largest size in bytes of a block of examples, at least 1. Two blocks are in memory at a time;
-            three if the examples stay in a file. Defaults to 64 MiB.
+        max_block_bytes: Largest size in bytes of a block of examples, at least 1; see
+            `kerasmlp.engine.block_dataset`. Defaults to 64 MiB.
 
     Raises:
         InvalidValue: a value is outside its range.
@@ -119,14 +120,15 @@ class TrainingSettings(Settings):
         """Checks the settings that depend on the training examples.
 
         Raises:
-            InvalidValue: a batch is larger than the training split, `class_weight` names a class that does not exist,
-                or `sample_weight` is not one finite number of at least 0 per training example.
+            InvalidValue: a batch is larger than the training split, `class_weight` names a class that does not exist
+                or balances a class that has no training example, or `sample_weight` is not one finite number of at
+                least 0 per training example.
         """
         from kerasmlp.data.pipelines import check_batch_size
         from kerasmlp.training.weighting import class_weights, sample_weights
 
         check_batch_size(self.batch_size, len(data.train))
-        class_weights(self.class_weight, data.train.labels, data.num_classes)
+        class_weights(self.class_weight, data.train.labels, data.class_names)
         sample_weights(self.sample_weight, len(data.train))
 
     def to_config(self) -> dict[str, Any]:
@@ -153,7 +155,9 @@ class TrainingSettings(Settings):
 
         from kerasmlp.training.weighting import balanced_weights, sample_weights
 
-        by_class = balanced_weights(data.train.labels) if isinstance(self.class_weight, str) else self.class_weight
+        by_class = self.class_weight
+        if isinstance(by_class, str):
+            by_class = balanced_weights(data.train.labels, data.class_names)
         by_example = sample_weights(self.sample_weight, len(data.train))
         if self.loss is None:
             loss = None

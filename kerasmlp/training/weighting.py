@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from kerasmlp.errors import InvalidValue
 
 
 def class_weights(
-    weights: Mapping[int, float] | str | None, labels: np.ndarray, num_classes: int
+    weights: Mapping[int, float] | str | None, labels: np.ndarray, class_names: Sequence[str]
 ) -> dict[int, float] | None:
     """Returns the factor of every class index, or None if there are none.
 
@@ -20,34 +20,45 @@ def class_weights(
     Args:
         weights: Factors by class index, None, or `"balanced"`.
         labels: Class indices of the training examples, `(examples,)`.
-        num_classes: Number of classes.
+        class_names: Name of each class, in the order of the indices.
 
     Raises:
-        InvalidValue: a class index does not exist.
+        InvalidValue: a class index does not exist, or the weights are `"balanced"` and a class has no training example.
     """
+    num_classes = len(class_names)
     if weights is None:
         return None
     if isinstance(weights, str):
-        return balanced_weights(labels)
+        return balanced_weights(labels, class_names)
     unknown = [index for index in weights if index not in range(num_classes)]
     if unknown:
         raise InvalidValue(f"`class_weight` needs class indices from 0 to {num_classes - 1}; got {unknown}.")
     return {index: float(weights.get(index, 1.0)) for index in range(num_classes)}
 
 
-def balanced_weights(labels: np.ndarray) -> dict[int, float]:
+def balanced_weights(labels: np.ndarray, class_names: Sequence[str]) -> dict[int, float]:
     """Returns factors that give every class the same total: `examples / (classes * examples of the class)`.
 
     Source: King & Zeng 2001, "Logistic Regression in Rare Events Data", section 3.2; scikit-learn's `balanced`.
 
     Args:
-        labels: Class indices `(examples,)`. Each class needs at least one example.
+        labels: Class indices of the training examples, `(examples,)`.
+        class_names: Name of each class, in the order of the indices.
+
+    Raises:
+        InvalidValue: a class has no training example.
 
     Example:
-        >>> balanced_weights(np.array([0, 0, 0, 1]))
+        >>> balanced_weights(np.array([0, 0, 0, 1]), ("no", "yes"))
         {0: 0.6666666666666666, 1: 2.0}
     """
-    counts = np.bincount(labels)
+    counts = np.bincount(labels, minlength=len(class_names))
+    for name, count in zip(class_names, counts, strict=True):
+        if not count:
+            raise InvalidValue(
+                f'`class_weight="balanced"` needs at least one training example of each class; got none of `{name}`. '
+                "Give a factor for each class index, or train on data that have such examples."
+            )
     return {index: len(labels) / (len(counts) * int(count)) for index, count in enumerate(counts)}
 
 

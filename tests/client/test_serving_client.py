@@ -86,7 +86,7 @@ def test_an_address_names_protocol_server_model_and_version(
     ],
 )
 def test_other_urls_are_refused_with_an_example_of_a_correct_one(text: str, message: str) -> None:
-    with pytest.raises(InvalidValue, match=f"`{re.escape(text)}` .*{message}.*`grpc://HOST:8500/NAME`"):
+    with pytest.raises(InvalidValue, match=f"`{re.escape(text)}` .*{message}.*`grpc://HOST:PORT/NAME`"):
         connect(text)
 
 

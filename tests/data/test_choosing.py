@@ -13,7 +13,7 @@ import pytest
 from kerasmlp import load_data
 from kerasmlp.data.readers.choosing import READERS, read_source
 from kerasmlp.data.source import SourceOptions
-from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.errors import InvalidValue, NotFound, WorkFailed
 
 
 def _write_npz(path: Path, **changes: Any) -> Path:
@@ -121,6 +121,16 @@ def test_a_data_set_that_is_neither_prepared_nor_reachable_names_the_data_dir(
     with pytest.raises(NotFound, match=r"`mnist`.*`data_dir`"):
         load_data("mnist", data_dir=tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_download_that_fails_names_the_data_dir(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*args: Any, **options: Any) -> None:
+        raise ConnectionResetError
+
+    monkeypatch.setattr("socket.getaddrinfo", lambda *address: [])
+    monkeypatch.setattr("tensorflow_datasets.core.DatasetBuilder.download_and_prepare", broken)
+    with pytest.raises(WorkFailed, match=r"`mnist`.*ConnectionResetError.*`data_dir`"):
+        load_data("mnist", data_dir=tmp_path)
 
 
 def test_an_option_is_refused_for_sources_that_it_does_not_apply_to(tmp_path: Path) -> None:

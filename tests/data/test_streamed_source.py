@@ -372,7 +372,7 @@ def test_data_too_large_for_memory_name_the_stream_option(tmp_path: Path, monkey
     np.savez(tmp_path / "large.npz", x_train=np.zeros((99, 99)), y_train=[0], x_test=[[0]], y_test=[0])
     monkeypatch.setattr("kerasmlp._system.memory.available_bytes", lambda: 10)
     for source in (path, folder):
-        with pytest.raises(InvalidValue, match=r"10 bytes are free\..*`stream=True`"):
+        with pytest.raises(InvalidValue, match=r"10 bytes is free\..*`stream=True`"):
             load_data(source, target="kind" if source is path else None, test_share=0.2)
     with pytest.raises(InvalidValue, match=r"large\.npz.*of memory.*`stream=True`"):
         load_data(tmp_path / "large.npz")

@@ -138,7 +138,7 @@ def test_a_request_that_does_not_suit_a_set_is_refused(
 def test_a_set_too_large_for_memory_names_the_stream_option(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasmlp._system.memory.available_bytes", lambda: 10)
     for name, target in (("scans", None), ("people", "survived")):
-        with pytest.raises(InvalidValue, match=r"10 bytes are free\..*`stream=True`"):
+        with pytest.raises(InvalidValue, match=r"10 bytes is free\..*`stream=True`"):
             load_data(name, data_dir=prepared, target=target)
 
 

@@ -278,6 +278,7 @@ def test_a_model_that_xla_cannot_compile_warns_once_and_trains_like_stock_fit() 
         model.fit(blocks, shuffle=False, verbose=0)
     assert len(said) == 1
     assert "\n" not in str(said[0].message)
+    assert "PyFunc" in str(said[0].message), "the operation that XLA does not know"
     assert not model.train_function.uses_xla
     assert_same_weights(model, stock, tolerance=TOLERANCE)
 

@@ -53,6 +53,16 @@ def test_balanced_class_weights_train_like_the_weights_of_their_definition(digit
     assert any((named != none).any() for named, none in zip(runs[0], runs[2], strict=True))
 
 
+def test_balanced_class_weights_need_a_training_example_of_each_class(digits: Data, tmp_path: Path) -> None:
+    for missing in (3, 9):  # the last class, too: counting the labels alone would not show that it exists
+        kept = digits.train.labels != missing
+        part = Split(digits.train.features[kept], digits.train.labels[kept])
+        data = dataclasses.replace(digits, train=part)
+        with pytest.raises(InvalidValue, match=f"class_weight.*balanced.*`{missing}`"):
+            train(_model(digits), data, class_weight="balanced", out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_directory_holds_everything_that_later_commands_need(digits_run: Run, digits: Data) -> None:
     names = {str(path.relative_to(digits_run.path)) for path in digits_run.path.rglob("*") if path.is_file()}
     assert names == {

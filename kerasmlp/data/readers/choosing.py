@@ -53,8 +53,9 @@ def read_source(source: str, options: SourceOptions | None = None) -> Source:
         options: How to read it. Defaults to `SourceOptions()`.
 
     Raises:
-        NotFound: there is no such file, or a data set is neither on this machine nor within reach.
+        NotFound: there is no such file, or a data set is not on this machine and cannot be downloaded.
         InvalidValue: the source is unknown or damaged, or an option does not apply to it.
+        WorkFailed: the download of a set of TensorFlow Datasets failed.
 
     Example:
         >>> read_source("digits").name
@@ -64,9 +65,11 @@ def read_source(source: str, options: SourceOptions | None = None) -> Source:
     reader = _find_reader(source)
     for option in options.given():
         if option not in reader.options:
-            takers = ", ".join(other.sources for other in READERS if option in other.options)
+            *others, last = (other.sources for other in READERS if option in other.options)
+            takers = f"{', '.join(others)} and {last}" if others else last
             raise InvalidValue(
-                f"`{option}` does not apply to {reader.sources} such as `{source}`; leave it out. It is for {takers}."
+                f"`{option}` does not apply to {reader.sources} such as `{source}`; leave it out. It applies only to "
+                f"{takers}."
             )
     return reader.read(source, options)
 

@@ -23,7 +23,7 @@ from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
 from kerasmlp.data.streamed_source import StreamedSource
 from kerasmlp.data.table_source import TableSource
-from kerasmlp.errors import InvalidValue, NotFound, nearest
+from kerasmlp.errors import InvalidValue, NotFound, WorkFailed, nearest
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -315,7 +315,7 @@ def _prepared_builder(tfds: Any, name: str, data_dir: str | PathLike[str] | None
     try:
         builder.download_and_prepare()
     except Exception as error:
-        raise RuntimeError(
+        raise WorkFailed(
             f"The set `{name}` of TensorFlow Datasets could not be downloaded to {where} "
             f"({type(error).__name__}). {remedy}"
         ) from error
