@@ -228,8 +228,8 @@ def _check_grid(space: Space, trials: int | None) -> None:
         if isinstance(choices, Range) and isinstance(choices.low, float):
             default = ", which is its default" if choices == getattr(Space(), name) else ""
             raise InvalidValue(
-                f"A grid cannot try the whole range {choices} of `{name}`{default}. Give a list of values, or "
-                f"`{choices}:5` as text for five values."
+                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
+                f"values, or `{choices}:5` as text for five values."
             )
     size, most = int(space.size()), trials or MAX_GRID_TRIALS
     if size > most:

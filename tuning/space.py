@@ -170,10 +170,12 @@ class Space:
             value = getattr(self, field.name)
             if value is not None:
                 object.__setattr__(self, field.name, check_choices(field.name, value))
+        if self.learning_rate is None:
+            raise InvalidType("The hyper-parameter `learning_rate` needs a `Range` or a list of values; got None.")
         if self.hidden is not None and (self.depth is not None or self.units is not None):
             raise InvalidValue(
-                "`hidden` already sets the number and the width of the hidden layers, so leave out `depth` and "
-                "`units`, or leave out `hidden`."
+                "The hyper-parameter `hidden` already sets the number and the width of the hidden layers. Leave out "
+                "the hyper-parameters `depth` and `units`, or `hidden`."
             )
 
     def for_examples(self, num_examples: int | None = None) -> Space:
@@ -269,7 +271,7 @@ def convert_value(name: str, value: Any) -> Any:
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
         kind = _KINDS.get(parameter.kind)
         needed = "true or false" if kind is None else f"{kind}, such as {parameter.one_value}"
-        raise InvalidValue(f"`{name}` needs {needed}; got `{value}`.") from None
+        raise InvalidValue(f"The hyper-parameter `{name}` needs {needed}; got `{value}`.") from None
 
 
 def check_choices(name: str, choices: Any) -> Choices:
@@ -284,21 +286,26 @@ def check_choices(name: str, choices: Any) -> Choices:
         choices = tuple(choices)
     if not isinstance(choices, Range | tuple):
         needed = "a `Range`, or a list or tuple of values" if parameter.can_range else "a list or tuple of values"
-        raise InvalidType(f"`{name}` needs {needed}; got {choices!r}.")
+        raise InvalidType(f"The hyper-parameter `{name}` needs {needed}; got {choices!r}.")
     if isinstance(choices, tuple):
         if not choices:
-            raise InvalidValue(f"`{name}` needs at least one value, such as {parameter.one_value}; got none.")
+            raise InvalidValue(
+                f"The hyper-parameter `{name}` needs at least one value, such as {parameter.one_value}; got none."
+            )
         return tuple(dict.fromkeys(convert_value(name, value) for value in choices))
     if not parameter.can_range:
-        raise InvalidValue(f"`{name}` needs a list of values, such as {parameter.example}; got the range {choices}.")
+        raise InvalidValue(
+            f"The hyper-parameter `{name}` needs a list, such as {parameter.example}; got the range {choices}."
+        )
     low, high = convert_value(name, choices.low), convert_value(name, choices.high)
     if not low < high < math.inf:
         raise InvalidValue(
-            f"`{name}` needs a lower and a higher bound, both finite, such as {parameter.example}; got {choices}."
+            f"The hyper-parameter `{name}` needs a lower and a higher bound, both finite, such as {parameter.example}; "
+            f"got {choices}."
         )
     if parameter.log and low <= 0:
         raise InvalidValue(
-            f"`{name}` is sampled on a logarithmic scale, so both bounds need to be positive, such as "
+            f"The hyper-parameter `{name}` is sampled on a log scale, so both bounds need to be positive, such as "
             f"{parameter.example}; got {choices}."
         )
     return Range(low, high)

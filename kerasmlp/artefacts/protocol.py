@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Array
 
 
+@runtime_checkable
 class Artefact(Protocol):
     """A trained network in one of its formats: raw features in, class probabilities out.
 

@@ -14,11 +14,11 @@ from kerasmlp.errors import KerasMLPWarning
 
 # A parameter in backticks, with or without a value: `epochs`, `test_share=0.15`, `overwrite=True`, `out=`.
 _PARAMETER = re.compile(r"`([a-z][a-z0-9_]*)(?:=([^`]*))?`")
-# What is in backticks after one of these is not a parameter, even if an option has the same name: the column `time`,
-# the classes `a` and `test`, there is no oracle `seed`, got `out`, did you mean `group`.
+# What is in backticks after one of these is not a parameter, even if an option has the same name: the hyper-parameter
+# `dropout`, the column `time`, the classes `a` and `test`, there is no oracle `seed`, got `out`, did you mean `group`.
 _NOT_A_PARAMETER = re.compile(
     r"\b(?:columns?|class(?:es)?|categor(?:y|ies)|labels?|values?|inputs?|outputs?|signatures?|layers?|files?|folders?"
-    r"|no \w+|got|mean)(?: are| is| named| called)?(?: `[^`]*`(?:,| and| or)*)* $",
+    r"|hyper-parameters?|no \w+|got|mean)(?: are| is| named| called)?(?: `[^`]*`(?:,| and| or)*)* $",
     re.IGNORECASE,
 )
 

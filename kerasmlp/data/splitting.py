@@ -140,7 +140,9 @@ def check_classes_are_trained(name: str, labels: np.ndarray, indices: Indices, c
 
 def _check_share(name: str, share: Any) -> None:
     if isinstance(share, str) or not 0 < share < 1:
-        raise InvalidValue(f"`{name}` needs to be a number between 0 and 1, both excluded; got {share!r}.")
+        # Runs of earlier versions recorded "notebook".
+        hint = " `kerasmlp.lesson.load_notebook_data` gives the notebook's split." if share == "notebook" else ""
+        raise InvalidValue(f"`{name}` needs to be a number between 0 and 1, both excluded; got {share!r}.{hint}")
 
 
 def _count(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | None) -> str:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerasmlp._system.files import appearing, write_json, write_text
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
@@ -79,7 +78,8 @@ def train(
         overwrite: Whether an existing run in `out` may be replaced. Defaults to `False`.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
-            always. Only 2 also shows what TensorFlow prints by itself. Defaults to `"auto"`.
+            always. Defaults to `"auto"`. Importing kerasmlp hides TensorFlow's own messages, unless the environment
+            variable `TF_CPP_MIN_LOG_LEVEL` is set before, such as to 0.
         **options: Settings by name, such as `epochs=20` or `batch_size=64`. They override those in `settings`.
 
     Returns:
@@ -124,7 +124,7 @@ def train(
         raise InvalidValue("Training on several workers needs the same `out` for all of them, in a folder they share.")
     else:
         directory = follow_run(out, config)
-    with directory as run, naming_lost_workers(), hidden_library_output(verbose):
+    with directory as run, naming_lost_workers():
         return train_run(run, model, data, settings, callbacks=callbacks, verbose=verbose)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
@@ -69,7 +69,7 @@ class TrainingSettings(Settings):
     loss: keras.losses.Loss | None = None
     metrics: Sequence[keras.metrics.Metric] = ()
     class_weight: Mapping[int, float] | str | None = None
-    sample_weight: np.ndarray | None = None
+    sample_weight: np.ndarray | None = field(default=None, compare=False)  # arrays have no single truth value
     early_stopping: int | None = None
     seed: int = 0
     require_xla: bool = False
