@@ -31,8 +31,8 @@ def test_a_range_with_a_count_gives_values_on_a_log_scale_or_a_linear_one() -> N
     [
         ("learning_rate", "0.01:0.001", "`learning_rate`.*0.01:0.001"),
         ("learning_rate", "0.01:0.01", "`learning_rate`.*0.01:0.01"),
-        ("learning_rate", "0:0.01", "`learning_rate`.*logarithmic.*0:0.01"),
-        ("learning_rate", "-1:0.01", "`learning_rate`.*logarithmic.*-1:0.01"),
+        ("learning_rate", "0:0.01", "`learning_rate`.*positive.*0:0.01"),
+        ("learning_rate", "-1:0.01", "`learning_rate`.*positive.*-1:0.01"),
         ("learning_rate", "nan:1", "`learning_rate`.*nan:1"),
         ("learning_rate", "1e-3:inf", "`learning_rate`.*0.001:inf"),
         ("learning_rate", "", "`learning_rate`.*at least one"),
