@@ -260,10 +260,11 @@ def _naming_the_file(precision: str, path: Path) -> Iterator[None]:
     except (RuntimeError, InvalidValue) as error:
         if isinstance(error, ParityError):
             raise
+        reason = str(error).splitlines()[0].rstrip(".")
         raise ParityError(
-            f"tflite {precision} ({path}) cannot be run by LiteRT: {str(error).splitlines()[0]}. It is not published. "
-            "Features of very different sizes do not fit one 8-bit scale; leave this precision out of `quantize`, or "
-            "choose int8-dynamic."
+            f"tflite {precision} ({path}) is not published, because LiteRT cannot run it. Features of very different "
+            "sizes do not fit one 8-bit scale; leave this precision out of `quantize`, or choose int8-dynamic. (LiteRT "
+            f"says: {reason}.)"
         ) from error
 
 

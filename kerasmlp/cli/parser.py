@@ -8,6 +8,7 @@ import sys
 from typing import Any, NoReturn
 
 from kerasmlp.cli.library_messages import Flag
+from kerasmlp.errors import nearest
 
 EXIT_WRONG_REQUEST = 2
 
@@ -67,9 +68,14 @@ class CommandParser(Parser):
         self._is_ready = False
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses arguments, as `ArgumentParser` does."""
+        """Parses arguments, as `ArgumentParser` does, but refuses unknown ones with a suggestion."""
         self.add_arguments()
-        return super().parse_known_args(args, namespace)
+        known, others = super().parse_known_args(args, namespace)
+        if others:
+            options = [option for action in self.actions for option in action.option_strings]
+            hint = nearest(others[0].partition("=")[0], options)
+            self.error(f"`{others[0]}` is not an argument of this command.{hint}")
+        return known, others
 
     def add_arguments(self) -> None:
         """Adds the command's arguments, and those that every command has."""

@@ -126,3 +126,20 @@ def test_commands_that_draw_nothing_at_random_accept_a_seed_without_showing_it(
 def test_the_older_name_of_an_option_of_the_lesson_still_works() -> None:
     for flag in ("--reproduce-notebook", "--lesson"):
         assert build_parser().parse_args(["lesson", flag]).reproduce_notebook is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "digits", "--hiden", "5"], "kerasmlp train: .*--hiden.*`--hidden`"),
+        (["evaluate", "runs/x", "digits", "--jsn"], "kerasmlp evaluate: .*--jsn.*`--json`"),
+        (["rollback", "models/x", "surplus"], "kerasmlp rollback: .*surplus"),
+    ],
+)
+def test_an_unknown_argument_is_refused_with_the_nearest_option(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        build_parser().parse_args(words)
+    assert ended.value.code == 2
+    assert re.search(message, capsys.readouterr().err)
