@@ -102,7 +102,8 @@ def export_saved_model(
             what TensorFlow prints. Defaults to `"auto"`.
 
     Returns:
-        The report of the new version. Its `max_abs_diff` is the largest difference of any signature.
+        The report of the new version. Its `max_abs_diff` is the largest absolute difference from the Keras model's
+        probabilities, over all signatures.
 
     Raises:
         OutputExists: `base` is a file, or is itself a SavedModel.

@@ -80,7 +80,8 @@ def export_tflite(
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
     - Measured features are standardised in an `int8-dynamic` or `int4` file: MUL and SUB do that in floating point.
-      Multiplied into the weights, features of very different sizes would not fit one 8-bit scale. An `int8` file cannot
+      If the scaling were multiplied into the weights, features of very different
+      magnitudes would make the weights too different to share one scale. An `int8` file cannot
       keep that step in floating point. If it loses too much accuracy, it is not published.
     - A `float16` file has a DEQUANTIZE for each kernel.
 

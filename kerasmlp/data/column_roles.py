@@ -59,7 +59,8 @@ def find_roles(
         found = [column for column in columns if column.lower() in TARGET_NAMES]
         if len(found) != 1:
             raise InvalidValue(
-                f"`{name}` needs `target`, the name of the column of labels; its columns are {', '.join(columns)}."
+                f"It is not clear which column of `{name}` holds the labels; pass its name as `target`. The columns "
+                f"are {', '.join(columns)}."
             )
         target = found[0]
     roles = ColumnRoles(target, group, time)

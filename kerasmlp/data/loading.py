@@ -55,11 +55,11 @@ def load_data(
             there is not exactly one, `target` is required. In a set of TensorFlow Datasets it names the feature that
             holds the labels, and defaults to the set's own label.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
-            test has only patients that training has not seen. The column is not a feature. `test_share` is then a
-            share of all rows, and `validation_share` a share of the rows outside the test, whatever their class.
-        time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
-            validation. The column is not a feature. The shares are counted as for `group`, whatever the class of a
-            row. Use either `group` or `time`, not both.
+            test has only patients that training has not seen. The column is not a feature. The shares are then
+            counted over all rows (for `validation_share`, all rows outside the test), not within each class.
+        time: Name of a column of numbers or dates. The latest rows become the test split, and the latest of the
+            remaining rows the validation split. The column is not a feature. The shares are counted as for `group`. Use
+            either `group` or `time`, not both.
         split: Which examples of a TensorFlow Datasets set to train on, in the syntax of TensorFlow Datasets, such as
             `train[:20%]`. Defaults to `train`.
         test_split: Which examples of a TensorFlow Datasets set are the test, in the same syntax. Defaults to `test` if
@@ -75,10 +75,10 @@ def load_data(
             class, except with `group` or `time`. The source's own test examples are then treated like all others.
             Defaults to `None`: the source's own test. The same examples are chosen whatever `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
-        encoder: How to turn the columns of a table into features, such as `run.card.encoder`. By default this is learnt
-            from the training rows. Numbers stay numbers, and a missing number becomes the median. A column with missing
-            numbers gets a second feature, which is 1 where the number is missing. Booleans become 0 and 1. Text columns
-            become one feature per distinct value.
+        encoder: An encoder that turns the columns of a table into features, such as `run.card.encoder`. By default, it
+            is learnt from the training rows. Numbers stay numbers, and a missing number becomes the median. A column
+            with missing numbers gets a second feature, which is 1 where the number is missing. Booleans become 0 and 1.
+            Text columns become one feature per distinct value.
         verbose: Whether to display progress while a streamed source is read for the first time: 1 or 2 for yes, 0 for
             no. Defaults to `"auto"`: yes in a terminal or a notebook.
 

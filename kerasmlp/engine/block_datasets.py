@@ -45,14 +45,15 @@ def block_dataset(
     A block holds about 32,768 examples, or a sixteenth of an epoch if that is more, but at most `max_block_bytes` and
     at least one batch.
 
-    The order of arrays in memory in epoch `e` is `epoch_order(seed, e, num_examples)` and depends on nothing else. The
+    If the arrays are in memory, epoch `e` takes the examples in the order
+    `epoch_order(seed, e, num_examples)`, which depends on nothing else. The
     dataset counts its epochs: the first time it is iterated is epoch `first_epoch`, the next time `first_epoch + 1`,
     and so on. To resume a training, pass the number of finished epochs here and to `fit(initial_epoch=...)`. If you
     iterate over the dataset yourself, that counts as an epoch, too.
 
-    The arrays are held once, plus up to two blocks. Features in a `DiskArray` stay on disk, and up to three blocks are
-    in memory. They are read in chunks of about 256 KiB, in a new order each epoch; the examples within a block are then
-    shuffled. That order depends on `seed`, the epoch and the size of a block.
+    Memory holds one copy of the arrays and up to two blocks. Features in a `DiskArray` stay on disk, and up to three
+    blocks are in memory. They are read in chunks of about 256 KiB, in a new order each epoch; the examples within a
+    block are then shuffled. For a `DiskArray`, the order also depends on the size of a block.
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays. The

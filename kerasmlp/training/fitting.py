@@ -54,9 +54,9 @@ def train(
     """Trains `model` on `data.train` and keeps the weights of the epoch with the best validation accuracy.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
-    long enough to pay for the compile. The function then loads the weights of the best epoch back into the model (if
-    the optimizer averages weights, `use_ema`, the averaged weights at the end instead), tests it once on `data.test`,
-    and writes everything that later commands need to a run directory.
+    long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
+    it once on `data.test`, and writes everything that later commands need to a run directory. If the optimizer averages
+    weights (`use_ema=True`), the averaged weights at the end are used instead.
 
     If a training was killed, call `train` again with the same model, data and settings: it continues after the last
     finished epoch and ends with the weights that an uninterrupted training would have had. Pass the callbacks again;
@@ -89,8 +89,8 @@ def train(
     Raises:
         InvalidType: an option has an unknown name. Nothing was written.
         InvalidValue: a value is out of range, or the model does not fit the data. Nothing was written.
-        OutputExists: the directory holds another run or this same run, finished, and `overwrite` is False; or it holds
-            files that are not a run; or another process is writing to it. Nothing was written.
+        OutputExists: `overwrite` is False and the directory holds another run, or this run already finished; or the
+            directory holds files that are not a run; or another process is writing to it. Nothing was written.
         LossNotFinite: the loss became NaN or infinite. The best model so far is kept.
         XlaUnsupported: XLA cannot compile the model, and `require_xla` is set.
         WorkerLost: another worker stopped. Start all workers again to continue after the last finished epoch.
