@@ -53,7 +53,7 @@ def stream_image_folder(path: Path) -> StreamedSource:
         request={"source": str(path.resolve()), "stream": True},
         identity=[identify_file(file) for file in files],
         has_test=num_train is not None,
-        look=lambda folder: _scan(files, labels, num_train),
+        look=lambda folder, spec: _scan(files, labels, num_train),
     )
 
 
