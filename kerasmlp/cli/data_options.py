@@ -108,18 +108,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
         action="store_true",
         help="keep rows of a table with equal features in one split",
     )
-    group.add_argument(
-        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
-    )
-    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
-    group.add_argument(
-        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
-    )
-    group.add_argument(
-        "--header",
-        choices=("none", "first"),
-        help="whether the first line of a text table names the columns (default: detected)",
-    )
+    add_text_options(group)
     group.add_argument(
         "--split",
         metavar="S",
@@ -132,6 +121,27 @@ def add_source_options(group: _ArgumentGroup) -> None:
         help="read a table, a folder of images or a TensorFlow Datasets set in pieces and train from disk, for data "
         "that do not fit into memory",
     )
+
+
+def add_text_options(group: _ArgumentGroup) -> None:
+    """Adds the options that say how a text table is written, for files in which the detection is wrong."""
+    group.add_argument(
+        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
+    )
+    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
+    group.add_argument(
+        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
+    )
+    group.add_argument(
+        "--header",
+        choices=("none", "first"),
+        help="whether the first line of a text table names the columns (default: detected)",
+    )
+
+
+def header(args: Namespace) -> bool | None:
+    """Returns whether the first line of a text table names the columns; None if that is to be detected."""
+    return None if args.header is None else args.header == "first"
 
 
 def load(args: Namespace, card: Card | None = None) -> Data:
@@ -257,5 +267,5 @@ def _source_options(args: Namespace) -> dict[str, Any]:
     return {
         **options,
         "columns": dict(options["columns"]) if options["columns"] else None,
-        "header": None if options["header"] is None else options["header"] == "first",
+        "header": header(args),
     }
