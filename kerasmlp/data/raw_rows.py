@@ -66,7 +66,7 @@ class FrameRows(PieceRows):
 
 
 def on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
-    """Returns the results of a function for each item. Arrow computes without Python's lock, so they run in parallel."""
+    """Returns a function's results for all items, computed in parallel: Arrow computes without Python's lock."""
     return list(_pool().map(function, items))
 
 

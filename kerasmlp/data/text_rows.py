@@ -19,7 +19,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOCK_BYTES = 2**20
+_BLOCK_BYTES = 2**22
 _PIECE_ROWS = 16_384  # at a time, where Python reads
 
 
