@@ -86,7 +86,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--time",
         metavar="COLUMN",
-        help="column of a table with numbers or ISO dates: the latest rows are set aside instead of random ones; not "
+        help="column of a table with numbers or dates: the latest rows are set aside instead of random ones; not "
         "together with --group",
     )
     group.add_argument("--test", metavar="FILE", help="table with the test rows, if they have a file of their own")
