@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -65,7 +66,7 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
     first = [cell.strip() for cell in first]
     below = [row for row in below if [cell.strip() for cell in row] != first]
     numbers = [index for index, cell in enumerate(first) if is_number(cell)]
-    words = [index for index, cell in enumerate(first) if not is_missing(cell) and index not in set(numbers)]
+    words = [index for index, cell in enumerate(first) if not is_missing(cell) and not is_number(cell)]
     above_numbers = [index for index in words if _is_numeric(_column(below, index))]
     if not numbers:
         if above_numbers or not words:
@@ -123,10 +124,15 @@ def name_columns(
             notes.append("An unnamed column without values was dropped.")
         elif not name:
             names[index] = f"Unnamed: {index}"
-    duplicates = [name for name in names if name and names.count(name) > 1]
-    if duplicates:
-        raise InvalidValue(f"`{path}` has two columns called `{duplicates[0]}`; rename one.")
+    check_unique(path, [name for name in names if name])
     return tuple(names), notes
+
+
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """Raises `InvalidValue` if two columns have the same name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InvalidValue(f"`{path}` has two columns called `{name}`; rename one.")
 
 
 def _column(rows: Sequence[Sequence[str]], index: int) -> set[str]:
