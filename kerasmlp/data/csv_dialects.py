@@ -228,6 +228,8 @@ def _score(lines: list[_Line], separator: str, is_loose: bool) -> float:
         return 0.0  # words with blanks between them are text
     if agreement < 0.5:
         return 0.0
+    if separator == BLANKS and not is_loose:
+        agreement *= 0.9  # other separators are more usual
     if abs(len(lines[0].cells) - width) > 1:
         agreement *= 0.8  # the header has other values
     return agreement * sum(_plausibility(cell, separator) for cell in cells) / len(cells)
@@ -236,6 +238,8 @@ def _score(lines: list[_Line], separator: str, is_loose: bool) -> float:
 def _plausibility(cell: str, separator: str) -> float:
     if is_number(cell) or is_missing(cell):
         return 1.0
+    if separator != BLANKS:
+        cell = cell.replace(separator, " ")  # it was in quotes
     if re.search(r'[;|]\S|\t|"', cell):
         return 0.1
     if re.search(r"\S\s{2,}\S", cell):

@@ -43,6 +43,8 @@ def test_the_separator_is_the_one_that_explains_the_values(separator: str, value
         ("a b c\n1 2 3\n4 5 6\n", "a.csv", ("a", "b", "c"), ["1", "2", "3"]),
         ("1,5 2,5\n3,5 4,5\n", "a.txt", ("column_1", "column_2"), ["1,5", "2,5"]),
         ("city name\nnew york\nlos angeles\n", "a.csv", ("city name",), ["new york"]),
+        ("p1 p2,p3\n1 2,3\n", "a.csv", ("p1 p2", "p3"), ["1 2", "3"]),
+        ('"x"\t"y"\n1\t"a\tb"\n', "a.csv", ("x", "y"), ["1", "a\tb"]),
         ("sky air play\nrainy cool yes\nsunny hot no\n", "a.data", ("sky", "air", "play"), ["rainy", "cool", "yes"]),
     ],
 )
