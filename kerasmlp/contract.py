@@ -39,6 +39,9 @@ EVALUATION_BATCH_SIZE = 1024
 # Share of each class's training examples that is set aside for validation, if the caller names no other.
 VALIDATION_SHARE = 0.1
 
+# Share of the examples that becomes the test of data without a test of their own, if the caller names no other.
+DEFAULT_TEST_SHARE = 0.2
+
 # Seconds to wait for each answer of a model server, if the caller names no other number.
 TIMEOUT_S = 30.0
 

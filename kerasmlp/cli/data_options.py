@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import shlex
+import sys
 from argparse import Namespace
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
+from kerasmlp.cli.library_messages import named_by_flags
 from kerasmlp.cli.option_types import seed
-from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, _ArgumentGroup
+    from collections.abc import Mapping, Sequence
 
     from kerasmlp.card import Card
+    from kerasmlp.cli.library_messages import Flag
     from kerasmlp.data.source import Source
     from kerasmlp.data.splitting import Splitting
     from kerasmlp.data.types import Data
@@ -52,8 +56,8 @@ def add_data_options(parser: ArgumentParser, default: str | None = None) -> None
         "--test-share",
         type=float,
         metavar="S",
-        help="share of each class to set aside for the test; needed for data without test examples of their own "
-        "(default: the data's own test examples)",
+        help="share of each class to set aside for the test (default: the data's own test examples; "
+        f"{DEFAULT_TEST_SHARE:g} if they have none)",
     )
     meaning = "seed of every random choice: validation, initial weights and order"
     add_setting(group, TrainingSettings, "seed", "N", meaning, kind=seed)
@@ -109,7 +113,7 @@ def load(args: Namespace, card: Card | None = None) -> Data:
     """
     from kerasmlp.data.loading import load_data
 
-    return load_data(
+    data = load_data(
         args.data,
         **_source_options(args),
         encoder=card.encoder if card else None,
@@ -118,6 +122,14 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         seed=args.seed,
         verbose=verbosity(args),
     )
+    show_reading_notes(data.reading_notes, args.flags)
+    return data
+
+
+def show_reading_notes(notes: Sequence[str], flags: Mapping[str, Flag]) -> None:
+    """Prints on stderr what was understood, skipped or decided when data were read."""
+    for note in notes:
+        print(f"Note: {named_by_flags(note, flags)}", file=sys.stderr)
 
 
 def read(source: str, args: Namespace) -> Source:

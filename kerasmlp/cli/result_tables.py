@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
+from kerasmlp.contract import DEFAULT_TEST_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -110,7 +111,8 @@ def show_data(about: Mapping[str, Any]) -> None:
     test = about["test_examples"]
     rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
     if test is None:
-        rows.append(("test", "no test examples of its own: train with `--test-share`"))
+        share = f"{DEFAULT_TEST_SHARE:.0%} of the examples, because it has no test of its own; see `--test-share`"
+        rows.append(("test", share))
     if "feature_shape" in about:
         low, high = about["feature_range"]
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]

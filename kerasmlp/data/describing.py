@@ -31,9 +31,10 @@ def describe_source(source: Source) -> dict[str, Any]:
         A dictionary with
 
         - `name` and `fingerprint`;
-        - `examples` and `test_examples`: the number of training and of test examples. `test_examples` is None if the
-          source has no test of its own;
-        - `classes`: the number of examples of each class by name, including test examples;
+        - `examples`, `validation_examples` and `test_examples`: the number of training, validation and test examples.
+          The last two are None if the source does not say which they are;
+        - `reading_notes`: what was understood, skipped or decided when it was read;
+        - `classes`: the number of examples of each class by name, including validation and test examples;
         - for arrays `feature_shape`, `dtype` and `feature_range`, the lowest and highest value that occurs;
         - for tables `target` and `columns`, a list with `name`, `kind`, `missing` (number of missing values) and
           `values` of each column. `values` is the lowest and highest value of a column of numbers, otherwise the number
@@ -97,6 +98,7 @@ def describe_data(data: Data) -> dict[str, Any]:
         "feature_range": data.feature_range,
         "feature_names": None if data.encoder is None else list(data.encoder.feature_names),
         "splits": splits,
+        "reading_notes": list(data.reading_notes),
         "notes": data_notes(data),
     }
 
@@ -104,7 +106,7 @@ def describe_data(data: Data) -> dict[str, Any]:
 def _describe_scan(scan: Scan) -> dict[str, Any]:
     names = scan.names
     counts = np.bincount(scan.labels, minlength=len(names))
-    num_test = scan.num_own_test
+    num_test, num_validation = scan.num_own_test, scan.num_own_validation
     about: dict[str, Any]
     if scan.kinds is None:
         arrays = ArrayDigest(names)
@@ -116,9 +118,11 @@ def _describe_scan(scan: Scan) -> dict[str, Any]:
         fingerprint = table.hexdigest(scan.classes, scan.labels)
     return {
         "fingerprint": fingerprint,
-        "examples": len(scan.labels) - (num_test or 0),
+        "examples": len(scan.labels) - (num_test or 0) - (num_validation or 0),
+        "validation_examples": num_validation,
         "test_examples": num_test,
         "classes": dict(zip(names, counts.tolist(), strict=True)),
+        "reading_notes": list(scan.reading_notes),
         **about,
     }
 

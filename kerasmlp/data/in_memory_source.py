@@ -35,6 +35,8 @@ class InMemorySource:
         x_test: Any = None,
         y_test: Any = None,
         *,
+        x_validation: Any = None,
+        y_validation: Any = None,
         feature_range: tuple[float, float] | None = None,
         class_names: tuple[str, ...] | None = None,
         groups: Any = None,
@@ -49,6 +51,8 @@ class InMemorySource:
             y_train: Labels, whole numbers or strings, `(examples,)`.
             x_test: Features of the source's own test examples. None: the source has no test of its own.
             y_test: Labels of the test examples. Each label must also occur in `y_train`.
+            x_validation: Features of the source's own validation examples. None: validation is taken from training.
+            y_validation: Labels of the validation examples. Each label must also occur in `y_train`.
             feature_range: Lowest and highest possible value of a feature. Defaults to (0, 255) for uint8 features and
                 to None for others.
             class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
@@ -59,45 +63,44 @@ class InMemorySource:
         Raises:
             InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
             InvalidValue: lengths or shapes differ, a value is NaN or infinite, there is only one class, nearly all
-                labels are distinct, or a label occurs only in the test examples.
+                labels are distinct, or a label occurs only in the validation or test examples.
         """
         self.name = name
         self.has_test = x_test is not None
         self._request = request
-        self._features = check_features(name, "x_train", x_train)
-        self._test_features = self._features[:0] if x_test is None else check_features(name, "x_test", x_test)
-        if self._features.shape[1:] != self._test_features.shape[1:]:
-            raise InvalidValue(
-                f"{name}: the examples of `x_train` and `x_test` need the same shape; got {self._features.shape[1:]} "
-                f"and {self._test_features.shape[1:]}."
-            )
-        raw = check_labels(name, "y_train", y_train)
-        raw_test = raw[:0] if x_test is None else check_labels(name, "y_test", y_test)
-        for part, features, labels in (("train", self._features, raw), ("test", self._test_features, raw_test)):
-            if len(features) != len(labels):
-                raise InvalidValue(
-                    f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {len(features)} and "
-                    f"{len(labels)}."
-                )
-        classes, self._labels = find_classes(name, raw)
-        unseen = np.setdiff1d(raw_test, classes)
-        if len(unseen):
-            raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_test` but not in `y_train`.")
+        features = check_features(name, "x_train", x_train)
+        raw = _check_part_labels(name, "train", y_train, len(features))
+        classes, labels = find_classes(name, raw)
         check_class_names(name, class_names, len(classes))
-        self._test_labels = np.searchsorted(classes, raw_test).astype(np.int32)
         self._class_names = class_names or tuple(map(str, classes))
+        # Training, then the source's own validation and its own test, if it has them: the order of all examples.
+        self._parts = {"train": Split(features, labels)}
+        for part, x, y in (("validation", x_validation, y_validation), ("test", x_test, y_test)):
+            if x is not None:
+                self._parts[part] = _check_own_part(name, part, x, y, self._parts["train"], classes)
         self._groups = None if groups is None else check_aligned(name, "groups", groups, len(raw))
         self._times = None if times is None else check_aligned(name, "times", times, len(raw))
-        if feature_range is None and self._features.dtype == np.uint8:
+        if feature_range is None and features.dtype == np.uint8:
             feature_range = (0.0, 255.0)
         self._feature_range = feature_range
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split into train, validation and test; there is no progress to show."""
         check_no_encoder(self.name, encoder)
-        labels = np.concatenate([self._labels, self._test_labels])
+        if splitting.test_share is not None and self.has_test and (self._groups is not None or self._times is not None):
+            raise InvalidValue(
+                f"{self.name}: `test_share={splitting.test_share}` would take the test from `x_test` too, but `groups` "
+                "and `times` are known for `x_train` only. Leave out `test_share` or `x_test`."
+            )
+        splitting = splitting.for_source(has_test=self.has_test, has_validation="validation" in self._parts)
+        labels = self._all_labels()
         indices = splitting.indices(
-            self.name, labels, num_own_test=self._num_own_test, groups=self._groups, times=self._times
+            self.name,
+            labels,
+            num_own_test=self._num_own("test"),
+            num_own_validation=self._num_own("validation"),
+            groups=self._for_all(self._groups),
+            times=self._for_all(self._times),
         )
         check_classes_are_trained(self.name, labels, indices, self._class_names)
         return Data(
@@ -109,17 +112,19 @@ class InMemorySource:
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
             request=None if self._request is None else {**self._request, **splitting.request()},
+            reading_notes=splitting.notes,
         )
 
     def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
         """Returns all examples as the test split; there is no progress to show."""
         check_no_encoder(self.name, encoder)
-        nothing = Split(self._features[:0], self._labels[:0])
+        features, labels = self._parts["train"].features[:0], self._parts["train"].labels[:0]
+        nothing = Split(features, labels)
         return Data(
             name=self.name,
             train=nothing,
             validation=nothing,
-            test=Split(self._all_features(), np.concatenate([self._labels, self._test_labels])),
+            test=Split(self._all_features(), self._all_labels()),
             class_names=self._class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
@@ -127,12 +132,13 @@ class InMemorySource:
 
     @contextmanager
     def scanned(self) -> Iterator[Scan]:
-        """Yields all examples: the training ones are one piece, those of the source's own test another."""
+        """Yields all examples: the training ones are one piece, those of each other part another."""
         yield Scan(
             classes=np.array(self._class_names),
-            labels=np.concatenate([self._labels, self._test_labels]),
-            pieces=lambda: iter([self._features, *([self._test_features] if self.has_test else [])]),
-            num_own_test=self._num_own_test,
+            labels=self._all_labels(),
+            pieces=lambda: iter([part.features for part in self._parts.values()]),
+            num_own_test=self._num_own("test"),
+            num_own_validation=self._num_own("validation"),
             class_names=self._class_names,
             feature_range=self._feature_range,
         )
@@ -140,26 +146,60 @@ class InMemorySource:
     def fingerprint(self) -> str:
         """Returns the SHA-256 over all examples."""
         digest = ArrayDigest(self._class_names)
-        tests = (self._test_features, self._test_labels) if self.has_test else ()
-        for array in (self._features, self._labels, *tests):
-            digest.add(array)
+        for part in self._parts.values():
+            digest.add(np.asarray(part.features))
+            digest.add(part.labels)
         return digest.hexdigest()
 
-    @property
-    def _num_own_test(self) -> int | None:
-        return len(self._test_labels) if self.has_test else None
+    def _num_own(self, part: str) -> int | None:
+        """Number of examples of the source's own validation or test; None if it has none."""
+        return len(self._parts[part]) if part in self._parts else None
+
+    def _for_all(self, values: np.ndarray | None) -> np.ndarray | None:
+        """Values of the training examples, followed by any value for each other example, which nobody looks at."""
+        if values is None:
+            return None
+        return np.resize(values, sum(map(len, self._parts.values())))
+
+    def _all_labels(self) -> np.ndarray:
+        return np.concatenate([part.labels for part in self._parts.values()])
 
     def _all_features(self) -> np.ndarray:
-        """The features of all examples, those of the source's own test last."""
-        return np.concatenate([self._features, self._test_features]) if self.has_test else self._features
+        parts = [np.asarray(part.features) for part in self._parts.values()]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def _take(self, indices: np.ndarray) -> np.ndarray:
         """The features at these ascending positions among all examples."""
-        count = len(self._labels)
-        if not len(indices) or indices[-1] < count:
-            taken = self._features[indices]
-        elif indices[0] >= count:
-            taken = self._test_features[indices - count]
-        else:
-            taken = self._all_features()[indices]
-        return np.asarray(taken)
+        taken, start = [], 0
+        for part in self._parts.values():
+            inside = indices[(indices >= start) & (indices < start + len(part))]
+            if len(inside):
+                taken.append(np.asarray(part.features)[inside - start])
+            start += len(part)
+        if not taken:
+            return np.asarray(self._parts["train"].features[:0])
+        return taken[0] if len(taken) == 1 else np.concatenate(taken)
+
+
+def _check_own_part(name: str, part: str, x: Any, y: Any, train: Split, classes: np.ndarray) -> Split:
+    """The source's own validation or test, whose examples have the shape and the classes of training."""
+    features = check_features(name, f"x_{part}", x)
+    if train.features.shape[1:] != features.shape[1:]:
+        raise InvalidValue(
+            f"{name}: the examples of `x_train` and `x_{part}` need the same shape; got {train.features.shape[1:]} and "
+            f"{features.shape[1:]}."
+        )
+    raw = _check_part_labels(name, part, y, len(features))
+    unseen = np.setdiff1d(raw, classes)
+    if len(unseen):
+        raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_{part}` but not in `y_train`.")
+    return Split(features, np.searchsorted(classes, raw).astype(np.int32))
+
+
+def _check_part_labels(name: str, part: str, y: Any, num_examples: int) -> np.ndarray:
+    labels = check_labels(name, f"y_{part}", y)
+    if num_examples != len(labels):
+        raise InvalidValue(
+            f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {num_examples} and {len(labels)}."
+        )
+    return labels

@@ -73,7 +73,8 @@ def load_data(
             excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
             class, except with `group` or `time`. The source's own test examples are then treated like all others.
-            Defaults to `None`: the source's own test. The same examples are chosen whatever `seed` is.
+            Defaults to `None`: the source's own test, or 0.2 if it has none. The same examples are chosen whatever
+            `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
         encoder: An encoder that turns the columns of a table into features, such as `run.card.encoder`. By default, it
             is learnt from the training rows. Numbers stay numbers, and a missing number becomes the median. A column
@@ -88,8 +89,8 @@ def load_data(
 
     Raises:
         NotFound: the file does not exist, or the data set is not on this machine and cannot be downloaded.
-        InvalidValue: the source is unknown or damaged, an argument does not apply to it, it has no test of its own and
-            `test_share` is `None`, or its examples are unusable, for example all of one class.
+        InvalidValue: the source is unknown or damaged, an argument does not apply to it, or its examples are unusable,
+            for example all of one class.
         WorkFailed: the download of a set of TensorFlow Datasets failed.
 
     Example:
@@ -113,7 +114,7 @@ def data_from_frame(
     frame: pd.DataFrame,
     target: str,
     *,
-    test_share: float,
+    test_share: float | None = None,
     name: str = "frame",
     group: str | None = None,
     time: str | None = None,
@@ -129,7 +130,7 @@ def data_from_frame(
         frame: One row per example.
         target: Name of the column of labels, whole numbers or strings.
         test_share: Share of the rows that becomes the test, between 0 and 1, both excluded. It is taken from each
-            class, except with `group` or `time`. The same rows are chosen whatever `seed` is.
+            class, except with `group` or `time`. The same rows are chosen whatever `seed` is. Defaults to `None`: 0.2.
         name: Name of the data. Defaults to `"frame"`.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split. The column is
             not a feature. `test_share` is then a share of all rows, and `validation_share` a share of the rows outside
@@ -177,7 +178,7 @@ def data_from_dataset(
     Args:
         dataset: Pairs `(features, labels)` of single examples, or of batches whose labels have the shape `(batch,)`. It
             must be finite, so leave out `repeat`.
-        test: The test examples in the same form. Defaults to `None`: `test_share` takes them from `dataset`.
+        test: The test examples in the same form. Defaults to `None`: they are taken from `dataset`.
         name: Name of the data. Defaults to `"dataset"`.
         feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
             to `None` for others.
@@ -187,8 +188,8 @@ def data_from_dataset(
         validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
             excluded. Defaults to `0.1`.
         test_share: Share of each class that becomes the test, between 0 and 1, both excluded. It is taken from all
-            examples together, those of `test` included. Defaults to `None`: `test` is the test. The same examples are
-            chosen whatever `seed` is.
+            examples together, those of `test` included. Defaults to `None`: `test` is the test; without it, 0.2. The
+            same examples are chosen whatever `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
         verbose: Whether to display progress while examples are written to a file: 1 or 2 for yes, 0 for no. Defaults to
             `"auto"`: yes in a terminal or a notebook.
@@ -220,6 +221,8 @@ def data_from_arrays(
     x_test: Any = None,
     y_test: Any = None,
     *,
+    x_validation: Any = None,
+    y_validation: Any = None,
     name: str = "arrays",
     feature_range: tuple[float, float] | None = None,
     class_names: tuple[str, ...] | None = None,
@@ -234,9 +237,12 @@ def data_from_arrays(
     Args:
         x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
         y_train: Labels, whole numbers or strings, `(examples,)`.
-        x_test: Features of the test examples, of the same shape per example. Defaults to `None`: `test_share` takes
-            the test from `x_train`.
+        x_test: Features of the test examples, of the same shape per example. Defaults to `None`: the test is taken
+            from `x_train`.
         y_test: Labels of the test examples. Each label must also occur in `y_train`.
+        x_validation: Features of the validation examples. Defaults to `None`: `validation_share` takes them from
+            `x_train`.
+        y_validation: Labels of the validation examples. Each label must also occur in `y_train`.
         name: Name of the data. Defaults to `"arrays"`.
         feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
             to `None` for others.
@@ -251,7 +257,7 @@ def data_from_arrays(
             excluded. It is taken from each class, except with `groups` or `times`. Defaults to `0.1`.
         test_share: Share of all examples, those of `x_test` included, that becomes the test, between 0 and 1, both
             excluded. It is taken from each class, except with `groups` or `times`. Defaults to `None`: `x_test` is the
-            test. The same examples are chosen whatever `seed` is.
+            test; without it, 0.2. The same examples are chosen whatever `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
 
     Raises:
@@ -276,6 +282,8 @@ def data_from_arrays(
         y_train,
         x_test,
         y_test,
+        x_validation=x_validation,
+        y_validation=y_validation,
         feature_range=feature_range,
         class_names=class_names,
         groups=groups,

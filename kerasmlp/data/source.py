@@ -103,10 +103,11 @@ class Scan:
     Attributes:
         classes: The distinct labels, sorted.
         labels: Index in `classes` of the label of each example, int32 `(examples,)`. The source's own test examples
-            come last.
+            come last, and its own validation examples just before them.
         pieces: A function that reads the features of all examples in the same order: arrays `(any number, ...)`, or for
             a table frames with all columns but the target. Each call reads them again from the start.
         num_own_test: Number of test examples that the source itself names; None if it names none.
+        num_own_validation: Number of validation examples that the source itself names; None if it names none.
         class_names: Name of each class, in the order of `classes`. None: the labels are the names.
         feature_range: Lowest and highest possible value of a feature, if the source defines them.
         kinds: Kind of each feature column of a table by name; None for arrays.
@@ -114,12 +115,14 @@ class Scan:
         target: Name of the column of labels of a table.
         groups: Group of each example as a whole number, if the source is split by groups.
         times: Time of each example as a number, if the source is split by time.
+        reading_notes: As `Data.reading_notes`.
     """
 
     classes: np.ndarray
     labels: np.ndarray
     pieces: Callable[[], Iterator[Any]]
     num_own_test: int | None = None
+    num_own_validation: int | None = None
     class_names: tuple[str, ...] | None = None
     feature_range: tuple[float, float] | None = None
     kinds: Mapping[str, str] | None = None
@@ -127,6 +130,7 @@ class Scan:
     target: str | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
+    reading_notes: tuple[str, ...] = ()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -135,5 +139,6 @@ class Scan:
 
     @property
     def labels_by_part(self) -> list[np.ndarray]:
-        """The labels of the training examples and, if the source has a test of its own, those of the test."""
-        return np.split(self.labels, [] if self.num_own_test is None else [len(self.labels) - self.num_own_test])
+        """The labels of the training examples, then those of the source's own validation and own test, if any."""
+        sizes = [size for size in (self.num_own_validation, self.num_own_test) if size is not None]
+        return np.split(self.labels, len(self.labels) - np.cumsum(sizes[::-1], dtype=np.int64)[::-1])

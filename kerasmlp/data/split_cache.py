@@ -43,6 +43,7 @@ class EntryFacts:
         feature_range: Lowest and highest possible value of a feature, if the source defines them.
         request: Arguments of the `load_data` call that loads the same data again, if there is one.
         encoder: How the columns of a table became features; None for other sources.
+        reading_notes: As `Data.reading_notes`.
         source_id: Identifies the source and its state. All entries made from an unchanged source have the same.
     """
 
@@ -51,6 +52,7 @@ class EntryFacts:
     feature_range: tuple[float, float] | None
     request: dict[str, Any] | None
     encoder: Encoder | None
+    reading_notes: tuple[str, ...]
     source_id: str
 
 
@@ -188,6 +190,7 @@ def write_entry(
         fingerprint=fingerprint(),
         request=facts.request,
         encoder=facts.encoder,
+        reading_notes=facts.reading_notes,
         moments=None if moments is None else moments.result(),
     )
     layout = {"feature_shape": list(shape), "dtype": dtype.str, "source_id": facts.source_id}

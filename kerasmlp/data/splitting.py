@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
 
@@ -27,12 +27,15 @@ class Splitting:
     until they make up a share of all examples. With `time` it takes the latest examples.
 
     Attributes:
-        validation_share: Share of the examples outside the test that becomes validation, in (0, 1).
-        test_share: Share of all examples that becomes the test, in (0, 1). None keeps the source's own test.
+        validation_share: Share of the examples outside the test that becomes validation, in (0, 1). Sources with
+            validation examples of their own do not use it.
+        test_share: Share of the examples, except the source's own validation, that becomes the test, in (0, 1). None
+            keeps the source's own test, and is 0.2 for a source without one.
         seed: Seed of the choice of validation. The choice of the test does not depend on it, so that a search over
             seeds cannot choose its test.
         group: Column of a table. Rows with equal values stay in the same split. None: rows are independent.
         time: Column of a table. The latest rows are set aside. None: rows are drawn at random.
+        notes: What was decided for the user, one sentence each. `for_source` adds to them.
     """
 
     validation_share: float = VALIDATION_SHARE
@@ -40,6 +43,7 @@ class Splitting:
     seed: int = 0
     group: str | None = None
     time: str | None = None
+    notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         _check_share("validation_share", self.validation_share)
@@ -47,6 +51,27 @@ class Splitting:
             _check_share("test_share", self.test_share)
         if self.group is not None and self.time is not None:
             raise InvalidValue("Rows can be split by `group` or by `time`, not by both; leave one of them out.")
+
+    def for_source(self, *, has_test: bool, has_validation: bool = False) -> Splitting:
+        """Returns the splitting to use for a source: with a share for the test if the source has no test of its own.
+
+        Args:
+            has_test: Whether the source says which of its examples are the test.
+            has_validation: Whether it says which of its examples are for validation.
+
+        Example:
+            >>> Splitting().for_source(has_test=False).test_share
+            0.2
+        """
+        splitting = self
+        if has_validation and self.validation_share != VALIDATION_SHARE:
+            note = f"`validation_share={self.validation_share}` is not used: the data have validation examples."
+            splitting = replace(splitting, notes=(*splitting.notes, note))
+        if self.test_share is None and not has_test:
+            share = DEFAULT_TEST_SHARE
+            note = f"The test is {share:.0%} of the examples (`test_share={share}`): the data have no own test."
+            splitting = replace(splitting, test_share=share, notes=(*splitting.notes, note))
+        return splitting
 
     def request(self) -> dict[str, Any]:
         """Returns the arguments of `load_data` that give the same split again."""
@@ -63,6 +88,7 @@ class Splitting:
         labels: np.ndarray,
         *,
         num_own_test: int | None = None,
+        num_own_validation: int | None = None,
         groups: np.ndarray | None = None,
         times: np.ndarray | None = None,
     ) -> Indices:
@@ -72,6 +98,8 @@ class Splitting:
             name: What messages call the data.
             labels: Class of each example, integers `(examples,)`. The examples of the source's own test come last.
             num_own_test: Number of examples in the source's own test. None: the source has no test of its own.
+            num_own_validation: Number of examples in the source's own validation, which come just before the test. They
+                are exactly the validation then. None: a share of the other examples becomes validation.
             groups: Group of each example, integers `(examples,)`. A group is never divided between splits.
             times: Time of each example, numbers `(examples,)`. Validation is later than training, and the test is later
                 than both. Examples with the same time are never divided between splits.
@@ -80,13 +108,28 @@ class Splitting:
             InvalidValue: there is no test, or there are too few examples for a split.
         """
         positions = np.arange(len(labels))
-        is_test = self.choose_test(name, labels, num_own_test=num_own_test, groups=groups, times=times)
+        own_validation = np.zeros(0, np.int64)
+        if num_own_validation is not None:
+            first = len(labels) - (num_own_test or 0) - num_own_validation
+            own_validation = positions[first : first + num_own_validation]
+            positions = np.delete(positions, own_validation)
+        is_test = self.choose_test(
+            name,
+            labels[positions],
+            num_own_test=num_own_test,
+            groups=None if groups is None else groups[positions],
+            times=None if times is None else times[positions],
+        )
         rest, test = positions[~is_test], positions[is_test]
         if not len(test):
             share = "its own test" if self.test_share is None else f"`test_share={self.test_share}`"
             raise InvalidValue(
                 f"{name}: {share} of {_count(labels, groups, times)} is empty; it needs more examples or another share."
             )
+        if num_own_validation is not None:
+            if not len(own_validation) or not len(rest):
+                raise InvalidValue(f"{name}: the data's own validation or training is empty; it needs examples.")
+            return Indices(rest, own_validation, test)
         chosen = _choose(
             labels[rest],
             self.validation_share,
@@ -110,18 +153,12 @@ class Splitting:
         groups: np.ndarray | None,
         times: np.ndarray | None,
     ) -> np.ndarray:
-        """Returns which examples are the test, bool `(examples,)`. The arguments are those of `indices`.
+        """Returns which examples are the test, bool `(examples,)`.
 
-        Raises:
-            InvalidValue: the source has no test of its own, and there is no `test_share`.
+        The arguments are those of `indices`, without the examples of the source's own validation.
         """
-        if self.test_share is not None:
-            return _choose(labels, self.test_share, 0, groups, times)
-        if num_own_test is None:
-            raise InvalidValue(
-                f"{name} has no test examples of its own; set `test_share`, for example `test_share=0.15` for 15 % of "
-                "the examples."
-            )
+        if self.test_share is not None or num_own_test is None:
+            return _choose(labels, self.test_share or DEFAULT_TEST_SHARE, 0, groups, times)
         is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
         return is_test
 

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +49,7 @@ class StreamedSource:
             they cannot be loaded again.
         identity: Values for JSON that change if the source changes, such as the times of its files.
         has_test: Whether the source says which of its examples are the test.
+        has_validation: Whether it says which of its examples are for validation.
         look: Reads the labels and the kinds of columns. It may keep what it decodes in the folder that it is given,
             which exists as long as the `Scan` is used.
         folder: Where the splits are kept. None: the cache folder, where they stay.
@@ -60,18 +61,26 @@ class StreamedSource:
     has_test: bool
     look: Callable[[Path], Scan]
     folder: Path | None = None
+    has_validation: bool = False
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split, encoded and on disk. They are read only if they are not in the cache."""
 
         def choose(scan: Scan) -> Indices:
             indices = splitting.indices(
-                self.name, scan.labels, num_own_test=scan.num_own_test, groups=scan.groups, times=scan.times
+                self.name,
+                scan.labels,
+                num_own_test=scan.num_own_test,
+                num_own_validation=scan.num_own_validation,
+                groups=scan.groups,
+                times=scan.times,
             )
             check_classes_are_trained(self.name, scan.labels, indices, scan.names)
             return indices
 
-        return self._cached(splitting.request(), choose, encoder, show_progress)
+        splitting = splitting.for_source(has_test=self.has_test, has_validation=self.has_validation)
+        data = self._cached(splitting.request(), choose, encoder, show_progress)
+        return replace(data, reading_notes=(*data.reading_notes, *splitting.notes))
 
     def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
         """Returns all examples as the test split, on disk. They are read only if they are not in the cache."""
@@ -155,6 +164,7 @@ class StreamedSource:
             feature_range=scan.feature_range,
             request=None if self.request is None else {**self.request, **asked},
             encoder=encoder,
+            reading_notes=scan.reading_notes,
             source_id=self._id,
         )
         counted = _counted(pieces, len(scan.labels), progress)

@@ -84,6 +84,7 @@ class TableSource:
 
     def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
         """Returns the rows, split and encoded; there is no progress to show."""
+        splitting = splitting.for_source(has_test=self.has_test)
         classes, labels = find_classes(self.name, self._labels)
         indices = splitting.indices(
             self.name, labels, num_own_test=self._num_own_test, groups=self._groups, times=self._times
@@ -106,6 +107,7 @@ class TableSource:
             fingerprint=self.fingerprint(),
             request=None if self._request is None else {**self._request, **splitting.request()},
             encoder=encoder,
+            reading_notes=splitting.notes,
         )
 
     def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:

@@ -56,6 +56,7 @@ class Data:
         moments: Mean and variance of each feature over the training examples, float64, in the order of a flattened
             example. Only streamed data without a feature range have them; for other data they are None, and are
             computed from the training features when they are needed.
+        reading_notes: What was understood, skipped or decided when the data were read, one sentence each.
     """
 
     name: str
@@ -68,6 +69,7 @@ class Data:
     request: dict[str, Any] | None = field(default=None)
     encoder: Encoder | None = field(default=None)
     moments: tuple[np.ndarray, np.ndarray] | None = field(default=None)
+    reading_notes: tuple[str, ...] = ()
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -122,6 +124,7 @@ class Data:
             "request": self.request,
             "columns": None if self.encoder is None else self.encoder.to_config(),
             "moments": None if self.moments is None else _moments_to_config(self.moments),
+            "reading_notes": list(self.reading_notes),
         }
 
     @staticmethod
@@ -146,6 +149,7 @@ class Data:
             request=config["request"],
             encoder=None if columns is None else Encoder.from_config(columns),
             moments=None if moments is None else (np.array(moments["mean"]), np.array(moments["variance"])),
+            reading_notes=tuple(config.get("reading_notes", ())),
         )
 
 

@@ -87,6 +87,10 @@ def load_notebook_data(
 class NotebookSplitting(Splitting):
     """Takes the notebook's 15 % of all examples as the test. Validation is taken from the rest as usual."""
 
+    def for_source(self, *, has_test: bool, has_validation: bool = False) -> NotebookSplitting:
+        """Returns this splitting, because every source gets the notebook's test."""
+        return self
+
     def request(self) -> dict[str, Any]:
         """Returns what a run records. `load_data` refuses this `test_share`, instead of giving another test."""
         return {**super().request(), "test_share": "kerasmlp.lesson.load_notebook_data"}

@@ -114,8 +114,6 @@ def test_transparent_and_16_bit_images_are_read_as_predictions_read_them(tmp_pat
 
 def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> None:
     folder = write_images(tmp_path / "pets")
-    with pytest.raises(InvalidValue, match=r"pets.*`test_share=0.15`"):
-        load_data(folder)
     (folder / "eel").mkdir()
     with pytest.raises(InvalidValue, match=r"`.*eel` .*no image.*\.png"):
         load_data(folder, test_share=0.2)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kerasmlp import data_from_arrays, data_from_frame
+from kerasmlp import data_from_arrays, data_from_frame, load_data
+from kerasmlp.data.disk_array import write_rows
+from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting
+from kerasmlp.data.streamed_source import StreamedSource
 from kerasmlp.errors import InvalidValue
+from tests.helpers.same_data import assert_same_data
+from tests.helpers.tables import frame, write
 
 
 @settings(max_examples=40, deadline=None)  # the first example imports NumPy's generator
@@ -162,3 +171,82 @@ def test_groups_and_times_need_one_value_per_example(name: str, values: np.ndarr
     x, y = np.arange(40.0)[:, np.newaxis], np.arange(40) % 2
     with pytest.raises(InvalidValue, match=message):
         data_from_arrays(x, y, test_share=0.2, **{name: values})  # type: ignore[arg-type]
+
+
+def test_a_fifth_is_the_test_of_data_without_a_test_and_this_is_recorded(tmp_path: Path) -> None:
+    path = write(tmp_path / "flowers.csv", frame())
+    asked = load_data(path, target="kind", test_share=0.2)
+    for stream in (False, True):
+        default = load_data(path, target="kind", stream=stream)
+        assert default.request is not None
+        again = load_data(**{**default.request, "stream": True})
+        assert_same_data(default if stream else again, asked)
+        np.testing.assert_array_equal(default.test.features, asked.test.features)
+        assert "`test_share=0.2`" in default.reading_notes[-1]
+        assert not again.reading_notes
+    assert not asked.reading_notes
+
+
+def test_arrays_and_frames_need_no_test_share() -> None:
+    x, y = np.zeros((100, 2)), np.arange(100) % 2
+    assert len(data_from_arrays(x, y).test) == len(data_from_frame(_visits()[:100], "ill").test) == 20
+    assert len(data_from_arrays(x, y, times=np.arange(100)).test) == 20
+
+
+def _parts(*sizes: int) -> list[np.ndarray]:
+    arrays: list[np.ndarray] = []
+    for size in sizes:
+        arrays += [np.random.default_rng(size).random((size, 2), np.float32), np.arange(size) % 2]
+    return arrays
+
+
+@pytest.mark.parametrize("has_test", [False, True])
+@pytest.mark.parametrize("test_share", [None, 0.3])
+def test_the_own_validation_of_a_source_is_the_validation(
+    tmp_path: Path, has_test: bool, test_share: float | None
+) -> None:
+    x, y, x_validation, y_validation, *tests = _parts(80, 10, *([20] if has_test else []))
+    source = InMemorySource("parts", x, y, *tests, x_validation=x_validation, y_validation=y_validation)
+    data = source.split(Splitting(test_share=test_share))
+    np.testing.assert_array_equal(data.validation.features, x_validation)
+    pool = 80 + (20 if has_test else 0)
+    assert len(data.test) == (20 if has_test and test_share is None else round(pool * (test_share or 0.2)))
+    assert len(data.train) == pool - len(data.test)
+
+    def look(folder: Path) -> Scan:
+        labels = [part.astype(np.int32) for part in (y, y_validation, *tests[1:])]
+        rows = write_rows(folder / "rows.bin", iter([np.concatenate([x, x_validation, *tests[:1]])]))
+        num_test = 20 if has_test else None
+        return Scan(np.arange(2), np.concatenate(labels), rows.chunks, num_test, num_own_validation=10)
+
+    streamed = StreamedSource("parts", None, [], has_test, look, tmp_path, has_validation=True)
+    assert_same_data(streamed.split(Splitting(test_share=test_share)), data)
+
+
+def test_a_validation_share_is_reported_if_the_data_have_their_own_validation() -> None:
+    x, y, x_validation, y_validation = _parts(80, 10)
+    data = data_from_arrays(x, y, x_validation=x_validation, y_validation=y_validation, validation_share=0.3)
+    assert "`validation_share=0.3`" in data.reading_notes[0]
+    assert len(data.validation) == 10
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ({"x_validation": np.zeros((4, 3)), "y_validation": [0, 1, 0, 1]}, r"`x_validation`.*\(2,\).*\(3,\)"),
+        ({"x_validation": np.zeros((4, 2)), "y_validation": [0, 1, 0]}, "`y_validation`.*4 and 3"),
+        ({"x_validation": np.zeros((4, 2)), "y_validation": [0, 1, 0, 7]}, "label `7`.*`y_validation`"),
+    ],
+)
+def test_validation_examples_fit_the_training_examples(part: dict[str, Any], message: str) -> None:
+    x, y = _parts(80)
+    with pytest.raises(InvalidValue, match=message):
+        data_from_arrays(x, y, **part)
+
+
+def test_a_test_share_of_grouped_examples_with_a_test_of_their_own_is_refused() -> None:
+    x, y, x_test, y_test = _parts(80, 20)
+    groups = np.arange(80) // 8
+    assert len(data_from_arrays(x, y, x_test, y_test, groups=groups).test) == 20
+    with pytest.raises(InvalidValue, match="`test_share=0.2`.*`x_test`.*`groups`"):
+        data_from_arrays(x, y, x_test, y_test, groups=groups, test_share=0.2)

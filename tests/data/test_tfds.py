@@ -120,7 +120,6 @@ def test_split_and_test_split_choose_the_examples(prepared: Path) -> None:
         ("scans", {"split": "trian"}, "`scans`.*`trian`.*train"),
         ("scans", {"split": "train[99%:1%]"}, r"`train\[99%:1%\]`"),
         ("scans", {"test_split": "train[50%:]"}, r"`split` `train`.*`test_split` `train\[50%:\]`"),
-        ("scans", {"split": "train+test"}, "scans.*`test_share=0.15`"),
         ("scans", {"target": "lable"}, "`scans`.*`lable`.*`label`"),
         ("scans", {"group": "id"}, "`scans`.*`group` and `time`"),
         ("people", {}, "`people`.*`target`.*age"),
