@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import seed
+from kerasmlp.cli.option_types import image_size, seed
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -102,6 +102,12 @@ def add_source_options(group: _ArgumentGroup) -> None:
         help="read a table, a folder of images or a TensorFlow Datasets set in pieces and train from disk, for data "
         "that do not fit into memory",
     )
+    group.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="HxW",
+        help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
+    )
 
 
 def load(args: Namespace, card: Card | None = None) -> Data:
@@ -153,7 +159,7 @@ def typed_data(args: Namespace) -> str:
     words = [args.data]
     for name, value in options.items():
         if value not in (None, False) and (name, value) != ("validation_share", VALIDATION_SHARE):
-            words += [args.flags[name].text, *([] if value is True else [str(value)])]
+            words += [args.flags[name].text, *([] if value is True else [_as_typed(value)])]
     return shlex.join(words)
 
 
@@ -172,12 +178,16 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             did.
     """
     from kerasmlp.card import SPLIT_OPTIONS
+    from kerasmlp.data.images import is_image_shape
+    from kerasmlp.data.readers.choosing import takes_option
     from kerasmlp.data.table_files import TABLE_SUFFIXES
 
     if card is None:
         return load(args)
     if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
+    if args.image_size is None and takes_option(args.data, "image_size") and is_image_shape(card.feature_shape):
+        args = Namespace(**{**vars(args), "image_size": tuple(card.feature_shape[:2])})
     source = read(args.data, args)
     # Of a streamed source, this fills the cache, in which `fingerprint` then finds what it needs.
     whole = source.whole(card.encoder, show_progress=True) if args.stream else None
@@ -201,6 +211,10 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
         )
     target = args.target or card.split.get("target")
     return load(Namespace(**{**vars(args), **card.split, "target": target}), card)
+
+
+def _as_typed(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)  # the only tuple is an image size
 
 
 def _source_options(args: Namespace) -> dict[str, Any]:

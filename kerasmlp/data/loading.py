@@ -28,6 +28,7 @@ def load_data(
     split: str | None = None,
     test_split: str | None = None,
     stream: bool = False,
+    image_size: tuple[int, int] | None = None,
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
     seed: int = 0,
@@ -44,8 +45,8 @@ def load_data(
             - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
               with only the first two, or with `x` and `y`;
             - the path of a folder with the four IDX files of MNIST, gzipped or not, or of one of these files;
-            - the path of a folder with one sub-folder of images per class, or with folders `train` and `test` that
-              contain such sub-folders;
+            - the path of a folder with one sub-folder of images per class, or with folders `train`, `val` and `test`
+              that contain such sub-folders (`val` and `test` may be missing);
             - `openml:NAME`: a data set of openml.org, such as `openml:mnist_784`;
             - the name of a classification set of TensorFlow Datasets, such as `mnist` or `titanic:4.0.0`.
 
@@ -69,6 +70,8 @@ def load_data(
             first call writes the encoded examples to `~/.cache/kerasmlp`, or to the folder that the environment
             variable `KERASMLP_CACHE` names; later calls find them there. Defaults to `False`. The split is the same
             either way.
+        image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
+            same size.
         validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
             excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
@@ -106,7 +109,7 @@ def load_data(
 
     show_progress = shows_progress(verbose)
     splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
-    options = SourceOptions(data_dir, target, group, time, split, test_split, stream)
+    options = SourceOptions(data_dir, target, group, time, split, test_split, stream, image_size)
     return read_source(str(source), options).split(splitting, encoder=encoder, show_progress=show_progress)
 
 

@@ -76,6 +76,7 @@ class SourceOptions:
         split: Which examples of a TensorFlow Datasets set to train on.
         test_split: Which examples of a TensorFlow Datasets set are the test.
         stream: Whether to read the source in pieces and keep the examples on disk.
+        image_size: Height and width that the images of a folder are resized to.
     """
 
     data_dir: str | PathLike[str] | None = None
@@ -85,6 +86,7 @@ class SourceOptions:
     split: str | None = None
     test_split: str | None = None
     stream: bool = False
+    image_size: tuple[int, int] | None = None
 
     def given(self) -> list[str]:
         """Returns the names of the options that differ from their defaults.
