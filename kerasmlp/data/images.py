@@ -195,7 +195,13 @@ def _opened(path: str | PathLike[str]) -> Iterator[Image]:
 
 
 def _is_grey(image: Image) -> bool:
-    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith(_DEEP_GREY)
+    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith(_DEEP_GREY) or _packing(image) == "LA;16B"
+
+
+def _packing(image: Image) -> str:
+    """How the pixels are stored, as Pillow names it. It is known until they are loaded."""
+    tiles = getattr(image, "tile", None)
+    return str(tiles[0][3]) if tiles else image.mode
 
 
 def _orientation(image: Image) -> int:
@@ -208,8 +214,7 @@ def _on_white(image: Image) -> Image:
     from PIL import Image
 
     key = image.info.get("transparency")  # the transparent colour, or the opacity of each colour of a palette
-    tiles = getattr(image, "tile", None)
-    packing = tiles[0][3] if tiles else None
+    packing = _packing(image)
     tags = vars(image)["tag_v2"] if image.format == "TIFF" else {}
     is_inverted = tags.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
     image.load()
@@ -218,7 +223,7 @@ def _on_white(image: Image) -> Image:
         pixels = 65535 - pixels if is_inverted else pixels
         pixels = np.where(pixels == key, BRIGHTEST, pixels >> 8)
     elif image.mode in ("1", "L") and isinstance(key, int):  # Pillow takes `key` for a level from 0 to 255
-        level = BRIGHTEST * (key > 0) if image.mode == "1" else key * _LEVELS.get(str(packing), 1)
+        level = BRIGHTEST * (key > 0) if image.mode == "1" else key * _LEVELS.get(packing, 1)
         pixels = np.asarray(image.convert("L"))
         pixels = np.where(pixels == level, BRIGHTEST, pixels)
     elif image.mode == "RGB" and isinstance(key, tuple):

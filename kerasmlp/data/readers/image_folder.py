@@ -89,7 +89,8 @@ def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) 
 def _check_image_size(size: Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    if len(size) != 2 or not all(isinstance(pixels, int) and pixels > 0 for pixels in size):
+    is_pair = isinstance(size, list | tuple) and len(size) == 2
+    if not is_pair or not all(type(pixels) is int and pixels > 0 for pixels in size):
         raise InvalidValue(f"`image_size` needs a height and a width in pixels, such as `(32, 32)`; got {size!r}.")
     return size[0], size[1]
 
