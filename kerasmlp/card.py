@@ -11,9 +11,10 @@ from typing import Any
 from kerasmlp import __version__
 from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
 
-SPLIT_OPTIONS = ("group", "time", "test_share")
+SPLIT_OPTIONS = ("group", "time", "test_share", "keep_duplicates_together")
 PACKAGES = ("tensorflow", "keras")
 
 
@@ -32,6 +33,7 @@ class Card:
         versions: Version of each package that made the network.
         columns: The columns of the table it was trained on, as `Encoder.to_config` returns them; None if the data are
             not a table.
+        train_fingerprint: As `Data.train_fingerprint`.
         split: The arguments `target` and `SPLIT_OPTIONS` of the `load_data` call for its training, so that the same
             test examples can be found again.
     """
@@ -45,12 +47,18 @@ class Card:
     test_accuracy: float | None
     versions: dict[str, str]
     columns: tuple[dict[str, Any], ...] | None = None
+    train_fingerprint: str | None = None
     split: dict[str, Any] = field(default_factory=dict)
 
     @property
     def encoder(self) -> Encoder | None:
         """How the columns of a table become features; None if the data are not a table."""
         return None if self.columns is None else Encoder.from_config(self.columns)
+
+    @property
+    def spec(self) -> DataSpec:
+        """What the network knows about its data."""
+        return DataSpec(self.class_names, self.feature_range, self.encoder)
 
     def to_json(self) -> str:
         """Returns the card as indented JSON."""
@@ -102,6 +110,7 @@ class Card:
             test_accuracy=read_json(folder / METRICS_NAME)["test_accuracy"],
             versions=config["versions"],
             columns=None if data.get("columns") is None else tuple(data["columns"]),
+            train_fingerprint=data.get("train_fingerprint"),
             split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
         )
 

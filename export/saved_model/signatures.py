@@ -72,8 +72,8 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
     if takes_images(card):
         signatures[IMAGE_BYTES] = traced(serve_images, image_bytes=tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES))
     if card.encoder is not None:
-        names = column_input_names(column.name for column in card.encoder.columns)
-        kinds = {names[column.name]: column.kind for column in card.encoder.columns}
+        names = column_input_names(column.name for column in card.encoder.features)
+        kinds = {names[column.name]: column.kind for column in card.encoder.features}
         specs = {
             name: tf.TensorSpec((None,), tf.float32 if kind == NUMBER else tf.string, name=name)
             for name, kind in kinds.items()

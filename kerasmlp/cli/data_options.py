@@ -6,12 +6,11 @@ import shlex
 import sys
 from argparse import Namespace
 from dataclasses import fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import image_size, seed
+from kerasmlp.cli.option_types import column_kind, column_names, image_size, seed
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -90,6 +89,37 @@ def add_source_options(group: _ArgumentGroup) -> None:
         help="column of a table with numbers or ISO dates: the latest rows are set aside instead of random ones; not "
         "together with --group",
     )
+    group.add_argument("--test", metavar="FILE", help="table with the test rows, if they have a file of their own")
+    group.add_argument("--validation", metavar="FILE", help="table with the validation rows, the same")
+    group.add_argument(
+        "--column",
+        dest="columns",
+        metavar="NAME=KIND",
+        action="append",
+        type=column_kind,
+        help="kind of a column of a table where the inferred one is wrong: number, boolean, date (date:dmy, date:mdy), "
+        "category, text or key; may be repeated (default: inferred from all training values)",
+    )
+    group.add_argument(
+        "--drop", metavar="COLUMN,...", type=column_names, default=(), help="columns of a table that are not used"
+    )
+    group.add_argument(
+        "--keep-duplicates-together",
+        action="store_true",
+        help="keep rows of a table with equal features in one split",
+    )
+    group.add_argument(
+        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
+    )
+    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
+    group.add_argument(
+        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
+    )
+    group.add_argument(
+        "--header",
+        choices=("none", "first"),
+        help="whether the first line of a text table names the columns (default: detected)",
+    )
     group.add_argument(
         "--split",
         metavar="S",
@@ -122,7 +152,7 @@ def load(args: Namespace, card: Card | None = None) -> Data:
     data = load_data(
         args.data,
         **_source_options(args),
-        encoder=card.encoder if card else None,
+        spec=card.spec if card else None,
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,
@@ -158,8 +188,15 @@ def typed_data(args: Namespace) -> str:
     options = {**_source_options(args), "validation_share": args.validation_share, "test_share": args.test_share}
     words = [args.data]
     for name, value in options.items():
-        if value not in (None, False) and (name, value) != ("validation_share", VALIDATION_SHARE):
-            words += [args.flags[name].text, *([] if value is True else [_as_typed(value)])]
+        if name == "columns":
+            words += [word for pair in args.columns or () for word in (args.flags[name].text, "=".join(pair))]
+        elif name == "header" and value is not None:
+            words += [args.flags[name].text, args.header]
+        elif value not in (None, False, ()) and (name, value) != ("validation_share", VALIDATION_SHARE):
+            text = (
+                ("x" if name == "image_size" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
+            )
+            words += [args.flags[name].text, *([] if value is True else [text])]
     return shlex.join(words)
 
 
@@ -179,25 +216,37 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     """
     from kerasmlp.card import SPLIT_OPTIONS
     from kerasmlp.data.images import is_image_shape
+    from kerasmlp.data.raw_tables import TABLE_SUFFIXES
     from kerasmlp.data.readers.choosing import takes_option
-    from kerasmlp.data.table_files import TABLE_SUFFIXES
 
     if card is None:
         return load(args)
-    if args.target is None and Path(args.data).suffix.lower() in TABLE_SUFFIXES:
+    for option in ("columns", "drop"):
+        if getattr(args, option):
+            raise InvalidValue(
+                f"`{args.artefact}` knows how to read its columns; leave out `{args.flags[option].text}`, which is for "
+                "training."
+            )
+    if args.target is None and args.data.lower().endswith(TABLE_SUFFIXES):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
     if args.image_size is None and takes_option(args.data, "image_size") and is_image_shape(card.feature_shape):
         args = Namespace(**{**vars(args), "image_size": tuple(card.feature_shape[:2])})
     source = read(args.data, args)
     # Of a streamed source, this fills the cache, in which `fingerprint` then finds what it needs.
-    whole = source.whole(card.encoder, show_progress=True) if args.stream else None
-    if source.fingerprint() != card.fingerprint:
+    whole = source.whole(card.spec, show_progress=True) if args.stream else None
+    fingerprint = source.fingerprint(card.spec)
+    if fingerprint == card.train_fingerprint:
+        raise InvalidValue(
+            f"`{args.data}` holds the rows that `{args.artefact}` was trained on. Pass the file of the test instead, "
+            "or data that it was not trained on."
+        )
+    if fingerprint != card.fingerprint:
         if source.has_test or args.test_share is not None:
             return load(args, card)
-        return whole or source.whole(card.encoder)
+        return whole or source.whole(card.spec)
     for option in SPLIT_OPTIONS:
         typed, trained = getattr(args, option), card.split.get(option)
-        if typed is not None and typed != trained:
+        if typed not in (None, False) and typed != trained:
             flag = args.flags[option].text
             was = f"with `{flag} {trained}`" if trained is not None else f"without `{flag}`"
             raise InvalidValue(
@@ -213,11 +262,12 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     return load(Namespace(**{**vars(args), **card.split, "target": target}), card)
 
 
-def _as_typed(value: Any) -> str:
-    return "x".join(map(str, value)) if isinstance(value, tuple) else str(value)  # the only tuple is an image size
-
-
 def _source_options(args: Namespace) -> dict[str, Any]:
     from kerasmlp.data.source import SourceOptions
 
-    return {field.name: getattr(args, field.name) for field in fields(SourceOptions)}
+    options = {field.name: getattr(args, field.name) for field in fields(SourceOptions)}
+    return {
+        **options,
+        "columns": dict(options["columns"]) if options["columns"] else None,
+        "header": None if options["header"] is None else options["header"] == "first",
+    }

@@ -73,3 +73,26 @@ def alternatives(names: Iterable[str]) -> str:
     """
     *most, last = names
     return f"{', '.join(most)} or {last}"
+
+
+def column_kind(text: str) -> tuple[str, str]:
+    """Returns the name and the kind of a column from `NAME=KIND`.
+
+    Example:
+        >>> column_kind("zip=category")
+        ('zip', 'category')
+    """
+    name, equals, kind = text.rpartition("=")
+    if not equals or not name or not kind:
+        raise ArgumentTypeError(f"needs NAME=KIND, such as zip=category; got {text!r}")
+    return name, kind
+
+
+def column_names(text: str) -> tuple[str, ...]:
+    """Returns the names of columns in a list with commas.
+
+    Example:
+        >>> column_names("name,ticket")
+        ('name', 'ticket')
+    """
+    return tuple(name.strip() for name in text.split(",") if name.strip())

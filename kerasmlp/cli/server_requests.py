@@ -5,7 +5,7 @@ A server has no card that says how files become features, so it gets the images 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,16 +14,20 @@ import numpy as np
 from kerasmlp.cli.data_options import read, splitting
 from kerasmlp.client.tensor_types import STRING
 from kerasmlp.contract import COLUMNS, IMAGE_BYTES, column_input_names, column_input_stem
+from kerasmlp.data.columns import CATEGORY, NUMBER, Column
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.prediction_files import read_inputs
-from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
+from kerasmlp.data.raw_tables import TABLE_SUFFIXES, open_table
+from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.data.table_source import TableSource
+from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
     from argparse import Namespace
 
-    import pandas as pd
+    import pyarrow as pa
 
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.client.classifier import Classifier
@@ -49,17 +53,18 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     """
     if not path.is_file():
         raise NotFound(f"There is no file `{path}`.")
-    suffix = path.suffix.lower()
-    if suffix in TABLE_SUFFIXES and COLUMNS in served.client.signatures:
+    if path.name.lower().endswith(TABLE_SUFFIXES) and COLUMNS in served.client.signatures:
         if invert:
             raise InvalidValue(f"`--invert` is for images; `{path}` is a table.")
-        frame = read_frame(path)
-        if frame.empty:
+        rows = open_table(path)
+        encoder = columns_for_server(served, rows.names, source=str(path))
+        pieces = list(encoder.canonical_pieces(rows, source=str(path)))
+        inputs = server_inputs(served, pieces)
+        if not len(next(iter(inputs.values()))):
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
-        columns = raw_columns(served, frame, source=str(path))
-        return lambda: served.probabilities(columns, signature=COLUMNS)
+        return lambda: served.probabilities(inputs, signature=COLUMNS)
     features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert)
-    if suffix not in IMAGE_SUFFIXES:
+    if path.suffix.lower() not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
     if IMAGE_BYTES not in served.client.signatures:
         raise InvalidValue(
@@ -70,57 +75,60 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     return lambda: served.probabilities([picture], signature=IMAGE_BYTES)
 
 
-def raw_columns(served: Classifier, frame: pd.DataFrame, *, source: str) -> dict[str, np.ndarray]:
-    """Returns the rows of a table as inputs of the signature `columns`, without columns that the network does not use.
+def columns_for_server(served: Classifier, columns: Sequence[str], *, source: str) -> Encoder:
+    """Returns how a table is read for the signature `columns`: numbers as numbers, everything else as text.
+
+    The server knows which texts are dates, booleans or categories, and reads them as training did.
 
     Args:
         served: The network.
-        frame: A table with at least the columns that the network was trained on.
+        columns: Names of the columns of the table.
         source: What messages call the table.
 
-    Returns:
-        For each input an array `(rows,)`: float64, NaN where a number is missing; or strings, "" where one is missing.
-
     Raises:
-        InvalidValue: the server has no such signature, a column is missing, or a value is not a number.
+        InvalidValue: the server has no such signature, or a column is missing.
     """
-    import pandas as pd
-
     if COLUMNS not in served.client.signatures:
         raise InvalidValue(
             f"`{served.client.address.url}` has no signature `{COLUMNS}`, so it is unknown how rows become features. "
             "Use the run or the SavedModel folder instead of the server."
         )
-    column_of = {name: column for column, name in column_input_names(str(column) for column in frame.columns).items()}
-    frame = frame.rename(columns=str)
-    inputs = {}
+    column_of = {name: column for column, name in column_input_names(columns).items()}
+    found = []
     for name, spec in served.client.signature(COLUMNS).inputs.items():
-        if name in column_of:
-            alike = [c for c in map(str, frame.columns) if column_input_stem(c) == column_input_stem(column_of[name])]
-            if len(alike) > 1:
-                raise InvalidValue(
-                    f"`{source}`: `{served.client.address.url}` cannot tell the columns `{'`, `'.join(alike)}` apart "
-                    "except by their order. Remove those that the network was not trained on, or use the run or the "
-                    "SavedModel folder, which know the columns by name."
-                )
         if name not in column_of:
             raise InvalidValue(
                 f"`{source}` needs a column for the input `{name}` of `{served.client.address.url}`, as the training "
                 "rows had one."
             )
-        values = frame[column_of[name]]
-        missing = values.isna().to_numpy(bool)
-        if spec.dtype == STRING:
-            inputs[name] = np.array(["" if lacks else str(v) for v, lacks in zip(values, missing, strict=True)], object)
-            continue
-        numbers = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-        wrong = np.flatnonzero(~np.isfinite(numbers) & ~missing)
-        if len(wrong):
+        alike = [column for column in columns if column_input_stem(column) == column_input_stem(column_of[name])]
+        if len(alike) > 1:
             raise InvalidValue(
-                f"`{source}`, row {wrong[0] + 1}: the column `{column_of[name]}` needs finite numbers; got "
-                f"`{values.iloc[wrong[0]]}`."
+                f"`{source}`: `{served.client.address.url}` cannot tell the columns `{'`, `'.join(alike)}` apart "
+                "except by their order. Remove those that the network was not trained on, or use the run or the "
+                "SavedModel folder, which know the columns by name."
             )
-        inputs[name] = numbers
+        found.append(Column(column_of[name], CATEGORY if spec.dtype == STRING else NUMBER))
+    return Encoder(tuple(found))
+
+
+def server_inputs(served: Classifier, pieces: Sequence[pa.Table]) -> dict[str, np.ndarray]:
+    """Returns canonical rows as inputs of the signature `columns`.
+
+    Args:
+        served: The network.
+        pieces: Canonical rows, whose columns are in the order of the signature's inputs.
+
+    Returns:
+        For each input an array `(rows,)`: float64, NaN where a number is missing; or strings, "" where one is missing.
+    """
+    import pyarrow as pa
+
+    table = pa.concat_tables(pieces)
+    inputs: dict[str, np.ndarray] = {}
+    for name, values in zip(served.client.signature(COLUMNS).inputs, table.columns, strict=True):
+        filled = values.fill_null("" if pa.types.is_string(values.type) else np.nan)
+        inputs[name] = np.asarray(filled.to_numpy())
     return inputs
 
 
@@ -136,18 +144,18 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     if args.stream:
         raise InvalidValue("A served network can only be evaluated on data in memory, so leave out `--stream`.")
     source = read(args.data, args)
-    with source.scanned() as scan:
-        if scan.kinds is not None:
-            (frame,), name = scan.pieces(), source.name
-            source = _numbered_rows(name, scan)
-            raw_columns(served, frame, source=name)  # so that an error in any row is reported before anything is sent
+    if isinstance(source, TableSource):
+        encoder = columns_for_server(served, source.columns, source=source.name)
+        with source.scanned(DataSpec(None, encoder=encoder)) as scan:
+            inputs = server_inputs(served, list(scan.pieces()))  # every row is checked before anything is sent
+            source = _numbered_rows(source.name, scan)
 
-            def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
-                columns = raw_columns(served, frame.iloc[numbers[:, 0]], source=name)
-                return served.probabilities(columns, signature=COLUMNS)
+        def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
+            rows = {name: values[numbers[:, 0]] for name, values in inputs.items()}
+            return served.probabilities(rows, signature=COLUMNS)
 
-            assert isinstance(artefact, ServedModel)
-            artefact = artefact.with_question((1,), ask_about_rows)
+        assert isinstance(artefact, ServedModel)
+        artefact = artefact.with_question((1,), ask_about_rows)
     if not source.has_test and args.test_share is None:
         return artefact, source.whole()
     return artefact, source.split(splitting(args))

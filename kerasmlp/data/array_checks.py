@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidType, InvalidValue
+
+if TYPE_CHECKING:
+    from kerasmlp.data.table_encoding import Encoder
+    from kerasmlp.data.types import DataSpec
 
 _MIN_EXAMPLES = 20  # with fewer examples, labels that are nearly all distinct may be what the user meant
 
@@ -81,17 +85,6 @@ def check_aligned(name: str, key: str, values: Any, num_examples: int) -> np.nda
     return checked
 
 
-def find_classes(name: str, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the distinct labels, sorted, and the index of each example's label among them, int32 `(examples,)`.
-
-    Raises:
-        InvalidValue: `check_classes` refuses the labels.
-    """
-    classes, indices = np.unique(labels, return_inverse=True)
-    check_classes(name, classes, len(labels))
-    return classes, indices.astype(np.int32)
-
-
 def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
     """Raises `InvalidValue` if all labels are the same, or if more than half of at least 20 labels are distinct."""
     if num_examples >= _MIN_EXAMPLES and len(classes) > num_examples / 2:
@@ -109,6 +102,34 @@ def check_class_names(name: str, class_names: tuple[str, ...] | None, num_classe
         raise InvalidValue(
             f"{name}: `class_names` needs one name for each of {num_classes} classes; got {len(class_names)}."
         )
+
+
+def align_labels(name: str, class_names: Sequence[str], labels: np.ndarray, spec: DataSpec) -> np.ndarray:
+    """Returns labels as indices of the classes of a network, int32 `(examples,)`. Not all of its classes need to occur.
+
+    Args:
+        name: What messages call the data.
+        class_names: Names of the classes that occur.
+        labels: Index in `class_names` of each example's label.
+        spec: What the network knows about its data.
+
+    Raises:
+        InvalidValue: a label is no class of the network.
+
+    Example:
+        >>> from kerasmlp.data.types import DataSpec
+        >>> align_labels("new", ["dog"], np.array([0, 0]), DataSpec(("cat", "dog")))
+        array([1, 1], dtype=int32)
+    """
+    known = spec.class_names or tuple(class_names)
+    unknown = [label for label in class_names if label not in known]
+    if unknown:
+        raise InvalidValue(
+            f"`{name}` has the label `{unknown[0]}`, which the network does not know; its classes are "
+            f"{', '.join(known)}."
+        )
+    places: np.ndarray = np.array([known.index(label) for label in class_names], np.int32)[labels]
+    return places
 
 
 def check_no_encoder(name: str, encoder: Encoder | None) -> None:

@@ -1,24 +1,24 @@
-"""The columns of a table: their kinds, and what the training rows say about each (`Column`)."""
+"""`Column`: one column of a table as the training rows describe it. Stored with the network, it reads later files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
-from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS
+from kerasmlp.data.date_styles import ISO, DateStyle
+from kerasmlp.data.number_styles import PLAIN, NumberStyle
 from kerasmlp.errors import InvalidValue
 
-if TYPE_CHECKING:
-    import pandas as pd
+# Kinds of columns that become features.
+NUMBER, BOOLEAN, DATE, CATEGORY = "number", "boolean", "date", "category"
+# Kinds of columns that do not: free text, numbers or names of rows, columns without a value, and what the user drops.
+TEXT, KEY, EMPTY, DROPPED = "text", "key", "empty", "dropped"
+FEATURE_KINDS = (NUMBER, BOOLEAN, DATE, CATEGORY)
+KINDS = (*FEATURE_KINDS, TEXT, KEY, EMPTY, DROPPED)
 
-NUMBER, BOOLEAN, CATEGORY = "number", "boolean", "category"
-
-# The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
-# 1 holds numbers. They count only in later files, once a column is known to be boolean.
-_TRUE_FALSE, _YES_NO = (
-    frozenset(pair) for pair in zip(TRUE_WORDS, FALSE_WORDS, strict=True) if all(word.isalpha() for word in pair)
-)
+# Cycles of a date: how many values each has.
+CYCLES = {"month": 12, "weekday": 7, "hour": 24}
 
 
 @dataclass(frozen=True)
@@ -27,11 +27,18 @@ class Column:
 
     Attributes:
         name: Name of the column.
-        kind: `number`, `boolean` or `category`.
-        fill: Value that replaces a missing one: the median of the training rows for numbers, 0.5 for booleans.
-        has_missing: Whether values were missing in the training rows. A column of numbers then gets a second feature,
-            which is 1 where the value is missing and 0 elsewhere.
+        kind: One of `KINDS`. Columns of other kinds than `FEATURE_KINDS` are not features, and later files need not
+            have them.
+        fill: Value that replaces a missing one: the median of the training rows for numbers and dates (in days after
+            `origin`), 0.5 for booleans.
+        has_missing: Whether values were missing in the training rows. A column of numbers or dates then gets another
+            feature, which is 1 where the value is missing and 0 elsewhere.
         categories: The values of a category in the training rows, sorted. A missing value is the category ``""``.
+        is_numeric: Whether all categories are numbers, so that `1`, `1.0` and `01` are the same category.
+        origin: For dates, the day that counts as 0, in days since 1970-01-01.
+        cycles: For dates, the cycles that vary in the training rows, of `CYCLES`. Each becomes a sine and a cosine.
+        number_style: How the training file wrote numbers. Two columns that differ only in this are equal.
+        date_style: How the training file wrote dates. Two columns that differ only in this are equal.
     """
 
     name: str
@@ -39,6 +46,16 @@ class Column:
     fill: float = 0.0
     has_missing: bool = False
     categories: tuple[str, ...] = ()
+    is_numeric: bool = False
+    origin: int = 0
+    cycles: tuple[str, ...] = ()
+    number_style: NumberStyle = field(default=PLAIN, compare=False)
+    date_style: DateStyle = field(default=ISO, compare=False)
+
+    @property
+    def is_feature(self) -> bool:
+        """Whether the column becomes features."""
+        return self.kind in FEATURE_KINDS
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -49,63 +66,49 @@ class Column:
             ('age', 'age is missing')
             >>> Column("colour", "category", categories=("blue", "red")).feature_names
             ('colour=blue', 'colour=red')
+            >>> Column("born", "date", cycles=("month",)).feature_names
+            ('born', 'born month (sine)', 'born month (cosine)')
         """
+        if not self.is_feature:
+            return ()
         if self.kind == CATEGORY:
             return tuple(f"{self.name}={value}" for value in self.categories)
-        return (self.name, f"{self.name} is missing") if self.has_missing else (self.name,)
+        cycles = [f"{self.name} {cycle} ({wave})" for cycle in self.cycles for wave in ("sine", "cosine")]
+        missing = [f"{self.name} is missing"] if self.has_missing else []
+        return (self.name, *cycles, *missing)
 
+    @property
+    def style(self) -> str:
+        """How the training file wrote the values, in words; empty if in the usual way."""
+        return str({NUMBER: self.number_style, DATE: self.date_style}.get(self.kind, ""))
 
-def column_kinds(frame: pd.DataFrame) -> dict[str, str]:
-    """Returns the kind of each column by name, in the order of the columns.
+    def to_config(self) -> dict[str, Any]:
+        """Returns the column as values for JSON."""
+        return asdict(self)
 
-    Columns of a numeric type are numbers. Columns of booleans are boolean, and so are columns of texts that hold only
-    `true` and `false` or only `yes` and `no`, in any mix of capital and small letters. All others are categories.
+    @staticmethod
+    def from_config(config: Mapping[str, Any]) -> Column:
+        """Returns the column that `to_config` described.
 
-    Raises:
-        InvalidValue: a column holds lists or other values that are not numbers, booleans or texts.
+        Raises:
+            InvalidValue: an earlier version wrote the description, which read tables in another way.
 
-    Example:
-        >>> import pandas as pd
-        >>> column_kinds(pd.DataFrame({"age": [31, 42], "smokes": ["yes", "no"], "town": ["Rye", "Hove"]}))
-        {'age': 'number', 'smokes': 'boolean', 'town': 'category'}
-    """
-    import pandas as pd
-
-    kinds = {}
-    for name in frame.columns:
-        values = frame[name]
-        if pd.api.types.is_bool_dtype(values):
-            kinds[str(name)] = BOOLEAN
-        elif pd.api.types.is_numeric_dtype(values):
-            kinds[str(name)] = NUMBER
-        else:
-            kinds[str(name)] = kind_of_words(first_values(values))
-    return kinds
-
-
-def first_values(values: pd.Series) -> list[Any]:
-    """Returns the first three distinct values of a column, without missing ones.
-
-    Raises:
-        InvalidValue: the column holds lists or other values that cannot be compared with each other.
-    """
-    try:
-        return list(values.dropna().unique()[:3])
-    except TypeError as error:
-        kind = type(values.dropna().iloc[0]).__name__
-        raise InvalidValue(
-            f"The column `{values.name}` holds values of type {kind}; a table needs numbers, booleans or texts. "
-            "Remove the column, or spread its values over several columns."
-        ) from error
-
-
-def kind_of_words(values: Iterable[Any]) -> str:
-    """Returns the kind of a column whose type is not numeric, given its first three distinct values.
-
-    Example:
-        >>> kind_of_words(["True", "false"]), kind_of_words(["yes"]), kind_of_words(["yes", "no", "perhaps"])
-        ('boolean', 'category', 'category')
-    """
-    words = {str(value).strip().lower() for value in values}
-    is_boolean = (bool(words) and words <= _TRUE_FALSE) or words == _YES_NO
-    return BOOLEAN if is_boolean else CATEGORY
+        Example:
+            >>> column = Column("born", "date", cycles=("month",), date_style=DateStyle("dmy"))
+            >>> Column.from_config(column.to_config()).date_style.order
+            'dmy'
+        """
+        if "number_style" not in config:
+            raise InvalidValue(
+                "The network was trained by an earlier version of kerasmlp, which read tables in another way. Train it "
+                "again."
+            )
+        return Column(
+            **{
+                **config,
+                "categories": tuple(config["categories"]),
+                "cycles": tuple(config["cycles"]),
+                "number_style": NumberStyle(**config["number_style"]),
+                "date_style": DateStyle(**config["date_style"]),
+            }
+        )

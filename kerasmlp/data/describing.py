@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.columns import NUMBER
-from kerasmlp.data.fingerprints import ArrayDigest, TableDigest
+from kerasmlp.data.columns import DATE, NUMBER, Column
+from kerasmlp.data.fingerprints import ArrayDigest
 
 if TYPE_CHECKING:
-    import pandas as pd
+    import pyarrow as pa
 
     from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
@@ -36,9 +36,10 @@ def describe_source(source: Source) -> dict[str, Any]:
         - `reading_notes`: what was understood, skipped or decided when it was read;
         - `classes`: the number of examples of each class by name, including validation and test examples;
         - for arrays `feature_shape`, `dtype` and `feature_range`, the lowest and highest value that occurs;
-        - for tables `target` and `columns`, a list with `name`, `kind`, `missing` (number of missing values) and
-          `values` of each column. `values` is the lowest and highest value of a column of numbers, otherwise the number
-          of distinct values, counted up to 100,000.
+        - for tables `target` and `columns`, a list with `name`, `kind`, `style` (how values are written), `missing`
+          (number of missing values) and `values` of each column. `values` is the lowest and highest value of a column
+          of numbers or dates, otherwise the number of distinct values, counted up to 100,000. Columns that are not used
+          have neither.
 
     See Also:
         `describe_data`: describes data after they were split.
@@ -108,14 +109,13 @@ def _describe_scan(scan: Scan) -> dict[str, Any]:
     counts = np.bincount(scan.labels, minlength=len(names))
     num_test, num_validation = scan.num_own_test, scan.num_own_validation
     about: dict[str, Any]
-    if scan.kinds is None:
+    if scan.table is None:
         arrays = ArrayDigest(names)
         about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
         fingerprint = arrays.hexdigest()
     else:
-        table = TableDigest([*scan.columns, str(scan.target)])
-        about = {"target": scan.target, "columns": _summarise_columns(table.watch(scan.pieces()), scan.kinds)}
-        fingerprint = table.hexdigest(scan.classes, scan.labels)
+        about = {"target": scan.table.target, "columns": _summarise_columns(scan.pieces(), scan.table.columns)}
+        fingerprint = scan.table.fingerprint
     return {
         "fingerprint": fingerprint,
         "examples": len(scan.labels) - (num_test or 0) - (num_validation or 0),
@@ -131,7 +131,7 @@ def data_notes(data: Data) -> list[str]:
     """Returns what the user should know before trusting figures on these data, one sentence each.
 
     The notes are about classes with fewer than five training examples, classes without an example in validation or
-    test, and columns of a table that are more likely names than categories.
+    test, and what `kerasmlp.data.cautions` found.
 
     Example:
         >>> from kerasmlp import load_data
@@ -155,13 +155,7 @@ def data_notes(data: Data) -> list[str]:
     rare = [data.class_names[index] for index in np.flatnonzero(is_rare)]
     if rare:
         notes.append(f"{_name_classes(rare)} fewer than {FEW_EXAMPLES} training examples; add more.")
-    for column in data.encoder.columns if data.encoder is not None else ():
-        if len(column.categories) > max(FEW_EXAMPLES, len(data.train) / 2):
-            notes.append(
-                f"The column `{column.name}` has {len(column.categories)} distinct values in {len(data.train)} "
-                "training rows. They are more likely names or dates than categories; remove the column."
-            )
-    return notes
+    return [*notes, *data.cautions]
 
 
 def _name_classes(names: Sequence[str]) -> str:
@@ -182,25 +176,43 @@ def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:
     return {**about, "feature_range": [lowest, highest]}
 
 
-def _summarise_columns(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str]) -> list[dict[str, Any]]:
-    missing = dict.fromkeys(kinds, 0)
-    ranges: dict[str, list[float]] = {}
-    distinct: dict[str, set[Any]] = {name: set() for name in kinds}
-    for frame in frames:
-        for name, kind in kinds.items():
-            present = frame[name].dropna()
-            missing[name] += len(frame) - len(present)
-            if kind != NUMBER and len(distinct[name]) < MAX_COUNTED_VALUES:
-                distinct[name].update(present.unique()[:MAX_COUNTED_VALUES])
-            elif len(present):
-                lowest, highest = ranges.setdefault(name, [np.inf, -np.inf])
-                ranges[name] = [min(lowest, float(present.min())), max(highest, float(present.max()))]
-    return [
-        {
-            "name": name,
-            "kind": kind,
-            "missing": missing[name],
-            "values": ranges.get(name, min(len(distinct[name]), MAX_COUNTED_VALUES)),
-        }
-        for name, kind in kinds.items()
-    ]
+def _summarise_columns(pieces: Iterable[pa.Table], columns: Sequence[Column]) -> list[dict[str, Any]]:
+    summaries = [_ColumnSummary(column) for column in columns]
+    for piece in pieces:
+        for summary in summaries:
+            if summary.column.is_feature:
+                summary.add(piece.column(summary.column.name).combine_chunks())
+    return [summary.to_json() for summary in summaries]
+
+
+class _ColumnSummary:
+    """Missing values, and the range of numbers and dates or the number of distinct values, of one column."""
+
+    def __init__(self, column: Column) -> None:
+        self.column = column
+        self._missing = 0
+        self._lowest: Any = None
+        self._highest: Any = None
+        self._distinct: set[Any] = set()
+
+    def add(self, values: pa.Array) -> None:
+        import pyarrow.compute as pc
+
+        self._missing += values.null_count
+        if self.column.kind in (NUMBER, DATE):
+            found = pc.min_max(values).as_py()
+            if found["min"] is not None:
+                self._lowest = found["min"] if self._lowest is None else min(self._lowest, found["min"])
+                self._highest = found["max"] if self._highest is None else max(self._highest, found["max"])
+        elif len(self._distinct) < MAX_COUNTED_VALUES:
+            self._distinct.update(pc.unique(pc.drop_null(values)).to_pylist()[:MAX_COUNTED_VALUES])
+
+    def to_json(self) -> dict[str, Any]:
+        column = self.column
+        about: dict[str, Any] = {"name": column.name, "kind": column.kind, "style": column.style}
+        if not column.is_feature:
+            return {**about, "missing": None, "values": None}
+        values: Any = min(len(self._distinct), MAX_COUNTED_VALUES)
+        if column.kind in (NUMBER, DATE):
+            values = [value if column.kind == NUMBER else str(value) for value in (self._lowest, self._highest)]
+        return {**about, "missing": self._missing, "values": values}

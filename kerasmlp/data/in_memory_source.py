@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.data.array_checks import (
+    align_labels,
     check_aligned,
     check_class_names,
+    check_classes,
     check_features,
     check_labels,
     check_no_encoder,
-    find_classes,
 )
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
-from kerasmlp.data.table_encoding import Encoder
-from kerasmlp.data.types import Data, Split
+from kerasmlp.data.types import Data, DataSpec, Split
 from kerasmlp.errors import InvalidValue
 
 
@@ -70,7 +70,8 @@ class InMemorySource:
         self._request = request
         features = check_features(name, "x_train", x_train)
         raw = _check_part_labels(name, "train", y_train, len(features))
-        classes, labels = find_classes(name, raw)
+        classes, indices = np.unique(raw, return_inverse=True)
+        labels = indices.astype(np.int32)
         check_class_names(name, class_names, len(classes))
         self._class_names = class_names or tuple(map(str, classes))
         # Training, then the source's own validation and its own test, if it has them: the order of all examples.
@@ -84,16 +85,16 @@ class InMemorySource:
             feature_range = (0.0, 255.0)
         self._feature_range = feature_range
 
-    def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
+    def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split into train, validation and test; there is no progress to show."""
-        check_no_encoder(self.name, encoder)
+        check_no_encoder(self.name, None if spec is None else spec.encoder)
         if splitting.test_share is not None and self.has_test and (self._groups is not None or self._times is not None):
             raise InvalidValue(
                 f"{self.name}: `test_share={splitting.test_share}` would take the test from `x_test` too, but `groups` "
                 "and `times` are known for `x_train` only. Leave out `test_share` or `x_test`."
             )
         splitting = splitting.for_source(has_test=self.has_test, has_validation="validation" in self._parts)
-        labels = self._all_labels()
+        labels, class_names = self._classes(spec)
         indices = splitting.indices(
             self.name,
             labels,
@@ -102,36 +103,37 @@ class InMemorySource:
             groups=self._for_all(self._groups),
             times=self._for_all(self._times),
         )
-        check_classes_are_trained(self.name, labels, indices, self._class_names)
+        if spec is None:
+            check_classes_are_trained(self.name, labels, indices, class_names)
         return Data(
             name=self.name,
             train=Split(self._take(indices.train), labels[indices.train]),
             validation=Split(self._take(indices.validation), labels[indices.validation]),
             test=Split(self._take(indices.test), labels[indices.test]),
-            class_names=self._class_names,
+            class_names=class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
             request=None if self._request is None else {**self._request, **splitting.request()},
             reading_notes=splitting.notes,
         )
 
-    def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
+    def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
         """Returns all examples as the test split; there is no progress to show."""
-        check_no_encoder(self.name, encoder)
-        features, labels = self._parts["train"].features[:0], self._parts["train"].labels[:0]
-        nothing = Split(features, labels)
+        check_no_encoder(self.name, None if spec is None else spec.encoder)
+        labels, class_names = self._classes(spec)
+        nothing = Split(self._parts["train"].features[:0], labels[:0])
         return Data(
             name=self.name,
             train=nothing,
             validation=nothing,
-            test=Split(self._all_features(), self._all_labels()),
-            class_names=self._class_names,
+            test=Split(self._all_features(), labels),
+            class_names=class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
         )
 
     @contextmanager
-    def scanned(self) -> Iterator[Scan]:
+    def scanned(self, spec: DataSpec | None = None) -> Iterator[Scan]:
         """Yields all examples: the training ones are one piece, those of each other part another."""
         yield Scan(
             classes=np.array(self._class_names),
@@ -143,7 +145,7 @@ class InMemorySource:
             feature_range=self._feature_range,
         )
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, spec: DataSpec | None = None) -> str:
         """Returns the SHA-256 over all examples."""
         digest = ArrayDigest(self._class_names)
         for part in self._parts.values():
@@ -160,6 +162,14 @@ class InMemorySource:
         if values is None:
             return None
         return np.resize(values, sum(map(len, self._parts.values())))
+
+    def _classes(self, spec: DataSpec | None) -> tuple[np.ndarray, tuple[str, ...]]:
+        """The labels of all examples and the names of the classes: those of the network, or those that occur."""
+        labels = self._all_labels()
+        if spec is None or spec.class_names is None:
+            check_classes(self.name, np.array(self._class_names), len(labels))
+            return labels, self._class_names
+        return align_labels(self.name, self._class_names, labels, spec), spec.class_names
 
     def _all_labels(self) -> np.ndarray:
         return np.concatenate([part.labels for part in self._parts.values()])

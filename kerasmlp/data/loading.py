@@ -6,34 +6,30 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import Splitting
+from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
     from os import PathLike
 
     import pandas as pd
     import tensorflow as tf
 
-    from kerasmlp.data.table_encoding import Encoder
-    from kerasmlp.data.types import Data
+    from kerasmlp.data.types import Data, DataSpec
 
 
+@accepts(SourceOptions)
 def load_data(
     source: str | PathLike[str],
     *,
-    data_dir: str | PathLike[str] | None = None,
-    target: str | None = None,
-    group: str | None = None,
-    time: str | None = None,
-    split: str | None = None,
-    test_split: str | None = None,
-    stream: bool = False,
-    image_size: tuple[int, int] | None = None,
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
     seed: int = 0,
-    encoder: Encoder | None = None,
+    spec: DataSpec | None = None,
     verbose: str | int = "auto",
+    **options: Any,
 ) -> Data:
     """Loads a data set and returns it split into train, validation and test.
 
@@ -41,7 +37,8 @@ def load_data(
         source: What to load, one of
 
             - `digits`: 1,797 scans of digits, 8x8 pixels, which come with scikit-learn;
-            - the path of a `.csv` or `.parquet` file with a column of labels;
+            - the path of a table with a column of labels: a text file (`.csv`, `.tsv`, `.data`, `.txt`, gzipped or not)
+              or a `.parquet`, `.feather` or `.jsonl` file;
             - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
               with only the first two, or with `x` and `y`;
             - the path of a folder with the four IDX files of MNIST, gzipped or not, or of one of these files;
@@ -72,6 +69,18 @@ def load_data(
             either way.
         image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
             same size.
+        test: Path of a table with the test rows, if they have a file of their own.
+        validation: Path of a table with the validation rows, if they have a file of their own.
+        columns: The kind of columns by name, such as `{"zip": "category", "born": "date"}`, where the inferred kind is
+            wrong: `number`, `boolean`, `date` (`date:dmy` and `date:mdy` also say what comes first), `category`, or
+            `text`, `key` and `dropped` for columns that are not used.
+        drop: Names of columns of a table that are not used.
+        keep_duplicates_together: Whether rows with equal features stay in one split. The shares are then counted over
+            all rows. Defaults to `False`.
+        separator: Character between the values of a text table, or `"tab"`. Detected by default, as the next three.
+        decimal: Decimal mark of the numbers in a text table, `"."` or `","`.
+        encoding: Name of the Python codec of a text table, such as `"cp1252"`.
+        header: Whether the first line of a text table names the columns.
         validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
             excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
@@ -79,10 +88,9 @@ def load_data(
             Defaults to `None`: the source's own test, or 0.2 if it has none. The same examples are chosen whatever
             `seed` is.
         seed: Seed of the random choice of validation examples. Defaults to `0`.
-        encoder: An encoder that turns the columns of a table into features, such as `run.card.encoder`. By default, it
-            is learnt from the training rows. Numbers stay numbers, and a missing number becomes the median. A column
-            with missing numbers gets a second feature, which is 1 where the number is missing. Booleans become 0 and 1.
-            Text columns become one feature per distinct value.
+        spec: What a trained network knows about its data, such as `run.card.spec`. It then decides the classes and how
+            the columns of a table are read. By default the training examples decide; see
+            `kerasmlp.data.table_encoding.Encoder` for what columns become.
         verbose: Whether to display progress while a streamed source is read for the first time: 1 or 2 for yes, 0 for
             no. Defaults to `"auto"`: yes in a terminal or a notebook.
 
@@ -105,33 +113,38 @@ def load_data(
         `data_from_arrays`, `data_from_frame` and `data_from_dataset`, for examples that are in memory already.
     """
     from kerasmlp.data.readers.choosing import read_source
-    from kerasmlp.data.source import SourceOptions
 
-    show_progress = shows_progress(verbose)
-    splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
-    options = SourceOptions(data_dir, target, group, time, split, test_split, stream, image_size)
-    return read_source(str(source), options).split(splitting, encoder=encoder, show_progress=show_progress)
+    asked = SourceOptions.of(None, options)
+    splitting = Splitting(validation_share, test_share, seed, group=asked.group, time=asked.time)
+    return read_source(str(source), asked).split(splitting, spec=spec, show_progress=shows_progress(verbose))
 
 
 def data_from_frame(
     frame: pd.DataFrame,
     target: str,
     *,
+    test: pd.DataFrame | None = None,
+    validation: pd.DataFrame | None = None,
     test_share: float | None = None,
     name: str = "frame",
     group: str | None = None,
     time: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    drop: Sequence[str] = (),
+    keep_duplicates_together: bool = False,
     validation_share: float = VALIDATION_SHARE,
     seed: int = 0,
 ) -> Data:
     """Returns the rows of a pandas frame, split and encoded. The encoding is learnt from the training rows.
 
-    Numbers stay numbers, and a missing number becomes the median. A column with missing numbers gets a second feature,
-    which is 1 where the number is missing. Booleans become 0 and 1. Text columns become one feature per distinct value.
+    The kind of each column is inferred from its values; see `kerasmlp.data.table_encoding.Encoder` for what each kind
+    becomes. `data.encoder.columns` says how each column was read.
 
     Args:
         frame: One row per example.
         target: Name of the column of labels, whole numbers or strings.
+        test: The test rows, if they are a frame of their own. Defaults to `None`: `test_share` of `frame`.
+        validation: The validation rows, if they are a frame of their own. Defaults to `None`: `validation_share`.
         test_share: Share of the rows that becomes the test, between 0 and 1, both excluded. It is taken from each
             class, except with `group` or `time`. The same rows are chosen whatever `seed` is. Defaults to `None`: 0.2.
         name: Name of the data. Defaults to `"frame"`.
@@ -141,6 +154,11 @@ def data_from_frame(
         time: Name of a column of numbers or dates. The latest rows become the test and the latest of the others
             validation. The column is not a feature. The shares are counted as for `group`, whatever the class of a
             row. Use either `group` or `time`, not both.
+        columns: The kind of columns by name, such as `{"zip": "category", "born": "date:dmy"}`, where the inferred kind
+            is wrong.
+        drop: Names of columns that are not used.
+        keep_duplicates_together: Whether rows with equal features stay in one split. The shares are then counted over
+            all rows. Defaults to `False`.
         validation_share: Share of the rows outside the test that becomes validation, between 0 and 1, both excluded. It
             is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         seed: Seed of the random choice of validation rows. Defaults to `0`.
@@ -150,16 +168,25 @@ def data_from_frame(
 
     Example:
         >>> import pandas as pd
-        >>> frame = pd.DataFrame({"size": range(40), "colour": ["red", "blue"] * 20, "kind": ["a", "a", "b", "b"] * 10})
+        >>> columns = {"size": [3, 5, 4, 6] * 10, "colour": ["red", "blue"] * 20, "kind": ["a", "a", "b", "b"] * 10}
+        >>> frame = pd.DataFrame(columns)
         >>> data_from_frame(frame, "kind", test_share=0.2).encoder.feature_names
         ('size', 'colour=blue', 'colour=red')
 
     See Also:
         `load_data`, for tables in `.csv` and `.parquet` files.
     """
+    from kerasmlp.data.raw_rows import FrameRows
+    from kerasmlp.data.table_scan import TableParts, TableUse
     from kerasmlp.data.table_source import TableSource
 
-    source = TableSource(name, frame, target, group=group, time=time, request=None)
+    parts = TableParts(
+        FrameRows(frame),
+        None if validation is None else FrameRows(validation),
+        None if test is None else FrameRows(test),
+    )
+    use = TableUse(str(target), group, time, columns or {}, tuple(drop), keep_duplicates_together)
+    source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.images import BRIGHTEST, IMAGE_SUFFIXES, is_image_shape, read_image, scale_pixels
-from kerasmlp.data.table_files import TABLE_SUFFIXES, read_frame
+from kerasmlp.data.raw_tables import TABLE_SUFFIXES, TableOptions, open_table
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def read_inputs(
     *,
     invert: bool = False,
     encoder: Encoder | None = None,
+    options: TableOptions | None = None,
 ) -> np.ndarray:
     r"""Returns the examples in a file, in the shape that a network takes.
 
@@ -43,6 +44,7 @@ def read_inputs(
         invert: Whether to swap dark and bright in an image. Defaults to `False`.
         encoder: Encoder of a network that was trained on a table. A `.csv` or `.parquet` file then holds rows of such a
             table, with named columns in any order. Defaults to `None`.
+        options: How such a file is written, where the detection is wrong. Defaults to `None`.
 
     Returns:
         float32 `(examples, *feature_shape)`.
@@ -64,8 +66,8 @@ def read_inputs(
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, tuple(feature_shape), feature_range, invert=invert)
-    if encoder is not None and suffix in TABLE_SUFFIXES:
-        features = _read_table(path, encoder)
+    if encoder is not None and path.name.lower().endswith(TABLE_SUFFIXES):
+        features = _read_table(path, encoder, options)
     elif suffix in _ARRAY_SUFFIXES:
         features = _read_csv(path) if suffix == ".csv" else _read_npz(path)
     else:
@@ -99,11 +101,11 @@ def _read_image(
     return scale_pixels(pixels, feature_range).reshape(1, *feature_shape)
 
 
-def _read_table(path: Path, encoder: Encoder) -> np.ndarray:
-    frame = read_frame(path)
-    if frame.empty:
+def _read_table(path: Path, encoder: Encoder, options: TableOptions | None) -> np.ndarray:
+    pieces = list(encoder.pieces(open_table(path, options), source=str(path)))
+    if not sum(map(len, pieces)):
         raise InvalidValue(f"`{path}` has no row; it needs at least one example.")
-    return encoder.encode(frame, source=str(path))
+    return np.concatenate(pieces)
 
 
 def _read_csv(path: Path) -> np.ndarray:

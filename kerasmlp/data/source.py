@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, fields
 from os import PathLike
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
-from kerasmlp.data.splitting import Splitting
-from kerasmlp.data.table_encoding import Encoder
-from kerasmlp.data.types import Data
+from kerasmlp.data.columns import Column
+from kerasmlp.data.splitting import Indices, Splitting
+from kerasmlp.data.types import Data, DataSpec
+from kerasmlp.settings_base import Settings
 
 
 class Source(Protocol):
@@ -30,42 +32,45 @@ class Source(Protocol):
     def has_test(self) -> bool:
         """Whether the source says which of its examples are the test."""
 
-    def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
+    def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split into train, validation and test.
 
         Args:
             splitting: Which examples go where.
-            encoder: How to encode the rows of a table, such as the encoder of a trained network. By default it is
-                learnt from the training rows.
+            spec: What a trained network knows about its data, which then decides the classes and how the columns of a
+                table are read. By default the training examples decide.
             show_progress: Whether to display progress if the examples have to be read in pieces.
 
         Raises:
-            InvalidValue: the split is not possible, the examples do not suit the encoder, or they are unusable, for
+            InvalidValue: the split is not possible, the examples do not suit the network, or they are unusable, for
                 example all of one class.
         """
 
-    def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
+    def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
         """Returns all examples as the test split, to judge a network that was trained on other data.
 
         The train and validation splits are empty.
 
         Args:
-            encoder: The encoder of the network. Tables need it, other sources must not have it.
+            spec: What the network knows about its data. Tables need one.
             show_progress: Whether to display progress if the examples have to be read in pieces.
 
         Raises:
-            InvalidValue: the examples do not suit the encoder.
+            InvalidValue: the examples do not suit the network.
         """
 
-    def scanned(self) -> AbstractContextManager[Scan]:
+    def scanned(self, spec: DataSpec | None = None) -> AbstractContextManager[Scan]:
         """Reads the labels, and gives access to the features in pieces while the `with` block runs."""
 
-    def fingerprint(self) -> str:
-        """Returns the SHA-256 over all examples. It is the `Data.fingerprint` of every split."""
+    def fingerprint(self, spec: DataSpec | None = None) -> str:
+        """Returns the SHA-256 over all examples, read as a network with this spec reads them.
+
+        It is the `Data.fingerprint` of every split.
+        """
 
 
 @dataclass(frozen=True)
-class SourceOptions:
+class SourceOptions(Settings):
     """How to read a source. These are the arguments of `kerasmlp.load_data` with the same names.
 
     Attributes:
@@ -77,6 +82,15 @@ class SourceOptions:
         test_split: Which examples of a TensorFlow Datasets set are the test.
         stream: Whether to read the source in pieces and keep the examples on disk.
         image_size: Height and width that the images of a folder are resized to.
+        test: File of a table with the test rows.
+        validation: File of a table with the validation rows.
+        columns: Kinds of columns of a table by name.
+        drop: Columns of a table that are not used.
+        keep_duplicates_together: Whether equal rows of a table stay in one split.
+        separator: One character between the values of a text table, or `tab`.
+        decimal: Decimal mark of a text table.
+        encoding: Python codec of a text table.
+        header: Whether the first line of a text table names the columns.
     """
 
     data_dir: str | PathLike[str] | None = None
@@ -87,6 +101,27 @@ class SourceOptions:
     test_split: str | None = None
     stream: bool = False
     image_size: tuple[int, int] | None = None
+    test: str | PathLike[str] | None = None
+    validation: str | PathLike[str] | None = None
+    columns: Mapping[str, str] | None = None
+    drop: Sequence[str] = ()
+    keep_duplicates_together: bool = False
+    separator: str | None = None
+    decimal: str | None = None
+    encoding: str | None = None
+    header: bool | None = None
+
+    def request(self) -> dict[str, Any]:
+        """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.
+
+        `group` and `time` are not among them, because the split adds them.
+        """
+        paths = {
+            name: str(Path(getattr(self, name)).resolve()) for name in ("test", "validation") if getattr(self, name)
+        }
+        values = {name: getattr(self, name) for name in self.given() if name not in ("group", "time")}
+        values |= {name: list(value) for name, value in values.items() if isinstance(value, tuple)}
+        return {**values, **paths}
 
     def given(self) -> list[str]:
         """Returns the names of the options that differ from their defaults.
@@ -99,6 +134,27 @@ class SourceOptions:
 
 
 @dataclass(frozen=True)
+class TableFacts:
+    """What reading a table has shown.
+
+    Attributes:
+        columns: How each column but the target and those of groups and times is read, in the order of the table.
+        target: Name of the column of labels.
+        row_keys: Hash of each row with its label, uint64 `(rows,)`.
+        feature_keys: Hash of each row without its label, uint64 `(rows,)`.
+        fingerprint: SHA-256 over all rows.
+        train_fingerprint: SHA-256 over the rows that are neither the source's own validation nor its own test.
+    """
+
+    columns: tuple[Column, ...]
+    target: str
+    row_keys: np.ndarray
+    feature_keys: np.ndarray
+    fingerprint: str
+    train_fingerprint: str
+
+
+@dataclass(frozen=True)
 class Scan:
     """The labels of all examples of a source, and its features in pieces.
 
@@ -107,14 +163,12 @@ class Scan:
         labels: Index in `classes` of the label of each example, int32 `(examples,)`. The source's own test examples
             come last, and its own validation examples just before them.
         pieces: A function that reads the features of all examples in the same order: arrays `(any number, ...)`, or for
-            a table frames with all columns but the target. Each call reads them again from the start.
+            a table the canonical values of its feature columns. Each call reads them again from the start.
         num_own_test: Number of test examples that the source itself names; None if it names none.
         num_own_validation: Number of validation examples that the source itself names; None if it names none.
         class_names: Name of each class, in the order of `classes`. None: the labels are the names.
         feature_range: Lowest and highest possible value of a feature, if the source defines them.
-        kinds: Kind of each feature column of a table by name; None for arrays.
-        columns: Names of all columns of a table except the target.
-        target: Name of the column of labels of a table.
+        table: What is known about a table; None for arrays.
         groups: Group of each example as a whole number, if the source is split by groups.
         times: Time of each example as a number, if the source is split by time.
         reading_notes: As `Data.reading_notes`.
@@ -127,9 +181,7 @@ class Scan:
     num_own_validation: int | None = None
     class_names: tuple[str, ...] | None = None
     feature_range: tuple[float, float] | None = None
-    kinds: Mapping[str, str] | None = None
-    columns: tuple[str, ...] = ()
-    target: str | None = None
+    table: TableFacts | None = None
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
     reading_notes: tuple[str, ...] = ()
@@ -138,6 +190,26 @@ class Scan:
     def names(self) -> tuple[str, ...]:
         """Name of each class, in the order of `classes`."""
         return self.class_names or tuple(map(str, self.classes))
+
+    def indices(self, name: str, splitting: Splitting) -> Indices:
+        """Returns the positions of the examples of each split.
+
+        Args:
+            name: What messages call the source.
+            splitting: Which examples go where.
+
+        Raises:
+            InvalidValue: the split is not possible.
+        """
+        return splitting.indices(
+            name,
+            self.labels,
+            num_own_test=self.num_own_test,
+            num_own_validation=self.num_own_validation,
+            groups=self.groups,
+            times=self.times,
+            keys=None if self.table is None else self.table.row_keys,
+        )
 
     @property
     def labels_by_part(self) -> list[np.ndarray]:

@@ -44,6 +44,8 @@ class EntryFacts:
         request: Arguments of the `load_data` call that loads the same data again, if there is one.
         encoder: How the columns of a table became features; None for other sources.
         reading_notes: As `Data.reading_notes`.
+        cautions: As `Data.cautions`.
+        train_fingerprint: As `Data.train_fingerprint`.
         source_id: Identifies the source and its state. All entries made from an unchanged source have the same.
     """
 
@@ -53,6 +55,8 @@ class EntryFacts:
     request: dict[str, Any] | None
     encoder: Encoder | None
     reading_notes: tuple[str, ...]
+    cautions: tuple[str, ...]
+    train_fingerprint: str | None
     source_id: str
 
 
@@ -191,6 +195,8 @@ def write_entry(
         request=facts.request,
         encoder=facts.encoder,
         reading_notes=facts.reading_notes,
+        cautions=facts.cautions,
+        train_fingerprint=facts.train_fingerprint,
         moments=None if moments is None else moments.result(),
     )
     layout = {"feature_shape": list(shape), "dtype": dtype.str, "source_id": facts.source_id}

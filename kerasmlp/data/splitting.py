@@ -91,6 +91,7 @@ class Splitting:
         num_own_validation: int | None = None,
         groups: np.ndarray | None = None,
         times: np.ndarray | None = None,
+        keys: np.ndarray | None = None,
     ) -> Indices:
         """Returns the positions of the examples of each split.
 
@@ -103,6 +104,8 @@ class Splitting:
             groups: Group of each example, integers `(examples,)`. A group is never divided between splits.
             times: Time of each example, numbers `(examples,)`. Validation is later than training, and the test is later
                 than both. Examples with the same time are never divided between splits.
+            keys: A number for each example that depends only on its content, integers `(examples,)`. The choice then
+                does not depend on the order of the examples.
 
         Raises:
             InvalidValue: there is no test, or there are too few examples for a split.
@@ -119,6 +122,7 @@ class Splitting:
             num_own_test=num_own_test,
             groups=None if groups is None else groups[positions],
             times=None if times is None else times[positions],
+            keys=None if keys is None else keys[positions],
         )
         rest, test = positions[~is_test], positions[is_test]
         if not len(test):
@@ -136,6 +140,7 @@ class Splitting:
             self.seed,
             None if groups is None else groups[rest],
             None if times is None else times[rest],
+            None if keys is None else keys[rest],
         )
         if not chosen.any() or chosen.all():
             raise InvalidValue(
@@ -152,13 +157,14 @@ class Splitting:
         num_own_test: int | None,
         groups: np.ndarray | None,
         times: np.ndarray | None,
+        keys: np.ndarray | None = None,
     ) -> np.ndarray:
         """Returns which examples are the test, bool `(examples,)`.
 
         The arguments are those of `indices`, without the examples of the source's own validation.
         """
         if self.test_share is not None or num_own_test is None:
-            return _choose(labels, self.test_share or DEFAULT_TEST_SHARE, 0, groups, times)
+            return _choose(labels, self.test_share or DEFAULT_TEST_SHARE, 0, groups, times, keys)
         is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
         return is_test
 
@@ -192,15 +198,20 @@ def _count(labels: np.ndarray, groups: np.ndarray | None, times: np.ndarray | No
 
 
 def _choose(
-    labels: np.ndarray, share: float, seed: int, groups: np.ndarray | None, times: np.ndarray | None
+    labels: np.ndarray,
+    share: float,
+    seed: int,
+    groups: np.ndarray | None,
+    times: np.ndarray | None,
+    keys: np.ndarray | None,
 ) -> np.ndarray:
     """Returns which examples are set aside, bool `(examples,)`."""
     if groups is not None:
         return _choose_groups(groups, share, seed)
-    return _choose_in_classes(labels, share, seed) if times is None else _choose_latest(times, share)
+    return _choose_in_classes(labels, share, seed, keys) if times is None else _choose_latest(times, share)
 
 
-def _choose_in_classes(labels: np.ndarray, share: float, seed: int) -> np.ndarray:
+def _choose_in_classes(labels: np.ndarray, share: float, seed: int, keys: np.ndarray | None) -> np.ndarray:
     """Chooses a seeded share of each class, but never all of its examples.
 
     scikit-learn's stratified split refuses data in which a class occurs only once; here that example is not chosen.
@@ -209,6 +220,8 @@ def _choose_in_classes(labels: np.ndarray, share: float, seed: int) -> np.ndarra
     chosen = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
+        if keys is not None:
+            members = members[np.argsort(keys[members], kind="stable")]
         count = min(round(share * len(members)), len(members) - 1)
         chosen[generator.choice(members, count, replace=False)] = True
     return chosen

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import FALSE_WORDS, TRUE_WORDS
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, Column
+from kerasmlp.data.canonical_values import canonical
+from kerasmlp.data.column_kinds import MAX_CATEGORIES
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
+from kerasmlp.data.raw_rows import FrameRows, RawRows, plain_array, styled_for
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow as pa
 
-# A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
-MAX_CATEGORIES = 1000
 _SAMPLE_SIZE = 100_000  # numbers of a column that its median is computed from
+_MICROSECONDS_PER_DAY = 86_400_000_000
 
 
 @dataclass(frozen=True)
@@ -25,19 +27,28 @@ class Encoder:
     """The columns of a table, in the order in which they become features.
 
     - A number stays a number. A missing one becomes the median of the training rows. If numbers were missing in the
-      training rows, the column gets a second feature, which is 1 where the number is missing and 0 elsewhere.
+      training rows, the column gets another feature, which is 1 where the number is missing and 0 elsewhere.
+    - A date becomes the days since the first training date. The month, weekday and hour become a sine and a cosine
+      each, if they vary in the training rows. A missing date is treated like a missing number, with 0 for each sine and
+      cosine.
     - A boolean becomes 0 or 1, and 0.5 if it is missing.
     - A category becomes one-hot features, one per value in the training rows. An unseen category encodes as all zeros.
+    - Columns of other kinds are ignored.
 
     Example:
         >>> import pandas as pd
         >>> encoder = Encoder((Column("size", "number", fill=3.0), Column("colour", "category", categories=("red",))))
-        >>> encoder.encode(pd.DataFrame({"size": [1.5, None], "colour": ["red", "blue"]}), source="example")
+        >>> encoder.encode(pd.DataFrame({"size": [1.5, None], "colour": ["red ", "blue"]}), source="example")
         array([[1.5, 1. ],
                [3. , 0. ]], dtype=float32)
     """
 
     columns: tuple[Column, ...]
+
+    @property
+    def features(self) -> tuple[Column, ...]:
+        """The columns that become features, in order."""
+        return tuple(column for column in self.columns if column.is_feature)
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -47,55 +58,107 @@ class Encoder:
     @property
     def is_number(self) -> np.ndarray:
         """Which features are measured numbers, which the network standardises: bool `(features,)`."""
-        kinds = [column.kind == NUMBER and i == 0 for column in self.columns for i in range(len(column.feature_names))]
+        kinds = [
+            column.kind in (NUMBER, DATE) and i == 0
+            for column in self.columns
+            for i in range(len(column.feature_names))
+        ]
         return np.array(kinds, bool)
 
-    def encode(self, frame: pd.DataFrame, *, source: str) -> np.ndarray:
-        """Returns the features of each row, float32 `(rows, features)`.
+    def canonical(self, rows: pa.Table, *, source: str, first_row: int = 0) -> pa.Table:
+        """Returns the canonical values of the feature columns; see `kerasmlp.data.canonical_values.canonical`.
 
         Args:
-            frame: A table that has at least the columns of the encoder, in any order. Other columns are ignored.
+            rows: Raw rows that have at least the feature columns, in any order. Other columns are ignored.
             source: What messages call the table.
+            first_row: Number of rows in the table before these.
 
         Raises:
             InvalidValue: a column is missing, or a value does not fit the kind of its column.
         """
-        parts = []
-        for column in self.columns:
-            if column.name not in frame.columns:
-                hint = nearest(column.name, [str(name) for name in frame.columns])
+        import pyarrow as pa
+
+        arrays = {}
+        for column in self.features:
+            if column.name not in rows.column_names:
+                hint = nearest(column.name, rows.column_names)
                 raise InvalidValue(f"`{source}` needs a column `{column.name}`, as the training rows had.{hint}")
-            parts.append(_encode_column(column, frame[column.name], source))
-        return np.concatenate(parts, axis=1).astype(np.float32) if parts else np.zeros((len(frame), 0), np.float32)
+            values = plain_array(column.name, rows.column(column.name))
+            arrays[column.name] = canonical(column, values, source=source, first_row=first_row)
+        return pa.table(arrays)
+
+    def encode_canonical(self, rows: pa.Table) -> np.ndarray:
+        """Returns the features of canonical rows, float32 `(rows, features)`."""
+        features = np.zeros((rows.num_rows, len(self.feature_names)), np.float32)
+        start = 0
+        for column in self.features:
+            width = len(column.feature_names)
+            _encode_column(column, rows.column(column.name).combine_chunks(), features[:, start : start + width])
+            start += width
+        return features
+
+    def pieces(self, rows: RawRows, *, source: str) -> Iterator[np.ndarray]:
+        """Yields the features of raw rows piece by piece, float32 `(rows, features)`.
+
+        A file may write its numbers and dates in another style than the training file. All its rows then count.
+
+        Raises:
+            InvalidValue: a column is missing, or a value does not fit the kind of its column.
+        """
+        return map(self.encode_canonical, self.canonical_pieces(rows, source=source))
+
+    def canonical_pieces(self, rows: RawRows, *, source: str) -> Iterator[pa.Table]:
+        """Yields the canonical values of the feature columns piece by piece; see `pieces`."""
+        encoder, done = Encoder(styled_for(self.columns, rows)), 0
+        for piece in rows.pieces():
+            yield encoder.canonical(piece, source=source, first_row=done)
+            done += piece.num_rows
+
+    def encode(self, frame: pd.DataFrame, *, source: str) -> np.ndarray:
+        """Returns the features of each row of a frame, float32 `(rows, features)`; see `pieces`."""
+        return np.concatenate(
+            [np.zeros((0, len(self.feature_names)), np.float32), *self.pieces(FrameRows(frame), source=source)]
+        )
 
     def to_config(self) -> list[dict[str, Any]]:
         """Returns the encoder as values for JSON, one dictionary per column."""
-        return [asdict(column) for column in self.columns]
+        return [column.to_config() for column in self.columns]
 
     @staticmethod
     def from_config(config: Iterable[Mapping[str, Any]]) -> Encoder:
-        """Returns the encoder that `to_config` described."""
-        return Encoder(tuple(Column(**{**column, "categories": tuple(column["categories"])}) for column in config))
+        """Returns the encoder that `to_config` described.
+
+        Raises:
+            InvalidValue: an earlier version wrote the description, which read tables in another way.
+        """
+        return Encoder(tuple(map(Column.from_config, config)))
 
 
-def learn_encoder(frames: Iterable[pd.DataFrame], kinds: Mapping[str, str], *, source: str) -> Encoder:
+def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, source: str) -> Encoder:
     """Returns the encoder that the training rows of a table give.
 
     Args:
-        frames: The training rows without the target, in one frame or several. The median of a column with more than
-            100,000 numbers is that of a random sample of 100,000.
-        kinds: Kind of each column by name, as `column_kinds` finds them in the whole table.
+        tables: The canonical training rows, in one table or several. The median of a column with more than 100,000
+            numbers is that of a random sample of 100,000.
+        columns: All columns of the table with their kinds.
         source: What messages call the table.
 
     Raises:
-        InvalidValue: a column has no value in any training row, holds numbers so close together that most of them
-            become equal in float32, or is a category with more than 1,000 values.
+        InvalidValue: no column is left for features, a column has no value in any training row, holds numbers so close
+            together that most of them become equal in float32, or is a category with more than 1,000 values.
     """
-    learners = {name: _ColumnLearner(name, kind) for name, kind in kinds.items()}
-    for frame in frames:
+    columns = tuple(columns)
+    learners = {column.name: _ColumnLearner(column) for column in columns if column.is_feature}
+    if not learners:
+        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
+        raise InvalidValue(
+            f"`{source}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a "
+            'column in `columns`, such as `columns={"code": "category"}`.'
+        )
+    for table in tables:
         for name, learner in learners.items():
-            learner.add(frame[name])
-    return Encoder(tuple(learner.column(source) for learner in learners.values()))
+            learner.add(table.column(name).combine_chunks())
+    return Encoder(tuple(learners[column.name].learnt(source) if column.is_feature else column for column in columns))
 
 
 def require_encoder(name: str, encoder: Encoder | None) -> Encoder:
@@ -110,51 +173,65 @@ def require_encoder(name: str, encoder: Encoder | None) -> Encoder:
 
 
 class _ColumnLearner:
-    """Collects what the training rows say about one column. The rows may come in several frames."""
+    """Collects what the training rows say about one column. The rows may come in several tables."""
 
-    def __init__(self, name: str, kind: str) -> None:
-        self.name, self.kind = name, kind
-        self.num_rows, self.num_present = 0, 0
-        self.categories: set[str] = set()
+    def __init__(self, column: Column) -> None:
+        self._column = column
+        self._num_rows, self._num_present = 0, 0
+        self._categories: set[str] = set()
+        self._cycles: dict[str, set[int]] = {cycle: set() for cycle in CYCLES}
         self._sample = np.zeros(0)
         self._generator = np.random.default_rng(0)
 
-    def add(self, values: pd.Series) -> None:
-        present = values.dropna()
-        if self.kind == NUMBER:
-            self._add_to_sample(present.to_numpy(np.float64))
-        elif self.kind == CATEGORY and len(self.categories) <= MAX_CATEGORIES:
-            self.categories.update(str(value) for value in present.unique())
-        self.num_rows += len(values)
-        self.num_present += len(present)
+    def add(self, values: pa.Array) -> None:
+        import pyarrow.compute as pc
 
-    def column(self, source: str) -> Column:
-        if not self.num_present:
+        present = pc.drop_null(values)
+        if self._column.kind == NUMBER:
+            self._add_to_sample(present.to_numpy(zero_copy_only=False))
+        elif self._column.kind == DATE:
+            self._add_to_sample(present.cast("int64").to_numpy(zero_copy_only=False))
+            for cycle, places in cycle_places(present).items():
+                self._cycles[cycle].update(np.unique(places).tolist())
+        elif self._column.kind == CATEGORY and len(self._categories) <= MAX_CATEGORIES:
+            self._categories.update(pc.unique(present).to_pylist())
+        self._num_rows += len(values)
+        self._num_present += len(present)
+
+    def learnt(self, source: str) -> Column:
+        column = self._column
+        if not self._num_present:
             raise InvalidValue(
-                f"`{source}`: the column `{self.name}` has no value in any training row; remove the column."
+                f"`{source}`: the column `{column.name}` has no value in any training row; remove the column."
             )
-        has_missing = self.num_present < self.num_rows
-        if self.kind == NUMBER:
+        has_missing = self._num_present < self._num_rows
+        if column.kind == NUMBER:
             self._check_float32(source)
-            return Column(self.name, self.kind, fill=float(np.median(self._sample)), has_missing=has_missing)
-        if self.kind == BOOLEAN:
-            return Column(self.name, self.kind, fill=0.5)
-        categories = tuple(sorted(self.categories | ({""} if has_missing else set())))
+            return replace(column, fill=float(np.median(self._sample)), has_missing=has_missing)
+        if column.kind == DATE:
+            origin = int(self._sample.min() // _MICROSECONDS_PER_DAY)
+            fill = float(np.median(self._sample / _MICROSECONDS_PER_DAY - origin))
+            cycles = tuple(cycle for cycle, places in self._cycles.items() if len(places) > 1)
+            return replace(column, fill=fill, has_missing=has_missing, origin=origin, cycles=cycles)
+        if column.kind == BOOLEAN:
+            return replace(column, fill=0.5)
+        categories = tuple(sorted(self._categories | ({""} if has_missing else set())))
         if len(categories) > MAX_CATEGORIES:
             raise InvalidValue(
-                f"`{source}`: the column `{self.name}` has more than {MAX_CATEGORIES:,} distinct values in "
-                f"{self.num_rows:,} training rows. It is more likely a name or a key than a category; remove the "
+                f"`{source}`: the column `{column.name}` has more than {MAX_CATEGORIES:,} distinct values in "
+                f"{self._num_rows:,} training rows. It is more likely a name or a key than a category; remove the "
                 "column."
             )
-        return Column(self.name, self.kind, categories=categories)
+        return replace(column, categories=categories)
 
     def _check_float32(self, source: str) -> None:
         """Refuses numbers whose differences are lost in the 24-bit precision of float32, which networks compute in."""
         num_distinct, num_left = (len(np.unique(self._sample.astype(kind))) for kind in (np.float64, np.float32))
         if num_left < num_distinct / 2:
             raise InvalidValue(
-                f"`{source}`: the column `{self.name}` holds numbers such as {self._sample[0]:.17g}; in float32 only "
-                f"{num_left:,} of {num_distinct:,} stay distinct. Subtract a constant from them, or remove the column."
+                f"`{source}`: the column `{self._column.name}` holds numbers such as {self._sample[0]:.17g}; in "
+                f"float32 only {num_left:,} of {num_distinct:,} stay distinct. Subtract a constant from them, or "
+                "remove the column."
             )
 
     def _add_to_sample(self, numbers: np.ndarray) -> None:
@@ -164,58 +241,66 @@ class _ColumnLearner:
             self._sample = np.concatenate([self._sample, numbers[:room]])
         late = numbers[max(room, 0) :]
         if len(late):
-            before = self.num_present + len(numbers) - len(late)
+            before = self._num_present + len(numbers) - len(late)
             places = self._generator.integers(0, before + 1 + np.arange(len(late)))
             kept = places < _SAMPLE_SIZE
             self._sample[places[kept]] = late[kept]
 
 
-def _encode_column(column: Column, values: pd.Series, source: str) -> np.ndarray:
-    import pandas as pd
+def cycle_places(times: pa.Array) -> dict[str, np.ndarray]:
+    """Returns the place of each time in each of `CYCLES`, from 0, int64; `weekday` 0 is Monday.
 
-    missing = values.isna().to_numpy(bool)
-    if column.kind == NUMBER:
-        numbers = _numbers(column, values, source)
-        filled = np.where(missing, column.fill, numbers)
-        return np.stack([filled, missing], axis=1) if column.has_missing else filled[:, np.newaxis]
-    codes, uniques = pd.factorize(values, use_na_sentinel=True)  # a missing value has the code -1
+    Args:
+        times: timestamp[us] without nulls.
+
+    Example:
+        >>> import datetime, pyarrow as pa
+        >>> times = pa.array([datetime.datetime(2024, 3, 5, 7)])
+        >>> {cycle: int(places[0]) for cycle, places in cycle_places(times).items()}
+        {'month': 2, 'weekday': 1, 'hour': 7}
+    """
+    microseconds = times.cast("int64").to_numpy(zero_copy_only=False)
+    days = microseconds // _MICROSECONDS_PER_DAY
+    months = days.astype("datetime64[D]").astype("datetime64[M]").astype(np.int64)
+    return {
+        "month": months % 12,
+        "weekday": (days + 3) % 7,  # 1970-01-01 was a Thursday
+        "hour": microseconds // 3_600_000_000 % 24,
+    }
+
+
+def cycle_table(cycle: str) -> np.ndarray:
+    """Returns the sine and cosine of each place in a cycle, float32 `(places, 2)`. The serving graph has it too."""
+    angles = 2 * np.pi * np.arange(CYCLES[cycle]) / CYCLES[cycle]
+    return np.stack([np.sin(angles), np.cos(angles)], axis=1).astype(np.float32)
+
+
+def _encode_column(column: Column, values: pa.Array, features: np.ndarray) -> None:
+    """Writes the features of one column into `features`, float32 zeros `(rows, features of the column)`."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.kind == CATEGORY:
+        places = pc.index_in(values.fill_null(""), pa.array(column.categories, pa.string()))
+        rows = np.flatnonzero(places.is_valid())
+        features[rows, pc.drop_null(places).to_numpy(zero_copy_only=False)] = 1
+        return
+    missing = values.is_null().to_numpy(zero_copy_only=False)
     if column.kind == BOOLEAN:
-        truths = [_truth(column, values, codes, code, value, source) for code, value in enumerate(uniques)]
-        of_code = np.array([*truths, column.fill])  # the code -1 finds the last one
-        return np.asarray(of_code[codes][:, np.newaxis])
-    place_of = {category: place for place, category in enumerate(column.categories)}
-    places = [place_of.get(str(value), -1) for value in uniques]
-    found = np.array([*places, place_of.get("", -1)], np.int64)[codes]
-    one_hot = np.zeros((len(values), len(column.categories)), bool)
-    rows = np.flatnonzero(found >= 0)
-    one_hot[rows, found[rows]] = True
-    return one_hot
-
-
-def _numbers(column: Column, values: pd.Series, source: str) -> np.ndarray:
-    import pandas as pd
-
-    numbers: np.ndarray = pd.to_numeric(values, errors="coerce").to_numpy(np.float64, na_value=np.nan)
-    wrong = np.flatnonzero(~np.isfinite(numbers) & ~values.isna().to_numpy(bool))
-    if len(wrong):
-        raise InvalidValue(
-            f"`{source}`, row {_row(values, wrong[0])}: the column `{column.name}` needs finite numbers; got "
-            f"`{values.iloc[wrong[0]]}`."
-        )
-    return numbers
-
-
-def _truth(column: Column, values: pd.Series, codes: np.ndarray, code: int, value: Any, source: str) -> float:
-    word = str(value).strip().lower()
-    if word in TRUE_WORDS or word in FALSE_WORDS:
-        return float(word in TRUE_WORDS)
-    raise InvalidValue(
-        f"`{source}`, row {_row(values, int(np.argmax(codes == code)))}: the column `{column.name}` needs true or "
-        f"false; got `{value}`."
-    )
-
-
-def _row(values: pd.Series, position: int) -> int:
-    """Returns the number of a row in its table, from 1. Rows taken out of a table keep the index of the whole table."""
-    label = values.index[position]
-    return int(label if isinstance(label, int | np.integer) else position) + 1
+        truths = values.fill_null(False).to_numpy(zero_copy_only=False)
+        features[:, 0] = np.where(missing, column.fill, truths)
+        return
+    if column.kind == NUMBER:
+        numbers = values.fill_null(0).to_numpy(zero_copy_only=False)
+    else:
+        times = values.fill_null(0)
+        days = times.cast("int64").to_numpy(zero_copy_only=False) - column.origin * _MICROSECONDS_PER_DAY
+        numbers = days / _MICROSECONDS_PER_DAY
+        places = cycle_places(times)
+        for index, cycle in enumerate(column.cycles):
+            features[:, 1 + 2 * index : 3 + 2 * index] = np.where(
+                missing[:, np.newaxis], 0, cycle_table(cycle)[places[cycle]]
+            )
+    features[:, 0] = np.where(missing, column.fill, numbers)
+    if column.has_missing:
+        features[:, -1] = missing

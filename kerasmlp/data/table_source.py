@@ -2,212 +2,103 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.array_checks import find_classes
-from kerasmlp.data.column_roles import check_present, find_roles, group_codes, time_values
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, column_kinds
-from kerasmlp.data.fingerprints import TableDigest
-from kerasmlp.data.source import Scan
+from kerasmlp.data.cautions import duplicate_cautions
+from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
 from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
-from kerasmlp.data.table_files import frame_bytes, read_frame
-from kerasmlp.data.types import Data, Split
-from kerasmlp.errors import InvalidValue
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-# If a column of texts has at least this share of numbers, the other values are more likely slips than categories.
-_NUMERIC_SHARE = 0.9
+from kerasmlp.data.table_scan import TableParts, TableUse, rows_at, scan_table
+from kerasmlp.data.types import Data, DataSpec, Split
 
 
 class TableSource:
-    """A `Source` whose examples are the rows of a pandas frame. All of them are checked before any are split off."""
+    """A `Source` whose examples are the rows of a table in memory. All of them are checked before any are split."""
 
     def __init__(
-        self,
-        name: str,
-        frame: pd.DataFrame,
-        target: str | None,
-        *,
-        group: str | None = None,
-        time: str | None = None,
-        num_own_test: int | None = None,
-        request: dict[str, Any] | None,
+        self, name: str, parts: TableParts, use: TableUse | None = None, *, request: dict[str, Any] | None = None
     ) -> None:
-        """Checks the table.
+        """Takes the rows.
 
         Args:
             name: Name of the data.
-            frame: The rows; the labels are one of the columns.
-            target: Column of the labels. None: the only column called `target`, `label` or `class`.
-            group: Column whose equal values stay together in one split. It is not a feature.
-            time: Column of numbers or dates; the latest rows become validation and test. It is not a feature.
-            num_own_test: Number of rows at the end that are the source's own test. None: it has none.
+            parts: The rows.
+            use: What the user says about the columns.
             request: The arguments of `load_data` that load the same rows again, apart from those of the split.
-
-        Raises:
-            InvalidValue: a column is missing or occurs twice, there is no row, a row has no label, group or time, or a
-                column of numbers contains a few words.
         """
-        frame = frame.rename(columns=str).reset_index(drop=True)
-        target, group, time = (None if column is None else str(column) for column in (target, group, time))
-        duplicates = frame.columns[frame.columns.duplicated()]
-        if len(duplicates):
-            raise InvalidValue(f"`{name}` has two columns called `{duplicates[0]}`; rename one.")
-        if frame.empty:
-            raise InvalidValue(f"`{name}` has no row; examples were expected.")
         self.name = name
-        self.has_test = num_own_test is not None
-        self._num_own_test, self._request = num_own_test, request
-        roles = find_roles(name, list(frame.columns), target, group, time)
-        self._target = roles.target
-        labels = check_present(name, frame.pop(roles.target), "label")
-        self._labels = labels.to_numpy() if labels.dtype.kind in "biuf" else labels.astype(str).to_numpy(dtype=str)
-        self._groups = None if group is None else group_codes(check_present(name, frame[group], "group"))
-        self._times = None if time is None else time_values(name, check_present(name, frame[time], "time"))
-        self._kinds = column_kinds(frame.drop(columns=roles.names, errors="ignore"))
-        for column, kind in self._kinds.items():
-            if kind == CATEGORY:
-                words = WordsAmongNumbers()
-                words.add(frame[column])
-                words.check(name, column)
-        # The columns of groups and times stay, because the fingerprint is that of the whole table.
-        self._frame = with_plain_booleans(frame, self._kinds)
+        self.has_test, self.has_validation = parts.test is not None, parts.validation is not None
+        self._parts, self._use, self._request = parts, use or TableUse(), request
+        self.columns = tuple(parts.train.names)
+        self._scans: list[tuple[DataSpec | None, Scan]] = []
 
-    def split(self, splitting: Splitting, *, encoder: Encoder | None = None, show_progress: bool = False) -> Data:
+    def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the rows, split and encoded; there is no progress to show."""
-        splitting = splitting.for_source(has_test=self.has_test)
-        classes, labels = find_classes(self.name, self._labels)
-        indices = splitting.indices(
-            self.name, labels, num_own_test=self._num_own_test, groups=self._groups, times=self._times
-        )
-        names = tuple(map(str, classes))
-        check_classes_are_trained(self.name, labels, indices, names)
-        if encoder is None:
-            encoder = learn_encoder([self._frame.iloc[indices.train]], self._kinds, source=self.name)
-        train, validation, test = (
-            Split(encoder.encode(self._frame.iloc[positions], source=self.name), labels[positions])
-            for positions in indices
-        )
+        scan, facts = self._scan(spec)
+        splitting = splitting.for_source(has_test=self.has_test, has_validation=self.has_validation)
+        indices = scan.indices(self.name, splitting)
+        encoder = None if spec is None else spec.encoder
+        if spec is None:
+            check_classes_are_trained(self.name, scan.labels, indices, scan.names)
+            encoder = learn_encoder(
+                rows_at(scan.pieces(), indices.train, len(scan.labels)), facts.columns, source=self.name
+            )
+        features = self._features(scan, require_encoder(self.name, encoder))
+        train, validation, test = (Split(features[at], scan.labels[at]) for at in indices)
         return Data(
             name=self.name,
             train=train,
             validation=validation,
             test=test,
-            class_names=names,
+            class_names=scan.names,
             feature_range=None,
-            fingerprint=self.fingerprint(),
+            fingerprint=facts.fingerprint,
             request=None if self._request is None else {**self._request, **splitting.request()},
             encoder=encoder,
-            reading_notes=splitting.notes,
+            train_fingerprint=facts.train_fingerprint if self.has_test or self.has_validation else None,
+            reading_notes=(*scan.reading_notes, *splitting.notes),
+            cautions=duplicate_cautions(facts.feature_keys, indices),
         )
 
-    def whole(self, encoder: Encoder | None = None, *, show_progress: bool = False) -> Data:
-        """Returns all rows as the test split, encoded by `encoder`; there is no progress to show."""
-        encoder = require_encoder(self.name, encoder)
-        classes, labels = find_classes(self.name, self._labels)
-        features = encoder.encode(self._frame, source=self.name)
-        nothing = Split(features[:0], labels[:0])
+    def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
+        """Returns all rows as the test split, encoded as the network expects; there is no progress to show."""
+        encoder = require_encoder(self.name, None if spec is None else spec.encoder)
+        scan, facts = self._scan(spec)
+        features = self._features(scan, encoder)
+        nothing = Split(features[:0], scan.labels[:0])
         return Data(
             name=self.name,
             train=nothing,
             validation=nothing,
-            test=Split(features, labels),
-            class_names=tuple(map(str, classes)),
+            test=Split(features, scan.labels),
+            class_names=scan.names,
             feature_range=None,
-            fingerprint=self.fingerprint(),
+            fingerprint=facts.fingerprint,
             encoder=encoder,
+            reading_notes=scan.reading_notes,
         )
 
     @contextmanager
-    def scanned(self) -> Iterator[Scan]:
-        """Yields all rows as one piece."""
-        classes, labels = np.unique(self._labels, return_inverse=True)
-        yield Scan(
-            classes=classes,
-            labels=labels,
-            pieces=lambda: iter([self._frame]),
-            num_own_test=self._num_own_test,
-            kinds=self._kinds,
-            columns=tuple(self._frame.columns),
-            target=self._target,
-            groups=self._groups,
-            times=self._times,
-        )
+    def scanned(self, spec: DataSpec | None = None) -> Iterator[Scan]:
+        """Yields the canonical values of all rows."""
+        yield self._scan(spec)[0]
 
-    def fingerprint(self) -> str:
+    def fingerprint(self, spec: DataSpec | None = None) -> str:
         """Returns the SHA-256 over all rows."""
-        digest = TableDigest([*self._frame.columns, self._target])
-        digest.add(self._frame)
-        return digest.hexdigest(*np.unique(self._labels, return_inverse=True))
+        return self._scan(spec)[1].fingerprint
 
+    def _scan(self, spec: DataSpec | None) -> tuple[Scan, TableFacts]:
+        scan = next((scan for known, scan in self._scans if known == spec), None)
+        if scan is None:
+            scan = scan_table(self.name, self._parts, self._use, spec)
+            self._scans.append((spec, scan))
+        assert scan.table is not None
+        return scan, scan.table
 
-def read_table(path: Path, target: str | None, *, group: str | None = None, time: str | None = None) -> TableSource:
-    """Returns the table in a `.csv` or `.parquet` file.
-
-    Args:
-        path: The file.
-        target: Column of the labels. None: the only column called `target`, `label` or `class`.
-        group: Column whose equal values stay together in one split.
-        time: Column of numbers or dates; the latest rows become validation and test.
-
-    Raises:
-        InvalidValue: the file is empty, damaged or too large for memory, or `TableSource` refuses the table.
-    """
-    check_fits_memory(str(path), frame_bytes(path), can_stream=True)
-    request = {"source": str(path.resolve()), "target": target}
-    return TableSource(path.stem, read_frame(path), target, group=group, time=time, request=request)
-
-
-class WordsAmongNumbers:
-    """Counts the numbers in a column of texts, to find columns of numbers with a few slips such as `n/a`.
-
-    The column may come in several pieces.
-    """
-
-    def __init__(self) -> None:
-        """Starts without any value."""
-        self._count, self._num_numbers = 0, 0
-        self._first_word: tuple[int, str] | None = None  # its row, from 1, and the word
-
-    def add(self, values: pd.Series) -> None:
-        """Counts more values. Their index numbers the rows of the table from 0."""
-        import pandas as pd
-
-        values = values.dropna()
-        is_number = pd.to_numeric(values, errors="coerce").notna()
-        self._count += len(values)
-        self._num_numbers += int(is_number.sum())
-        if self._first_word is None and not is_number.all():
-            row = values.index[~is_number][0]
-            self._first_word = (int(row) + 1, str(values[row]))
-
-    def check(self, name: str, column: str) -> None:
-        """Raises `InvalidValue` if at least 90 % of the values are numbers and the others are words."""
-        if self._first_word and self._num_numbers and self._num_numbers >= _NUMERIC_SHARE * self._count:
-            row, word = self._first_word
-            raise InvalidValue(
-                f"`{name}`, row {row}: the column `{column}` holds numbers except for `{word}`. Correct the value, or "
-                "leave it empty if it is not known."
-            )
-
-
-def with_plain_booleans(frame: pd.DataFrame, kinds: Mapping[str, str]) -> pd.DataFrame:
-    """Returns the frame with the texts in boolean columns as `true` and `false` (or `yes` and `no`) in small letters.
-
-    pandas reads the same word as a boolean or as a text, depending on the other values of the column.
-    """
-    changed = {
-        column: frame[column].map(lambda value: str(value).lower(), na_action="ignore").astype(object)
-        for column, kind in kinds.items()
-        if kind == BOOLEAN and frame[column].dtype.kind != "b"
-    }
-    return frame.assign(**changed) if changed else frame
+    @staticmethod
+    def _features(scan: Scan, encoder: Encoder) -> np.ndarray:
+        return np.concatenate([encoder.encode_canonical(piece) for piece in scan.pieces()])

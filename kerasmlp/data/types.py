@@ -37,6 +37,26 @@ class Split:
         return len(self.labels)
 
 
+@dataclass(frozen=True)
+class DataSpec:
+    """What a trained network knows about its data. It decides how every later file is read.
+
+    Attributes:
+        class_names: Name of each class, in the order of the outputs. None: the classes of the data.
+        feature_range: Lowest and highest raw value, or None if the data define no range.
+        encoder: How the columns of a table become features. None if the data are not a table.
+    """
+
+    class_names: tuple[str, ...] | None
+    feature_range: tuple[float, float] | None = None
+    encoder: Encoder | None = None
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the spec as values for JSON."""
+        columns = None if self.encoder is None else self.encoder.to_config()
+        return {"class_names": self.class_names, "feature_range": self.feature_range, "columns": columns}
+
+
 @dataclass(frozen=True, eq=False)
 class Data:
     """The examples of one classification problem.
@@ -56,7 +76,10 @@ class Data:
         moments: Mean and variance of each feature over the training examples, float64, in the order of a flattened
             example. Only streamed data without a feature range have them; for other data they are None, and are
             computed from the training features when they are needed.
+        train_fingerprint: SHA-256 over the training examples of a table whose test or validation is a file of its own.
+            None for other data.
         reading_notes: What was understood, skipped or decided when the data were read, one sentence each.
+        cautions: What to know before trusting figures on the data, one sentence each. See `kerasmlp.data.cautions`.
     """
 
     name: str
@@ -69,7 +92,14 @@ class Data:
     request: dict[str, Any] | None = field(default=None)
     encoder: Encoder | None = field(default=None)
     moments: tuple[np.ndarray, np.ndarray] | None = field(default=None)
+    train_fingerprint: str | None = None
     reading_notes: tuple[str, ...] = ()
+    cautions: tuple[str, ...] = ()
+
+    @property
+    def spec(self) -> DataSpec:
+        """What a network that is trained on these data knows about them."""
+        return DataSpec(self.class_names, self.feature_range, self.encoder)
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -125,6 +155,8 @@ class Data:
             "columns": None if self.encoder is None else self.encoder.to_config(),
             "moments": None if self.moments is None else _moments_to_config(self.moments),
             "reading_notes": list(self.reading_notes),
+            "cautions": list(self.cautions),
+            "train_fingerprint": self.train_fingerprint,
         }
 
     @staticmethod
@@ -150,6 +182,8 @@ class Data:
             encoder=None if columns is None else Encoder.from_config(columns),
             moments=None if moments is None else (np.array(moments["mean"]), np.array(moments["variance"])),
             reading_notes=tuple(config.get("reading_notes", ())),
+            cautions=tuple(config.get("cautions", ())),
+            train_fingerprint=config.get("train_fingerprint"),
         )
 
 

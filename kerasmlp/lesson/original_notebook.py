@@ -103,6 +103,7 @@ class NotebookSplitting(Splitting):
         num_own_test: int | None,
         groups: np.ndarray | None,
         times: np.ndarray | None,
+        keys: np.ndarray | None = None,
     ) -> np.ndarray:
         """Returns which examples are the test, bool `(examples,)`, whatever their classes."""
         is_test = np.zeros(len(labels), bool)

@@ -55,6 +55,7 @@ def data_config(data: Data) -> dict[str, Any]:
         "feature_range": data.feature_range,
         "class_names": data.class_names,
         **({} if data.encoder is None else {"columns": data.encoder.to_config()}),
+        **({} if data.train_fingerprint is None else {"train_fingerprint": data.train_fingerprint}),
     }
 
 

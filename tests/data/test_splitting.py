@@ -213,7 +213,7 @@ def test_the_own_validation_of_a_source_is_the_validation(
     assert len(data.test) == (20 if has_test and test_share is None else round(pool * (test_share or 0.2)))
     assert len(data.train) == pool - len(data.test)
 
-    def look(folder: Path) -> Scan:
+    def look(folder: Path, spec: DataSpec | None) -> Scan:
         labels = [part.astype(np.int32) for part in (y, y_validation, *tests[1:])]
         rows = write_rows(folder / "rows.bin", iter([np.concatenate([x, x_validation, *tests[:1]])]))
         num_test = 20 if has_test else None

@@ -9,22 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from kerasmlp.data.raw_tables import TABLE_SUFFIXES
 from kerasmlp.data.readers.class_folders import is_image_folder
 from kerasmlp.data.readers.digits import read_digits
 from kerasmlp.data.readers.idx import is_idx, read_idx
 from kerasmlp.data.readers.image_folder import read_image_folder, stream_image_folder
 from kerasmlp.data.readers.npz import read_npz
 from kerasmlp.data.readers.openml import read_openml
-from kerasmlp.data.readers.table_in_pieces import stream_table
+from kerasmlp.data.readers.table_in_pieces import read_table
 from kerasmlp.data.readers.tfds import read_tfds
 from kerasmlp.data.source import Source, SourceOptions
-from kerasmlp.data.table_files import TABLE_SUFFIXES
-from kerasmlp.data.table_source import read_table
 from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 DIGITS = "digits"
 OPENML_PREFIX = "openml:"
-COLUMN_OPTIONS = ("target", "group", "time")
+COLUMN_OPTIONS = ("target", "group", "time", "columns", "drop", "keep_duplicates_together")
+TEXT_OPTIONS = ("separator", "decimal", "encoding", "header")
 
 
 @dataclass(frozen=True)
@@ -115,12 +115,7 @@ def _is_path(source: str) -> bool:
 
 
 def _is_table(source: str) -> bool:
-    return Path(source).suffix.lower() in TABLE_SUFFIXES
-
-
-def _read_table(source: str, options: SourceOptions) -> Source:
-    read = stream_table if options.stream else read_table
-    return read(Path(source), options.target, group=options.group, time=options.time)
+    return Path(source).name.lower().endswith(TABLE_SUFFIXES)
 
 
 def _read_openml(source: str, options: SourceOptions) -> Source:
@@ -143,11 +138,11 @@ READERS = (
         options=("data_dir",),
     ),
     Reader(
-        "tables (.csv, .parquet)",
-        "the path of a `.csv` or `.parquet` table",
+        "tables (.csv, .parquet and others)",
+        "the path of a table such as a `.csv` or `.parquet` file",
         _is_table,
-        _read_table,
-        options=(*COLUMN_OPTIONS, "stream"),
+        lambda source, options: read_table(Path(source), options),
+        options=(*COLUMN_OPTIONS, *TEXT_OPTIONS, "test", "validation", "stream"),
     ),
     Reader(
         "IDX files",

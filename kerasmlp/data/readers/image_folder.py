@@ -16,6 +16,7 @@ from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.readers.class_folders import list_images
 from kerasmlp.data.source import Scan
 from kerasmlp.data.streamed_source import StreamedSource, identify_file
+from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue
 
 _PIECE_BYTES = 32 * 2**20
@@ -64,7 +65,7 @@ def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) 
     size = _check_image_size(image_size)
     images = list_images(path)
 
-    def look(folder: Path) -> Scan:
+    def look(folder: Path, spec: DataSpec | None) -> Scan:
         shape = _find_shape(path, images.files, size)
         classes, indices = np.unique(images.labels, return_inverse=True)
         return Scan(

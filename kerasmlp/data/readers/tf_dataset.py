@@ -23,6 +23,8 @@ from kerasmlp.errors import InvalidType, InvalidValue
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from kerasmlp.data.types import DataSpec
+
 _BATCH = 1024  # examples read at a time from a dataset of single examples
 
 
@@ -60,7 +62,7 @@ def read_dataset(
             arrays += [np.concatenate(features), np.concatenate(labels)]
         return InMemorySource(name, *arrays, **options)
 
-    def look(folder: Path) -> Scan:
+    def look(folder: Path, spec: DataSpec | None) -> Scan:
         labels: list[list[np.ndarray]] = [[] for _ in parts]
 
         def features() -> Iterator[np.ndarray]:

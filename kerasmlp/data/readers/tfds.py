@@ -7,7 +7,8 @@ import socket
 import urllib.parse
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,14 @@ from kerasmlp.data.column_roles import TARGET_NAMES, find_roles
 from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.images import PIXEL_RANGE
 from kerasmlp.data.in_memory_source import InMemorySource
-from kerasmlp.data.readers.table_in_pieces import scan_table
+from kerasmlp.data.raw_rows import FrameRows, PieceRows
+from kerasmlp.data.readers.table_in_pieces import disk_keep, table_use
 from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
 from kerasmlp.data.streamed_source import StreamedSource
+from kerasmlp.data.table_scan import TableParts, scan_table
 from kerasmlp.data.table_source import TableSource
+from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound, WorkFailed, nearest
 
 if TYPE_CHECKING:
@@ -60,26 +64,30 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Sourc
         raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
     builder = _prepared_builder(tfds, name, data_dir)
     chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, options.split, options.test_split))
-    # `group` and `time` are not here, because the split adds them.
-    asked = {option: getattr(options, option) for option in ("target", "split", "test_split", "stream")}
     request = {
         "source": name,
+        **options.request(),
         "data_dir": None if data_dir is None else str(Path(data_dir).resolve()),
-        **{option: value for option, value in asked.items() if value},
     }
     columns = _flatten(builder.info.features)
     label = _find_label(tfds, builder.info, columns, target, name)
     array = _find_array(tfds, columns, label, name)
     if array is not None and (group or time):
         raise InvalidValue(f"The set `{name}` of TensorFlow Datasets is not a table; leave `group` and `time` out.")
+    use = table_use(replace(options, target=label))
     if options.stream:
-        roles = None if array else find_roles(name, _column_names(columns), label, group, time)
+        if array is None:
+            find_roles(name, _column_names(columns), label, group, time)  # refuses a wrong name before reading
 
-        def look(folder: Path) -> Scan:
-            if roles is None:
+        def look(folder: Path, spec: DataSpec | None) -> Scan:
+            if array is not None:
                 check_room(folder, chosen.num_bytes(columns, array))
                 return _scan_arrays(tfds, chosen, columns, str(array), label, folder)
-            return scan_table(base, lambda dtypes: _frames(chosen, columns), roles, num_own_test=chosen.num_test)
+            names = tuple(_column_names(columns))
+            rows = [PieceRows(names, partial(_frames, chosen, columns, [part])) for part in chosen.splits]
+            return scan_table(
+                base, TableParts(rows[0], test=dict(enumerate(rows)).get(1)), use, spec, keep=disk_keep(folder)
+            )
 
         identity = [str(builder.data_dir), str(builder.info.version), chosen.splits]
         return StreamedSource(base, request, identity, chosen.num_test is not None, look)
@@ -87,8 +95,10 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Sourc
     if array is None:
         import pandas as pd
 
-        frame = pd.concat(list(_frames(chosen, columns)), ignore_index=True)
-        return TableSource(base, frame, label, group=group, time=time, num_own_test=chosen.num_test, request=request)
+        frames = [
+            FrameRows(pd.concat(list(_frames(chosen, columns, [part])), ignore_index=True)) for part in chosen.splits
+        ]
+        return TableSource(base, TableParts(frames[0], test=dict(enumerate(frames)).get(1)), use, request=request)
     arrays: list[np.ndarray] = []
     for part in chosen.splits:
         batches = list(chosen.batches([part]))
@@ -238,11 +248,11 @@ def _names_of(name: str, feature: Any) -> list[str]:
     return [name] if not shape else [f"{name}_{index}" for index in range(math.prod(shape))]
 
 
-def _frames(chosen: _Set, columns: Mapping[str, Any]) -> Iterator[pd.DataFrame]:
+def _frames(chosen: _Set, columns: Mapping[str, Any], splits: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The rows of a table, batch by batch."""
     import pandas as pd
 
-    for batch in chosen.batches():
+    for batch in chosen.batches(splits):
         values: dict[str, Any] = {}
         for name, feature in columns.items():
             names = _names_of(name, feature)

@@ -1,0 +1,321 @@
+"""`ColumnEvidence`: decides the kind of a column from all its values, which may come in pieces."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
+from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
+from kerasmlp.data.date_styles import STYLES, DateStyle
+from kerasmlp.data.number_styles import PLAIN, possible_styles
+from kerasmlp.errors import InvalidValue, nearest
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
+MAX_CATEGORIES = 1000
+FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
+# If a column of texts has at least this share of numbers, the other values are more likely slips than categories.
+_NUMERIC_SHARE = 0.9
+_QUANTITY_CLASSES = 20  # more distinct numbers in a target look like a quantity
+
+# The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
+# 1 holds numbers. They count only in later files, once a column is known to be boolean.
+_TRUE_FALSE, _YES_NO = (
+    frozenset(pair) for pair in zip(TRUE_WORDS, FALSE_WORDS, strict=True) if all(word.isalpha() for word in pair)
+)
+_KEY_NAME = re.compile(
+    r"(?i:unnamed.*|index|row|row[ _]?(id|nr|no|num|number|index)|nr|no|#|key|uuid|(.*[ _.-])?id)|.*[a-z]I[dD]"
+)
+_WITH_UNIT = re.compile(r"[-+]?[\d.,]*\d ?[^\d\s][^\d]{0,14}")
+
+
+@dataclass
+class ColumnEvidence:
+    """What the values of one column have shown so far.
+
+    Attributes:
+        name: Name of the column.
+        decimal: Decimal mark of the file if it is known.
+    """
+
+    name: str
+    decimal: str | None = None
+    num_rows: int = 0
+    num_present: int = 0  # values that are no word for a missing value
+    _typed: set[str] = field(default_factory=set)  # kinds that Arrow types have shown
+    _words: set[str] = field(default_factory=set)  # distinct texts, up to MAX_CATEGORIES + 1
+    _num_texts: int = 0  # values that are not missing if the column is a category
+    _num_numbers: int = 0
+    _first_word: tuple[int, str] | None = None  # the first value that is no number: its row, from 1, and itself
+    _has_code: bool = False  # such as 007
+    _code_widths: set[int] = field(default_factory=set)
+    _styles: list[Column] | None = None  # columns of numbers and dates that read every value so far
+    _integers: _Integers = field(default_factory=lambda: _Integers())
+
+    def add(self, values: pa.Array) -> None:
+        """Takes more values."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        if pa.types.is_string(values.type):
+            values = stripped(values)
+            self._add_texts(values)
+        elif not pa.types.is_null(values.type):
+            kind = _typed_kind(values.type)
+            self._typed.add(kind)
+            present = canonical(Column(self.name, kind), values, source=self.name) if kind == NUMBER else values
+            count = len(present) - present.null_count
+            self.num_present += count
+            self._num_texts += count
+            if kind == NUMBER:
+                infinite = pc.is_inf(present)
+                finite = pc.drop_null(pc.if_else(infinite, None, present)).to_numpy(zero_copy_only=False)
+                self._integers.add(finite, keep=self._has_key_name)
+        self.num_rows += len(values)
+
+    def _add_texts(self, values: pa.Array) -> None:
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        texts = without_missing(values, NO_CATEGORY)
+        self._num_texts += len(texts) - texts.null_count
+        if len(self._words) <= MAX_CATEGORIES:
+            self._words.update(pc.drop_null(pc.unique(texts)).to_pylist())
+        texts = without_missing(texts)
+        self.num_present += len(texts) - texts.null_count
+        numbers = PLAIN.read(texts)
+        is_number = numbers.is_valid()
+        num_numbers = len(numbers) - numbers.null_count
+        self._num_numbers += num_numbers
+        self._add_codes(texts)
+        if self._styles is None and texts.null_count < len(texts):
+            self._styles = self._candidates(pc.drop_null(texts)[0].as_py())
+        if num_numbers == len(texts) - texts.null_count:
+            self._integers.add(pc.drop_null(numbers).to_numpy(zero_copy_only=False), keep=self._has_key_name)
+            self._keep_styles(texts, are_plain=True)
+            return
+        if self._first_word is None:
+            place = pc.index(pc.and_(texts.is_valid(), pc.invert(is_number)), pa.scalar(True)).as_py()
+            if place >= 0:
+                self._first_word = (self.num_rows + place + 1, texts[place].as_py())
+        self._keep_styles(texts, are_plain=False)
+
+    def _candidates(self, text: str) -> list[Column]:
+        numbers = [Column(self.name, NUMBER, number_style=style) for style in possible_styles(text, self.decimal)]
+        return [*numbers, *(Column(self.name, DATE, date_style=style) for style in STYLES)]
+
+    def _keep_styles(self, texts: pa.Array, *, are_plain: bool) -> None:
+        """Drops the styles in which not all texts are written."""
+        import pyarrow.compute as pc
+
+        if not self._styles or texts.null_count == len(texts):
+            return
+        distinct = None
+        kept = []
+        for style in self._styles:
+            number = style.number_style
+            if are_plain and style.kind == NUMBER and number.decimal == "." and not number.prefix + number.suffix:
+                kept.append(style)  # every style with a decimal point reads plain numbers; checking takes long
+                continue
+            distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
+            if is_written_in_style(style, distinct):
+                kept.append(style)
+        self._styles = kept
+
+    def _add_codes(self, texts: pa.Array) -> None:
+        import pyarrow.compute as pc
+
+        starts_with_0 = pc.starts_with(texts, "0")
+        if pc.any(starts_with_0).as_py() or self._has_code:
+            is_code = pc.match_substring_regex(texts, r"^0\d+$")
+            self._has_code = self._has_code or bool(pc.any(is_code).as_py())
+        digits = pc.binary_length(texts)
+        limits = pc.min_max(digits).as_py()
+        self._code_widths.update(width for width in limits.values() if width is not None)
+
+    @property
+    def is_code(self) -> bool:
+        """Whether the values are digits of one length that may start with 0, such as postal codes."""
+        return self._has_code and len(self._code_widths) == 1
+
+    def column(self, source: str, wanted: str | None = None) -> Column:
+        """Returns the column with its kind and its style, decided from all values.
+
+        Args:
+            source: What messages call the table.
+            wanted: The kind that the user names; `date:dmy` and the like also name the order. None: it is inferred.
+
+        Raises:
+            InvalidValue: at least 90 % of the values are numbers and the others are words, or `wanted` is no kind.
+        """
+        if wanted is not None:
+            return self._wanted(wanted)
+        if not self._num_texts:
+            return Column(self.name, EMPTY)
+        if self._typed:
+            if self._typed <= set(FEATURE_KINDS) and len(self._typed) == 1 and not self._words:
+                kind = next(iter(self._typed))
+                return Column(self.name, KEY) if kind == NUMBER and self._is_row_number() else Column(self.name, kind)
+            return self._words_column()
+        words = {word.lower() for word in self._words} - set(MISSING_WORDS)
+        if words and (words <= _TRUE_FALSE or words == _YES_NO):
+            return Column(self.name, BOOLEAN)
+        if self._styles and not self.is_code:
+            column = self._styles[0]
+            return Column(self.name, KEY) if column.kind == NUMBER and self._is_row_number() else column
+        if self._first_word and self._num_numbers >= _NUMERIC_SHARE * self.num_present and not self.is_code:
+            row, word = self._first_word
+            raise InvalidValue(
+                f"`{source}`, row {row}: the column `{self.name}` holds numbers except for `{word}`. Correct the "
+                "value, leave it empty if it is not known, or pass "
+                f'`columns={{"{self.name}": "category"}}` if these are names.'
+            )
+        return self._words_column()
+
+    def in_own_style(self, kind: str) -> Column | None:
+        """Returns a column of this kind in the style in which all values are written; None if there is none."""
+        return next((style for style in self._styles or () if style.kind == kind), None)
+
+    @property
+    def likely_scale(self) -> str:
+        """`number` or `date`: which of the two the values, or most of them, are."""
+        if self._typed:
+            return DATE if self._typed == {DATE} else NUMBER
+        return NUMBER if self._num_numbers > self.num_present / 2 else DATE
+
+    def target(self) -> Column:
+        """Returns the column as labels: a category, or boolean for `true` and `false`."""
+        words = {word.lower() for word in self._words}
+        is_boolean = self._typed == {BOOLEAN} or (bool(words) and words <= _TRUE_FALSE)
+        return Column(self.name, BOOLEAN if is_boolean else CATEGORY, is_numeric=self.is_numeric)
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether all values are plain numbers and none is a code such as 007."""
+        if self._typed:
+            return self._typed == {NUMBER} and not self._words
+        return self._num_numbers == self.num_present > 0 and not self._has_code
+
+    def notes(self) -> list[str]:
+        """Returns what the user should know if the kind of the column was inferred."""
+        orders = {style.date_style for style in self._styles or () if style.kind == DATE}
+        if len(orders) > 1 and not any(style.kind == NUMBER for style in self._styles or ()):
+            return [
+                f"Every date in the column `{self.name}` can be read with the month or the day first; the month was "
+                f'taken. If the day is first, pass `columns={{"{self.name}": "date:dmy"}}`.'
+            ]
+        with_unit = [word for word in self._words if _WITH_UNIT.fullmatch(word)]
+        plain = sum(1 for word in self._words if re.fullmatch(r"[-+]?[\d.,]*\d", word))
+        if with_unit and len(with_unit) + plain >= _NUMERIC_SHARE * len(self._words) > 1 and not self._styles:
+            return [
+                f"The column `{self.name}` looks like numbers in several units, such as `{min(with_unit)}`. It is not "
+                "read as numbers; write all values in the same unit."
+            ]
+        return []
+
+    def _wanted(self, wanted: str) -> Column:
+        kind, _, order = wanted.partition(":")
+        orders = [style.order for style in STYLES]
+        if kind not in KINDS or (order and (kind != DATE or order not in orders)):
+            known = ", ".join((*KINDS, *(f"{DATE}:{each}" for each in orders)))
+            raise InvalidValue(
+                f"The column `{self.name}` cannot be of the kind `{wanted}`.{nearest(kind, KINDS)} The kinds are "
+                f"{known}."
+            )
+        if order:
+            return Column(self.name, DATE, date_style=DateStyle(order))
+        return self.in_own_style(kind) or Column(self.name, kind, is_numeric=kind == CATEGORY and self.is_numeric)
+
+    def _words_column(self) -> Column:
+        distinct = len(self._words)
+        if distinct > MAX_CATEGORIES or (self._num_texts >= FEW_ROWS and distinct > self._num_texts / 2):
+            return Column(self.name, TEXT if any(" " in word for word in self._words) else KEY)
+        return Column(self.name, CATEGORY)
+
+    def _is_row_number(self) -> bool:
+        if self.num_present < max(self.num_rows, FEW_ROWS):
+            return False
+        return self._integers.is_sequence(starts=(0, 1)) or (self._has_key_name and self._integers.are_distinct())
+
+    @property
+    def _has_key_name(self) -> bool:
+        return _KEY_NAME.fullmatch(self.name.strip()) is not None
+
+
+def column_kinds(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
+    """Returns each column with its kind; see `ColumnEvidence.column`.
+
+    Raises:
+        InvalidValue: `wanted` names a column that does not exist, or a column cannot be read.
+    """
+    columns = {one.name: one.column(source, wanted.get(one.name)) for one in evidence}
+    for name in wanted:
+        if name not in columns:
+            raise InvalidValue(
+                f"`{source}` has no feature column `{name}`, whose kind is given.{nearest(name, columns)} Its columns "
+                f"are {', '.join(columns)}."
+            )
+    return tuple(columns.values())
+
+
+class _Integers:
+    """Recognises the numbers from 0 or 1 to their count, in any order and in constant memory."""
+
+    def __init__(self) -> None:
+        self.count, self.are_whole = 0, True
+        self._lowest, self._highest = np.inf, -np.inf
+        self._sum, self._squares = np.uint64(0), np.uint64(0)
+        self._kept: list[np.ndarray] = []
+
+    def add(self, numbers: np.ndarray, *, keep: bool) -> None:
+        """Takes more numbers. If `keep` is set, they stay in memory, so that `are_distinct` can tell."""
+        if not len(numbers) or not self.are_whole:
+            return
+        self.are_whole = bool((numbers == np.floor(numbers)).all() and np.abs(numbers).max() < 2**53)
+        if not self.are_whole:
+            return
+        self.count += len(numbers)
+        self._lowest, self._highest = min(self._lowest, numbers.min()), max(self._highest, numbers.max())
+        whole = numbers.astype(np.int64).astype(np.uint64)
+        self._sum += whole.sum(dtype=np.uint64)
+        self._squares += (whole * whole).sum(dtype=np.uint64)
+        if keep:
+            self._kept.append(whole)
+
+    def are_distinct(self) -> bool:
+        """Whether the numbers were kept and no two of them are equal."""
+        return self.are_whole and bool(self._kept) and len(np.unique(np.concatenate(self._kept))) == self.count
+
+    def is_sequence(self, starts: tuple[int, ...]) -> bool:
+        """Whether each number from one of `starts` on occurs once."""
+        if not self.are_whole or not self.count or self._lowest not in starts:
+            return False
+        first, last = int(self._lowest), int(self._highest)
+        if last - first != self.count - 1:
+            return False
+        total = (first + last) * self.count // 2
+        squares = sum_of_squares(last) - sum_of_squares(first - 1)
+        return int(self._sum) == total % 2**64 and int(self._squares) == squares % 2**64
+
+
+def sum_of_squares(last: int) -> int:
+    """Returns 1 + 4 + 9 + ... + last**2."""
+    return last * (last + 1) * (2 * last + 1) // 6
+
+
+def _typed_kind(kind: pa.DataType) -> str:
+    import pyarrow.types as types
+
+    if types.is_boolean(kind):
+        return BOOLEAN
+    if types.is_timestamp(kind) or types.is_date(kind):
+        return DATE
+    return NUMBER
