@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import column_kind, column_names, seed
+from kerasmlp.cli.option_types import column_kind, column_names, image_size, seed
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -121,6 +121,12 @@ def add_source_options(group: _ArgumentGroup) -> None:
         help="read a table, a folder of images or a TensorFlow Datasets set in pieces and train from disk, for data "
         "that do not fit into memory",
     )
+    group.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="HxW",
+        help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
+    )
 
 
 def add_text_options(group: _ArgumentGroup) -> None:
@@ -197,7 +203,9 @@ def typed_data(args: Namespace) -> str:
         elif name == "header" and value is not None:
             words += [args.flags[name].text, args.header]
         elif value not in (None, False, ()) and (name, value) != ("validation_share", VALIDATION_SHARE):
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            text = (
+                ("x" if name == "image_size" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
+            )
             words += [args.flags[name].text, *([] if value is True else [text])]
     return shlex.join(words)
 
@@ -217,7 +225,9 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             did.
     """
     from kerasmlp.card import SPLIT_OPTIONS
+    from kerasmlp.data.images import is_image_shape
     from kerasmlp.data.raw_tables import TABLE_SUFFIXES
+    from kerasmlp.data.readers.choosing import takes_option
 
     if card is None:
         return load(args)
@@ -229,6 +239,8 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             )
     if args.target is None and args.data.lower().endswith(TABLE_SUFFIXES):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
+    if args.image_size is None and takes_option(args.data, "image_size") and is_image_shape(card.feature_shape):
+        args = Namespace(**{**vars(args), "image_size": tuple(card.feature_shape[:2])})
     source = read(args.data, args)
     # Of a streamed source, this fills the cache, in which `fingerprint` then finds what it needs.
     whole = source.whole(card.spec, show_progress=True) if args.stream else None
