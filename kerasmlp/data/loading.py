@@ -42,8 +42,8 @@ def load_data(
             - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
               with only the first two, or with `x` and `y`;
             - the path of a folder with the four IDX files of MNIST, gzipped or not, or of one of these files;
-            - the path of a folder with one sub-folder of images per class, or with folders `train` and `test` that
-              contain such sub-folders;
+            - the path of a folder with one sub-folder of images per class, or with folders `train`, `val` and `test`
+              that contain such sub-folders (`val` and `test` may be missing);
             - `openml:NAME`: a data set of openml.org, such as `openml:mnist_784`;
             - the name of a classification set of TensorFlow Datasets, such as `mnist` or `titanic:4.0.0`.
 
@@ -67,6 +67,8 @@ def load_data(
             first call writes the encoded examples to `~/.cache/kerasmlp`, or to the folder that the environment
             variable `KERASMLP_CACHE` names; later calls find them there. Defaults to `False`. The split is the same
             either way.
+        image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
+            same size.
         test: Path of a table with the test rows, if they have a file of their own.
         validation: Path of a table with the validation rows, if they have a file of their own.
         columns: The kind of columns by name, such as `{"zip": "category", "born": "date"}`, where the inferred kind is

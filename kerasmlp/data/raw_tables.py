@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".data", ".txt")
 TABLE_SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), *TYPED_FORMATS)
-_SAMPLE_BYTES = 2**17
+_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 2**17, 2**22
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ def open_table(path: Path, options: TableOptions | None = None) -> RawTable:
     if path.suffix.lower() in TYPED_FORMATS:
         return RawTable(path, *_typed(path))
     file = inspect_text(path, options.encoding)
-    text, is_all = file.sample(_SAMPLE_BYTES)
+    text, is_all = file.sample(num_bytes := _SAMPLE_BYTES)
+    while not is_all and max(text.count("\n"), text.count("\r")) < 10 and num_bytes < _MOST_SAMPLE_BYTES:
+        text, is_all = file.sample(num_bytes := num_bytes * 4)  # a table with very many columns
     dialect = find_dialect(
         path,
         text,

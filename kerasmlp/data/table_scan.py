@@ -14,7 +14,7 @@ from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
-from kerasmlp.data.raw_rows import RawRows, plain_array, styled_for
+from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
@@ -152,8 +152,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
-        for column, one in evidence.items():
-            one.add(plain_array(column, piece.column(column)))
+        on_all_cores(lambda one, rows=piece: one.add(plain_array(one.name, rows.column(one.name))), evidence.values())
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     target = evidence.pop(roles.target).target()
