@@ -154,7 +154,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
     texts = values if _is_text(values) else as_text(values)
     if column.is_numeric:
         numbers = PLAIN_NUMBER.number_style.read(without_missing(texts))
-        texts = pc.if_else(numbers.is_valid(), as_text(numbers), texts)
+        is_exact = pc.less(pc.abs(numbers), 2.0**53).fill_null(False)  # longer numbers keep all their digits
+        texts = pc.if_else(is_exact, as_text(numbers), texts)
     return without_missing(pc.cast(texts, pa.string()), MISSING_WORDS if column.is_numeric else NO_CATEGORY)
 
 

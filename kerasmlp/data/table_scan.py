@@ -53,7 +53,7 @@ class TableUse:
     keep_duplicates_together: bool = False
 
     def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
-        """Returns the kinds that the user wants by column; columns to drop are of the kind `dropped`.
+        """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
 
         Raises:
             InvalidValue: a column to drop does not exist or has another role.
@@ -69,7 +69,8 @@ class TableUse:
                 raise InvalidValue(
                     f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
                 )
-        return {**self.columns, **dict.fromkeys(self.drop, DROPPED)}
+        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
+        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
 
 
 def memory_keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
@@ -92,8 +93,8 @@ def scan_table(
         keep: Keeps the canonical pieces.
 
     Raises:
-        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, or a
-            value does not fit the kind of its column.
+        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, no column
+            can be a feature, or a value does not fit the kind of its column.
     """
     columns = list(parts.train.names)
     duplicate = next((column for column in columns if columns.count(column) > 1), None)
@@ -158,13 +159,23 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     target = evidence.pop(roles.target).target()
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
-    time = None if roles.time is None else _time_column(evidence.pop(roles.time))
+    time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     if known is not None:
         return _Reading(styled_for(known.columns, rows), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = column_kinds(evidence.values(), name, wanted)
+    _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     return _Reading(columns, target, time, tuple(notes))
+
+
+def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
+    if not any(column.is_feature for column in columns):
+        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
+        raise InvalidValue(
+            f"`{name}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a column "
+            'in `columns`, such as `columns={"code": "category"}`.'
+        )
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
@@ -176,7 +187,12 @@ def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
     return evidence.target()
 
 
-def _time_column(evidence: ColumnEvidence) -> Column:
+def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
+    if evidence.name in wanted:
+        column = evidence.column("", wanted[evidence.name])
+        if column.kind not in (NUMBER, DATE):
+            raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
+        return column
     if evidence.notes():
         raise InvalidValue(evidence.notes()[0])
     return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
