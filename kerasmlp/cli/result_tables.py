@@ -124,6 +124,7 @@ def show_data(about: Mapping[str, Any]) -> None:
     else:
         rows.append(("labels", about["target"]))
     rows.append(("fingerprint", about["fingerprint"][:12]))
+    rows += [("note", note) for note in about["reading_notes"]]
     if about.get("picture"):
         rows.append(("picture", about["picture"]))
     console.print(make_table((about["name"], ""), rows))

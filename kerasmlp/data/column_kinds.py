@@ -271,7 +271,7 @@ class ColumnEvidence:
         return _KEY_NAME.fullmatch(self.name.strip()) is not None
 
 
-def column_kinds(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
+def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
     """Returns each column with its kind; see `ColumnEvidence.column`.
 
     Raises:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds
+from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
@@ -100,7 +101,10 @@ def scan_table(
     duplicate = next((column for column in columns if columns.count(column) > 1), None)
     if duplicate is not None:
         raise InvalidValue(f"`{name}` has two columns called `{duplicate}`; rename one.")
-    roles = find_roles(name, columns, use.target, use.group, use.time)
+    try:
+        roles = find_roles(name, columns, use.target, use.group, use.time)
+    except InvalidValue as error:  # the header may have been misunderstood
+        raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
     reading = _reading(name, parts.train, roles, use, spec)
     collected = _Collected(name, roles, reading)
     pieces = keep(collected.canonical_pieces(parts))
@@ -153,7 +157,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
-        on_all_cores(lambda one, rows=piece: one.add(plain_array(one.name, rows.column(one.name))), evidence.values())
+        on_all_cores(partial(_add, piece), evidence.values())
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     target = evidence.pop(roles.target).target()
@@ -163,7 +167,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     if known is not None:
         return _Reading(styled_for(known.columns, rows), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
-    columns = column_kinds(evidence.values(), name, wanted)
+    columns = decide_columns(evidence.values(), name, wanted)
     _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     return _Reading(columns, target, time, tuple(notes))
@@ -176,6 +180,10 @@ def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
             f"`{name}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a column "
             'in `columns`, such as `columns={"code": "category"}`.'
         )
+
+
+def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
+    evidence.add(plain_array(evidence.name, piece.column(evidence.name)))
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:

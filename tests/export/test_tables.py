@@ -162,8 +162,7 @@ def _zeros_for(*precisions: str) -> Callable[..., bytes]:
     def broken(content: bytes, precision: str, **options: Any) -> bytes:
         if precision in precisions:
             options["examples"] = options["examples"] * 0
-        result = quantize(content, precision, **options)
-        return result
+        return quantize(content, precision, **options)
 
     return broken
 
