@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".data", ".txt")
 TABLE_SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), *TYPED_FORMATS)
-_SAMPLE_BYTES, _MOSTHEADERS = ("none", "first")
-_SAMPLE_BYTES = 2**17, 2**22
+HEADERS = ("none", "first")
+_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 2**17, 2**22
 
 
 @dataclass(frozen=True)

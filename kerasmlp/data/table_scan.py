@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.array_checks import align_labels, check_classes
+from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
 from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
+from kerasmlp.data.number_styles import DECIMAL_COMMA
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -149,7 +150,7 @@ class _Reading:
 
 def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
     """Decides how to read the columns, from the training rows or from what a network knows."""
-    known = None if spec is None else spec.encoder
+    known = None if spec is None else require_encoder(name, spec.encoder)
     asked = [column for column in rows.names if column != roles.group]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
@@ -170,6 +171,9 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     columns = decide_columns(evidence.values(), name, wanted)
     _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
+    is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
+    inferred = [column for column in columns if column.name not in wanted]
+    notes += column_notes(each for each in inferred if not (is_told and each.number_style == DECIMAL_COMMA))
     return _Reading(columns, target, time, tuple(notes))
 
 
@@ -271,6 +275,7 @@ class _Collected:
         if spec is None or spec.class_names is None:
             classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
             check_classes(self._name, classes, len(labels))
+            check_can_name(self._name, classes)
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)

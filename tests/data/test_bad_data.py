@@ -147,7 +147,7 @@ CASES = [
     images(
         "images of two sizes",
         lambda f: Image.new("L", (8, 9)).save(f / "dog" / "9.png"),
-        r"dog/9\.png` has 8x9 pixels.*cat/0\.png` has 5x4; all images need the same size",
+        r"several sizes.*19 of 4x5, 1 of 9x8.*dog/9\.png` has 9x8.*--image-size",
     ),
     Case("no classes", lambda f: [str(f)], "folder.*IDX"),
     Case(
@@ -207,7 +207,7 @@ def test_a_column_of_lists_is_named(tmp_path: Path, capfd: pytest.CaptureFixture
     pd.DataFrame({"x": [[1, 2]] * 40, "y": ["a", "b"] * 20}).to_parquet(path)
     for options in ([], ["--stream"]):
         assert main(["train", str(path), *SMALL, *options]) == 2
-        assert "`x` holds values of type ndarray" in capfd.readouterr().err
+        assert re.search(r"lists\.parquet`.*`x`.*list<element: int64>", capfd.readouterr().err)
 
 
 def test_a_table_without_a_column_of_the_training_rows_is_refused(
