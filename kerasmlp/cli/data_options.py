@@ -145,11 +145,6 @@ def add_text_options(group: _ArgumentGroup) -> None:
     )
 
 
-def header(args: Namespace) -> bool | None:
-    """Returns whether the first line of a text table names the columns; None if that is to be detected."""
-    return None if args.header is None else args.header == "first"
-
-
 def load(args: Namespace, card: Card | None = None) -> Data:
     """Returns the data that were asked for, split as asked.
 
@@ -200,8 +195,6 @@ def typed_data(args: Namespace) -> str:
     for name, value in options.items():
         if name == "columns":
             words += [word for pair in args.columns or () for word in (args.flags[name].text, "=".join(pair))]
-        elif name == "header" and value is not None:
-            words += [args.flags[name].text, args.header]
         elif value not in (None, False, ()) and (name, value) != ("validation_share", VALIDATION_SHARE):
             text = (
                 ("x" if name == "image_size" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -279,5 +272,4 @@ def _source_options(args: Namespace) -> dict[str, Any]:
     return {
         **options,
         "columns": dict(options["columns"]) if options["columns"] else None,
-        "header": header(args),
     }

@@ -150,7 +150,7 @@ def _notes(
     if head is None and header is None:
         notes.append(
             f"The first line looks like data (`{_short(separator.join(rows[0]))}`), so the columns are called "
-            "`column_1`, `column_2`, ...; if it holds their names, say `header=True`."
+            '`column_1`, `column_2`, ...; if it holds their names, say `header="first"`.'
         )
     if head is not None and header is None and any(map(is_number, head)):
         line = _short(separator.join(head))

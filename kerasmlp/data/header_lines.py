@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from kerasmlp.contract import MISSING_WORDS
 from kerasmlp.errors import InvalidValue
 
 _NUMBER = re.compile(
@@ -16,9 +17,6 @@ _NUMBER = re.compile(
     r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
     r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
     re.IGNORECASE,
-)
-_MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "*", "inf", "+inf", "-inf", "infinity"]
 )
 _MOSTLY = 0.9  # of the values of a column
 
@@ -43,7 +41,7 @@ def is_number(cell: str) -> bool:
 
 def is_missing(cell: str) -> bool:
     """Returns whether a value is empty or a usual mark for a missing one."""
-    return cell.strip().lower() in _MISSING
+    return cell.strip().lower() in MISSING_WORDS
 
 
 def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequence[str]], given: bool | None) -> Header:
@@ -82,7 +80,8 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
         index = above_numbers[0]
         raise InvalidValue(
             f"`{path}`: the first line is neither names nor data: `{first[index]}` stands above numbers, but the line "
-            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say `header=True` or `header=False`."
+            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say "
+            '`header="first"` or `header="none"`.'
         )
     return Header.DATA
 

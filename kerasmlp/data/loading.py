@@ -80,7 +80,7 @@ def load_data(
         separator: Character between the values of a text table, or `"tab"`. Detected by default, as the next three.
         decimal: Decimal mark of the numbers in a text table, `"."` or `","`.
         encoding: Name of the Python codec of a text table, such as `"cp1252"`.
-        header: Whether the first line of a text table names the columns.
+        header: `"first"` if the first line of a text table names the columns, `"none"` if no line does.
         validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
             excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each

@@ -132,7 +132,7 @@ def _read_table(path: Path, encoder: Encoder, options: TableOptions | None) -> n
 
 def _read_csv(path: Path, options: TableOptions) -> np.ndarray:
     """The rows of a text file of plain numbers. A first line without any number names the columns."""
-    table = open_table(path, replace(options, header=False))
+    table = open_table(path, replace(options, header="none"))
     for note in table.notes:
         warnings.warn(f"`{path}`: {note}", KerasMLPWarning, stacklevel=3)
     blocks: list[np.ndarray] = []
@@ -140,7 +140,7 @@ def _read_csv(path: Path, options: TableOptions) -> np.ndarray:
     for piece in table.pieces():
         cells = [column.to_pylist() for column in piece.columns]
         first = [column[0] for column in cells] if len(piece) and not done else []
-        if first and (_is_header(path, first) if options.header is None else options.header):
+        if first and (_is_header(path, first) if options.header is None else options.header == "first"):
             cells, done = [column[1:] for column in cells], 1
         blocks.append(np.stack([_numbers(path, column, done, table.decimal) for column in cells], axis=1))
         done += len(blocks[-1])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout, add_unused_seed
-from kerasmlp.cli.data_options import add_text_options, header
+from kerasmlp.cli.data_options import add_text_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -44,7 +44,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.raw_tables import TableOptions
 
-    options = TableOptions(args.separator, args.decimal, args.encoding, header(args))
+    options = TableOptions(args.separator, args.decimal, args.encoding, args.header)
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
     # Every file is read and checked before the first prediction.
     questions = [(name, _prediction(artefact, Path(name), options, invert=args.invert)) for name in args.files]
