@@ -239,7 +239,7 @@ def _plausibility(cell: str, separator: str) -> float:
     if is_number(cell) or is_missing(cell):
         return 1.0
     if separator != BLANKS:
-        cell = cell.replace(separator, " ")  # it was in quotes
+        cell = cell.replace(separator, "")  # it was in quotes
     if re.search(r'[;|]\S|\t|"', cell):
         return 0.1
     if re.search(r"\S\s{2,}\S", cell):

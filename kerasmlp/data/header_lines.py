@@ -13,7 +13,7 @@ from kerasmlp.contract import MISSING_WORDS
 from kerasmlp.errors import InvalidValue
 
 _NUMBER = re.compile(
-    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)([.,]\d*)?(e[-+]?\d+)?\s?[%)$€£]?"
+    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)(\.\d*|,\d+)?(e[-+]?\d+)?\s?[%)$€£]?"
     r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
     r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
     re.IGNORECASE,

@@ -160,6 +160,7 @@ rows = sum(map(len, open_table(Path(path)).pieces()))
 """,
     "duckdb": """
 import duckdb
+duckdb.sql("set enable_progress_bar = false")
 reader = duckdb.sql(f"select * from read_csv('{path}', all_varchar=true)").to_arrow_reader(65536)
 rows = sum(map(len, reader))
 """,
@@ -196,7 +197,7 @@ def compare_pace(path: Path) -> dict[str, Any]:
         command = [sys.executable, "-c", _MEASURE.format(code), str(path)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         if done.returncode == 0:
-            results[reader] = json.loads(done.stdout)
+            results[reader] = json.loads(done.stdout.splitlines()[-1])
         elif "ModuleNotFoundError" not in done.stderr:
             results[reader] = {"error": done.stderr.strip().splitlines()[-1]}
     counts = {result["rows"] for result in results.values() if "rows" in result}
