@@ -86,7 +86,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--time",
         metavar="COLUMN",
-        help="column of a table with numbers or ISO dates: the latest rows are set aside instead of random ones; not "
+        help="column of a table with numbers or dates: the latest rows are set aside instead of random ones; not "
         "together with --group",
     )
     group.add_argument("--test", metavar="FILE", help="table with the test rows, if they have a file of their own")
@@ -108,18 +108,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
         action="store_true",
         help="keep rows of a table with equal features in one split",
     )
-    group.add_argument(
-        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
-    )
-    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
-    group.add_argument(
-        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
-    )
-    group.add_argument(
-        "--header",
-        choices=("none", "first"),
-        help="whether the first line of a text table names the columns (default: detected)",
-    )
+    add_text_options(group)
     group.add_argument(
         "--split",
         metavar="S",
@@ -137,6 +126,22 @@ def add_source_options(group: _ArgumentGroup) -> None:
         type=image_size,
         metavar="HxW",
         help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
+    )
+
+
+def add_text_options(group: _ArgumentGroup) -> None:
+    """Adds the options that say how a text table is written, for files in which the detection is wrong."""
+    group.add_argument(
+        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
+    )
+    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
+    group.add_argument(
+        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
+    )
+    group.add_argument(
+        "--header",
+        choices=("none", "first"),
+        help="whether the first line of a text table names the columns (default: detected)",
     )
 
 
@@ -190,8 +195,6 @@ def typed_data(args: Namespace) -> str:
     for name, value in options.items():
         if name == "columns":
             words += [word for pair in args.columns or () for word in (args.flags[name].text, "=".join(pair))]
-        elif name == "header" and value is not None:
-            words += [args.flags[name].text, args.header]
         elif value not in (None, False, ()) and (name, value) != ("validation_share", VALIDATION_SHARE):
             text = (
                 ("x" if name == "image_size" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
@@ -269,5 +272,4 @@ def _source_options(args: Namespace) -> dict[str, Any]:
     return {
         **options,
         "columns": dict(options["columns"]) if options["columns"] else None,
-        "header": None if options["header"] is None else options["header"] == "first",
     }

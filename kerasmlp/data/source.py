@@ -90,7 +90,7 @@ class SourceOptions(Settings):
         separator: One character between the values of a text table, or `tab`.
         decimal: Decimal mark of a text table.
         encoding: Python codec of a text table.
-        header: Whether the first line of a text table names the columns.
+        header: "first" if the first line of a text table names the columns, "none" if no line does.
     """
 
     data_dir: str | PathLike[str] | None = None
@@ -109,7 +109,7 @@ class SourceOptions(Settings):
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
-    header: bool | None = None
+    header: str | None = None
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.

@@ -31,6 +31,14 @@ def test_idx_files_are_read_by_their_folder_or_by_any_of_the_files(tmp_path: Pat
     assert load_data(**data.request).fingerprint == data.fingerprint
 
 
+def test_idx_files_may_have_no_test(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path / "tiny")
+    for file in folder.glob("t10k*"):
+        file.unlink()
+    data = load_data(folder)
+    assert len(data.train) + len(data.validation) + len(data.test) == len(IMAGES)
+
+
 @pytest.mark.parametrize(("kind", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
 def test_idx_files_can_have_any_type_of_the_format(tmp_path: Path, kind: int, dtype: str) -> None:
     array = np.arange(-3, 3, dtype=dtype).reshape(2, 3)

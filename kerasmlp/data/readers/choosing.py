@@ -14,7 +14,7 @@ from kerasmlp.data.readers.class_folders import is_image_folder
 from kerasmlp.data.readers.digits import read_digits
 from kerasmlp.data.readers.idx import is_idx, read_idx
 from kerasmlp.data.readers.image_folder import read_image_folder, stream_image_folder
-from kerasmlp.data.readers.npz import read_npz
+from kerasmlp.data.readers.npz import is_arrays, read_arrays
 from kerasmlp.data.readers.openml import read_openml
 from kerasmlp.data.readers.table_in_pieces import read_table
 from kerasmlp.data.readers.tfds import read_tfds
@@ -158,10 +158,11 @@ READERS = (
         options=("stream", "image_size"),
     ),
     Reader(
-        ".npz files",
-        "the path of an `.npz` file with the arrays x_train, y_train, x_test and y_test, or x and y",
-        lambda source: Path(source).suffix == ".npz",
-        lambda source, _: read_npz(Path(source)),
+        "arrays (.npz, .npy)",
+        "the path of an `.npz` file with arrays such as x_train, y_train, x_test and y_test, or x and y, or of `.npy` "
+        "files with such names",
+        lambda source: _is_path(source) and is_arrays(Path(source)),
+        lambda source, _: read_arrays(Path(source)),
     ),
     Reader(
         "sets of TensorFlow Datasets",
