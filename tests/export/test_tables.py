@@ -56,17 +56,17 @@ TABLES: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
 }
 
 
-def _trained(table: pd.DataFrame, target: str, folder: Path, *, epochs: int = 15) -> tuple[Run, Data]:
+def _trained(table: pd.DataFrame, target: str, folder: Path, *, epochs: int = 6) -> tuple[Run, Data]:
     data = kerasmlp.data_from_frame(table, target, test_share=0.2, name="table")
     model = build_mlp([data.num_features, 16, data.num_classes], preprocessing=data.preprocessing(), seed=0)
-    return kerasmlp.train(model, data, epochs=epochs, learning_rate=0.01, out=folder / "run"), data
+    return kerasmlp.train(model, data, epochs=epochs, learning_rate=0.03, out=folder / "run"), data
 
 
 def _table(name: str) -> pd.DataFrame:
     generator = np.random.default_rng(0)
     table = pd.DataFrame(TABLES[name](generator))
     first = table.iloc[:, 0]
-    is_high = first == "red" if first.dtype == object else first.fillna(0) > first.median()
+    is_high = first == "red" if name == "categories only" else first.fillna(0) > first.median()
     # A tenth of the labels is wrong, so that some probabilities are close to each other.
     return table.assign(kind=np.where(is_high ^ (generator.random(ROWS) < 0.1), "high", "low"))
 
@@ -78,36 +78,29 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_exports_with_default_settings(name: str, tmp_path: Path) -> None:
+def test_every_table_exports_with_default_settings_and_in_int8(name: str, tmp_path: Path) -> None:
     run, data = _trained(_table(name), "kind", tmp_path)
-    reports = [
-        export_saved_model(run, tmp_path / "served", data=data),
-        *export_tflite(run, tmp_path / "out", data=data),
-    ]
-    assert [(report.precision, report.published) for report in reports] == [
-        ("float32", True),
-        ("float32", True),
-        ("int8-dynamic", True),
-    ]
+    reports = export_tflite(run, tmp_path / "out", data=data)
+    assert [(report.precision, report.published) for report in reports] == [("float32", True), ("int8-dynamic", True)]
     # Measured over these tables: at most 3e-7 in float32 and 0.02 with 8-bit weights.
-    assert max(report.max_abs_diff or 0 for report in reports[:2]) < 2e-6
-    assert (reports[2].max_abs_diff or 0) < 0.05
-
-
-@pytest.mark.parametrize("name", TABLES)
-def test_an_int8_file_standardises_in_floating_point_and_computes_dense_layers_with_integers(
-    name: str, tmp_path: Path
-) -> None:
-    run, data = _trained(_table(name), "kind", tmp_path)
+    assert (reports[0].max_abs_diff or 0) < 2e-6
+    assert (reports[1].max_abs_diff or 0) < 0.05
     (report,) = export_tflite(run, tmp_path / "out", quantize=["int8"], data=data, max_drop=0.04)
     contents = read_contents(Path(report.path).read_bytes())
     assert (contents.source.dtype, contents.target.dtype, contents.precision) == ("float32", "float32", "int8")
-    assert (contents.weights, contents.values) == ({"int8"}, {"int8"})
+    assert (contents.weights, contents.values) == (frozenset({"int8"}), frozenset({"int8"}))
     assert contents.operations.index("QUANTIZE") < contents.operations.index("FULLY_CONNECTED")
     expected = open_artefact(run.path).probabilities(data.test.features)
     answers = open_artefact(report.path).probabilities(data.test.features)
     # Rounding to 8 bits changes probabilities by about a hundredth.
     assert np.abs(answers - expected).mean() < 0.03
+
+
+@pytest.mark.parametrize("name", ["milliseconds since 1970", "numbers, words, booleans and missing values"])
+def test_the_saved_model_of_a_table_subtracts_before_it_scales(name: str, tmp_path: Path) -> None:
+    run, data = _trained(_table(name), "kind", tmp_path)
+    report = export_saved_model(run, tmp_path / "served", data=data)
+    assert (report.max_abs_diff or 0) <= 1e-6  # of all signatures
 
 
 def test_float32_subtracts_the_mean_only_where_folding_would_lose_digits(
@@ -162,8 +155,7 @@ def _zeros_for(*precisions: str) -> Callable[..., bytes]:
     def broken(content: bytes, precision: str, **options: Any) -> bytes:
         if precision in precisions:
             options["examples"] = options["examples"] * 0
-        result = quantize(content, precision, **options)
-        return result
+        return quantize(content, precision, **options)
 
     return broken
 
@@ -238,8 +230,6 @@ def test_the_same_export_again_checks_the_files_and_another_is_refused(years: tu
         ("c29_latlon.csv", "zone"),
         ("c29b_year.csv", "kind"),
         ("adult_3000.csv", "income"),
-        ("cleveland.csv", "num"),
-        ("winequality_semicolon.csv", "quality"),
     ],
 )
 def test_a_real_table_exports_with_default_settings(file: str, target: str, tmp_path: Path) -> None:
