@@ -18,7 +18,7 @@ from kerasmlp.artefacts.tflite_contents import read_contents
 from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import OutputExists, ParityError
-from kerasmlp.export import ArtefactReport, export_saved_model, export_tflite
+from kerasmlp.export import ArtefactReport, TFLiteSettings, export_saved_model, export_tflite
 from kerasmlp.export.artefact_report import check_report
 from kerasmlp.export.tflite.quantizing import quantize, without_outliers
 from kerasmlp.run import Run
@@ -78,20 +78,24 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_every_table_exports_with_default_settings_and_in_int8(name: str, tmp_path: Path) -> None:
+def test_every_table_exports_in_the_default_precisions_and_int8(name: str, tmp_path: Path) -> None:
     run, data = _trained(_table(name), "kind", tmp_path)
-    reports = export_tflite(run, tmp_path / "out", data=data)
-    assert [(report.precision, report.published) for report in reports] == [("float32", True), ("int8-dynamic", True)]
+    precisions = [*TFLiteSettings().precisions(pixels=False), "int8"]
+    reports = export_tflite(run, tmp_path / "out", quantize=precisions, data=data)
+    assert [(report.precision, report.published) for report in reports] == [
+        ("float32", True),
+        ("int8-dynamic", True),
+        ("int8", True),
+    ]
     # Measured over these tables: at most 3e-7 in float32 and 0.02 with 8-bit weights.
     assert (reports[0].max_abs_diff or 0) < 2e-6
     assert (reports[1].max_abs_diff or 0) < 0.05
-    (report,) = export_tflite(run, tmp_path / "out", quantize=["int8"], data=data, max_drop=0.04)
-    contents = read_contents(Path(report.path).read_bytes())
+    contents = read_contents(Path(reports[2].path).read_bytes())
     assert (contents.source.dtype, contents.target.dtype, contents.precision) == ("float32", "float32", "int8")
     assert (contents.weights, contents.values) == (frozenset({"int8"}), frozenset({"int8"}))
     assert contents.operations.index("QUANTIZE") < contents.operations.index("FULLY_CONNECTED")
     expected = open_artefact(run.path).probabilities(data.test.features)
-    answers = open_artefact(report.path).probabilities(data.test.features)
+    answers = open_artefact(reports[2].path).probabilities(data.test.features)
     # Rounding to 8 bits changes probabilities by about a hundredth.
     assert np.abs(answers - expected).mean() < 0.03
 
@@ -149,21 +153,14 @@ def test_a_float32_file_may_decide_a_tie_differently_but_nothing_else() -> None:
         check_report(report, 0.005, ties=0)
 
 
-def _zeros_for(*precisions: str) -> Callable[..., bytes]:
-    """Returns a `quantize` whose files of these precisions answer the same for every example."""
-
-    def broken(content: bytes, precision: str, **options: Any) -> bytes:
-        if precision in precisions:
-            options["examples"] = options["examples"] * 0
-        return quantize(content, precision, **options)
-
-    return broken
-
-
 @pytest.fixture
 def _int8_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files of precision `int8` answer nearly the same for every example, because no value fits their scale."""
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize", _zeros_for("int8"))
+    """Files of precision `int8` are calibrated on zeros, so that no value fits their scale."""
+
+    def quantize_badly(content: bytes, precision: str, *, examples: np.ndarray, **options: Any) -> bytes:
+        return quantize(content, precision, examples=examples * (precision != "int8"), **options)
+
+    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize", quantize_badly)
 
 
 @pytest.mark.usefixtures("_int8_is_broken")
