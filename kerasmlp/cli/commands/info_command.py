@@ -66,7 +66,8 @@ def _artefact_info(args: Namespace) -> Outcome:
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
     }
     if facts.tflite is not None:
-        result["tflite"] = asdict(facts.tflite) | {"weights": sorted(facts.tflite.weights)}
+        types = {name: sorted(getattr(facts.tflite, name)) for name in ("weights", "values")}
+        result["tflite"] = asdict(facts.tflite) | types
     if facts.served is not None:
         client = facts.served.client
         signatures = {name: asdict(signature) for name, signature in client.signatures.items()}
