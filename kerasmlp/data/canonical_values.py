@@ -117,7 +117,9 @@ def _numbers(column: Column, values: pa.Array) -> pa.Array:
         )
     elif types.is_boolean(kind):
         found = pc.cast(pc.cast(values, pa.int8()), pa.float64())
-    elif types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    elif types.is_decimal(kind):  # by way of text, because Arrow multiplies by powers of 10 and rounds twice
+        found = pc.cast(pc.cast(values, pa.string()), pa.float64())
+    elif types.is_integer(kind) or types.is_floating(kind):
         found = pc.cast(values, pa.float64(), safe=False)
     else:
         return pa.nulls(len(values), pa.float64())
