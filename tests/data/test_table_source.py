@@ -150,6 +150,13 @@ def test_a_network_for_a_table_is_trained_evaluated_and_asked_with_raw_rows(
     assert main(["evaluate", "run", "other.csv", "--target", "kind", "--json"]) == 0
     evaluated = json.loads(capfd.readouterr().out)
     assert (evaluated["examples"], evaluated["same_data"]) == (400, False)
+    # The class that is hardest to find is one of those that occur.
+    roses = frame(400).query("kind == 'rose'")
+    write(Path("roses.csv"), roses)
+    assert main(["evaluate", "run", "roses.csv", "--target", "kind"]) == 0
+    shown = capfd.readouterr().out
+    assert "rose (" in shown
+    assert "lily (" not in shown
     # For the table that it was trained on, only the test rows of that training are judged.
     assert main(["evaluate", "run", "flowers.csv", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["same_data"] is True
