@@ -117,21 +117,25 @@ class Column:
         )
 
 
-def column_notes(columns: Iterable[Column]) -> list[str]:
+def column_notes(columns: Iterable[Column], missing_words: Mapping[str, Iterable[str]] | None = None) -> list[str]:
     """Returns which columns are not used although the user did not say so, and which are written in unusual ways.
 
     Args:
         columns: All columns of a table except those whose kinds the user named.
+        missing_words: The words in place of missing values, by column.
 
     Example:
         >>> column_notes([Column("fee", "number", number_style=NumberStyle(prefix="$"))])
         ['Numbers and dates were read as they are written: `fee` (without `$`).']
         >>> column_notes([Column("empty", "empty")])
         ['Not used as features: `empty` (has no value).']
+        >>> column_notes([], {"age": ["?"]})
+        ['Words that count as missing values: `age` (`?`).']
     """
     columns = tuple(columns)
     unused = {column.name: _UNUSED[column.kind] for column in columns if column.kind in _UNUSED}
     styled = {column.name: column.style for column in columns if column.style}
+    missing = {name: f"`{'`, `'.join(words)}`" for name, words in (missing_words or {}).items()}
     notes = []
     if unused:
         usable = next((name for name in unused if unused[name] != _UNUSED[EMPTY]), None)
@@ -139,6 +143,8 @@ def column_notes(columns: Iterable[Column]) -> list[str]:
         notes.append(f"Not used as features: {_listed(unused)}.{hint}")
     if styled:
         notes.append(f"Numbers and dates were read as they are written: {_listed(styled)}.")
+    if missing:
+        notes.append(f"Words that count as missing values: {_listed(missing)}.")
     return notes
 
 

@@ -173,7 +173,9 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
     inferred = [column for column in columns if column.name not in wanted]
-    notes += column_notes(each for each in inferred if not (is_told and each.number_style == DECIMAL_COMMA))
+    shown = [column for column in inferred if not (is_told and column.number_style == DECIMAL_COMMA)]
+    missing = {column.name: evidence[column.name].missing_words(column.kind) for column in columns if column.is_feature}
+    notes += column_notes(shown, {name: words for name, words in missing.items() if words})
     return _Reading(columns, target, time, tuple(notes))
 
 

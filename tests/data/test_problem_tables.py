@@ -267,6 +267,21 @@ def test_numbers_of_rows_are_not_used_unless_the_user_says_so(names: tuple[str, 
     assert kept.encoder.feature_names == (names[0], "x")
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["7", "?", "9", "na"], "`x` (`?`, `na`)"),
+        (["yes", "no", "NA"], "`x` (`NA`)"),
+        (["DE", "?", "NA", ""], "`x` (`?`)"),
+        (["DE", "FR", "NA", ""], None),
+        (["7", "", "9"], None),
+    ],
+)
+def test_words_that_count_as_missing_are_reported_once(values: list[str], words: str | None) -> None:
+    notes = [note for note in column(values).reading_notes if "missing" in note]
+    assert notes == ([] if words is None else [f"Words that count as missing values: {words}."])
+
+
 def test_several_units_in_one_column_are_reported() -> None:
     assert "several units" in " ".join(column(["1 kg", "2 lb", "3 kg"]).reading_notes)
 
