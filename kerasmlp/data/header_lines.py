@@ -10,7 +10,12 @@ from pathlib import Path
 
 from kerasmlp.errors import InvalidValue
 
-_NUMBER = re.compile(r"[-+(]?[$€£]?[.,]?\d[\d.,:/' T\-]*(e[-+]?\d+)?\s*[%)]?", re.IGNORECASE)
+_NUMBER = re.compile(
+    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)([.,]\d*)?(e[-+]?\d+)?\s?[%)$€£]?"
+    r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
+    r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
+    re.IGNORECASE,
+)
 _MISSING = frozenset(
     ["", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "*", "inf", "+inf", "-inf", "infinity"]
 )
@@ -67,10 +72,10 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
             return Header.NAMES if above_numbers else Header.DATA
         again = sum(first[index] in _column(below, index) for index in words)
         return Header.DATA if len(below) > 2 and again > len(words) / 2 else Header.PERHAPS_NAMES
-    if len(set(first)) == len(first) and _counts_up([first[index] for index in numbers], bool(words)):
-        is_next = below and _counts_up([below[0][index] for index in numbers if index < len(below[0])], True)
+    if below and len(set(first)) == len(first) and _counts_up([first[index] for index in numbers], bool(words)):
+        similar = sum(_counts_up([row[index] for index in numbers if index < len(row)], True) for row in below)
         again = sum(first[index] in _column(below, index) for index in words)
-        if below and not is_next and not again:
+        if similar < len(below) / 2 and not again:
             return Header.NAMES
     if above_numbers and path is not None:
         index = above_numbers[0]
@@ -110,17 +115,17 @@ def name_columns(
         names.pop()
     elif len(names) == width - 1 and _is_empty(rows, width - 1):
         names.append("")
-    elif len(names) == width - 1 and _counts_rows(rows):
+    elif len(names) == width - 1 > 1 and _counts_rows(rows):
         names.insert(0, "")
         notes.append("The header has one name less than the rows have values; their first values are row numbers.")
-    duplicates = [name for name in names if name and names.count(name) > 1]
-    if duplicates:
-        raise InvalidValue(f"`{path}` has two columns called `{duplicates[0]}`; rename one.")
     for index, name in enumerate(names):
         if not name and _is_empty(rows, index):
             notes.append("An unnamed column without values was dropped.")
         elif not name:
             names[index] = f"Unnamed: {index}"
+    duplicates = [name for name in names if name and names.count(name) > 1]
+    if duplicates:
+        raise InvalidValue(f"`{path}` has two columns called `{duplicates[0]}`; rename one.")
     return tuple(names), notes
 
 
@@ -138,14 +143,15 @@ def _is_numeric(values: set[str]) -> bool:
 
 
 def _counts_up(numbers: Sequence[str], beside_words: bool) -> bool:
-    """Whether these are whole numbers with equal steps; two are enough if they follow each other beside words."""
-    if not all(re.fullmatch(r"\d+", number) for number in numbers):
+    """Whether these are years with equal steps, or the numbers from 0 or 1 on: three beside words, otherwise four."""
+    if len(numbers) < 2 or not all(re.fullmatch(r"\d{1,6}", number.strip()) for number in numbers):
         return False
     values = [int(number) for number in numbers]
     steps = {b - a for a, b in pairwise(values)}
     if len(steps) != 1 or min(steps) < 1:
         return False
-    return len(values) > 2 or (beside_words and steps == {1})
+    is_years = all(1900 <= value <= 2100 for value in values)
+    return is_years or (len(values) > (2 if beside_words else 3) and steps == {1} and values[0] in (0, 1))
 
 
 def _counts_rows(rows: Sequence[Sequence[str]]) -> bool:
