@@ -11,7 +11,8 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
-from kerasmlp.data.raw_rows import FrameRows, RawRows, plain_array, styled_for
+from kerasmlp.data.later_styles import styled_for
+from kerasmlp.data.raw_rows import FrameRows, RawRows, plain_array
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ class Encoder:
 
     def canonical_pieces(self, rows: RawRows, *, source: str) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns piece by piece; see `pieces`."""
-        encoder, done = Encoder(styled_for(self.columns, rows)), 0
+        encoder, done = Encoder(styled_for(self.columns, rows, source=source)), 0
         for piece in rows.pieces():
             yield encoder.canonical(piece, source=source, first_row=done)
             done += piece.num_rows

@@ -10,11 +10,12 @@ import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds
+from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds, settle_decimal
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
-from kerasmlp.data.raw_rows import RawRows, plain_array, styled_for
+from kerasmlp.data.later_styles import styled_for
+from kerasmlp.data.raw_rows import RawRows, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
@@ -148,7 +149,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     asked = [column for column in rows.names if column != roles.group]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
-    evidence = {column: ColumnEvidence(column, rows.decimal) for column in asked}
+    evidence = {column: ColumnEvidence(column) for column in asked}
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
@@ -156,12 +157,13 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
             one.add(plain_array(column, piece.column(column)))
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
+    settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
     target = evidence.pop(roles.target).target()
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
     time = None if roles.time is None else _time_column(evidence.pop(roles.time))
     if known is not None:
-        return _Reading(styled_for(known.columns, rows), target, time)
+        return _Reading(styled_for(known.columns, rows, source=name), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = column_kinds(evidence.values(), name, wanted)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
@@ -203,7 +205,11 @@ class _Collected:
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
         for part in parts.given:
-            columns = self._reading.columns if part is parts.train else styled_for(self._reading.columns, part)
+            columns = (
+                self._reading.columns
+                if part is parts.train
+                else styled_for(self._reading.columns, part, source=self._name)
+            )
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
                 rows = encoder.canonical(piece, source=self._name, first_row=done)
