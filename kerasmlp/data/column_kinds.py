@@ -126,9 +126,11 @@ class ColumnEvidence:
             distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
             if is_written_in_style(style, distinct):
                 kept.append(style)
-        orders = [style for style in self._styles if style.kind == DATE]
-        if orders and not kept and distinct is not None:
-            self._unread_date = distinct[pc.index(orders[-1].date_style.read(distinct).is_null(), True).as_py()].as_py()
+        if not kept and distinct is not None:
+            unread = [style.date_style.read(distinct).is_null() for style in self._styles if style.kind == DATE]
+            if unread:
+                is_unread = min(unread, key=lambda nulls: nulls.true_count)
+                self._unread_date = distinct[pc.index(is_unread, True).as_py()].as_py()
         self._styles = kept
 
     def _add_codes(self, texts: pa.Array) -> None:

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 SLIPS_SHARE = 0.9
 
 _AFFIX = "[%‰$€£¥₹]"
-_LIKE_NUMBER = rf"^[-+\x{{2212}}]?{_AFFIX}? ?[-+]?(?:\d+|[1-9]\d{{0,2}}(?:[ ,.'_]\d{{3}})+)(?:[.,]\d*)?(?:[eE][-+]?\d+)? ?{_AFFIX}?$"
+_GROUPS = r"[1-9]\d{0,2}(?:[ ,.'_]\d{3})+"
+_LIKE_NUMBER = rf"^[-+\x{{2212}}]?{_AFFIX}? ?[-+]?(?:\d+|{_GROUPS})(?:[.,]\d*)?(?:[eE][-+]?\d+)? ?{_AFFIX}?$"
 _LIKE_DATE = (
     r"(?i)^(?:[a-z]{3,9},? )?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|"
     r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{1,2}[-/. ][a-z]{3,9}\.?[-/., ]{1,2}(?:\d{4}|\d{2})|"
@@ -84,6 +85,6 @@ class Looks:
                 )
             if kind == DATE:
                 raise InvalidValue(
-                    f"`{source}`: the dates in the column `{name}` are not all in the calendar, or have the day "
-                    f"first in some rows and the month first in others, such as `{unread_date}`. Correct them, or {names}"
+                    f"`{source}`: the dates in the column `{name}` are not all in the calendar, or some have the day "
+                    f"first and others the month, such as `{unread_date}`. Correct them, or {names}"
                 )
