@@ -20,6 +20,7 @@ from kerasmlp.errors import InvalidValue
 BLANKS = " "  # runs of blanks
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", BLANKS: "blanks"}
 
+_NUM_LINES = 2000  # that are looked at
 _NUM_ROWS, _NUM_CELLS = 300, 20_000  # that are enough to compare separators
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t ]*', re.IGNORECASE)
 _COMMENT = re.compile(r'"?\s*(#|%|//)')
@@ -99,6 +100,8 @@ def find_dialect(
         raise InvalidValue(f"`{path}` has no rows; a table was expected.")
     separator = separator or stated or _find_separator(path, body, is_all)
     lines = _lines(body, separator, is_all)
+    if not lines:
+        raise InvalidValue(f"`{path}`: the first line has no end, or has a quote that is never closed.")
     width = _usual_width(lines)
     head = _comment_as_header(skipped, lines, separator, width) if header is None else None
     if head is not None:
@@ -147,7 +150,7 @@ def _notes(
     if head is None and header is None:
         notes.append(
             f"The first line looks like data (`{_short(separator.join(rows[0]))}`), so the columns are called "
-            "`column_1`, `column_2`, ...; if it holds their names, say `header=True`."
+            '`column_1`, `column_2`, ...; if it holds their names, say `header="first"`.'
         )
     if head is not None and header is None and any(map(is_number, head)):
         line = _short(separator.join(head))
@@ -181,7 +184,7 @@ def _skip_comments(text: str) -> tuple[list[str], int, str | None]:
 
 
 def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
-    """The lines that are not blank. The last one is left out if it may be incomplete."""
+    """The first lines that are not blank, without the last one of the text if that may be incomplete."""
     starts = [0]
 
     def counting() -> Iterator[str]:
@@ -189,16 +192,18 @@ def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
             starts.append(starts[-1] + len(line))
             yield line
 
-    found, start = [], 0
+    found: list[_Line] = []
+    start = 0
     try:
         for cells in split_lines(counting(), separator):
-            found.append(_Line(start, cells))
+            if len(found) == _NUM_LINES:
+                return found
+            if cells:
+                found.append(_Line(start, cells))
             start = starts[-1]
     except csv.Error:  # a value that is too long: the rows before it say enough, and reading will name the row
         is_all = True
-    if not is_all and len(found) > 1:
-        found.pop()
-    return [line for line in found if line.cells]
+    return found if is_all else found[:-1]
 
 
 def _find_separator(path: Path, body: str, is_all: bool) -> str:
@@ -223,6 +228,8 @@ def _score(lines: list[_Line], separator: str, is_loose: bool) -> float:
         return 0.0  # words with blanks between them are text
     if agreement < 0.5:
         return 0.0
+    if separator == BLANKS and not is_loose:
+        agreement *= 0.9  # other separators are more usual
     if abs(len(lines[0].cells) - width) > 1:
         agreement *= 0.8  # the header has other values
     return agreement * sum(_plausibility(cell, separator) for cell in cells) / len(cells)
@@ -231,6 +238,8 @@ def _score(lines: list[_Line], separator: str, is_loose: bool) -> float:
 def _plausibility(cell: str, separator: str) -> float:
     if is_number(cell) or is_missing(cell):
         return 1.0
+    if separator != BLANKS:
+        cell = cell.replace(separator, "")  # it was in quotes
     if re.search(r'[;|]\S|\t|"', cell):
         return 0.1
     if re.search(r"\S\s{2,}\S", cell):

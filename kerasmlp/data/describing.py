@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasmlp.data.columns import DATE, NUMBER, Column
 from kerasmlp.data.fingerprints import ArrayDigest
+from kerasmlp.data.pixel_ranges import is_channel_first
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -131,7 +132,7 @@ def data_notes(data: Data) -> list[str]:
     """Returns what the user should know before trusting figures on these data, one sentence each.
 
     The notes are about classes with fewer than five training examples, classes without an example in validation or
-    test, and what `kerasmlp.data.cautions` found.
+    test, images with the channels first, and what `kerasmlp.data.cautions` found.
 
     Example:
         >>> from kerasmlp import load_data
@@ -155,6 +156,11 @@ def data_notes(data: Data) -> list[str]:
     rare = [data.class_names[index] for index in np.flatnonzero(is_rare)]
     if rare:
         notes.append(f"{_name_classes(rare)} fewer than {FEW_EXAMPLES} training examples; add more.")
+    if is_channel_first(data.feature_shape):
+        notes.append(
+            f"The examples have the shape {data.feature_shape}, so their channels seem to come first. The network can "
+            "read image files only if they come last: `x.transpose(0, 2, 3, 1)`."
+        )
     return [*notes, *data.cautions]
 
 

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from kerasmlp.contract import MISSING_WORDS
 from kerasmlp.errors import InvalidValue
 
 _NUMBER = re.compile(
-    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)([.,]\d*)?(e[-+]?\d+)?\s?[%)$€£]?"
+    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)(\.\d*|,\d+)?(e[-+]?\d+)?\s?[%)$€£]?"
     r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
     r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
     re.IGNORECASE,
-)
-_MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "*", "inf", "+inf", "-inf", "infinity"]
 )
 _MOSTLY = 0.9  # of the values of a column
 
@@ -42,7 +41,7 @@ def is_number(cell: str) -> bool:
 
 def is_missing(cell: str) -> bool:
     """Returns whether a value is empty or a usual mark for a missing one."""
-    return cell.strip().lower() in _MISSING
+    return cell.strip().lower() in MISSING_WORDS
 
 
 def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequence[str]], given: bool | None) -> Header:
@@ -65,7 +64,7 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
     first = [cell.strip() for cell in first]
     below = [row for row in below if [cell.strip() for cell in row] != first]
     numbers = [index for index, cell in enumerate(first) if is_number(cell)]
-    words = [index for index, cell in enumerate(first) if not is_missing(cell) and index not in set(numbers)]
+    words = [index for index, cell in enumerate(first) if not is_missing(cell) and not is_number(cell)]
     above_numbers = [index for index in words if _is_numeric(_column(below, index))]
     if not numbers:
         if above_numbers or not words:
@@ -81,7 +80,8 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
         index = above_numbers[0]
         raise InvalidValue(
             f"`{path}`: the first line is neither names nor data: `{first[index]}` stands above numbers, but the line "
-            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say `header=True` or `header=False`."
+            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say "
+            '`header="first"` or `header="none"`.'
         )
     return Header.DATA
 
@@ -123,10 +123,15 @@ def name_columns(
             notes.append("An unnamed column without values was dropped.")
         elif not name:
             names[index] = f"Unnamed: {index}"
-    duplicates = [name for name in names if name and names.count(name) > 1]
-    if duplicates:
-        raise InvalidValue(f"`{path}` has two columns called `{duplicates[0]}`; rename one.")
+    check_unique(path, [name for name in names if name])
     return tuple(names), notes
+
+
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """Raises `InvalidValue` if two columns have the same name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InvalidValue(f"`{path}` has two columns called `{name}`; rename one.")
 
 
 def _column(rows: Sequence[Sequence[str]], index: int) -> set[str]:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -166,6 +168,21 @@ def likely_first(styles: Iterable[NumberStyle], decimal: str | None) -> list[Num
     marks = _MARKS if decimal != "," else sorted(_MARKS, key=lambda pair: (pair[0] != ",", pair != (",", ".")))
     places = {pair: place for place, pair in enumerate(marks)}
     return sorted(styles, key=lambda style: (not style.is_duration, places[style.decimal, style.thousands]))
+
+
+def plain_numbers(texts: pa.Array) -> pa.Array | None:
+    """Returns the numbers, float64, if every text is a plain number without any blank; otherwise None.
+
+    It takes a fraction of the time of `NumberStyle.read`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        numbers = pc.cast(texts, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return None if numbers.null_count or np.isnan(numbers.to_numpy()).any() else numbers
 
 
 def _cast(texts: pa.Array) -> pa.Array:

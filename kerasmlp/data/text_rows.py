@@ -2,7 +2,7 @@
 
 PyArrow reads most files. What it cannot read, or reads differently from what people mean (blanks before quotes, runs of
 blanks, a single column with blank lines, a quote that is never closed), and everything that it refuses is read by
-Python's `csv`, which is ten times slower, and which knows the row of each error.
+Python's `csv`, which is several times slower, and which knows the row of each error.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     import pyarrow as pa
 
-_BLOCK_BYTES = 2**20
+_BLOCK_BYTES = 2**22
 _PIECE_ROWS = 16_384  # at a time, where Python reads
 
 

@@ -61,6 +61,11 @@ class Looks:
             if kind not in self._first_unlike and (found := first(pc.and_not(texts.is_valid(), is_like))):
                 self._first_unlike[kind] = found
 
+    def add_plain(self, texts: pa.Array, num_before: int) -> None:
+        """Takes at least one text; all are plain numbers."""
+        self._num_like[NUMBER] += len(texts)
+        self._first_unlike.setdefault(DATE, (num_before + 1, texts[0].as_py()))
+
     def check_slips(self, source: str, name: str, num_present: int, unread_date: str) -> None:
         """Refuses a column in which most values are numbers or dates, but some are something else or written otherwise.
 
