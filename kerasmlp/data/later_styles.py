@@ -18,7 +18,7 @@ from kerasmlp.data.raw_rows import RawRows, plain_array
 from kerasmlp.errors import InvalidValue
 
 
-def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str) -> tuple[Column, ...]:
+def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_unit: bool = False) -> tuple[Column, ...]:
     """Returns the columns in the styles in which a table writes its numbers and dates.
 
     A column keeps the style of the training file if that reads all values of the table, and nothing in the table shows
@@ -29,6 +29,7 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str) -> tupl
         columns: The columns as the training file wrote them.
         rows: The table.
         source: What messages call the table.
+        any_unit: Whether numbers may have any prefix and suffix, because those of the training file are not known.
 
     Raises:
         InvalidValue: a column is written in another style, and one of its values has two meanings, such as `1,234`.
@@ -56,7 +57,7 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str) -> tupl
     for name, one in evidence.items():
         is_foreign = len(marks) == 1 and one.decimal is not None and one.decimal not in marks
         if name in unreadable or is_foreign:
-            meanings[name] = _meanings(doubtful[name], one)
+            meanings[name] = _meanings(doubtful[name], one, any_unit)
     if rows.stated_decimal is not None:
         # The user has decided. Columns without numbers of this kind keep their style.
         chosen = {name: (columns[1:] or columns)[0] for name, columns in meanings.items()}
@@ -71,11 +72,12 @@ def _decimal_marks(columns: Iterable[Column]) -> set[str]:
     return {style.decimal for style in styles if not style.is_duration}
 
 
-def _meanings(known: Column, evidence: ColumnEvidence) -> list[Column]:
+def _meanings(known: Column, evidence: ColumnEvidence, any_unit: bool) -> list[Column]:
     """Returns the column in the style of the training file, followed by the styles in which a table may be written."""
     styles = evidence.own_styles(known.kind)
     if known.kind == NUMBER:
-        styles = [style for style in styles if _is_same_quantity(style.number_style, known.number_style)]
+        if not any_unit:
+            styles = [style for style in styles if _is_same_quantity(style.number_style, known.number_style)]
         likely = [style for style in styles if style.number_style.decimal == evidence.decimal]
         styles = likely or styles
     return [known, *(replace(known, number_style=one.number_style, date_style=one.date_style) for one in styles)]

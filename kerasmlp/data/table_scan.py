@@ -166,7 +166,8 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
         target = _target_like(roles.target, spec.class_names)
     time = None if roles.time is None else _time_column(evidence.pop(roles.time))
     if known is not None:
-        return _Reading(styled_for(known.columns, rows, source=name), target, time)
+        is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
+        return _Reading(styled_for(known.columns, rows, source=name, any_unit=is_server), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = decide_columns(evidence.values(), name, wanted)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
