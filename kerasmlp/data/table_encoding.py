@@ -11,7 +11,8 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
-from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array, styled_for
+from kerasmlp.data.later_styles import styled_for
+from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -107,9 +108,15 @@ class Encoder:
         """
         return map(self.encode_canonical, self.canonical_pieces(rows, source=source))
 
-    def canonical_pieces(self, rows: RawRows, *, source: str) -> Iterator[pa.Table]:
-        """Yields the canonical values of the feature columns piece by piece; see `pieces`."""
-        encoder, done = Encoder(styled_for(self.columns, rows)), 0
+    def canonical_pieces(self, rows: RawRows, *, source: str, any_unit: bool = False) -> Iterator[pa.Table]:
+        """Yields the canonical values of the feature columns piece by piece; see `pieces`.
+
+        Args:
+            rows: The rows.
+            source: What messages call the table.
+            any_unit: As for `kerasmlp.data.later_styles.styled_for`.
+        """
+        encoder, done = Encoder(styled_for(self.columns, rows, source=source, any_unit=any_unit)), 0
         for piece in rows.pieces():
             yield encoder.canonical(piece, source=source, first_row=done)
             done += piece.num_rows

@@ -11,12 +11,13 @@ import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
+from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
+from kerasmlp.data.later_styles import styled_for
 from kerasmlp.data.number_styles import DECIMAL_COMMA
-from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
+from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.types import DataSpec
@@ -154,19 +155,21 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     asked = [column for column in rows.names if column != roles.group]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
-    evidence = {column: ColumnEvidence(column, rows.decimal) for column in asked}
+    evidence = {column: ColumnEvidence(column) for column in asked}
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
         on_all_cores(partial(_add, piece), evidence.values())
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
+    settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
     target = evidence.pop(roles.target).target()
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
     time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     if known is not None:
-        return _Reading(styled_for(known.columns, rows), target, time)
+        is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
+        return _Reading(styled_for(known.columns, rows, source=name, any_unit=is_server), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = decide_columns(evidence.values(), name, wanted)
     _check_has_feature(name, columns)
@@ -232,7 +235,11 @@ class _Collected:
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
         for part in parts.given:
-            columns = self._reading.columns if part is parts.train else styled_for(self._reading.columns, part)
+            columns = (
+                self._reading.columns
+                if part is parts.train
+                else styled_for(self._reading.columns, part, source=self._name)
+            )
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
                 rows = encoder.canonical(piece, source=self._name, first_row=done)
