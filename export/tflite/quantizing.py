@@ -99,7 +99,7 @@ def _ranges(float_content: bytes, quantizer: Quantizer, batches: list[dict[str, 
 
     recipes = RecipeManager()
     recipes.load_quantization_recipe(quantizer.get_quantization_recipe())
-    calibrator = Calibrator(float_content, qsv_update_func=min_max_update)
+    calibrator = Calibrator(float_content, num_threads=1, qsv_update_func=min_max_update)
     calibrator.calibrate({SERVING_DEFAULT: batches}, recipes)
     ranges: dict[str, Any] = calibrator.get_model_qsvs()
     return ranges

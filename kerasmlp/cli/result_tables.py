@@ -136,16 +136,21 @@ def show_data(about: Mapping[str, Any]) -> None:
         columns = [
             (
                 column["name"],
-                column["kind"],
-                f"{column['missing']:,}",
-                f"{column['values'][0]:g} to {column['values'][1]:g}"
-                if isinstance(column["values"], list)
-                else f"{column['values']:,} different",
+                f"{column['kind']} ({column['style']})" if column["style"] else column["kind"],
+                "" if column["missing"] is None else f"{column['missing']:,}",
+                _values(column["values"]),
             )
             for column in about["columns"]
         ]
         console.print()
         console.print(make_table(("column", "kind", "missing", "values"), columns))
+
+
+def _values(values: list[float] | list[str] | int | None) -> str:
+    """What a column holds: the range of numbers or dates, or the number of distinct values."""
+    if isinstance(values, list):
+        return " to ".join(value if isinstance(value, str) else f"{value:g}" for value in values)
+    return "not used" if values is None else f"{values:,} different"
 
 
 def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, hint_at_torch: bool) -> None:

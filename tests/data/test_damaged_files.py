@@ -82,7 +82,7 @@ class Good:
                     other.parent.mkdir(parents=True, exist_ok=True)
                     other.write_bytes(_png(index))
             return kerasmlp.load_data(folder / "png")
-        return kerasmlp.load_data(path, **({} if path.suffix == ".npz" else {"target": "kind"}))
+        return kerasmlp.load_data(path) if path.suffix == ".npz" else kerasmlp.load_data(path, target="kind")
 
     def check(self, content: bytes, data: Data, good: Data) -> None:
         """Checks that a damaged file was not read silently wrong."""

@@ -22,6 +22,12 @@ GREY_KINDS = [name for name, kind in KINDS.items() if kind.pixels.ndim == 2]
 SIZE = (HEIGHT + 1, WIDTH - 3)  # narrower and higher
 
 
+@pytest.fixture
+def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Folders are read in many pieces."""
+    monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
+
+
 @pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
 def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
     folder = write_images(tmp_path / "pets", mode=mode)
@@ -37,7 +43,7 @@ def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str
 
 @pytest.mark.parametrize("names", [GREY_KINDS, list(KINDS)], ids=["grey", "all"])
 @pytest.mark.parametrize("size", [None, SIZE], ids=["own size", "resized"])
-@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.usefixtures("_small_pieces")
 def test_training_in_memory_streaming_and_predictions_read_the_same_pixels_of_every_kind(
     tmp_path: Path, names: list[str], size: tuple[int, int] | None
 ) -> None:
@@ -177,6 +183,18 @@ def test_images_of_several_sizes_are_resized_on_request_only(tmp_path: Path) -> 
     assert_same_data(streamed, data)
     assert data.request is not None
     assert load_data(**data.request).fingerprint == data.fingerprint
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@pytest.mark.usefixtures("_small_pieces")
+def test_white_figures_on_nothing_are_noticed(tmp_path: Path, stream: bool) -> None:
+    folder = write_images(tmp_path / "pets", mode="RGB", count=20)
+    shape = np.zeros((4, 5, 1), np.uint8)
+    shape[1:3] = 255
+    for number in range(5):
+        Image.fromarray(np.dstack([np.full((4, 5, 3), 255, np.uint8), shape])).save(folder / "dog" / f"new{number}.png")
+    with pytest.warns(KerasMLPWarning, match=r"pets: 5 of 45 images, such as `new0\.png`, show a single colour.*white"):
+        load_data(folder, stream=stream)
 
 
 @pytest.mark.parametrize("size", [(32,), (0, 4), (4.5, 4), (1, 2, 3), (True, 4), 32, "32x32"], ids=str)

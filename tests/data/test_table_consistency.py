@@ -1,8 +1,8 @@
 """A table is the same however it is written: 2,000 files with `python -m tests.data.test_table_consistency 2000`.
 
 Random tables are written in random dialects, containers and row orders, and read at once, in pieces and from frames.
-All ways must give the same data and the same predictions, for each row alone and among others, from the Keras model, the
-SavedModel with features and with raw values, and TFLite.
+All ways must give the same data and the same predictions, for each row alone and among others, from the Keras model,
+the SavedModel with features and with raw values, and TFLite.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ class Reference:
             with pytest.MonkeyPatch.context() as patch:
                 for name, size in SMALL_PIECES.items() if generator.random() < 0.7 else ():
                     patch.setattr(name, size)
-                options = {"encoding": dialect.options.encoding} if container == "text" else {}
-                data = kerasmlp.load_data(path, target=TARGET, stream=generator.random() < 0.3, **options)
+                encoding = dialect.options.encoding if container == "text" else None
+                data = kerasmlp.load_data(path, target=TARGET, stream=generator.random() < 0.3, encoding=encoding)
                 self.check_same(data)
                 self.check_predictions(path, data, dialect if container == "text" else None, rows)
             row = generator.randrange(self.table.size)

@@ -58,13 +58,15 @@ def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, da
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import make_table
 
-    recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+    counts = evaluation.confusion.sum(axis=1)
+    recalls = evaluation.confusion.diagonal() / counts.clip(min=1)
+    hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}"),
         ("examples", f"{evaluation.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
         ("accuracy", f"{evaluation.accuracy:.2%}"),
         *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
-        ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+        ("hardest class", f"{data.class_names[hardest]} ({recalls[hardest]:.1%} found)"),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout, add_unused_seed
 from kerasmlp.cli.data_options import DATA_HELP, add_source_options, read
+from kerasmlp.cli.library_messages import named_by_flags
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -66,7 +67,8 @@ def _artefact_info(args: Namespace) -> Outcome:
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
     }
     if facts.tflite is not None:
-        result["tflite"] = asdict(facts.tflite) | {"weights": sorted(facts.tflite.weights)}
+        types = {name: sorted(getattr(facts.tflite, name)) for name in ("weights", "values")}
+        result["tflite"] = asdict(facts.tflite) | types
     if facts.served is not None:
         client = facts.served.client
         signatures = {name: asdict(signature) for name, signature in client.signatures.items()}
@@ -89,4 +91,5 @@ def _data_info(args: Namespace) -> Outcome:
         features, labels = first_of_each_class(source, IMAGES_PER_CLASS)
         plot_examples(features, labels, list(about["classes"]), Path(args.picture), title=source.name)
         about["picture"] = args.picture
-    return Outcome(about, lambda: show_data(about))
+    notes = [named_by_flags(note, args.flags) for note in about["reading_notes"]]
+    return Outcome(about, lambda: show_data({**about, "reading_notes": notes}))
