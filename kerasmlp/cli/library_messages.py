@@ -76,8 +76,9 @@ def _typed(flag: Flag, value: str | None) -> str:
         return f"`{flag.text}`"
     if isinstance(literal, dict):
         literal = [f"{key}={value}" for key, value in literal.items()]
-    words = ",".join(map(str, literal)) if isinstance(literal, list | tuple) else value
-    return f"`{flag.text} {shlex.quote(literal) if isinstance(literal, str) else words}`"
+    if isinstance(literal, list | tuple):
+        literal = ",".join(map(str, literal))
+    return f"`{flag.text} {shlex.quote(literal) if isinstance(literal, str) else value}`"
 
 
 @contextlib.contextmanager

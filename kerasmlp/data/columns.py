@@ -39,6 +39,8 @@ class Column:
         cycles: For dates, the cycles that vary in the training rows, of `CYCLES`. Each becomes a sine and a cosine.
         number_style: How the training file wrote numbers. Two columns that differ only in this are equal.
         date_style: How the training file wrote dates. Two columns that differ only in this are equal.
+        missing_share: Share of the training rows without a value, in [0, 1]; None for columns that are not features.
+            Two columns that differ only in this are equal.
     """
 
     name: str
@@ -51,6 +53,7 @@ class Column:
     cycles: tuple[str, ...] = ()
     number_style: NumberStyle = field(default=PLAIN, compare=False)
     date_style: DateStyle = field(default=ISO, compare=False)
+    missing_share: float | None = field(default=None, compare=False)
 
     @property
     def is_feature(self) -> bool:

@@ -28,6 +28,10 @@ class RawRows(Protocol):
         """Decimal mark of the whole table; None if it is not known."""
 
     @property
+    def description(self) -> str:
+        """The format for people, such as `UTF-8, separated by commas`; empty for rows in memory."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What the user should know about how the rows were read."""
 
@@ -47,6 +51,7 @@ class PieceRows:
     names: tuple[str, ...]
     read: Callable[[], Iterable[pd.DataFrame]]
     decimal: None = None
+    description: str = ""
     notes: tuple[str, ...] = ()
 
     def pieces(self) -> Iterator[pa.Table]:

@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
+from kerasmlp.data.column_cautions import unused_notes
 from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
@@ -39,6 +40,18 @@ class TableParts:
     def given(self) -> list[RawRows]:
         """The parts that exist, in the order train, validation, test."""
         return [part for part in (self.train, self.validation, self.test) if part is not None]
+
+    @property
+    def description(self) -> str:
+        """The format of the files: of all of them, or of each if they differ."""
+        of_part = {
+            name: part.description
+            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
+            if part is not None
+        }
+        if len(set(of_part.values())) == 1:
+            return self.train.description
+        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
 
 
 @dataclass(frozen=True)
@@ -129,6 +142,7 @@ def scan_table(
         groups=groups,
         times=collected.times(),
         reading_notes=(*(note for part in parts.given for note in part.notes), *reading.notes),
+        format=parts.description,
     )
 
 
@@ -165,7 +179,9 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = column_kinds(evidence.values(), name, wanted)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
-    return _Reading(columns, target, time, tuple(notes))
+    numeric = [column for column, one in evidence.items() if one.is_numeric]
+    inferred = [column for column in columns if column.name not in wanted]
+    return _Reading(columns, target, time, (*notes, *unused_notes(inferred, numeric)))
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
