@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _SAMPLE = 4000  # distinct training rows that the rules of one column are made from and tried on, half each
 _FEWEST = 40  # rows of a sample, below which chance may look like a rule
 _TELLING_SHARE = 0.99  # of the rows: a column that tells the class of so many is suspicious
-_ROWS_PER_BIN = 5  # of a column of numbers: enough for a majority, few enough to find a threshold exactly
+_ROWS_PER_BIN = 5  # in a small range of a column of numbers, enough for a majority
 
 
 def unused_notes(columns: Iterable[Column], numeric: Collection[str]) -> list[str]:
@@ -216,10 +216,19 @@ def _rule_share(column: Column, values: pa.Array, labels: np.ndarray) -> float:
     else:
         whole = values if str(values.type) == "double" else values.cast("int8" if column.kind == "boolean" else "int64")
         numbers = whole.cast("float64", safe=False).fill_null(-np.inf).to_numpy(zero_copy_only=False)
-        edges = np.unique(np.sort(numbers[::2])[::_ROWS_PER_BIN])
-        codes = np.searchsorted(edges, numbers, side="right")
+        codes = np.searchsorted(_edges(numbers[::2], labels[::2]), numbers, side="right")
     num_codes, num_classes = int(codes.max()) + 1, int(labels.max()) + 1
     places = codes[::2].astype(np.int64) * num_classes + labels[::2]
     counts = np.bincount(places, minlength=num_codes * num_classes).reshape(num_codes, num_classes)
     answers = np.where(counts.any(axis=1), counts.argmax(axis=1), counts.sum(axis=0).argmax())
     return float((answers[codes[1::2]] == labels[1::2]).mean())
+
+
+def _edges(numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """The lower ends of ranges with a few rows each, and the thresholds at which one label follows another."""
+    order = np.argsort(numbers, kind="stable")
+    starts = np.flatnonzero(np.diff(labels[order])) + 1  # of runs of rows with the same label
+    lengths = np.diff(np.concatenate([[0], starts, [len(numbers)]]))
+    is_threshold = np.minimum(lengths[:-1], lengths[1:]) >= _ROWS_PER_BIN
+    ordered = numbers[order]
+    return np.unique(np.concatenate([ordered[::_ROWS_PER_BIN], ordered[starts[is_threshold]]]))
