@@ -39,7 +39,7 @@ def with_column(name: str, values: Callable[[pd.DataFrame], object]) -> Callable
 
 
 def is_yes(table: pd.DataFrame) -> np.ndarray:
-    return (table["label"] == "yes").to_numpy()
+    return np.asarray(table["label"] == "yes")
 
 
 def mostly_no(table: pd.DataFrame) -> pd.DataFrame:
