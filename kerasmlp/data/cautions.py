@@ -15,6 +15,7 @@ from kerasmlp.data.splitting import Indices
 FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
 MAX_NAMED = 5  # classes or columns that a sentence names
 _MANY_NUMBERS = 20  # more classes that are all numbers look like a quantity
+_REPEATED_SHARE = 0.01  # before the split, fewer repetitions are not worth a sentence
 _BLOCK = 1024  # examples that are hashed at a time, few enough for the processor's cache
 
 
@@ -74,7 +75,7 @@ def class_cautions(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...
 
 
 def duplicate_cautions(keys: np.ndarray, indices: Indices, *, can_stay_together: bool) -> list[str]:
-    """Returns a caution if test examples also occur in training; without a test, if examples occur more than once.
+    """Returns a caution if test examples also occur in training; without a test, if over 1 % repeat others.
 
     Args:
         keys: A number for each example that is equal for equal features, integers `(examples,)`.
@@ -88,7 +89,7 @@ def duplicate_cautions(keys: np.ndarray, indices: Indices, *, can_stay_together:
     )
     if not len(indices.test):
         repeated = len(indices.train) - len(np.unique(keys[indices.train]))
-        if not repeated:
+        if repeated <= _REPEATED_SHARE * len(indices.train):
             return []
         share = percent(repeated / len(indices.train))
         return [

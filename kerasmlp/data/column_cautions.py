@@ -190,10 +190,15 @@ class TableWatch:
         if not shares:
             return []
         names = list(shares)
+        if_unknown = (
+            "If it is not known before the class is, leave it out"
+            if len(names) == 1
+            else "Leave out those that are not known before the class is,"
+        )
         return [
             f"{named(names, 'column', 'tells')} the class of {percent(min(shares.values()))} of the training rows "
-            f"alone{' each' * (len(names) > 1)}, where always the same answer gives {percent(largest)}. If it is not "
-            f"known before the class is, leave it out with `drop={_listed(names)}`."
+            f"alone{' each' * (len(names) > 1)}, where always the same answer gives {percent(largest)}. "
+            f"{if_unknown} with `drop={_listed(names)}`."
         ]
 
 
