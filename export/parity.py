@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -10,7 +11,7 @@ from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.errors import ParityError as ParityError
 from kerasmlp.evaluation import check_artefact_fits, score
-from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport, check_report
+from kerasmlp.export.artefact_report import FLOAT_TOLERANCE, MAX_DROP, ArtefactReport, check_report
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def verify(
             `.keras` file or a run directory.
         data: The run's data. Defaults to loading them again from where the run got them.
         max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1]. Defaults to
-            `0.005`.
+            `0.005`. Unless it is 0, two test examples may always be lost.
 
     Returns:
         One report per artefact, in the given order. Latencies are not measured and therefore None.
@@ -46,7 +47,8 @@ def verify(
     Raises:
         ParityError: a `float32` artefact predicts a different class from the Keras model on any example, or one of its
             probabilities differs by more than 1e-5. Or an artefact of another precision loses more accuracy than
-            `max_drop`, or predicts a different class on more than 10 x `max_drop` of the examples.
+            `max_drop`, or predicts a different class on more than 10 x `max_drop` of the examples, in both cases more
+            than two examples.
         InvalidValue: an artefact cannot be opened or has other classes than the data, or the data cannot be loaded
             again.
         NotFound: a path does not exist.
@@ -78,6 +80,7 @@ class Reference:
         max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1].
         probabilities: Probabilities that the Keras model returns, float32 `(test examples, num_classes)`.
         accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
+        ties: Number of test examples whose two best classes have equal probabilities, within the rounding of float32.
     """
 
     def __init__(self, run: Run, data: Data, *, max_drop: float = MAX_DROP) -> None:
@@ -87,6 +90,9 @@ class Reference:
         check_artefact_fits(artefact, data)
         self.probabilities = artefact.probabilities(data.test.features)
         self.accuracy = score(self.probabilities, data.test.labels, data.num_classes).accuracy
+        best = np.sort(self.probabilities, axis=1)
+        # Two probabilities that each differ by the tolerance can change places if they are twice as far apart.
+        self.ties = int((best[:, -1] - best[:, -2] <= 2 * FLOAT_TOLERANCE).sum())
 
     def compare(self, artefact: Artefact, *, published_as: Path | None = None) -> ArtefactReport:
         """Returns the report of one artefact that is good enough to be published.
@@ -97,7 +103,7 @@ class Reference:
 
         Raises:
             ParityError: the artefact differs too much from the Keras model (`check_report` has the rules), or it
-                returns values that are not finite.
+                returns values that are not finite. Its `reports` has the report of the artefact.
             InvalidValue: the artefact has other classes than the data.
         """
         test = self.data.test
@@ -116,10 +122,13 @@ class Reference:
             max_abs_diff=difference if artefact.has_probabilities else None,
             examples=len(test),
         )
-        if not np.isfinite(probabilities).all():
-            raise ParityError(
-                f"{report.format} {report.precision} ({report.path}) returns NaN or infinite values. It is not "
-                "published."
-            )
-        check_report(report, self.max_drop)
+        try:
+            if not np.isfinite(probabilities).all():
+                raise ParityError(
+                    f"{report.format} {report.precision} ({report.path}) returns NaN or infinite values. It is not "
+                    "published."
+                )
+            check_report(report, self.max_drop, ties=self.ties)
+        except ParityError as error:
+            raise ParityError(str(error), [replace(report, published=False, reason=str(error))]) from None
         return report

@@ -22,7 +22,8 @@ Each error is also the built-in exception that a Python program would catch.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 
 class KerasMLPError(Exception):
@@ -70,7 +71,17 @@ class ChiefLost(WorkFailed, ConnectionError):
 
 
 class ParityError(WorkFailed):
-    """An artefact does not compute what its Keras model computes. It was not published."""
+    """An artefact does not compute what its Keras model computes. It was not published.
+
+    Attributes:
+        reports: An `ArtefactReport` for each artefact of the same export, the published ones included. It is empty if
+            nothing else was exported.
+    """
+
+    def __init__(self, message: str, reports: Sequence[Any] = ()) -> None:
+        """Takes the message and the reports."""
+        super().__init__(message)
+        self.reports = tuple(reports)
 
 
 class ServerError(WorkFailed):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import tempfile
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kerasmlp.contract import CLASS_ID, PROBABILITIES, SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-    import numpy as np
 
     from kerasmlp.export.tflite.folding import FoldedLayer
 
@@ -42,8 +42,8 @@ def convert(
         image_shape: None makes the input float32 `(batch, features)`. `(height, width)` or `(height, width, channels)`
             makes it a colour image, float32 `(batch, height, width, 3)`, which is converted to grey unless the network
             itself takes three channels.
-        front: Factor and shift of each feature, float32 `(features,)` each, which the file applies before the first
-            layer. None if the layers include them already.
+        front: Mean and factor of each feature, float32 `(features,)` each. Before the first layer, the file subtracts
+            the mean and then multiplies by the factor. None if the layers include both already.
 
     Raises:
         InvalidValue: TFLite has no operation for an activation.
@@ -53,6 +53,7 @@ def convert(
     shape = (len(layers[0].kernel),) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
+    flat = (-1 if batch_size is None else batch_size, len(layers[0].kernel))
 
     @tf.function(input_signature=[spec])
     def serve(features: Any) -> dict[str, Any]:
@@ -60,10 +61,12 @@ def convert(
         if is_grey:
             x = tf.linalg.matmul(x, tf.constant(LUMA, tf.float32, (3, 1)))
         if image_shape is not None:
-            x = tf.reshape(x, (-1 if batch_size is None else batch_size, len(layers[0].kernel)))
+            x = tf.reshape(x, flat)
         if front is not None:
-            # A subtraction, because the converter would fold an addition into the next layer.
-            x = x * front[0] - (-front[1])
+            # The converter would multiply the factor into the next kernel, which then no longer fits one scale of 8
+            # bits. It does not look through a change of shape.
+            mean, factor = front
+            x = tf.reshape(tf.reshape(x - mean, (*flat, 1)) * factor[:, np.newaxis], flat)
         for layer in layers:
             x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
         if output == PROBABILITIES:

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import functools
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp._system.files import appearing, nearest_existing_folder
+from kerasmlp._system.files import appearing, write_text
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.contract import input_name
-from kerasmlp.errors import InvalidValue, OutputExists, ParityError
+from kerasmlp.errors import InvalidValue, ParityError
+from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
-from kerasmlp.export.tflite.c_array import c_array_paths, write_c_array
+from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
 from kerasmlp.export.tflite.converting import convert
-from kerasmlp.export.tflite.folding import fold, front
+from kerasmlp.export.tflite.folding import fold, folding_is_precise, front
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.metadata import with_metadata
-from kerasmlp.export.tflite.precisions import PRECISIONS
-from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
+from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize, without_outliers
 from kerasmlp.export.tflite.report_files import write_report
+from kerasmlp.export.tflite.request_checks import check_identical, check_request
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run, as_run
 from kerasmlp.settings_base import accepts
@@ -35,13 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from os import PathLike
 
-    import keras
-
-    from kerasmlp.card import Card
     from kerasmlp.data.types import Data
-    from kerasmlp.export.artefact_report import ArtefactReport
-
-FEWEST_CALIBRATION_EXAMPLES = 10
 
 
 @accepts(TFLiteSettings)
@@ -62,27 +57,28 @@ def export_tflite(
     - The input is one flattened raw example, float32 `(1, features)`. Its name is `image` if examples have two or three
       axes, otherwise `features`.
     - The output is `probabilities`, float32 `(1, num_classes)`.
-    - In an `int8` file both are int8. The tensors of the file state their scale and zero point.
+    - In an `int8` file for pixels both are int8. The tensors of the file state their scale and zero point.
 
     The precisions differ in what they store:
 
     - `float32` computes what the Keras model computes.
     - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
     - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
-    - `int8` stores weights in a quarter of the bytes and computes with 8-bit integers throughout. It is calibrated on
-      examples (see `calibration`).
+    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels,
+      also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
 
-    Rescaling of pixels, standardisation and batch normalisation are multiplied into the weights. A file therefore
+    Rescaling of pixels and batch normalisation are multiplied into the weights. A file for pixels therefore
     consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX. It has other operations only
     in these cases:
 
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
-    - Measured features are standardised in an `int8-dynamic` or `int4` file: MUL and SUB do that in floating point.
-      If the scaling were multiplied into the weights, features of very different
-      magnitudes would make the weights too different to share one scale. An `int8` file cannot
-      keep that step in floating point. If it loses too much accuracy, it is not published.
+    - Measured features, such as the columns of a table, are standardised by SUB and MUL in floating point, with a
+      RESHAPE before and after MUL. One scale of 8 bits does not fit columns of different sizes, and weights that
+      include the scaling would not fit one either. An `int8` file converts the standardised features with QUANTIZE, and
+      has a DEQUANTIZE before the SOFTMAX. A `float32` file has these operations only if it would lose digits without
+      them, because features are far from zero in comparison with how much they vary.
     - A `float16` file has a DEQUANTIZE for each kernel.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
@@ -95,12 +91,14 @@ def export_tflite(
         settings: All options below as one object. Defaults to `TFLiteSettings()`.
         data: The run's data, for calibration and for the check. Defaults to loading them again from where the run got
             them.
-        overwrite: Whether existing files may be replaced. Defaults to `False`.
+        overwrite: Whether existing files may be replaced. Defaults to `False`. A file that an earlier export with the
+            same settings wrote is checked again instead.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow and LiteRT print. Defaults to `"auto"`.
         **options: Single options, which replace those of `settings`:
 
-            - quantize: Precisions to write, each at most once. Defaults to `("float32", "int8")`.
+            - quantize: Precisions to write, each at most once. Defaults to `("float32", "int8")` for pixels, and to
+              `("float32", "int8-dynamic")` for tables, other measured features and MediaPipe.
             - batch_size: Examples per call, at least 1. None lets a file take any number. Defaults to `1`.
             - output: `probabilities`; `logits`, float32 `(batch, num_classes)`; or `class_id`, int32 `(batch,)`.
               Defaults to `probabilities`.
@@ -112,24 +110,26 @@ def export_tflite(
             - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
               each value. Defaults to 500 training examples, the same number of each class.
-            - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. It does not apply to `float32`,
-              which must agree with the Keras model on every example. Defaults to `0.005`.
+            - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Two examples may always be lost,
+              unless it is 0. It does not apply to `float32`, which must agree with the Keras model on every example.
+              Defaults to `0.005`.
             - author: Author named in the metadata. Defaults to `kerasmlp` and its version.
             - version: Version of the network named in the metadata. Defaults to `"1"`.
 
     Returns:
-        One report per file, in the order of `quantize`, with size, accuracy and latency.
+        One report per file, in the order of `quantize`, with size, accuracy and latency. If `quantize` is not given, a
+        file other than `float32` that differs too much is not published, and its report has the reason.
 
     Raises:
         InvalidValue: an option has a value outside its range, `calibration` or `mediapipe` does not fit the data,
             `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer or an
             activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
-        OutputExists: a file exists already, or `directory` is a file. Nothing is written.
+        OutputExists: a file exists already with other content, or `directory` is a file. Nothing is written.
         ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the
             same class on every example, with probabilities within 1e-5. Any other file may neither lose more accuracy
             than `max_drop` nor predict a different class from the Keras model on more than 10 x `max_drop` of the
-            examples. Such a file is not published; the files that passed are.
+            examples. Such a file is not published; the files that passed are. `reports` of the error describes all.
 
     See Also:
         `kerasmlp.export.export_saved_model`: exports for TensorFlow Serving.
@@ -153,108 +153,103 @@ def export_tflite(
     shows_progress(verbose)  # refuses other values before any work
     data = run.load_data() if data is None else data
     with hidden_library_output(verbose), stage_display(verbose) as display:
-        reports, withheld = _write_files(run, paths, settings, data, display)
-    if withheld:
-        raise withheld[0]
+        reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
+    for report in reports:
+        if report.reason is not None and (settings.quantize is not None or report.precision == "float32"):
+            raise ParityError(report.reason, reports)
     return reports
 
 
-def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
-    """Returns the path of the file for each precision, after checking everything that can be checked without work.
-
-    Args:
-        run: The run.
-        directory: Folder for the files.
-        settings: The options, whose values have been checked already.
-        overwrite: Whether existing files may be replaced.
-
-    Raises:
-        InvalidValue: `calibration` or `mediapipe` does not fit the run's data, or the folder is not writable.
-        OutputExists: a file exists already, or `directory` is a file.
-    """
-    card = run.card
-    if settings.calibration is not None:
-        _check_calibration(np.asarray(settings.calibration), card.feature_shape)
-    if settings.mediapipe:
-        _check_takes_images(card)
-    variant = "_mediapipe" if settings.mediapipe else ""
-    paths = {
-        precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
-        for precision in settings.quantize
-    }
-    arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
-    _check_free([*paths.values(), *arrays], overwrite)
-    return paths
-
-
 def _write_files(
-    run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data, display: StageDisplay
-) -> tuple[list[ArtefactReport], list[ParityError]]:
-    """Writes the files that pass the check. Returns their reports, and an error for each file that did not pass."""
-    card = run.card
-    num_examples = f"{len(data.test):,} test examples"
-    display.show(f"Keras model: classifying {num_examples}")
+    run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data, display: StageDisplay, *, overwrite: bool
+) -> list[ArtefactReport]:
+    """Writes the files that pass the check. Returns a report for each file, also for those that did not pass."""
+    display.show(f"Keras model: classifying {len(data.test):,} test examples")
     reference = Reference(run, data, max_drop=settings.max_drop)
-    display.show("Folding the network into dense layers")
-    folded, standardising = _float_contents(run.load_model(), card, settings)
-    calibration = calibration_examples(data.train) if settings.calibration is None else settings.calibration
-    examples = as_input(np.asarray(calibration, np.float32), read_contents(folded).source.shape[1:])
-    reports: list[ArtefactReport] = []
-    withheld: list[ParityError] = []
-    for precision, path in paths.items():
-        display.show(f"{precision}: converting")
-        content = quantize(
-            standardising if PRECISIONS[precision].keeps_standardisation else folded,
-            precision,
-            examples=examples,
-            input_range=card.feature_range,
-            per_tensor=settings.per_tensor,
-        )
-        contents = read_contents(content)
-        check_stored(contents, precision)
-        try:
-            with appearing(path) as temporary, _naming_the_file(precision, path):
-                temporary.write_bytes(
-                    with_metadata(content, contents, card, author=settings.author, version=settings.version)
-                )
-                display.show(f"{precision}: measuring latency")
-                latency = measure_latency(temporary, data.test.features)
-                display.show(f"{precision}: checking on {num_examples}")
-                report = reference.compare(open_artefact(temporary), published_as=path)
-        except ParityError as error:
-            display.finish(f"{precision}: not published")
-            withheld.append(error)
-            continue
-        reports.append(replace(report, **asdict(latency)))
-        display.finish(
-            f"{precision}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
-            f"{report.keras_accuracy:.2%}), {latency.latency_p50_us:.1f} µs per example"
-        )
-        if settings.c_array:
-            write_c_array(path)
-    if reports:
+    contents = _convert(run, tuple(paths), settings, data, display)
+    arrays: dict[Path, str] = {}
+    for precision, path in paths.items() if settings.c_array else ():
+        arrays |= c_array_files(path, contents[precision])
+    if not overwrite:
+        check_identical({path: contents[precision] for precision, path in paths.items()})
+        check_identical({path: text.encode() for path, text in arrays.items()})
+    reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
+    for report in reports:
+        for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
+            write_text(path, arrays[path])
+    if any(report.published for report in reports):
         display.show("Writing report.json and report.png")
-        write_report(paths[reports[0].precision].parent, reports)
-    return reports, withheld
+        write_report(Path(reports[0].path).parent, reports)
+    return reports
 
 
-def _float_contents(model: keras.Model, card: Card, settings: TFLiteSettings) -> tuple[bytes, bytes]:
-    """Returns the network as two float32 files: one folded completely, one that may keep its standardisation."""
+def _publish(precision: str, path: Path, content: bytes, reference: Reference, display: StageDisplay) -> ArtefactReport:
+    """Writes a file if it passes the check. Returns its report."""
+    try:
+        with appearing(path) as temporary, _naming_the_file(precision, path, len(content), reference):
+            temporary.write_bytes(content)
+            display.show(f"{precision}: measuring latency")
+            latency = measure_latency(temporary, reference.data.test.features)
+            display.show(f"{precision}: checking on {len(reference.data.test):,} test examples")
+            report = reference.compare(open_artefact(temporary), published_as=path)
+    except ParityError as error:
+        display.finish(f"{precision}: not published")
+        withheld: ArtefactReport = error.reports[0]
+        return withheld
+    display.finish(
+        f"{precision}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
+        f"{report.keras_accuracy:.2%}), {latency.latency_p50_us:.1f} µs per example"
+    )
+    return replace(report, **asdict(latency))
+
+
+def _convert(
+    run: Run, precisions: Sequence[str], settings: TFLiteSettings, data: Data, display: StageDisplay
+) -> dict[str, bytes]:
+    """Returns the bytes of the file of each precision."""
+    display.show("Folding the network into dense layers")
+    card, model = run.card, run.load_model()
+    examples = calibration_examples(data.train) if settings.calibration is None else np.asarray(settings.calibration)
+    examples = examples.astype(np.float32).reshape(len(examples), -1)
+    is_precise = folding_is_precise(model, examples)
+    mean, factor = front(model)
     form: dict[str, Any] = {
         "batch_size": settings.batch_size,
         "output": settings.output,
         "image_shape": card.feature_shape if settings.mediapipe else None,
     }
-    name = input_name(card.feature_shape)
-    folded = convert(fold(model), name, **form)
-    is_needed = card.feature_range is None and any(PRECISIONS[name].keeps_standardisation for name in settings.quantize)
-    if not is_needed:
-        return folded, folded
-    return folded, convert(fold(model, keep_front=True), name, **form, front=front(model))
+
+    @functools.cache
+    def float_content(*, keep_front: bool) -> bytes:
+        name = input_name(card.feature_shape)
+        if not keep_front:
+            return convert(fold(model), name, **form)
+        return convert(fold(model, keep_front=True), name, **form, front=(mean, factor))
+
+    files = {}
+    for precision in precisions:
+        display.show(f"{precision}: converting")
+        # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are standardised before that.
+        is_measured = card.feature_range is None and precision != "float32"
+        keep_front = is_measured or not is_precise
+        unfolded = float_content(keep_front=keep_front)
+        usual = without_outliers(examples, mean, factor) if keep_front else examples
+        content = quantize(
+            unfolded,
+            precision,
+            examples=as_input(usual, read_contents(unfolded).source.shape[1:]),
+            input_range=card.feature_range,
+            float_ends=keep_front,
+            per_tensor=settings.per_tensor,
+        )
+        contents = read_contents(content)
+        check_stored(contents, precision, float_ends=keep_front)
+        files[precision] = with_metadata(content, contents, card, author=settings.author, version=settings.version)
+    return files
 
 
 @contextlib.contextmanager
-def _naming_the_file(precision: str, path: Path) -> Iterator[None]:
+def _naming_the_file(precision: str, path: Path, size_bytes: int, reference: Reference) -> Iterator[None]:
     """Turns an error of LiteRT, which does not name the file that it cannot run, into a `ParityError` that does."""
     try:
         yield
@@ -262,41 +257,21 @@ def _naming_the_file(precision: str, path: Path) -> Iterator[None]:
         if isinstance(error, ParityError):
             raise
         reason = str(error).splitlines()[0].rstrip(".")
-        raise ParityError(
-            f"tflite {precision} ({path}) is not published, because LiteRT cannot run it. Features of very different "
-            "sizes do not fit one 8-bit scale; leave this precision out of `quantize`, or choose int8-dynamic. (LiteRT "
-            f"says: {reason}.)"
-        ) from error
-
-
-def _check_free(files: Sequence[Path], overwrite: bool) -> None:
-    directory = files[0].parent
-    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
-    if not os.access(existing, os.W_OK):
-        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
-    for file in files:
-        if file.exists() and not overwrite:
-            raise OutputExists(f"`{file}` exists. Choose another folder, or replace the file with `overwrite=True`.")
-
-
-def _check_takes_images(card: Card) -> None:
-    shape = card.feature_shape
-    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
-    if not is_image or card.feature_range is None:
-        values = " of measured values" if is_image else ""
-        raise InvalidValue(
-            f"MediaPipe's ImageClassifier takes images of pixels, but an example of `{card.dataset}` has the shape "
-            f"{shape}{values}. Leave out `mediapipe`."
+        message = (
+            f"tflite {precision} ({path}) is not published, because LiteRT cannot run it. Leave this precision out of "
+            f"`quantize`, or choose int8-dynamic. (LiteRT says: {reason}.)"
         )
-
-
-def _check_calibration(examples: np.ndarray, feature_shape: tuple[int, ...]) -> None:
-    wanted = f"(examples, {', '.join(map(str, feature_shape))})"
-    if not examples.ndim or not len(examples) or examples[0].size != np.prod(feature_shape):
-        raise InvalidValue(f"`calibration` needs raw examples of shape {wanted}; got shape {examples.shape}.")
-    if len(examples) < FEWEST_CALIBRATION_EXAMPLES:
-        raise InvalidValue(f"`calibration` needs at least {FEWEST_CALIBRATION_EXAMPLES} examples; got {len(examples)}.")
-    if examples.dtype.kind not in "fiub" or not np.isfinite(examples).all():
-        raise InvalidValue(
-            f"`calibration` needs finite numbers; got NaN, infinity or values that are not numbers ({examples.dtype})."
+        report = ArtefactReport(
+            path=str(path),
+            format="tflite",
+            precision=precision,
+            size_bytes=size_bytes,
+            accuracy=0.0,
+            keras_accuracy=reference.accuracy,
+            agreement=0.0,
+            max_abs_diff=None,
+            examples=len(reference.data.test),
+            published=False,
+            reason=message,
         )
+        raise ParityError(message, [report]) from error

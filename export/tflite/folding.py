@@ -1,4 +1,7 @@
-"""`fold`: reduces a trained model to the shortest chain of dense layers that computes the same."""
+"""`fold`: reduces a trained model to the shortest chain of dense layers that computes the same.
+
+Where that would lose digits, which `folding_is_precise` tells, `front` returns what to compute before them.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,10 @@ from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     import keras
+
+# Folding is refused if it makes the terms of a sum this many times larger, because three of float32's 24 bits are then
+# lost when the terms cancel.
+LARGEST_GROWTH = 8.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,19 +122,19 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
 
 
 def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
-    """Returns what the layers in front of the first dense layer compute together: `factor * x + shift`.
+    """Returns what the layers in front of the first dense layer compute together: `(x - mean) * factor`.
 
     Args:
         model: A model as `build_mlp` returns it.
 
     Returns:
-        Factor and shift, float32 `(features,)` each.
+        Mean and factor, float32 `(features,)` each.
 
     Example:
         >>> import keras
         >>> from kerasmlp import build_mlp
         >>> front(build_mlp([2, 2], preprocessing=keras.layers.Rescaling(0.5, offset=-1.0)))
-        (array([0.5, 0.5], dtype=float32), array([-1., -1.], dtype=float32))
+        (array([2., 2.], dtype=float32), array([0.5, 0.5], dtype=float32))
     """
     from keras import layers
 
@@ -138,7 +145,42 @@ def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
             break
         if (affine := _affine(layer)) is not None:
             scale, offset = scale * affine[0], offset * affine[0] + affine[1]
-    return scale.astype(np.float32), offset.astype(np.float32)
+    mean = np.divide(-offset, scale, out=np.zeros(num_features), where=scale != 0)
+    return mean.astype(np.float32), scale.astype(np.float32)
+
+
+def folding_is_precise(model: keras.Model, examples: np.ndarray) -> bool:
+    """Returns whether multiplying the standardisation into the first kernel keeps the precision of float32.
+
+    A folded layer adds `x * factor * kernel` and subtracts `mean * factor * kernel`. For a column of years, both are
+    hundreds of times larger than their difference, which then has two or three digits fewer than the float32 model's.
+    For pixels from 0 to 255, nothing cancels.
+
+    Args:
+        model: A model as `build_mlp` returns it.
+        examples: Raw examples, `(examples, *feature_shape)`.
+
+    Example:
+        >>> import keras
+        >>> from kerasmlp import build_mlp
+        >>> years = keras.layers.Normalization(mean=[2010.0], variance=[25.0])
+        >>> folding_is_precise(build_mlp([1, 2], preprocessing=years), np.array([[2005.0], [2012.0]]))
+        False
+        >>> pixels = keras.layers.Rescaling(1 / 255)
+        >>> folding_is_precise(build_mlp([1, 2], preprocessing=pixels), np.array([[0.0], [200.0]]))
+        True
+    """
+    raw = examples.reshape(len(examples), -1).astype(np.float64)
+    mean, factor = front(model)
+
+    def size_of_terms(layer: FoldedLayer, values: np.ndarray) -> np.ndarray:
+        """The sum of all absolute terms of each unit, on average over the examples, `(units,)`."""
+        sizes: np.ndarray = np.abs(values).mean(axis=0) @ np.abs(layer.kernel) + np.abs(layer.bias)
+        return sizes
+
+    folded = size_of_terms(fold(model)[0], raw)
+    standardised = size_of_terms(fold(model, keep_front=True)[0], (raw - mean) * factor)
+    return bool((folded <= LARGEST_GROWTH * standardised).all())
 
 
 def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:

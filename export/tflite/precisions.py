@@ -17,25 +17,23 @@ class Precision:
 
     Attributes:
         weights: dtype of the kernels of dense layers.
-        values: dtype of the input, and of an output that is a floating-point number in the Keras model.
-        keeps_standardisation: Whether the standardisation of measured features stays a floating-point operation in
-            front of the first dense layer. Otherwise it is multiplied into that layer's weights. Small weights for
-            large numbers and large weights for small numbers would not fit one scale of 8 or 4 bits.
+        values: dtype of the values that dense layers take. Without a standardisation in front of them, it is also the
+            dtype of the file's input, and of an output that is a floating-point number in the Keras model.
     """
 
     weights: str
     values: str
-    keeps_standardisation: bool = False
 
 
 PRECISIONS = {
     "float32": Precision("float32", "float32"),
     "float16": Precision("float16", "float32"),
-    "int8-dynamic": Precision("int8", "float32", keeps_standardisation=True),
-    "int8": Precision("int8", "int8"),  # its input is int8 as well, so nothing in front can stay in floating point
-    "int4": Precision("int4", "float32", keeps_standardisation=True),
+    "int8-dynamic": Precision("int8", "float32"),
+    "int8": Precision("int8", "int8"),
+    "int4": Precision("int4", "float32"),
 }
-DEFAULT_PRECISIONS = ("float32", "int8")
+# The precisions that are written if the caller names none: for pixels, and for measured features such as tables.
+PIXEL_PRECISIONS, MEASURED_PRECISIONS = ("float32", "int8"), ("float32", "int8-dynamic")
 
 
 def check_precisions(quantize: Sequence[str]) -> None:

@@ -20,17 +20,20 @@ REPORT_NAME, PICTURE_NAME = "report.json", "report.png"
 def write_report(directory: Path, reports: Sequence[ArtefactReport]) -> None:
     """Writes `report.json` and `report.png` to a folder.
 
-    Reports of earlier exports to the folder are kept for the files that still exist.
+    Reports of earlier exports to the folder are kept for the files that still exist. A file that was not published is
+    in `report.json` only.
 
     Args:
         directory: The folder of the files.
-        reports: Reports of the files just written, at least one.
+        reports: Reports of the export just made. At least one file is published.
     """
     rows = [*_earlier(directory / REPORT_NAME), *(report.to_dict() for report in reports)]
     newest = {Path(row["path"]).name: row for row in rows}
-    kept = [row for name, row in newest.items() if (directory / name).is_file()]
+    withheld = {Path(report.path).name for report in reports if not report.published}
+    kept = [row for name, row in newest.items() if (directory / name).is_file() or name in withheld]
     write_json(directory / REPORT_NAME, {"artefacts": kept})
-    plot_sizes(kept, directory / PICTURE_NAME, title=f"{Path(reports[0].path).parent.name}: size against accuracy")
+    plotted = [row for row in kept if row.get("published", True)]
+    plot_sizes(plotted, directory / PICTURE_NAME, title=f"{Path(reports[0].path).parent.name}: size against accuracy")
 
 
 def _earlier(path: Path) -> list[dict[str, Any]]:

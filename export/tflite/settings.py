@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kerasmlp.contract import PROBABILITIES, TFLITE_OUTPUTS
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP
-from kerasmlp.export.tflite.precisions import DEFAULT_PRECISIONS, PRECISIONS, check_precisions
+from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS, PRECISIONS, check_precisions
 from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class TFLiteSettings(Settings):
     What depends on the network, such as the shape of `calibration`, is checked by `export_tflite`.
 
     Attributes:
-        quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8` and `int4`.
+        quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8` and `int4`. None
+            chooses them by the kind of data: see `precisions`.
         batch_size: Examples per call, at least 1. None writes files that take any number.
         output: What a file answers: `probabilities`, `logits` or `class_id`.
         per_tensor: Whether all weights of a layer share one scale, instead of one scale per unit.
@@ -41,7 +42,8 @@ class TFLiteSettings(Settings):
         c_array: Whether each file is also written as a C array.
         calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the range of each value. None
             takes 500 training examples. Two settings are compared without it.
-        max_drop: Accuracy on the test examples that a file may lose, in [0, 1].
+        max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Unless it is 0, a file may always lose
+            two examples.
         author: Author named in the metadata.
         version: Version named in the metadata.
 
@@ -54,7 +56,7 @@ class TFLiteSettings(Settings):
         1
     """
 
-    quantize: Sequence[str] = DEFAULT_PRECISIONS
+    quantize: Sequence[str] | None = None
     batch_size: int | None = 1
     output: str = PROBABILITIES
     per_tensor: bool = False
@@ -69,8 +71,9 @@ class TFLiteSettings(Settings):
         """Checks the values."""
         if isinstance(self.quantize, str):
             raise InvalidType(f'`quantize` needs a list of precisions, such as ["int8"]; got "{self.quantize}".')
-        object.__setattr__(self, "quantize", tuple(self.quantize))
-        check_precisions(self.quantize)
+        if self.quantize is not None:
+            object.__setattr__(self, "quantize", tuple(self.quantize))
+            check_precisions(self.quantize)
         if self.batch_size is not None and self.batch_size < 1:
             raise InvalidValue(
                 f"`batch_size` needs to be at least 1, or None for any number of examples; got {self.batch_size}."
@@ -84,13 +87,36 @@ class TFLiteSettings(Settings):
             raise InvalidValue(
                 f"`max_drop` is a share of the test examples and needs to be from 0 to 1; got {self.max_drop}."
             )
-        if self.calibration is not None and "int8" not in self.quantize:
-            raise InvalidValue(
-                f"`calibration` is used for the precision int8 only, and `quantize` asks for "
-                f"{', '.join(self.quantize)}. Leave out `calibration`, or add int8."
-            )
+        if self.quantize is not None:
+            self._check_calibration(self.quantize)
         if self.mediapipe:
             self._check_mediapipe()
+
+    def precisions(self, *, pixels: bool) -> tuple[str, ...]:
+        """Returns the precisions to write.
+
+        Args:
+            pixels: Whether the features are pixels, whose range is known, and not measurements or rows of a table.
+
+        Raises:
+            InvalidValue: `calibration` is given, and int8 is not among the precisions.
+
+        Example:
+            >>> TFLiteSettings().precisions(pixels=True), TFLiteSettings().precisions(pixels=False)
+            (('float32', 'int8'), ('float32', 'int8-dynamic'))
+        """
+        if self.quantize is not None:
+            return tuple(self.quantize)
+        chosen = PIXEL_PRECISIONS if pixels and not self.mediapipe else MEASURED_PRECISIONS
+        self._check_calibration(chosen)
+        return chosen
+
+    def _check_calibration(self, precisions: Sequence[str]) -> None:
+        if self.calibration is not None and "int8" not in precisions:
+            raise InvalidValue(
+                f"`calibration` is used for the precision int8 only, and `quantize` asks for "
+                f"{', '.join(precisions)}. Leave out `calibration`, or add int8."
+            )
 
     def _check_mediapipe(self) -> None:
         if self.batch_size != 1 or self.output != PROBABILITIES:
@@ -100,7 +126,7 @@ class TFLiteSettings(Settings):
                 f"{size} that answers {self.output}. Leave out `mediapipe`, or leave `batch_size` and `output` at "
                 "their defaults."
             )
-        if "int8" in self.quantize:
+        if self.quantize is not None and "int8" in self.quantize:
             floats = ", ".join(name for name, precision in PRECISIONS.items() if precision.values == "float32")
             raise InvalidValue(
                 "MediaPipe's ImageClassifier cannot pass the int8 input that the precision int8 expects. With "

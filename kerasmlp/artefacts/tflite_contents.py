@@ -63,18 +63,20 @@ class Contents:
         source: Its input.
         target: Its output.
         weights: The dtypes of the kernels of its dense layers.
+        values: The dtypes of the values that its dense layers take.
     """
 
     operations: tuple[str, ...]
     source: Tensor
     target: Tensor
     weights: frozenset[str]
+    values: frozenset[str]
 
     @property
     def precision(self) -> str:
         """The name of its precision, as `kerasmlp.export.export_tflite` takes it, such as `int8-dynamic`."""
         weights = "+".join(sorted(self.weights)) or self.source.dtype
-        return f"{weights}-dynamic" if weights == "int8" and self.source.dtype == "float32" else weights
+        return f"{weights}-dynamic" if weights == "int8" and self.values == {"float32"} else weights
 
 
 def read_contents(content: bytes) -> Contents:
@@ -105,7 +107,13 @@ def read_contents(content: bytes) -> Contents:
         if len(inputs) != 1 or len(outputs) != 1:
             raise InvalidValue(f"has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each")
         source, target = (_tensor(graph.tensors[i], names.get(i), schema) for i in (inputs[0], outputs[0]))
-        return Contents(operations, source, target, frozenset(_kernel_types(graph, operations, schema)))
+        return Contents(
+            operations,
+            source,
+            target,
+            weights=_types_of_dense_inputs(graph, operations, 1, schema),
+            values=_types_of_dense_inputs(graph, operations, 0, schema),
+        )
     except (ValueError, TypeError, AttributeError, IndexError, KeyError, OverflowError, struct.error) as error:
         if isinstance(error, InvalidValue):
             raise
@@ -138,7 +146,8 @@ def _tensor(tensor: Any, name: str | None, schema: Any) -> Tensor:
     return replace(known, scale=float(quantization.scale[0]), zero_point=int(quantization.zeroPoint[0]))
 
 
-def _kernel_types(graph: Any, operations: tuple[str, ...], schema: Any) -> list[str]:
+def _types_of_dense_inputs(graph: Any, operations: tuple[str, ...], place: int, schema: Any) -> frozenset[str]:
+    """The dtypes of what dense layers take at a place: their values at 0, their kernels at 1."""
     types = _names(schema.TensorType)
     # float16 kernels are stored behind a DEQUANTIZE operation, which runtimes execute once.
     stored = {
@@ -146,12 +155,12 @@ def _kernel_types(graph: Any, operations: tuple[str, ...], schema: Any) -> list[
         for operator, name in zip(graph.operators, operations, strict=True)
         if name == "DEQUANTIZE"
     }
-    kernels = [
-        operator.inputs[1]
+    inputs = [
+        operator.inputs[place]
         for operator, name in zip(graph.operators, operations, strict=True)
         if name == "FULLY_CONNECTED"
     ]
-    return [types[graph.tensors[stored.get(index, index)].type].lower() for index in kernels]
+    return frozenset(types[graph.tensors[stored.get(index, index)].type].lower() for index in inputs)
 
 
 def _names(enumeration: Any) -> dict[int, str]:

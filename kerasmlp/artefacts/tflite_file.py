@@ -67,7 +67,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
         runtime = Runtime(content, contents)
     except InvalidValue as error:
         raise InvalidValue(f"`{path}` {error}.") from error
-    card = _read_card(file)
+    card = read_card(file)
     shape, answer = contents.source.shape[1:], contents.target
     if len(answer.shape) != (1 if answer.name == CLASS_ID else 2) or (answer.name == CLASS_ID and not card):
         raise InvalidValue(
@@ -77,8 +77,8 @@ def _open(path: str, timeout_s: float) -> Artefact:
     return TFLiteFile(file, contents.precision, feature_shape, num_classes, card, runtime)
 
 
-def _read_card(path: Path) -> Card | None:
-    """The card in the zip archive at the end of the file, if there is one."""
+def read_card(path: Path) -> Card | None:
+    """Returns the card in the zip archive at the end of a TFLite file; None if there is none."""
     if not zipfile.is_zipfile(path):
         return None
     with zipfile.ZipFile(path) as archive:

@@ -15,10 +15,12 @@ class Outcome(NamedTuple):
     Attributes:
         result: What `--json` prints.
         show: Prints the same as tables for a person.
+        failure: Why the exit status is 1 although there is a result. None if all the work succeeded.
     """
 
     result: dict[str, Any]
     show: Callable[[], None]
+    failure: str | None = None
 
 
 def run_outcome(run: Run) -> Outcome:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import column_kind, column_names, seed
+from kerasmlp.cli.option_types import column_kind, column_names, image_size, seed
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -86,7 +86,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--time",
         metavar="COLUMN",
-        help="column of a table with numbers or ISO dates: the latest rows are set aside instead of random ones; not "
+        help="column of a table with numbers or dates: the latest rows are set aside instead of random ones; not "
         "together with --group",
     )
     group.add_argument("--test", metavar="FILE", help="table with the test rows, if they have a file of their own")
@@ -108,18 +108,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
         action="store_true",
         help="keep rows of a table with equal features in one split",
     )
-    group.add_argument(
-        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
-    )
-    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
-    group.add_argument(
-        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
-    )
-    group.add_argument(
-        "--header",
-        choices=("none", "first"),
-        help="whether the first line of a text table names the columns (default: detected)",
-    )
+    add_text_options(group)
     group.add_argument(
         "--split",
         metavar="S",
@@ -131,6 +120,28 @@ def add_source_options(group: _ArgumentGroup) -> None:
         action="store_true",
         help="read a table, a folder of images or a TensorFlow Datasets set in pieces and train from disk, for data "
         "that do not fit into memory",
+    )
+    group.add_argument(
+        "--image-size",
+        type=image_size,
+        metavar="HxW",
+        help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
+    )
+
+
+def add_text_options(group: _ArgumentGroup) -> None:
+    """Adds the options that say how a text table is written, for files in which the detection is wrong."""
+    group.add_argument(
+        "--separator", metavar="C", help="character between the values of a text table, or tab (default: detected)"
+    )
+    group.add_argument("--decimal", metavar="C", help="decimal mark of a text table, . or , (default: detected)")
+    group.add_argument(
+        "--encoding", metavar="NAME", help="encoding of a text table, such as cp1252 (default: detected)"
+    )
+    group.add_argument(
+        "--header",
+        choices=("none", "first"),
+        help="whether the first line of a text table names the columns (default: detected)",
     )
 
 
@@ -184,10 +195,10 @@ def typed_data(args: Namespace) -> str:
     for name, value in options.items():
         if name == "columns":
             words += [word for pair in args.columns or () for word in (args.flags[name].text, "=".join(pair))]
-        elif name == "header" and value is not None:
-            words += [args.flags[name].text, args.header]
         elif value not in (None, False, ()) and (name, value) != ("validation_share", VALIDATION_SHARE):
-            text = ",".join(value) if isinstance(value, tuple) else str(value)
+            text = (
+                ("x" if name == "image_size" else ",").join(map(str, value)) if isinstance(value, tuple) else str(value)
+            )
             words += [args.flags[name].text, *([] if value is True else [text])]
     return shlex.join(words)
 
@@ -207,7 +218,9 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             did.
     """
     from kerasmlp.card import SPLIT_OPTIONS
+    from kerasmlp.data.images import is_image_shape
     from kerasmlp.data.raw_tables import TABLE_SUFFIXES
+    from kerasmlp.data.readers.choosing import takes_option
 
     if card is None:
         return load(args)
@@ -219,6 +232,8 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             )
     if args.target is None and args.data.lower().endswith(TABLE_SUFFIXES):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
+    if args.image_size is None and takes_option(args.data, "image_size") and is_image_shape(card.feature_shape):
+        args = Namespace(**{**vars(args), "image_size": tuple(card.feature_shape[:2])})
     source = read(args.data, args)
     # Of a streamed source, this fills the cache, in which `fingerprint` then finds what it needs.
     whole = source.whole(card.spec, show_progress=True) if args.stream else None
@@ -257,5 +272,4 @@ def _source_options(args: Namespace) -> dict[str, Any]:
     return {
         **options,
         "columns": dict(options["columns"]) if options["columns"] else None,
-        "header": None if options["header"] is None else options["header"] == "first",
     }

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from kerasmlp._system.garbage_collection import spare_collections
 from kerasmlp.cli.library_messages import named_by_flags, notes_on_stderr
@@ -16,6 +16,7 @@ from kerasmlp.errors import KerasMLPError, RequestError
 if TYPE_CHECKING:
     from argparse import Namespace
 
+    from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.library_messages import Flag
 
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130
@@ -44,20 +45,22 @@ def main(argv: Sequence[str] | None = None) -> int:
         contextlib.nullcontext() if args.verbose else quiet_libraries(),
         notes_on_stderr(flags, show_others=args.verbose),
     ):
-        status, result, show = _run(args, flags)
-    if status == 0 and args.json:
+        status, message, outcome = _run(args, flags)
+    if outcome is not None and args.json:
         import json
 
-        print(json.dumps(result))
-    elif status == 0:
-        show()
+        print(json.dumps(outcome.result))
+    elif outcome is not None:
+        outcome.show()
+    if message is not None:
+        sys.stderr.write(f"kerasmlp {args.command}: {message}\n")
     return status
 
 
-def _run(args: Namespace, flags: dict[str, Flag]) -> tuple[int, dict[str, Any], Callable[[], None]]:
-    """Returns the exit status, the result for `--json`, and a function that shows the result to a person."""
+def _run(args: Namespace, flags: dict[str, Flag]) -> tuple[int, str | None, Outcome | None]:
+    """Returns the exit status, the message of a failure, and the outcome if there is one."""
     try:
-        result, show = args.run_command(args)
+        outcome: Outcome = args.run_command(args)
     except RequestError as error:
         status, message = EXIT_WRONG_REQUEST, named_by_flags(str(error), flags)
     except KeyboardInterrupt:
@@ -70,6 +73,6 @@ def _run(args: Namespace, flags: dict[str, Flag]) -> tuple[int, dict[str, Any], 
             said = named_by_flags(said, flags)
         status, message = EXIT_FAILED, f"{said} (`--verbose` shows where.)"
     else:
-        return 0, result, show
-    sys.stderr.write(f"kerasmlp {args.command}: {message}\n")
-    return status, {}, lambda: None
+        failure = None if outcome.failure is None else named_by_flags(outcome.failure, flags)
+        return 0 if failure is None else EXIT_FAILED, failure, outcome
+    return status, message, None

@@ -16,6 +16,19 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def image_size(text: str) -> tuple[int, int]:
+    """Returns the height and width of an image.
+
+    Example:
+        >>> image_size("32x48")
+        (32, 48)
+    """
+    sides = text.lower().split("x")
+    if len(sides) != 2 or not all(side.isdecimal() and int(side) for side in sides):
+        raise ArgumentTypeError(f"expected a height and a width such as `32x32`; got `{text}`")
+    return int(sides[0]), int(sides[1])
+
+
 def whole_numbers(text: str) -> tuple[int, ...]:
     """Returns whole numbers from a comma-separated list.
 

@@ -74,10 +74,15 @@ def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
         row = [report.path, report.format, report.precision, format_bytes(report.size_bytes)]
         row += [f"{report.accuracy:.2%}", f"{report.agreement:.2%}"]
         row += ["" if report.max_abs_diff is None else f"{report.max_abs_diff:.1e}"]
+        if not report.published:
+            row[0] += " (not published)"
         rows.append([*row, *(_speed(report) if timed else ())])
     columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "difference"]
     columns += ["us (99 %)", "examples/s"] if timed else []
     results_console().print(make_table(columns, rows))
+    for report in reports:
+        if report.reason is not None:
+            results_console().print(f"\n{report.reason}", soft_wrap=True, markup=False)
 
 
 def _speed(report: ArtefactReport) -> tuple[str, str]:

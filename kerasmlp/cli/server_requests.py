@@ -18,7 +18,7 @@ from kerasmlp.data.columns import CATEGORY, NUMBER, Column
 from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.prediction_files import read_inputs
-from kerasmlp.data.raw_tables import TABLE_SUFFIXES, open_table
+from kerasmlp.data.raw_tables import TABLE_SUFFIXES, TableOptions, open_table
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
 
 
-def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[], np.ndarray]:
+def read_request(served: Classifier, path: Path, options: TableOptions, *, invert: bool) -> Callable[[], np.ndarray]:
     """Reads and checks the examples in a file. Returns a function that asks the server for their probabilities.
 
     Images go to the signature `image_bytes`, because only the server knows which raw values its network takes. They are
@@ -45,6 +45,7 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     Args:
         served: The network.
         path: The file.
+        options: How a text table is written.
         invert: Whether to swap bright and dark in an image.
 
     Raises:
@@ -56,14 +57,14 @@ def read_request(served: Classifier, path: Path, *, invert: bool) -> Callable[[]
     if path.name.lower().endswith(TABLE_SUFFIXES) and COLUMNS in served.client.signatures:
         if invert:
             raise InvalidValue(f"`--invert` is for images; `{path}` is a table.")
-        rows = open_table(path)
+        rows = open_table(path, options)
         encoder = columns_for_server(served, rows.names, source=str(path))
         pieces = list(encoder.canonical_pieces(rows, source=str(path)))
         inputs = server_inputs(served, pieces)
         if not len(next(iter(inputs.values()))):
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
         return lambda: served.probabilities(inputs, signature=COLUMNS)
-    features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert)
+    features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert, options=options)
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
     if IMAGE_BYTES not in served.client.signatures:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import numbers
+import unicodedata
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +16,8 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import DataSpec
 
 _MIN_EXAMPLES = 20  # with fewer examples, labels that are nearly all distinct may be what the user meant
+_LARGEST_WHOLE = 2**53  # float64 has every whole number up to here
+_NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, and line breaks
 
 
 def check_features(name: str, key: str, values: Any) -> np.ndarray:
@@ -29,7 +33,12 @@ def check_features(name: str, key: str, values: Any) -> np.ndarray:
         InvalidValue: there is no example or no feature, or a value is NaN or infinite (also after the conversion to
             float32).
     """
-    features = np.asarray(values)
+    features = as_array(name, key, values)
+    if features.dtype.kind == "O":
+        raise InvalidType(
+            f"{name}: `{key}` needs numbers; got Python objects (dtype object), often because the examples have "
+            "several shapes. `numpy.stack(examples)` makes an array of examples of one shape."
+        )
     if features.dtype.kind not in "biuf":
         raise InvalidType(f"{name}: `{key}` needs numbers; got dtype {features.dtype}.")
     if features.ndim < 2 or features.size == 0:
@@ -47,24 +56,106 @@ def check_features(name: str, key: str, values: Any) -> np.ndarray:
     return features
 
 
-def check_labels(name: str, key: str, values: Any) -> np.ndarray:
-    """Returns the labels as an array of whole numbers or strings, `(examples,)`.
+def as_array(name: str, key: str, values: Any) -> np.ndarray:
+    """Returns the values as an array.
 
     Raises:
-        InvalidType: the labels are neither.
-        InvalidValue: they have another shape, such as one-hot rows have.
+        InvalidValue: they are lists of several lengths.
     """
-    labels = np.asarray(values)
+    try:
+        return np.asarray(values)
+    except ValueError as error:
+        raise InvalidValue(f"{name}: `{key}` cannot become an array: {error}") from error
+
+
+def check_labels(name: str, key: str, values: Any) -> tuple[np.ndarray, list[str]]:
+    """Returns the labels as an array of whole numbers or strings, `(examples,)`, and what was understood on the way.
+
+    Labels may also come as one column, `(examples, 1)`, or as one-hot rows, `(examples, classes)`, which become the
+    numbers of their columns. Numbers such as 1.0 become whole numbers, bytes become text, and booleans become `false`
+    and `true`. Blanks around a text are removed.
+
+    Raises:
+        InvalidType: the labels are neither numbers nor strings, or a mixture of both.
+        InvalidValue: they have another shape, a label is missing, or a number is not whole.
+    """
+    labels = as_array(name, key, values)
+    notes = []
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    elif labels.ndim == 2 and _is_one_hot(labels):
+        notes.append(f"`{key}` holds one-hot rows; the label of a row is the number of its column, from 0.")
+        labels = labels.argmax(axis=1)
     if labels.ndim != 1:
         raise InvalidValue(
-            f"{name}: `{key}` needs one label per example, shaped (examples,); got {labels.shape}. "
-            "`.argmax(axis=1)` turns one-hot rows into labels."
+            f"{name}: `{key}` needs one label per example, shaped (examples,) or (examples, 1), or one-hot rows with "
+            f"exactly one 1 each; got {labels.shape}. `.argmax(axis=1)` turns rows of scores into labels."
         )
-    if labels.dtype.kind == "f" and len(labels) and np.isfinite(labels).all() and (labels == labels.round()).all():
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "biuUS":
+    if labels.dtype.kind == "O":
+        labels = _from_objects(name, key, labels)
+    if labels.dtype.kind == "S":
+        labels = _decoded(name, key, labels)
+    if labels.dtype.kind == "U":
+        stripped = np.char.strip(labels)
+        if not np.array_equal(stripped, labels):
+            notes.append(f"`{key}` has labels with blanks around them, which were removed.")
+        return stripped, notes
+    if labels.dtype.kind == "f":
+        return _whole_numbers(name, key, labels), notes
+    if labels.dtype.kind == "b":
+        return np.where(labels, "true", "false"), notes
+    if labels.dtype.kind not in "iu":
         raise InvalidType(f"{name}: `{key}` needs whole numbers or strings as labels; got dtype {labels.dtype}.")
-    return labels
+    return labels, notes
+
+
+def _is_one_hot(labels: np.ndarray) -> bool:
+    """Whether each row has exactly one 1 and otherwise 0."""
+    if labels.dtype.kind not in "biuf" or labels.shape[1] < 2:
+        return False
+    is_one = labels == 1
+    return bool((is_one.sum(axis=1) == 1).all() and (is_one | (labels == 0)).all())
+
+
+def _from_objects(name: str, key: str, labels: np.ndarray) -> np.ndarray:
+    """Labels of dtype object as an array of one kind."""
+    kinds: set[type] = set()
+    for index, label in enumerate(labels):
+        if label is None or label != label:  # NaN is not equal to itself
+            raise InvalidValue(f"{name}: `{key}` has no label at index {index}, but {label}. Leave the example out.")
+        kind = bool if isinstance(label, bool | np.bool_) else numbers.Real if isinstance(label, numbers.Real) else str
+        if kind is str and not isinstance(label, str | bytes):
+            raise InvalidType(
+                f"{name}: `{key}` needs whole numbers or strings as labels; got {type(label).__name__} at index "
+                f"{index}."
+            )
+        kinds.add(bytes if isinstance(label, bytes) else kind)
+    if len(kinds) > 1:
+        examples = ", ".join(f"{label!r}" for label in {type(label): label for label in labels}.values())
+        raise InvalidType(f"{name}: `{key}` needs labels of one kind, all numbers or all strings; got {examples}.")
+    return np.array(labels.tolist())
+
+
+def _decoded(name: str, key: str, labels: np.ndarray) -> np.ndarray:
+    try:
+        text: np.ndarray = np.char.decode(labels, "utf-8")
+    except UnicodeDecodeError as error:
+        raise InvalidValue(
+            f"{name}: `{key}` holds bytes that are not UTF-8 text: {error}. `numpy.char.decode(labels, encoding)` "
+            "turns them into text."
+        ) from error
+    return text
+
+
+def _whole_numbers(name: str, key: str, labels: np.ndarray) -> np.ndarray:
+    is_usable = np.isfinite(labels) & (np.abs(labels) < _LARGEST_WHOLE)
+    is_usable[is_usable] = labels[is_usable] == np.rint(labels[is_usable])
+    if not is_usable.all():
+        index = int(np.flatnonzero(~is_usable)[0])
+        raise InvalidValue(
+            f"{name}: `{key}` needs whole numbers or strings as labels; got {labels[index]} at index {index}."
+        )
+    return labels.astype(np.int64)
 
 
 def check_aligned(name: str, key: str, values: Any, num_examples: int) -> np.ndarray:
@@ -86,7 +177,11 @@ def check_aligned(name: str, key: str, values: Any, num_examples: int) -> np.nda
 
 
 def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
-    """Raises `InvalidValue` if all labels are the same, or if more than half of at least 20 labels are distinct."""
+    """Raises `InvalidValue` for labels that no classifier can learn, or that cannot name a class.
+
+    Such are labels that are all the same, more than half of at least 20 labels that are distinct, and texts that
+    `check_can_name` refuses.
+    """
     if num_examples >= _MIN_EXAMPLES and len(classes) > num_examples / 2:
         raise InvalidValue(
             f"{name}: {len(classes):,} of {num_examples:,} labels are different, such as `{classes[0]}` and "
@@ -94,14 +189,40 @@ def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
         )
     if len(classes) < 2:
         raise InvalidValue(f"{name}: a classifier needs at least two classes; all labels are `{classes[0]}`.")
+    check_can_name(name, classes)
 
 
 def check_class_names(name: str, class_names: tuple[str, ...] | None, num_classes: int) -> None:
-    """Raises `InvalidValue` if there are names for more or fewer classes than occur."""
-    if class_names is not None and len(class_names) != num_classes:
+    """Raises `InvalidValue` if there are names for more or fewer classes than occur, or one cannot name a class."""
+    if class_names is None:
+        return
+    if len(class_names) != num_classes:
         raise InvalidValue(
             f"{name}: `class_names` needs one name for each of {num_classes} classes; got {len(class_names)}."
         )
+    check_can_name(name, class_names)
+
+
+def check_can_name(name: str, labels: Iterable[Any]) -> None:
+    """Raises `InvalidValue` for an empty text, a line break or a control character in the name of a class.
+
+    `labels.txt` and the files of other tools have one class per line.
+
+    Example:
+        >>> check_can_name("pets", ["cat", "guinea pig"])
+        >>> check_can_name("pets", ["cat", " "])
+        Traceback (most recent call last):
+        kerasmlp.errors.InvalidValue: pets: the label ' ' is empty and cannot name a class. Rename it.
+    """
+    for label in labels:
+        text = str(label)
+        bad = next((letter for letter in text if unicodedata.category(letter) in _NOT_IN_NAMES), None)
+        if bad is not None:
+            raise InvalidValue(
+                f"{name}: the label {text!r} cannot name a class, because it contains {bad!r}. Rename it."
+            )
+        if not text.strip():
+            raise InvalidValue(f"{name}: the label {text!r} is empty and cannot name a class. Rename it.")
 
 
 def align_labels(name: str, class_names: Sequence[str], labels: np.ndarray, spec: DataSpec) -> np.ndarray:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
 from kerasmlp.data.columns import BOOLEAN, DATE, NUMBER, Column
+from kerasmlp.data.number_styles import PLAIN, plain_numbers
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -57,6 +60,12 @@ def canonical(column: Column, values: pa.Array, *, source: str, first_row: int =
     Raises:
         InvalidValue: a value does not fit the kind of the column.
     """
+    import pyarrow as pa
+
+    if column.kind == NUMBER and column.number_style == PLAIN and pa.types.is_string(values.type):
+        numbers = plain_numbers(values)
+        if numbers is not None and np.abs(numbers.to_numpy()).max(initial=0) <= LARGEST:
+            return numbers
     values = stripped(values)
     if column.kind == NUMBER:
         found = _numbers(column, values)

@@ -13,7 +13,7 @@ from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORD
 from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import PLAIN, possible_styles
+from kerasmlp.data.number_styles import PLAIN, plain_numbers, possible_styles
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -66,8 +66,11 @@ class ColumnEvidence:
         import pyarrow.compute as pc
 
         if pa.types.is_string(values.type):
-            values = stripped(values)
-            self._add_texts(values)
+            numbers = plain_numbers(values)
+            if numbers is None:
+                self._add_texts(stripped(values))
+            else:
+                self._add_plain_numbers(values, numbers)
         elif not pa.types.is_null(values.type):
             kind = _typed_kind(values.type)
             self._typed.add(kind)
@@ -108,6 +111,23 @@ class ColumnEvidence:
                 self._first_word = (self.num_rows + place + 1, texts[place].as_py())
         self._keep_styles(texts, are_plain=False)
 
+    def _add_plain_numbers(self, texts: pa.Array, numbers: pa.Array) -> None:
+        """Takes texts that are all plain numbers without a blank, `numbers`."""
+        import pyarrow.compute as pc
+
+        if not len(texts):
+            return
+        self._num_texts += len(texts)
+        self.num_present += len(texts)
+        self._num_numbers += len(texts)
+        if len(self._words) <= MAX_CATEGORIES:
+            self._words.update(pc.unique(texts).to_pylist())
+        self._add_codes(texts)
+        if self._styles is None:
+            self._styles = self._candidates(texts[0].as_py())
+        self._integers.add(numbers.to_numpy(zero_copy_only=False), keep=self._has_key_name)
+        self._keep_styles(texts, are_plain=True)
+
     def _candidates(self, text: str) -> list[Column]:
         numbers = [Column(self.name, NUMBER, number_style=style) for style in possible_styles(text, self.decimal)]
         return [*numbers, *(Column(self.name, DATE, date_style=style) for style in STYLES)]
@@ -133,13 +153,12 @@ class ColumnEvidence:
     def _add_codes(self, texts: pa.Array) -> None:
         import pyarrow.compute as pc
 
-        starts_with_0 = pc.starts_with(texts, "0")
-        if pc.any(starts_with_0).as_py() or self._has_code:
-            is_code = pc.match_substring_regex(texts, r"^0\d+$")
-            self._has_code = self._has_code or bool(pc.any(is_code).as_py())
-        digits = pc.binary_length(texts)
-        limits = pc.min_max(digits).as_py()
+        if len(self._code_widths) > 1:
+            return  # not codes, whatever follows
+        limits = pc.min_max(pc.binary_length(texts)).as_py()
         self._code_widths.update(width for width in limits.values() if width is not None)
+        if not self._has_code and pc.any(pc.starts_with(texts, "0")).as_py():
+            self._has_code = bool(pc.any(pc.match_substring_regex(texts, r"^0\d+$")).as_py())
 
     @property
     def is_code(self) -> bool:
@@ -212,9 +231,11 @@ class ColumnEvidence:
                 f"Every date in the column `{self.name}` can be read with the month or the day first; the month was "
                 f'taken. If the day is first, pass `columns={{"{self.name}": "date:dmy"}}`.'
             ]
+        if self._styles or self._typed:
+            return []
         with_unit = [word for word in self._words if _WITH_UNIT.fullmatch(word)]
         plain = sum(1 for word in self._words if re.fullmatch(r"[-+]?[\d.,]*\d", word))
-        if with_unit and len(with_unit) + plain >= _NUMERIC_SHARE * len(self._words) > 1 and not self._styles:
+        if with_unit and len(with_unit) + plain >= _NUMERIC_SHARE * len(self._words) > 1:
             return [
                 f"The column `{self.name}` looks like numbers in several units, such as `{min(with_unit)}`. It is not "
                 "read as numbers; write all values in the same unit."
@@ -250,7 +271,7 @@ class ColumnEvidence:
         return _KEY_NAME.fullmatch(self.name.strip()) is not None
 
 
-def column_kinds(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
+def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
     """Returns each column with its kind; see `ColumnEvidence.column`.
 
     Raises:

@@ -9,7 +9,7 @@ import csv
 import io
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +20,7 @@ from kerasmlp.errors import InvalidValue
 BLANKS = " "  # runs of blanks
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", BLANKS: "blanks"}
 
+_NUM_LINES = 2000  # that are looked at
 _NUM_ROWS, _NUM_CELLS = 300, 20_000  # that are enough to compare separators
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t ]*', re.IGNORECASE)
 _COMMENT = re.compile(r'"?\s*(#|%|//)')
@@ -99,48 +100,69 @@ def find_dialect(
         raise InvalidValue(f"`{path}` has no rows; a table was expected.")
     separator = separator or stated or _find_separator(path, body, is_all)
     lines = _lines(body, separator, is_all)
+    if not lines:
+        raise InvalidValue(f"`{path}`: the first line has no end, or has a quote that is never closed.")
     width = _usual_width(lines)
-    comment = _comment_as_header(skipped, lines, separator, width) if header is None else None
-    if comment is not None:
-        head, num_titles, is_header = comment, 0, True
+    head = _comment_as_header(skipped, lines, separator, width) if header is None else None
+    if head is not None:
         skipped, rows = skipped[:-1], lines
     else:
         num_titles = _count_titles(lines, width)
-        head, rows = lines[num_titles].cells, lines[num_titles + 1 :]
-        verdict = judge_header(path, head, [line.cells for line in rows], header)
-        is_header = verdict is not Header.DATA
         skipped += [body[a.start : b.start].strip() for a, b in pairwise(lines[: num_titles + 1])]
-    notes = []
-    if skipped:
-        count = f"{len(skipped)} lines" if len(skipped) > 1 else "1 line"
-        verb = "were" if len(skipped) > 1 else "was"
-        notes.append(f"{count} above the table {verb} skipped: {'; '.join(f'`{line[:60]}`' for line in skipped[:3])}.")
-    if is_header:
-        if not rows and is_all:
-            raise InvalidValue(f"`{path}` has a header but no rows: `{text[start:].strip()[:60]}`.")
-        first = start + (rows[0].start if rows else len(body))
-    else:
-        first = start + lines[num_titles].start
-        rows = lines[num_titles:]
-        if header is None:
-            notes.append(
-                f"The first line looks like data (`{_short(head, separator)}`), so the columns are called `column_1`, "
-                "`column_2`, ...; if it holds their names, say `header=True`."
-            )
+        first, rows = lines[num_titles].cells, lines[num_titles + 1 :]
+        if judge_header(path, first, [line.cells for line in rows], header) is Header.DATA:
+            rows = lines[num_titles:]
+        else:
+            head = first
+    if not rows and is_all:
+        raise InvalidValue(f"`{path}` has a header but no rows: `{body.strip()[:60]}`.")
     cells = [line.cells for line in rows]
-    names, more = name_columns(path, head if is_header else None, cells, width)
+    names, unnamed = name_columns(path, head, cells, width)
     if decimal is None:
         decimal, mixed = _find_decimal(cells, separator)
-        notes += mixed
-    parts = [f"separated by {SEPARATORS.get(separator, f'`{separator}`')}" if len(names) > 1 else "a single column"]
-    parts += {",": ["decimal comma"]}.get(decimal or "", [])
-    parts += [f"{len(skipped)} line{'s' * (len(skipped) > 1)} above the header"] if skipped else []
-    parts += [] if is_header else ["no header"]
-    return Dialect(separator, decimal, first, names, ", ".join(parts), (*notes, *more))
+    else:
+        mixed = []
+    parts = [
+        f"separated by {SEPARATORS.get(separator, f'`{separator}`')}" if len(names) > 1 else "a single column",
+        "decimal comma" if decimal == "," else "",
+        "no header" if head is None else "",
+        f"{_count(skipped)} above the table" if skipped else "",
+    ]
+    return Dialect(
+        separator=separator,
+        decimal=decimal,
+        start=start + (rows[0].start if rows else len(body)),
+        names=names,
+        description=", ".join(filter(None, parts)),
+        notes=(*_notes(skipped, separator, head, cells, header), *mixed, *unnamed),
+    )
 
 
-def _short(cells: Sequence[str], separator: str) -> str:
-    line = separator.join(cells)
+def _notes(
+    skipped: list[str], separator: str, head: list[str] | None, rows: list[list[str]], header: bool | None
+) -> list[str]:
+    """Sentences about the lines that were skipped and the one that was taken for the header."""
+    notes = []
+    if skipped:
+        verb = "were" if len(skipped) > 1 else "was"
+        shown = "; ".join(f"`{_short(line)}`" for line in skipped[:3])
+        notes.append(f"{_count(skipped)} above the table {verb} skipped: {shown}.")
+    if head is None and header is None:
+        notes.append(
+            f"The first line looks like data (`{_short(separator.join(rows[0]))}`), so the columns are called "
+            '`column_1`, `column_2`, ...; if it holds their names, say `header="first"`.'
+        )
+    if head is not None and header is None and any(map(is_number, head)):
+        line = _short(separator.join(head))
+        notes.append(f"The first line was taken for names, because its numbers count up: `{line}`.")
+    return notes
+
+
+def _count(lines: list[str]) -> str:
+    return f"{len(lines)} lines" if len(lines) > 1 else "1 line"
+
+
+def _short(line: str) -> str:
     return line if len(line) <= 60 else line[:57] + "..."
 
 
@@ -162,7 +184,7 @@ def _skip_comments(text: str) -> tuple[list[str], int, str | None]:
 
 
 def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
-    """The lines that are not blank. The last one is left out if it may be incomplete."""
+    """The first lines that are not blank, without the last one of the text if that may be incomplete."""
     starts = [0]
 
     def counting() -> Iterator[str]:
@@ -170,16 +192,18 @@ def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
             starts.append(starts[-1] + len(line))
             yield line
 
-    found, start = [], 0
+    found: list[_Line] = []
+    start = 0
     try:
         for cells in split_lines(counting(), separator):
-            found.append(_Line(start, cells))
+            if len(found) == _NUM_LINES:
+                return found
+            if cells:
+                found.append(_Line(start, cells))
             start = starts[-1]
     except csv.Error:  # a value that is too long: the rows before it say enough, and reading will name the row
         is_all = True
-    if not is_all and len(found) > 1:
-        found.pop()
-    return [line for line in found if line.cells]
+    return found if is_all else found[:-1]
 
 
 def _find_separator(path: Path, body: str, is_all: bool) -> str:
@@ -204,17 +228,23 @@ def _score(lines: list[_Line], separator: str, is_loose: bool) -> float:
         return 0.0  # words with blanks between them are text
     if agreement < 0.5:
         return 0.0
+    if separator == BLANKS and not is_loose:
+        agreement *= 0.9  # other separators are more usual
+    if abs(len(lines[0].cells) - width) > 1:
+        agreement *= 0.8  # the header has other values
     return agreement * sum(_plausibility(cell, separator) for cell in cells) / len(cells)
 
 
 def _plausibility(cell: str, separator: str) -> float:
     if is_number(cell) or is_missing(cell):
         return 1.0
-    if any(mark in cell for mark in ";|\t"):
+    if separator != BLANKS:
+        cell = cell.replace(separator, "")  # it was in quotes
+    if re.search(r'[;|]\S|\t|"', cell):
         return 0.1
     if re.search(r"\S\s{2,}\S", cell):
         return 0.3
-    return 0.5 if re.search(r",\S|,$", cell) else 0.9
+    return 0.5 if re.search(r",(\S|$)", cell) else 0.9
 
 
 def _usual_width(lines: list[_Line]) -> int:
@@ -227,7 +257,7 @@ def _count_titles(lines: list[_Line], width: int) -> int:
     """The number of lines above a header that can only be titles, because they do not fill the columns."""
     for index, line in enumerate(lines[:10]):
         num_filled = sum(1 for cell in line.cells if cell.strip())
-        is_padded = num_filled == 1 and width > 2 and len(line.cells) == width
+        is_padded = num_filled < 2 and width > 2 and len(line.cells) == width
         if len(line.cells) in (width, width - 1, width + 1) and len(line.cells) > 1 and not is_padded:
             if index == 0:
                 return 0
@@ -240,14 +270,14 @@ def _comment_as_header(skipped: list[str], lines: list[_Line], separator: str, w
     """The names in a comment such as `# length,kind`, if the line below it is data."""
     if not skipped or width < 2:
         return None
-    cells = next(split_lines([skipped[-1]], separator), [])
+    mark, content = re.fullmatch(r'("?#|//|%)?(.*)', skipped[-1], re.DOTALL).groups()  # type: ignore[union-attr]
+    cells = next(split_lines([content.strip(" ")], separator), [])
     if len(cells) != width or any(is_number(cell) for cell in cells):
         return None
     below = [line.cells for line in lines]
     if judge_header(None, below[0], below[1:], None) is Header.NAMES:
         return None
-    first = re.sub(r"^(#|//|%\s)\s*", "", cells[0].strip())
-    return [first or cells[0], *cells[1:]]
+    return [cells[0] or mark, *cells[1:]]
 
 
 def _find_decimal(rows: list[list[str]], separator: str) -> tuple[str | None, list[str]]:

@@ -11,6 +11,7 @@ from kerasmlp.data.cautions import ArrayWatch, class_cautions
 from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, EMPTY, KEY, NUMBER, TEXT, Column
 from kerasmlp.data.fingerprints import ArrayDigest
+from kerasmlp.data.pixel_ranges import is_channel_first
 from kerasmlp.data.splitting import Indices
 from kerasmlp.data.table_encoding import learn_encoder
 from kerasmlp.data.table_scan import rows_at
@@ -213,8 +214,8 @@ def _describe_table(name: str, scan: Scan, indices: Indices) -> tuple[dict[str, 
 def data_notes(data: Data) -> list[str]:
     """Returns what the user should know before trusting figures on these data, one sentence each.
 
-    They are about classes that are rare, missing in a split or uneven, and what was found when the data were read; see
-    `kerasmlp.data.cautions` and `kerasmlp.data.column_cautions`.
+    They are about classes that are rare, missing in a split or uneven, images with the channels first, and what was
+    found when the data were read; see `kerasmlp.data.cautions` and `kerasmlp.data.column_cautions`.
 
     Example:
         >>> from kerasmlp import load_data
@@ -225,7 +226,13 @@ def data_notes(data: Data) -> list[str]:
         part: np.bincount(getattr(data, part).labels, minlength=data.num_classes)
         for part in ("train", "validation", "test")
     }
-    return [*class_cautions(counts, data.class_names), *data.cautions]
+    notes = class_cautions(counts, data.class_names)
+    if is_channel_first(data.feature_shape):
+        notes.append(
+            f"The examples have the shape {data.feature_shape}, so their channels seem to come first. The network can "
+            "read image files only if they come last: `x.transpose(0, 2, 3, 1)`."
+        )
+    return [*notes, *data.cautions]
 
 
 def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:

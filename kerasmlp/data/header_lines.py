@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import enum
 import re
+from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 
+from kerasmlp.contract import MISSING_WORDS
 from kerasmlp.errors import InvalidValue
 
-_NUMBER = re.compile(r"[-+(]?[$€£]?[.,]?\d[\d.,:/' T\-]*(e[-+]?\d+)?\s*[%)]?", re.IGNORECASE)
-_MISSING = frozenset(
-    ["", "?", "na", "n/a", "#n/a", "nan", "null", "none", "-", "--", ".", "*", "inf", "+inf", "-inf", "infinity"]
+_NUMBER = re.compile(
+    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)(\.\d*|,\d+)?(e[-+]?\d+)?\s?[%)$€£]?"
+    r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
+    r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
+    re.IGNORECASE,
 )
 _MOSTLY = 0.9  # of the values of a column
 
@@ -37,7 +41,7 @@ def is_number(cell: str) -> bool:
 
 def is_missing(cell: str) -> bool:
     """Returns whether a value is empty or a usual mark for a missing one."""
-    return cell.strip().lower() in _MISSING
+    return cell.strip().lower() in MISSING_WORDS
 
 
 def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequence[str]], given: bool | None) -> Header:
@@ -60,23 +64,24 @@ def judge_header(path: Path | None, first: Sequence[str], below: Sequence[Sequen
     first = [cell.strip() for cell in first]
     below = [row for row in below if [cell.strip() for cell in row] != first]
     numbers = [index for index, cell in enumerate(first) if is_number(cell)]
-    words = [index for index, cell in enumerate(first) if not is_missing(cell) and index not in set(numbers)]
+    words = [index for index, cell in enumerate(first) if not is_missing(cell) and not is_number(cell)]
     above_numbers = [index for index in words if _is_numeric(_column(below, index))]
     if not numbers:
         if above_numbers or not words:
             return Header.NAMES if above_numbers else Header.DATA
         again = sum(first[index] in _column(below, index) for index in words)
         return Header.DATA if len(below) > 2 and again > len(words) / 2 else Header.PERHAPS_NAMES
-    if len(set(first)) == len(first) and _counts_up([first[index] for index in numbers], bool(words)):
-        is_next = below and _counts_up([below[0][index] for index in numbers if index < len(below[0])], True)
+    if below and len(set(first)) == len(first) and _counts_up([first[index] for index in numbers], bool(words)):
+        similar = sum(_counts_up([row[index] for index in numbers if index < len(row)], True) for row in below)
         again = sum(first[index] in _column(below, index) for index in words)
-        if below and not is_next and not again:
+        if similar < len(below) / 2 and not again:
             return Header.NAMES
     if above_numbers and path is not None:
         index = above_numbers[0]
         raise InvalidValue(
             f"`{path}`: the first line is neither names nor data: `{first[index]}` stands above numbers, but the line "
-            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say `header=True` or `header=False`."
+            f"also has numbers such as `{first[numbers[0]]}`. Correct the line, or say "
+            '`header="first"` or `header="none"`.'
         )
     return Header.DATA
 
@@ -110,18 +115,23 @@ def name_columns(
         names.pop()
     elif len(names) == width - 1 and _is_empty(rows, width - 1):
         names.append("")
-    elif len(names) == width - 1 and _counts_rows(rows):
+    elif len(names) == width - 1 > 1 and _counts_rows(rows):
         names.insert(0, "")
         notes.append("The header has one name less than the rows have values; their first values are row numbers.")
-    duplicates = [name for name in names if name and names.count(name) > 1]
-    if duplicates:
-        raise InvalidValue(f"`{path}` has two columns called `{duplicates[0]}`; rename one.")
     for index, name in enumerate(names):
         if not name and _is_empty(rows, index):
             notes.append("An unnamed column without values was dropped.")
         elif not name:
             names[index] = f"Unnamed: {index}"
+    check_unique(path, [name for name in names if name])
     return tuple(names), notes
+
+
+def check_unique(path: Path, names: Sequence[str]) -> None:
+    """Raises `InvalidValue` if two columns have the same name."""
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise InvalidValue(f"`{path}` has two columns called `{name}`; rename one.")
 
 
 def _column(rows: Sequence[Sequence[str]], index: int) -> set[str]:
@@ -138,14 +148,15 @@ def _is_numeric(values: set[str]) -> bool:
 
 
 def _counts_up(numbers: Sequence[str], beside_words: bool) -> bool:
-    """Whether these are whole numbers with equal steps; two are enough if they follow each other beside words."""
-    if not all(re.fullmatch(r"\d+", number) for number in numbers):
+    """Whether these are years with equal steps, or the numbers from 0 or 1 on: three beside words, otherwise four."""
+    if len(numbers) < 2 or not all(re.fullmatch(r"\d{1,6}", number.strip()) for number in numbers):
         return False
     values = [int(number) for number in numbers]
     steps = {b - a for a, b in pairwise(values)}
     if len(steps) != 1 or min(steps) < 1:
         return False
-    return len(values) > 2 or (beside_words and steps == {1})
+    is_years = all(1900 <= value <= 2100 for value in values)
+    return is_years or (len(values) > (2 if beside_words else 3) and steps == {1} and values[0] in (0, 1))
 
 
 def _counts_rows(rows: Sequence[Sequence[str]]) -> bool:

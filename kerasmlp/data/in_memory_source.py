@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from kerasmlp.data.array_checks import (
 )
 from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.fingerprints import ArrayDigest
+from kerasmlp.data.pixel_ranges import detect_range, range_notes, summarise
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting, check_classes_are_trained
 from kerasmlp.data.types import Data, DataSpec, Split
@@ -43,23 +44,24 @@ class InMemorySource:
         groups: Any = None,
         times: Any = None,
         request: dict[str, Any] | None = None,
+        reading_notes: Iterable[str] = (),
     ) -> None:
         """Checks the arrays.
 
         Args:
             name: Name of the data.
             x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
-            y_train: Labels, whole numbers or strings, `(examples,)`.
+            y_train: Labels, whole numbers or strings, `(examples,)`, in any form that `check_labels` takes.
             x_test: Features of the source's own test examples. None: the source has no test of its own.
             y_test: Labels of the test examples. Each label must also occur in `y_train`.
             x_validation: Features of the source's own validation examples. None: validation is taken from training.
             y_validation: Labels of the validation examples. Each label must also occur in `y_train`.
-            feature_range: Lowest and highest possible value of a feature. Defaults to (0, 255) for uint8 features and
-                to None for others.
+            feature_range: Lowest and highest possible value of a feature. Defaults to what `detect_range` finds.
             class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
             groups: Group of each training example, whole numbers or strings `(examples,)`.
             times: Time of each training example, numbers `(examples,)`.
             request: The arguments of `load_data` that load the same examples again, apart from those of the split.
+            reading_notes: What was understood or skipped before, as in `Data.reading_notes`.
 
         Raises:
             InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
@@ -70,21 +72,22 @@ class InMemorySource:
         self.has_test = x_test is not None
         self._request = request
         features = check_features(name, "x_train", x_train)
-        raw = _check_part_labels(name, "train", y_train, len(features))
-        classes, indices = np.unique(raw, return_inverse=True)
-        labels = indices.astype(np.int32)
+        raw, notes = _check_part_labels(name, "train", y_train, len(features))
+        self._notes = [*reading_notes, *notes]
+        classes, labels = np.unique(raw, return_inverse=True)
         check_class_names(name, class_names, len(classes))
         self._class_names = class_names or tuple(map(str, classes))
         # Training, then the source's own validation and its own test, if it has them: the order of all examples.
-        self._parts = {"train": Split(features, labels)}
+        self._parts = {"train": Split(features, labels.astype(np.int32))}
         for part, x, y in (("validation", x_validation, y_validation), ("test", x_test, y_test)):
             if x is not None:
-                self._parts[part] = _check_own_part(name, part, x, y, self._parts["train"], classes)
+                self._parts[part], notes = _check_own_part(name, part, x, y, self._parts["train"], classes)
+                self._notes += notes
         self._groups = None if groups is None else check_aligned(name, "groups", groups, len(raw))
         self._times = None if times is None else check_aligned(name, "times", times, len(raw))
-        if feature_range is None and features.dtype == np.uint8:
-            feature_range = (0.0, 255.0)
-        self._feature_range = feature_range
+        summaries = [(f"x_{part}", summarise(np.asarray(split.features))) for part, split in self._parts.items()]
+        self._feature_range = feature_range or detect_range(summaries[0][1])
+        self._notes += range_notes(summaries, self._feature_range, is_given=feature_range is not None)
 
     def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split into train, validation and test; there is no progress to show."""
@@ -118,7 +121,7 @@ class InMemorySource:
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
             request=None if self._request is None else {**self._request, **splitting.request()},
-            reading_notes=splitting.notes,
+            reading_notes=(*self._notes, *splitting.notes),
             cautions=watch.cautions(),
         )
 
@@ -135,6 +138,7 @@ class InMemorySource:
             class_names=class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(),
+            reading_notes=tuple(self._notes),
         )
 
     @contextmanager
@@ -148,6 +152,7 @@ class InMemorySource:
             num_own_validation=self._num_own("validation"),
             class_names=self._class_names,
             feature_range=self._feature_range,
+            reading_notes=tuple(self._notes),
         )
 
     def fingerprint(self, spec: DataSpec | None = None) -> str:
@@ -196,7 +201,7 @@ class InMemorySource:
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
 
-def _check_own_part(name: str, part: str, x: Any, y: Any, train: Split, classes: np.ndarray) -> Split:
+def _check_own_part(name: str, part: str, x: Any, y: Any, train: Split, classes: np.ndarray) -> tuple[Split, list[str]]:
     """The source's own validation or test, whose examples have the shape and the classes of training."""
     features = check_features(name, f"x_{part}", x)
     if train.features.shape[1:] != features.shape[1:]:
@@ -204,17 +209,17 @@ def _check_own_part(name: str, part: str, x: Any, y: Any, train: Split, classes:
             f"{name}: the examples of `x_train` and `x_{part}` need the same shape; got {train.features.shape[1:]} and "
             f"{features.shape[1:]}."
         )
-    raw = _check_part_labels(name, part, y, len(features))
+    raw, notes = _check_part_labels(name, part, y, len(features))
     unseen = np.setdiff1d(raw, classes)
     if len(unseen):
         raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_{part}` but not in `y_train`.")
-    return Split(features, np.searchsorted(classes, raw).astype(np.int32))
+    return Split(features, np.searchsorted(classes, raw).astype(np.int32)), notes
 
 
-def _check_part_labels(name: str, part: str, y: Any, num_examples: int) -> np.ndarray:
-    labels = check_labels(name, f"y_{part}", y)
+def _check_part_labels(name: str, part: str, y: Any, num_examples: int) -> tuple[np.ndarray, list[str]]:
+    labels, notes = check_labels(name, f"y_{part}", y)
     if num_examples != len(labels):
         raise InvalidValue(
             f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {num_examples} and {len(labels)}."
         )
-    return labels
+    return labels, notes

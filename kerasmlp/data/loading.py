@@ -42,8 +42,8 @@ def load_data(
             - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
               with only the first two, or with `x` and `y`;
             - the path of a folder with the four IDX files of MNIST, gzipped or not, or of one of these files;
-            - the path of a folder with one sub-folder of images per class, or with folders `train` and `test` that
-              contain such sub-folders;
+            - the path of a folder with one sub-folder of images per class, or with folders `train`, `val` and `test`
+              that contain such sub-folders (`val` and `test` may be missing);
             - `openml:NAME`: a data set of openml.org, such as `openml:mnist_784`;
             - the name of a classification set of TensorFlow Datasets, such as `mnist` or `titanic:4.0.0`.
 
@@ -67,6 +67,8 @@ def load_data(
             first call writes the encoded examples to `~/.cache/kerasmlp`, or to the folder that the environment
             variable `KERASMLP_CACHE` names; later calls find them there. Defaults to `False`. The split is the same
             either way.
+        image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
+            same size.
         test: Path of a table with the test rows, if they have a file of their own.
         validation: Path of a table with the validation rows, if they have a file of their own.
         columns: The kind of columns by name, such as `{"zip": "category", "born": "date"}`, where the inferred kind is
@@ -78,7 +80,7 @@ def load_data(
         separator: Character between the values of a text table, or `"tab"`. Detected by default, as the next three.
         decimal: Decimal mark of the numbers in a text table, `"."` or `","`.
         encoding: Name of the Python codec of a text table, such as `"cp1252"`.
-        header: Whether the first line of a text table names the columns.
+        header: `"first"` if the first line of a text table names the columns, `"none"` if no line does.
         validation_share: Share of the examples outside the test that becomes validation, between 0 and 1, both
             excluded. It is taken from each class, except with `group` or `time`. Defaults to `0.1`.
         test_share: Share of all examples that becomes the test, between 0 and 1, both excluded. It is taken from each
@@ -208,8 +210,8 @@ def data_from_dataset(
             must be finite, so leave out `repeat`.
         test: The test examples in the same form. Defaults to `None`: they are taken from `dataset`.
         name: Name of the data. Defaults to `"dataset"`.
-        feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
-            to `None` for others.
+        feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
+            values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
         stream: Whether to keep the examples in a file instead of memory. The file is deleted when this process ends.
             Defaults to `False`.
@@ -264,7 +266,8 @@ def data_from_arrays(
 
     Args:
         x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
-        y_train: Labels, whole numbers or strings, `(examples,)`.
+        y_train: Labels, whole numbers, strings or booleans, `(examples,)` or `(examples, 1)`; or one-hot rows
+            `(examples, classes)`, which become the numbers of their columns.
         x_test: Features of the test examples, of the same shape per example. Defaults to `None`: the test is taken
             from `x_train`.
         y_test: Labels of the test examples. Each label must also occur in `y_train`.
@@ -272,8 +275,8 @@ def data_from_arrays(
             `x_train`.
         y_validation: Labels of the validation examples. Each label must also occur in `y_train`.
         name: Name of the data. Defaults to `"arrays"`.
-        feature_range: Lowest and highest possible value of a feature. Defaults to `(0, 255)` for uint8 features, and
-            to `None` for others.
+        feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
+            values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
         groups: Group of each example of `x_train`, whole numbers or strings, `(examples,)`. Examples of one group go to
             the same split. `test_share` is then a share of all examples, and `validation_share` a share of the examples

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pyarrow as pa
 
@@ -137,6 +139,21 @@ def possible_styles(text: str, decimal: str | None) -> list[NumberStyle]:
         marks = sorted(_MARKS, key=lambda pair: (pair[0] != ",", pair != (",", ".")))
     styles = [NumberStyle(mark, thousands, match["prefix"], match["suffix"].strip()) for mark, thousands in marks]
     return [style for style in styles if style.read(pa.array([text]))[0].is_valid]
+
+
+def plain_numbers(texts: pa.Array) -> pa.Array | None:
+    """Returns the numbers, float64, if every text is a plain number without any blank; otherwise None.
+
+    It takes a fraction of the time of `NumberStyle.read`.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        numbers = pc.cast(texts, pa.float64())
+    except pa.ArrowInvalid:
+        return None
+    return None if numbers.null_count or np.isnan(numbers.to_numpy()).any() else numbers
 
 
 def _cast(texts: pa.Array) -> pa.Array:

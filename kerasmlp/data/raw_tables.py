@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _TEXT_SUFFIXES = (".csv", ".tsv", ".data", ".txt")
 TABLE_SUFFIXES = (*_TEXT_SUFFIXES, *(f"{suffix}.gz" for suffix in _TEXT_SUFFIXES), *TYPED_FORMATS)
-_SAMPLE_BYTES = 2**17
+HEADERS = ("none", "first")
+_SAMPLE_BYTES, _MOST_SAMPLE_BYTES = 2**17, 2**22
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,7 @@ class TableOptions:
         separator: One character between values, such as ";", or "tab".
         decimal: The decimal mark, "." or ",".
         encoding: The name of a Python codec, such as "cp1252".
-        header: Whether the first line holds the names of the columns.
+        header: "first" if the first line holds the names of the columns, "none" if no line does.
 
     Raises:
         InvalidValue: a value is not one of these.
@@ -38,7 +39,7 @@ class TableOptions:
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
-    header: bool | None = None
+    header: str | None = None
 
     def __post_init__(self) -> None:
         """Checks the values."""
@@ -47,6 +48,8 @@ class TableOptions:
             raise InvalidValue(f"`separator={separator!r}` is not one character, such as ';', or 'tab'.")
         if self.decimal not in (None, ".", ","):
             raise InvalidValue(f"`decimal={self.decimal!r}` is not a decimal mark; use '.' or ','.")
+        if self.header not in (None, *HEADERS):
+            raise InvalidValue(f"`header={self.header!r}` is unknown; use {' or '.join(map(repr, HEADERS))}.")
 
 
 @dataclass(frozen=True)
@@ -108,14 +111,16 @@ def open_table(path: Path, options: TableOptions | None = None) -> RawTable:
     if path.suffix.lower() in TYPED_FORMATS:
         return RawTable(path, *_typed(path))
     file = inspect_text(path, options.encoding)
-    text, is_all = file.sample(_SAMPLE_BYTES)
+    text, is_all = file.sample(num_bytes := _SAMPLE_BYTES)
+    while not is_all and max(text.count("\n"), text.count("\r")) < 10 and num_bytes < _MOST_SAMPLE_BYTES:
+        text, is_all = file.sample(num_bytes := num_bytes * 4)  # a table with very many columns
     dialect = find_dialect(
         path,
         text,
         is_all=is_all,
         separator="\t" if options.separator == "tab" else options.separator,
         decimal=options.decimal,
-        header=options.header,
+        header=None if options.header is None else options.header == HEADERS[1],
     )
     notes = dialect.notes
     if file.is_guess:

@@ -81,6 +81,7 @@ class SourceOptions(Settings):
         split: Which examples of a TensorFlow Datasets set to train on.
         test_split: Which examples of a TensorFlow Datasets set are the test.
         stream: Whether to read the source in pieces and keep the examples on disk.
+        image_size: Height and width that the images of a folder are resized to.
         test: File of a table with the test rows.
         validation: File of a table with the validation rows.
         columns: Kinds of columns of a table by name.
@@ -89,7 +90,7 @@ class SourceOptions(Settings):
         separator: One character between the values of a text table, or `tab`.
         decimal: Decimal mark of a text table.
         encoding: Python codec of a text table.
-        header: Whether the first line of a text table names the columns.
+        header: "first" if the first line of a text table names the columns, "none" if no line does.
     """
 
     data_dir: str | PathLike[str] | None = None
@@ -99,6 +100,7 @@ class SourceOptions(Settings):
     split: str | None = None
     test_split: str | None = None
     stream: bool = False
+    image_size: tuple[int, int] | None = None
     test: str | PathLike[str] | None = None
     validation: str | PathLike[str] | None = None
     columns: Mapping[str, str] | None = None
@@ -107,7 +109,7 @@ class SourceOptions(Settings):
     separator: str | None = None
     decimal: str | None = None
     encoding: str | None = None
-    header: bool | None = None
+    header: str | None = None
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.

@@ -11,7 +11,7 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
-from kerasmlp.data.raw_rows import FrameRows, RawRows, plain_array, styled_for
+from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array, styled_for
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -78,14 +78,14 @@ class Encoder:
         """
         import pyarrow as pa
 
-        arrays = {}
-        for column in self.features:
+        def read(column: Column) -> pa.Array:
             if column.name not in rows.column_names:
                 hint = nearest(column.name, rows.column_names)
                 raise InvalidValue(f"`{source}` needs a column `{column.name}`, as the training rows had.{hint}")
             values = plain_array(column.name, rows.column(column.name))
-            arrays[column.name] = canonical(column, values, source=source, first_row=first_row)
-        return pa.table(arrays)
+            return canonical(column, values, source=source, first_row=first_row)
+
+        return pa.table(on_all_cores(read, self.features), names=[column.name for column in self.features])
 
     def encode_canonical(self, rows: pa.Table) -> np.ndarray:
         """Returns the features of canonical rows, float32 `(rows, features)`."""

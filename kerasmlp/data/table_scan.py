@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,11 +12,11 @@ import numpy as np
 from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
 from kerasmlp.data.column_cautions import unused_notes
-from kerasmlp.data.column_kinds import ColumnEvidence, column_kinds
+from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
-from kerasmlp.data.raw_rows import RawRows, plain_array, styled_for
+from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
@@ -112,7 +113,10 @@ def scan_table(
     duplicate = next((column for column in columns if columns.count(column) > 1), None)
     if duplicate is not None:
         raise InvalidValue(f"`{name}` has two columns called `{duplicate}`; rename one.")
-    roles = find_roles(name, columns, use.target, use.group, use.time)
+    try:
+        roles = find_roles(name, columns, use.target, use.group, use.time)
+    except InvalidValue as error:  # the header may have been misunderstood
+        raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
     reading = _reading(name, parts.train, roles, use, spec)
     collected = _Collected(name, roles, reading)
     pieces = keep(collected.canonical_pieces(parts))
@@ -166,8 +170,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
-        for column, one in evidence.items():
-            one.add(plain_array(column, piece.column(column)))
+        on_all_cores(partial(_add, piece), evidence.values())
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     target = evidence.pop(roles.target).target()
@@ -177,11 +180,15 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     if known is not None:
         return _Reading(styled_for(known.columns, rows), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
-    columns = column_kinds(evidence.values(), name, wanted)
+    columns = decide_columns(evidence.values(), name, wanted)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     numeric = [column for column, one in evidence.items() if one.is_numeric]
     inferred = [column for column in columns if column.name not in wanted]
     return _Reading(columns, target, time, (*notes, *unused_notes(inferred, numeric)))
+
+
+def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
+    evidence.add(plain_array(evidence.name, piece.column(evidence.name)))
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:

@@ -49,6 +49,7 @@ class TextFile:
         is_guess: Whether nothing in the file says so: it is not UTF-8, so a Western encoding was assumed.
         has_odd_quotes: Whether the number of double quotes is odd, as after a quote that is never closed.
         has_blank_quotes: Whether a quote follows a separator and a blank, as in `1, "a, b"`.
+        ends_with_quote: Whether a double quote comes last, apart from blanks and line ends.
     """
 
     path: Path
@@ -56,6 +57,7 @@ class TextFile:
     is_guess: bool
     has_odd_quotes: bool
     has_blank_quotes: bool
+    ends_with_quote: bool
 
     @property
     def encoding_name(self) -> str:
@@ -134,7 +136,7 @@ def inspect_text(path: Path, encoding: str | None = None) -> TextFile:
         encoding = "utf-8-sig"
     if scan.has_nul and not encoding.startswith(("utf-16", "utf-32")):
         raise InvalidValue(f"`{path}` is not a text file: it contains NUL bytes, so it may be damaged.")
-    return TextFile(path, encoding, is_guess, scan.num_quotes % 2 == 1, scan.has_blank_quotes)
+    return TextFile(path, encoding, is_guess, scan.num_quotes % 2 == 1, scan.has_blank_quotes, scan.ends_with_quote)
 
 
 def _known_codec(name: str) -> str:
@@ -158,11 +160,9 @@ def _wide_encoding(start: bytes) -> str | None:
     """UTF-16 without a byte order mark shows in zeros at every second byte of Western text."""
     start = start[: 2**16]
     zeros = start[0::2].count(0), start[1::2].count(0)
-    if sum(zeros) < len(start) // 5:
+    if max(zeros) < len(start) / 4 or min(zeros) > max(zeros) / 20:
         return None
-    if zeros[1] > 20 * zeros[0]:
-        return "utf-16-le"
-    return "utf-16-be" if zeros[0] > 20 * zeros[1] else None
+    return "utf-16-le" if zeros[1] > zeros[0] else "utf-16-be"
 
 
 class _Scan:
@@ -170,7 +170,7 @@ class _Scan:
 
     def __init__(self) -> None:
         self.num_quotes = 0
-        self.has_nul = self.has_blank_quotes = False
+        self.has_nul = self.has_blank_quotes = self.ends_with_quote = False
         self._decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
         self._high, self._multibyte = 0, 0
         self._is_latin = False
@@ -179,6 +179,8 @@ class _Scan:
         num_quotes = block.count(b'"')
         self.num_quotes += num_quotes
         self.has_nul = self.has_nul or b"\0" in block
+        if end := block[-64:].strip(b" \t\r\n\0"):
+            self.ends_with_quote = end.endswith(b'"')
         if num_quotes and not self.has_blank_quotes:
             self.has_blank_quotes = _BLANK_QUOTE.search(block) is not None
         if block.isascii() and (self._decoder is None or not self._decoder.getstate()[0]):

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp.data.header_lines import check_unique
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -85,9 +86,7 @@ def open_typed(path: Path) -> TypedFile:
         index = [name for name in (schema.pandas_metadata or {}).get("index_columns", []) if isinstance(name, str)]
     columns = [name for name in schema.names if name not in index]
     names = tuple(name.strip() for name in columns)
-    for name in names:
-        if names.count(name) > 1:
-            raise InvalidValue(f"`{path}` has two columns called `{name}`; rename one.")
+    check_unique(path, names)
     if not names:
         raise InvalidValue(f"`{path}` has no columns; a table was expected.")
     for name in columns:

@@ -135,7 +135,8 @@ class Data:
         else:
             features = np.asarray(self.train.features).reshape(len(self.train), -1)
             mean, variance = features.mean(axis=0, dtype=np.float64), features.var(axis=0, dtype=np.float64)
-        variance = np.where(variance == 0, 1, variance)
+        # A feature is constant if it varies less than float32 can tell apart. Its sums in float64 are not exact.
+        variance = np.where(variance <= np.square(2.0**-24 * mean), 1, variance)
         if self.encoder is not None:
             mean = np.where(self.encoder.is_number, mean, 0)
             variance = np.where(self.encoder.is_number, variance, 1)

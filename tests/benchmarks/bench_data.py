@@ -9,7 +9,9 @@ the rounds. The first epoch of each model traces and compiles, and is not counte
 - `loading`: seconds to read MNIST as `load_data` does, from npz and from TensorFlow Datasets.
 - `streaming`: seconds of `fit` on a pipeline that decodes PNG in each epoch, compared with an empty loop over it;
   seconds of `load_data(stream=True)`, which decodes once, compared with a bare loop that decodes; and the peak of
-  memory for a CSV of 1 GB above that of TensorFlow alone, in its own process.
+  memory for a CSV of 1 GB above that of TensorFlow alone, in its own process. The same file is read by other readers.
+- `dialects`: how many dialects of CSV each reader understands without being told (with the problem files that
+  KERASMLP_CASES names).
 
     python tests/benchmarks/bench_data.py --data mnist.npz --tfds DIR --json data.json
 
@@ -41,7 +43,7 @@ import kerasmlp
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.tasks.classification import compile_model
-from tests.benchmarks import data_streams
+from tests.benchmarks import data_streams, table_readers
 from tests.benchmarks.machine import describe_machine
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "tensorflow-datasets", "numpy")
@@ -94,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results["csv"] = data_streams.measure_csv()
     over = results["csv"]["peak_bytes"] - results["csv"]["tensorflow_alone_bytes"]
     print(f"CSV of 1 GB: {over / 2**30:.2f} GiB over TensorFlow's own, {results['csv']['read_s']:.0f} s to read")
+    results["dialects"] = table_readers.compare_dialects()
+    for name, found in results["dialects"].items():
+        print(f"{name} understands {found['right']} of {found['of']} dialects of CSV")
+    for name, found in results["csv"]["readers"].items():
+        print(f"{name} reads 1 GB in {found['seconds']:.1f} s and {found['peak_bytes'] / 2**20:.0f} MiB")
     for name, row in rows.items():
         print(f"{name:<34}{row['median_s']:8.3f} s   {min(row['seconds']):.3f} - {max(row['seconds']):.3f}")
     print(f"block_dataset by blocks gathered beforehand: {statistics.median(ratios):.2f}")

@@ -19,6 +19,7 @@ import tensorflow as tf
 import kerasmlp
 from kerasmlp.engine import prepare, stream_blocks
 from kerasmlp.tasks.classification import compile_model
+from tests.benchmarks import table_readers
 
 SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
 CSV_BYTES = 1_000_000_000
@@ -109,7 +110,8 @@ def measure_csv() -> dict[str, Any]:
         environment = {**os.environ, "KERASMLP_CACHE": folder}
         command = [sys.executable, "-c", _MEASURE_CSV, str(path), str(Path(folder) / "run")]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        return {"bytes": path.stat().st_size, **json.loads(done.stdout)}
+        pace = table_readers.compare_pace(path)
+        return {"bytes": path.stat().st_size, **json.loads(done.stdout), "readers": pace}
 
 
 def _write_csv(path: Path) -> None:

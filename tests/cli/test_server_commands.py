@@ -18,6 +18,7 @@ from kerasmlp.artefacts.opening import is_artefact
 from kerasmlp.cli import main
 from kerasmlp.cli.server_requests import read_request
 from kerasmlp.client import failures
+from kerasmlp.data.raw_tables import TableOptions
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
@@ -207,4 +208,4 @@ def test_a_server_that_contradicts_itself_or_takes_no_images_is_refused(digits: 
         with pytest.raises(kerasmlp.client.ServerError, match="class 1 .*`cat` and `dog`"):
             artefact.probabilities(digits.test.features[:2])
         with pytest.raises(InvalidValue, match="no signature `image_bytes`"):
-            read_request(artefact.served, Path("image.png"), invert=False)
+            read_request(artefact.served, Path("image.png"), TableOptions(), invert=False)

@@ -100,6 +100,7 @@ def _torn_parquet(folder: Path) -> list[str]:
 
 IMAGES = np.zeros((30, 4, 5), np.uint8)
 BIG = np.arange(80.0).reshape(20, 4)
+LINES, EMPTY = np.array(["a\nb", "c"] * 10), np.array(["", "c"] * 10)
 CASES = [
     Case("missing file", lambda f: [str(f / "mnits.npz")], r"mnits\.npz`"),
     Case("missing column of a name", lambda f: ["mnits"], "`mnits`.*`mnist`"),
@@ -129,7 +130,13 @@ CASES = [
     npz("one class in arrays", "two classes.*`3`", y_train=np.full(20, 3), y_test=np.full(20, 3)),
     npz("test of another shape", r"`x_train` and `x_test`.*\(4,\) and \(3,\)", x_test=BIG[:, :3]),
     npz("as many labels as examples", "`x_train` and `y_train`.*20 and 19", y_train=np.arange(19) % 2),
-    npz("one-hot labels", r"`y_train`.*\(20, 2\).*one-hot", y_train=np.eye(2)[np.arange(20) % 2]),
+    npz("rows of scores as labels", r"`y_train`.*\(20, 2\).*`\.argmax", y_train=np.full((20, 2), 0.5)),
+    npz("rows with two ones", r"`y_train`.*one-hot.*\(20, 2\)", y_train=np.ones((20, 2))),
+    npz("NaN as a label", "`y_train`.*nan at index 5", y_train=np.where(np.arange(20) == 5, np.nan, 1)),
+    npz("a measured label", "`y_train`.*0.5 at index 1", y_train=np.arange(20) / 2),
+    npz("a line break in a label", r"'a\\nb'.*'\\n'", y_train=LINES, y_test=LINES),
+    npz("an empty label", "label ''", y_train=EMPTY, y_test=EMPTY),
+    npz("bytes of another encoding", "`y_train`.*UTF-8", y_train=np.array([b"\xe4", b"c"] * 10)),
     npz("texts as features", "`x_train`.*numbers", x_train=BIG.astype(str)),
     content("damaged npz", "torn.npz", b"PK\3\4" + bytes(40), r"torn\.npz`.*`\.npz`"),
     content("empty npz", "empty.npz", b"", r"empty\.npz` is empty"),

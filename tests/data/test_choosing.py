@@ -68,10 +68,12 @@ def test_mnist_from_tensorflow_datasets_equals_the_npz(mnist_path: Path, tfds_di
     [
         ({"y_test": None}, "y_test.*x_train, y_train, x_test"),
         ({"y_train": None}, "y_train.*x_train, x_test, y_test"),
-        ({"x": np.zeros((30, 4)), "y": np.zeros(30), "y_train": None}, "y_train"),
+        ({"x": np.zeros((30, 4)), "y": np.zeros(30), "y_train": None}, r"tiny\.npz.*x, y, x_train.*pair"),
+        ({"train_images": np.zeros((30, 4))}, "several.*x_train, train_images"),
         ({"y_train": np.arange(29) % 3}, "`x_train` and `y_train`.*30 and 29"),
         ({"x_train": np.full((30, 4, 5), np.nan)}, "`x_train`.*nan"),
-        ({"x_train": np.zeros((30, 4, 5), object)}, r"tiny\.npz.*\.npz"),
+        ({"x_train": np.zeros((30, 4, 5), object)}, r"`x_train` of .*tiny\.npz.*`numpy\.stack"),
+        ({"y_train": np.array(["a", "b"] * 15, object)}, r"`y_train` of .*tiny\.npz.*`labels\.astype\(str\)`"),
     ],
 )
 def test_an_npz_with_unusable_arrays_is_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:

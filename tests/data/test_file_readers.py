@@ -1,4 +1,4 @@
-"""IDX files, folders of images, and data sets of openml.org."""
+"""IDX files and data sets of openml.org."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from kerasmlp import load_data
-from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.readers.idx import read_array
 from kerasmlp.errors import InvalidValue, NotFound
-from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx, write_images
+from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx
 
 
 @pytest.mark.parametrize("zipped", [False, True])
@@ -31,6 +29,14 @@ def test_idx_files_are_read_by_their_folder_or_by_any_of_the_files(tmp_path: Pat
     assert load_data(file, validation_share=0.2).fingerprint == data.fingerprint
     assert data.request is not None
     assert load_data(**data.request).fingerprint == data.fingerprint
+
+
+def test_idx_files_may_have_no_test(tmp_path: Path) -> None:
+    folder = write_idx(tmp_path / "tiny")
+    for file in folder.glob("t10k*"):
+        file.unlink()
+    data = load_data(folder)
+    assert len(data.train) + len(data.validation) + len(data.test) == len(IMAGES)
 
 
 @pytest.mark.parametrize(("kind", "dtype"), [(0x09, ">i1"), (0x0B, ">i2"), (0x0C, ">i4"), (0x0D, ">f4"), (0x0E, ">f8")])
@@ -68,64 +74,6 @@ def test_the_error_names_a_missing_idx_file(tmp_path: Path) -> None:
     (folder / "t10k-labels-idx1-ubyte").unlink()
     with pytest.raises(NotFound, match=r"tiny.*labels.*`t10k-labels-idx1-ubyte\.gz`"):
         load_data(folder)
-
-
-@pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
-def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
-    folder = write_images(tmp_path / "pets", mode=mode)
-    data = load_data(folder, test_share=0.2)
-    assert (data.name, data.class_names, data.feature_shape) == ("pets", ("cat", "dog"), shape)
-    assert (len(data.train), len(data.validation), len(data.test)) == (14, 2, 4)
-    stored = {np.asarray(Image.open(file)).tobytes(): file.parent.name for file in folder.rglob("*.png")}
-    for features, label in zip(np.asarray(data.test.features), data.test.labels, strict=True):
-        assert stored[features.tobytes()] == data.class_names[label]
-    assert data.request is not None
-    assert load_data(**data.request).fingerprint == data.fingerprint
-
-
-def test_the_folders_train_and_test_are_the_splits(tmp_path: Path) -> None:
-    write_images(tmp_path / "pets" / "train")
-    write_images(tmp_path / "pets" / "test", count=3)
-    data = load_data(tmp_path / "pets")
-    assert (len(data.train) + len(data.validation), len(data.test)) == (20, 6)
-    pooled = load_data(tmp_path / "pets", test_share=0.5)
-    assert (len(pooled.train) + len(pooled.validation), len(pooled.test)) == (14, 12)
-
-
-def test_grey_images_among_coloured_ones_become_rgb(tmp_path: Path) -> None:
-    folder = write_images(tmp_path / "pets", mode="RGB")
-    Image.fromarray(np.full((4, 5), 7, np.uint8)).save(folder / "cat" / "grey.png")
-    features = load_data(folder, test_share=0.2).train.features
-    assert features.shape[1:] == (4, 5, 3)
-
-
-@pytest.mark.parametrize("stream", [False, True])
-def test_transparent_and_16_bit_images_are_read_as_predictions_read_them(tmp_path: Path, stream: bool) -> None:
-    colour = np.random.default_rng(2).integers(0, 256, (4, 5, 4), np.uint8)
-    deep = np.linspace(0, 65535, 20).reshape(4, 5).astype(np.uint16)
-    for name, pixels in (("colour", colour), ("deep", deep)):
-        folder = write_images(tmp_path / name, mode="RGB" if name == "colour" else "L")
-        Image.fromarray(pixels).save(folder / "cat" / "probe.png")
-        data = load_data(folder, test_share=0.2, stream=stream)
-        expected = read_inputs(folder / "cat" / "probe.png", data.feature_shape, data.feature_range)[0]
-        parts = [np.asarray(part.features) for part in (data.train, data.validation, data.test)]
-        assert any((image == expected).all() for image in np.concatenate(parts)), name
-
-
-def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> None:
-    folder = write_images(tmp_path / "pets")
-    (folder / "eel").mkdir()
-    with pytest.raises(InvalidValue, match=r"`.*eel` .*no image.*\.png"):
-        load_data(folder, test_share=0.2)
-    (folder / "eel" / "0.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(InvalidValue, match=r"eel/0\.png` .* image"):
-        load_data(folder, test_share=0.2)
-    Image.fromarray(np.zeros((9, 8), np.uint8)).save(folder / "eel" / "0.png")
-    with pytest.raises(InvalidValue, match=r"eel/0\.png` .*8x9 .*cat/0\.png` .*5x4"):
-        load_data(folder, test_share=0.2)
-    write_images(tmp_path / "half" / "train")
-    with pytest.raises(InvalidValue, match="half.*`train` and `test`"):
-        load_data(tmp_path / "half")
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0, -0.1])

@@ -8,8 +8,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from kerasmlp.data.images import encode_png, is_image_shape, read_image, read_image_header, scale_pixels
+from kerasmlp.data.images import (
+    encode_png,
+    find_orientation,
+    is_image_shape,
+    read_image,
+    read_image_header,
+    scale_pixels,
+)
 from kerasmlp.errors import InvalidValue
+from tests.helpers.image_kinds import encode_image, make_image_kinds
+
+KINDS = make_image_kinds()
 
 
 @pytest.mark.parametrize("shape", [(4, 5), (4, 5, 1), (4, 5, 3)], ids=str)
@@ -21,14 +31,17 @@ def test_pixels_written_as_png_are_read_back(tmp_path: Path, shape: tuple[int, .
     np.testing.assert_array_equal(read_image(tmp_path / "image.png"), expected)
 
 
-@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "I;16"])
-def test_the_header_says_what_reading_gives(tmp_path: Path, mode: str) -> None:
-    image = Image.fromarray(np.zeros((4, 5), np.uint16)) if mode == "I;16" else Image.new(mode, (5, 4))
-    image.save(tmp_path / "image.png")
-    header, pixels = read_image_header(tmp_path / "image.png"), read_image(tmp_path / "image.png")
-    assert pixels.shape == (header.height, header.width, *(() if header.is_grey else (3,)))
-    assert (header.width, header.height, header.is_grey) == (5, 4, mode in ("1", "L", "LA", "I;16"))
+@pytest.mark.parametrize("name", KINDS)
+def test_every_kind_of_image_is_read_as_it_should_be_shown_and_announced_by_its_header(
+    tmp_path: Path, name: str
+) -> None:
+    path = tmp_path / f"image{KINDS[name].suffix}"
+    path.write_bytes(KINDS[name].content)
+    pixels = read_image(path)
     assert pixels.dtype == np.uint8
+    np.testing.assert_array_equal(pixels, KINDS[name].pixels)
+    header = read_image_header(path)
+    assert pixels.shape == (header.height, header.width, *(() if header.is_grey else (3,)))
 
 
 def test_transparent_pixels_are_shown_on_white(tmp_path: Path) -> None:
@@ -60,8 +73,61 @@ def test_scaled_pixels_reach_both_ends_of_the_range() -> None:
     np.testing.assert_array_equal(scale_pixels(np.arange(256), None), np.arange(256))
 
 
+def test_a_tall_image_is_resized_first_along_its_rows(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 6), np.uint8)
+    (tmp_path / "image.png").write_bytes(encode_png(pixels))
+    narrow = Image.fromarray(pixels).resize((3, 40), Image.Resampling.BOX)
+    np.testing.assert_array_equal(
+        read_image(tmp_path / "image.png", size=(4, 3)), np.asarray(narrow.resize((3, 4), Image.Resampling.BOX))
+    )
+
+
+@pytest.mark.parametrize("exif", [b"", b"II", b"Exif\0\0MM\0*\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff", bytes(99)])
+def test_damaged_exif_data_turn_nothing(exif: bytes) -> None:
+    assert find_orientation(exif) == 1
+
+
 def test_the_error_names_a_file_that_is_not_an_image(tmp_path: Path) -> None:
     (tmp_path / "notes.png").write_bytes(b"hello")
     for read in (read_image, read_image_header):
         with pytest.raises(InvalidValue, match=r"notes\.png"):
             read(tmp_path / "notes.png")
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_without_a_known_brightest_value_are_refused(tmp_path: Path, dtype: type) -> None:
+    (tmp_path / "deep.tif").write_bytes(encode_image(np.ones((4, 5), dtype), "TIFF"))
+    for read in (read_image, read_image_header):
+        with pytest.raises(InvalidValue, match=r"deep\.tif.* 32 .* 8 or 16 bits"):
+            read(tmp_path / "deep.tif")
+
+
+def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
+    (tmp_path / "large.png").write_bytes(encode_png(np.zeros((9, 9), np.uint8)))
+    with pytest.raises(InvalidValue, match=r"large\.png.*too many pixels.*81.*80.*smaller"):
+        read_image(tmp_path / "large.png")
+
+
+DAMAGED = (
+    *("16-bit grey", "2-bit palette with opacities", "JPEG, CMYK", "TIFF, two pages"),
+    *("TIFF, RGB with opacity, compressed", "GIF, animated", "WebP, transparent", "BMP"),
+)
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # Pillow's remarks about what it skips
+def test_damaged_images_are_read_or_refused_by_name(tmp_path: Path, name: str) -> None:
+    suffix, content, _ = KINDS[name]
+    path, generator, messages = tmp_path / f"damaged{suffix}", np.random.default_rng(0), []
+    for number in range(60):
+        damaged = bytearray(content[: generator.integers(1, len(content))] if number % 2 else content)
+        for position in generator.integers(0, len(damaged), 3):
+            damaged[position] = generator.integers(256)
+        path.write_bytes(bytes(damaged))
+        try:
+            assert read_image(path, size=(3, 3), channels=1).shape == (3, 3)
+        except InvalidValue as error:
+            messages.append(str(error))
+    assert messages
+    assert all("damaged" in message for message in messages)

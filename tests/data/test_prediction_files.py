@@ -12,7 +12,7 @@ from kerasmlp.data.columns import Column
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
-from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
 
 PIXELS = (0.0, 255.0)
 
@@ -61,6 +61,59 @@ def test_csv_and_npz_files_are_read_row_by_row(tmp_path: Path) -> None:
     np.testing.assert_array_equal(read_inputs(tmp_path / "keras.npz", (2, 2), None), features)
 
 
+ROWS = [[1.5, 2.0, 3.0, 4.0], [5.0, 6.0, 7.0, 8.0]]
+
+
+@pytest.mark.parametrize("header", ["", "a,b,c,d\n"])
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_no_row_is_lost_in_any_usual_form_of_csv(
+    tmp_path: Path, header: str, separator: str, newline: str, encoding: str
+) -> None:
+    text = header + "".join(",".join(map(str, row)) + "\n" for row in ROWS)
+    (tmp_path / "rows.csv").write_bytes(text.replace(",", separator).replace("\n", newline).encode(encoding))
+    np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (4,), None), ROWS)
+
+
+def test_a_decimal_comma_is_understood_beside_semicolons(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("1,5;2;3;4\n5;6;7;8\n")
+    np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (4,), None), ROWS)
+
+
+def test_a_line_that_counts_many_columns_is_no_example_and_this_is_said(tmp_path: Path) -> None:
+    counted = np.arange(16)
+    (tmp_path / "rows.csv").write_text(f"{','.join(map(str, counted))}\n{','.join(map(str, counted[::-1]))}\n")
+    with pytest.warns(KerasMLPWarning, match=r"rows\.csv.*0 to 15"):
+        features = read_inputs(tmp_path / "rows.csv", (16,), None)
+    np.testing.assert_array_equal(features, [counted[::-1]])
+    (tmp_path / "rows.csv").write_text("0,1,2,3\n4,5,6,7\n")  # few columns: an example
+    assert len(read_inputs(tmp_path / "rows.csv", (4,), None)) == 2
+
+
+def test_lines_above_the_numbers_are_skipped_with_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text("# made by a scanner\n1.5,2,3,4\n5,6,7,8\n")
+    with pytest.warns(KerasMLPWarning, match="made by a scanner"):
+        np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (4,), None), ROWS)
+
+
+def test_examples_with_their_axes_in_another_order_are_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "rows.npy", np.zeros((2, 3, 4, 5)))
+    with pytest.raises(InvalidValue, match=r"rows\.npy.*\(3, 4, 5\).*\(4, 5, 3\)"):
+        read_inputs(tmp_path / "rows.npy", (4, 5, 3), PIXELS)
+    assert read_inputs(tmp_path / "rows.npy", (3, 4, 5, 1), PIXELS).shape == (2, 3, 4, 5, 1)
+
+
+@pytest.mark.parametrize(
+    ("names", "read"),
+    [(["X", "Y"], "X"), (["train_images", "test_images"], "test_images"), (["data", "target"], "data")],
+)
+def test_the_features_to_predict_are_found_by_name(tmp_path: Path, names: list[str], read: str) -> None:
+    arrays = {name: np.full((2, 4), index) for index, name in enumerate(names)}
+    np.savez(tmp_path / "a.npz", **arrays)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(read_inputs(tmp_path / "a.npz", (4,), None), arrays[read])
+
+
 def test_rows_of_a_table_are_encoded_by_column_name(tmp_path: Path) -> None:
     encoder = Encoder((Column("size", "number"), Column("colour", "category", categories=("blue", "red"))))
     (tmp_path / "rows.csv").write_text("colour,other,size\nred,x,1.5\nblue,y,2\n")
@@ -78,11 +131,13 @@ def test_rows_of_a_table_are_encoded_by_column_name(tmp_path: Path) -> None:
     [
         ("broken.png", b"\x89PNG\r\n\x1a\nbroken", r"broken\.png` .* image"),
         ("empty.png", b"", r"empty\.png` .* image"),
-        ("empty.csv", b"", r"empty\.csv` .* row"),
+        ("empty.csv", b"", r"empty\.csv` is empty"),
         ("header.csv", b"a,b,c,d\n", r"header\.csv` .* row"),
-        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "line 2.*'x'"),
-        ("ragged.csv", b"1,2,3,4\n1,2,3\n", "line 2 .*3.*4"),
-        ("latin.csv", "1,2,3,\xe4".encode("latin-1"), r"latin\.csv` .* UTF-8"),
+        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "row 2.*'x'"),
+        ("slip.csv", b"1,2,o,4\n1,2,3,4\n", r"slip\.csv`, line 1.*`o`"),
+        ("gap.csv", b"1,2,,4\n1,2,3,4\n", r"gap\.csv`, line 1"),
+        ("ragged.csv", b"1,2,3,4\n1,2,3\n", r"ragged\.csv`, row . .*4.*3"),
+        ("broken.npy", b"\x93NUMPY\1\0 broken", r"broken\.npy` .*`\.npy`"),
         ("short.csv", b"1,2,3\n", r"short\.csv` .*3 .*4.*\(2, 2\)"),
         ("nan.csv", b"1,2,3,4\n1,2,nan,4\n", "example 2 .*finite"),
         ("broken.npz", b"PK broken", r"broken\.npz` .*`\.npz`"),

@@ -17,6 +17,7 @@ from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting
 from kerasmlp.data.streamed_source import StreamedSource
+from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue
 from tests.helpers.same_data import assert_same_data
 from tests.helpers.tables import frame, write

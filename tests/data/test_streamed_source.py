@@ -394,13 +394,39 @@ def test_a_dataset_becomes_the_same_data_in_memory_and_in_a_file(batched: bool) 
     assert names.class_names == ("a", "b", "c")
 
 
+@pytest.mark.parametrize("batch", [None, 7])
+@pytest.mark.parametrize("labels", ["one-hot", "column", "bytes"])
+def test_a_dataset_may_have_labels_of_any_form(batch: int | None, labels: str) -> None:
+    def label(y: tf.Tensor) -> tf.Tensor:
+        if labels == "one-hot":
+            return tf.one_hot(y, 3)
+        return y[tf.newaxis] if labels == "column" else tf.gather(["ä", "b", "c"], y)
+
+    dataset = _pairs().map(lambda x, y: (tf.tile(x[tf.newaxis], [5, 1]) / 120, label(y)))
+    dataset = dataset.batch(batch) if batch else dataset
+    read, streamed = (data_from_dataset(dataset, stream=stream) for stream in (False, True))
+    assert_same_data(streamed, read)
+    assert streamed.reading_notes == read.reading_notes
+    assert read.class_names == (("b", "c", "ä") if labels == "bytes" else ("0", "1", "2"))
+    assert any("`y_train`" in note for note in read.reading_notes) == (labels == "one-hot")
+
+
+def test_the_range_of_streamed_pixels_is_found() -> None:
+    images = np.linspace(0, 1, 60 * 25).reshape(60, 5, 5)
+    dataset = tf.data.Dataset.from_tensor_slices((images, np.arange(60) % 3))
+    read, streamed = (data_from_dataset(dataset, stream=stream) for stream in (False, True))
+    assert_same_data(streamed, read)
+    assert streamed.feature_range == (0, 1)
+    assert streamed.reading_notes == read.reading_notes
+
+
 def test_datasets_of_other_elements_are_refused() -> None:
     for dataset, error, message in (
         ([1, 2], InvalidType, "`dataset`.*list"),
         (tf.data.Dataset.range(3), InvalidType, r"\(features, labels\).*TensorSpec"),
         (_pairs().repeat(), InvalidValue, "`dataset`.*`repeat`"),
-        (_pairs().map(lambda x, y: (x, tf.one_hot(y, 3))).batch(2), InvalidValue, "`dataset`.*one-hot"),
-        (_pairs().map(lambda x, y: (x, tf.one_hot(y, 3))), InvalidValue, "`dataset`.*one-hot"),
+        (_pairs().map(lambda x, y: (x, tf.fill([3], 0.5))).batch(2), InvalidValue, "`y_train`.*one-hot"),
+        (_pairs().map(lambda x, y: (tf.zeros([3, 5]), tf.one_hot(y, 3))), InvalidValue, "`dataset`.*3 .*`.batch"),
         (_pairs(0), InvalidValue, "`dataset`.*no examples"),
     ):
         for stream in (False, True):

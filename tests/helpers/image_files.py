@@ -29,9 +29,11 @@ def write_idx(folder: Path, *, zipped: bool = False) -> Path:
     return folder
 
 
-def write_images(folder: Path, *, mode: str = "L", size: tuple[int, int] = (5, 4), count: int = 10) -> Path:
+def write_images(
+    folder: Path, *, mode: str = "L", size: tuple[int, int] = (5, 4), count: int = 10, seed: int = 1
+) -> Path:
     """Writes the class folders `cat` and `dog` with `count` images each."""
-    generator = np.random.default_rng(1)
+    generator = np.random.default_rng(seed)
     for name in ("cat", "dog"):
         (folder / name).mkdir(parents=True, exist_ok=True)
         for number in range(count):

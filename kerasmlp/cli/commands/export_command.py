@@ -7,12 +7,13 @@ from argparse import ArgumentTypeError
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.common_options import add_setting, add_unused_seed, default_of, verbosity
+from kerasmlp.cli.common_options import add_setting, add_unused_seed, verbosity
 from kerasmlp.cli.option_types import alternatives, as_typed, words
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, ParityError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
+    from collections.abc import Sequence
 
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
@@ -29,6 +30,7 @@ _TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapip
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     from kerasmlp.contract import TFLITE_OUTPUTS
+    from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -59,13 +61,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=words,
         metavar="P,P,...",
         help="precisions: float32; float16 (half the size); int8-dynamic (a quarter of the size, takes floats); int8 "
-        "(a quarter of the size, integers throughout); int4 (an eighth of the size) "
-        f"(default: {as_typed(default_of(TFLiteSettings, 'quantize'))})",
+        "(a quarter of the size, computes with integers); int4 (an eighth of the size) "
+        f"(default: {as_typed(PIXEL_PRECISIONS)} for pixels, {as_typed(MEASURED_PRECISIONS)} for tables)",
     )
     meaning = f"examples per call, or `{ANY_NUMBER}` for any number"
     add_setting(group, TFLiteSettings, "batch_size", "N", meaning, flag="--batch", kind=_batch_size)
     add_setting(group, TFLiteSettings, "output", "NAME", alternatives(TFLITE_OUTPUTS))
-    add_setting(group, TFLiteSettings, "max_drop", "S", "accuracy that a file may lose, from 0 to 1")
+    meaning = "accuracy that a file may lose, from 0 to 1; unless it is 0, two test examples may always be lost"
+    add_setting(group, TFLiteSettings, "max_drop", "S", meaning)
     group.add_argument(
         "--calibration",
         metavar="FILE",
@@ -98,7 +101,7 @@ def run(args: Namespace) -> Outcome:
         from kerasmlp.export.saved_model.serving_files import check_serving_files
 
         check_serving_files(saved_model, args.serving, overwrite=args.overwrite)
-    reports = write_exports(
+    reports, failure = write_exports(
         run,
         saved_model,
         tflite,
@@ -114,7 +117,7 @@ def run(args: Namespace) -> Outcome:
 
         paths = write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
         result["serving"] = [str(path) for path in paths]
-    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite))
+    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite), failure)
 
 
 def write_exports(
@@ -128,7 +131,7 @@ def write_exports(
     overwrite: bool = False,
     verbose: int = 1,
     **tflite_options: Any,
-) -> list[ArtefactReport]:
+) -> tuple[list[ArtefactReport], str | None]:
     """Writes a run as SavedModel and TFLite files. The whole request is checked before anything is written.
 
     Args:
@@ -143,11 +146,13 @@ def write_exports(
         **tflite_options: Fields of `TFLiteSettings`.
 
     Returns:
-        A report per file: the SavedModel, then the TFLite files in the order of their precisions.
+        A report per file: the SavedModel, then the TFLite files in the order of their precisions. And a message if a
+        TFLite file that was asked for is not published; otherwise None.
     """
     from kerasmlp.export.saved_model.exporting import export_saved_model
     from kerasmlp.export.saved_model.versions import check_base
-    from kerasmlp.export.tflite.exporting import check_request, export_tflite
+    from kerasmlp.export.tflite.exporting import export_tflite
+    from kerasmlp.export.tflite.request_checks import check_request
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
     if saved_model is not None:
@@ -156,14 +161,19 @@ def write_exports(
         settings = TFLiteSettings(**tflite_options)
         check_request(run, Path(tflite), settings, overwrite=overwrite)
     data = run.load_data() if data is None else data
-    reports = []
-    if saved_model is not None:
-        reports.append(
-            export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change, verbose=verbose)
-        )
-    if tflite is not None:
-        reports += export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
-    return reports
+    files: Sequence[ArtefactReport] = ()
+    failure = None
+    if tflite is not None:  # first, because it refuses files of other settings when it knows the new ones
+        try:
+            files = export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
+        except ParityError as error:
+            if not error.reports:
+                raise
+            files, failure = error.reports, str(error)
+    if saved_model is None:
+        return list(files), failure
+    report = export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change, verbose=verbose)
+    return [report, *files], failure
 
 
 def _batch_size(text: str) -> int | None:
@@ -187,13 +197,13 @@ def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     options = {name: getattr(args, name) for name in names}
     if args.quantize is not None:
         options["quantize"] = args.quantize
-    elif args.mediapipe:
-        options["quantize"] = ("float32", "int8-dynamic")
     if args.author is not None:
         options["author"] = args.author
     if args.calibration is not None:
         card = run.card
-        options["calibration"] = read_inputs(Path(args.calibration), card.feature_shape, card.feature_range)
+        options["calibration"] = read_inputs(
+            Path(args.calibration), card.feature_shape, card.feature_range, encoder=card.encoder
+        )
     return options
 
 
@@ -204,5 +214,5 @@ def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tf
     show_reports(run, reports)
     if serving is not None:
         results_console().print(f"\nServe it: docker compose -f {shlex.quote(serving[0])} up -d", soft_wrap=True)
-    if tflite is not None:
+    if tflite is not None and (Path(tflite) / "report.json").is_file():
         results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)

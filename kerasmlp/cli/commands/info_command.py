@@ -15,7 +15,11 @@ if TYPE_CHECKING:
     from kerasmlp.cli.command_outcome import Outcome
 
 EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind")
-_DATA_OPTIONS = ("target", "group", "time", "split", "test_split", "data_dir", "picture")
+# Options that apply to data only.
+_DATA_OPTIONS = (
+    *("data_dir", "target", "group", "time", "test", "validation", "columns", "drop", "keep_duplicates_together"),
+    *("separator", "decimal", "encoding", "header", "split", "test_split", "stream", "picture"),
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -35,7 +39,7 @@ def run(args: Namespace) -> Outcome:
     if not is_artefact(args.artefact):
         return _data_info(args)
     for option in _DATA_OPTIONS:
-        if getattr(args, option) is not None:
+        if getattr(args, option) not in (None, False, ()):
             raise InvalidValue(f"`{args.flags[option].text}` is for data; `{args.artefact}` is an artefact.")
     return _artefact_info(args)
 
@@ -63,7 +67,8 @@ def _artefact_info(args: Namespace) -> Outcome:
         "data": run.about_data if (run.path / DATA_NAME).is_file() else None,
     }
     if facts.tflite is not None:
-        result["tflite"] = asdict(facts.tflite) | {"weights": sorted(facts.tflite.weights)}
+        types = {name: sorted(getattr(facts.tflite, name)) for name in ("weights", "values")}
+        result["tflite"] = asdict(facts.tflite) | types
     if facts.served is not None:
         client = facts.served.client
         signatures = {name: asdict(signature) for name, signature in client.signatures.items()}

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout, add_unused_seed
+from kerasmlp.cli.data_options import add_text_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.command_outcome import Outcome
+    from kerasmlp.data.raw_tables import TableOptions
 
 EXAMPLES = ("kerasmlp predict runs/digits seven.png", "kerasmlp predict mobile/flowers_float32.tflite june.csv")
 NUM_SHOWN = 3  # classes to show per prediction
@@ -23,7 +25,10 @@ NUM_SHOWN = 3  # classes to show per prediction
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
-    parser.add_argument("files", metavar="FILE", nargs="+", help="images, CSV, Parquet or npz files")
+    parser.add_argument(
+        "files", metavar="FILE", nargs="+", help="images, tables (CSV, Parquet and others) or npz files"
+    )
+    add_text_options(parser.add_argument_group("text tables"))
     parser.add_argument_group("images").add_argument(
         "--invert",
         action="store_true",
@@ -37,10 +42,12 @@ def run(args: Namespace) -> Outcome:
     """Classifies every example in the files."""
     import kerasmlp
     from kerasmlp.cli.command_outcome import Outcome
+    from kerasmlp.data.raw_tables import TableOptions
 
+    options = TableOptions(args.separator, args.decimal, args.encoding, args.header)
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
     # Every file is read and checked before the first prediction.
-    questions = [(name, _prediction(artefact, Path(name), invert=args.invert)) for name in args.files]
+    questions = [(name, _prediction(artefact, Path(name), options, invert=args.invert)) for name in args.files]
     answers = [(name, predict()) for name, predict in questions]
     class_names = artefact.class_names  # a server tells them with its answers
     predictions: list[dict[str, Any]] = []
@@ -54,16 +61,16 @@ def run(args: Namespace) -> Outcome:
     return Outcome({"artefact": args.artefact, "predictions": predictions}, lambda: _show(predictions, num_rows))
 
 
-def _prediction(artefact: Artefact, path: Path, *, invert: bool) -> Callable[[], np.ndarray]:
+def _prediction(artefact: Artefact, path: Path, options: TableOptions, *, invert: bool) -> Callable[[], np.ndarray]:
     """Reads and checks the examples in a file. Returns a function that computes their probabilities."""
     if artefact.served is not None:
         from kerasmlp.cli.server_requests import read_request
 
-        return read_request(artefact.served, path, invert=invert)
+        return read_request(artefact.served, path, options, invert=invert)
     from kerasmlp.data.prediction_files import read_inputs
 
     feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
-    features = read_inputs(path, artefact.feature_shape, feature_range, invert=invert, encoder=encoder)
+    features = read_inputs(path, artefact.feature_shape, feature_range, invert=invert, encoder=encoder, options=options)
     return lambda: artefact.probabilities(features)
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasmlp.data.raw_tables import TABLE_SUFFIXES
+from kerasmlp.data.readers.class_folders import is_image_folder
 from kerasmlp.data.readers.digits import read_digits
 from kerasmlp.data.readers.idx import is_idx, read_idx
-from kerasmlp.data.readers.image_folder import is_image_folder, read_image_folder, stream_image_folder
-from kerasmlp.data.readers.npz import read_npz
+from kerasmlp.data.readers.image_folder import read_image_folder, stream_image_folder
+from kerasmlp.data.readers.npz import is_arrays, read_arrays
 from kerasmlp.data.readers.openml import read_openml
 from kerasmlp.data.readers.table_in_pieces import read_table
 from kerasmlp.data.readers.tfds import read_tfds
@@ -74,6 +75,20 @@ def read_source(source: str, options: SourceOptions | None = None) -> Source:
     return reader.read(source, options)
 
 
+def takes_option(source: str, option: str) -> bool:
+    """Returns whether an option, a field of `SourceOptions`, applies to the source that a user names.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidValue: the source is unknown.
+
+    Example:
+        >>> takes_option("digits", "image_size")
+        False
+    """
+    return option in _find_reader(source).options
+
+
 def _find_reader(source: str) -> Reader:
     is_path = _is_path(source)
     path = Path(source)
@@ -108,7 +123,8 @@ def _read_openml(source: str, options: SourceOptions) -> Source:
 
 
 def _read_image_folder(source: str, options: SourceOptions) -> Source:
-    return (stream_image_folder if options.stream else read_image_folder)(Path(source))
+    read = stream_image_folder if options.stream else read_image_folder
+    return read(Path(source), image_size=options.image_size)
 
 
 # The first reader that recognises a source reads it.
@@ -139,13 +155,14 @@ READERS = (
         "the path of a folder with a sub-folder of images per class",
         lambda source: is_image_folder(Path(source)),
         _read_image_folder,
-        options=("stream",),
+        options=("stream", "image_size"),
     ),
     Reader(
-        ".npz files",
-        "the path of an `.npz` file with the arrays x_train, y_train, x_test and y_test, or x and y",
-        lambda source: Path(source).suffix == ".npz",
-        lambda source, _: read_npz(Path(source)),
+        "arrays (.npz, .npy)",
+        "the path of an `.npz` file with arrays such as x_train, y_train, x_test and y_test, or x and y, or of `.npy` "
+        "files with such names",
+        lambda source: _is_path(source) and is_arrays(Path(source)),
+        lambda source, _: read_arrays(Path(source)),
     ),
     Reader(
         "sets of TensorFlow Datasets",

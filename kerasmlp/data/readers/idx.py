@@ -18,6 +18,7 @@ GZIP_MAGIC = b"\x1f\x8b"
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _NAME = re.compile(r"^(?P<part>.*?)-?(?P<what>images|labels)[-.]idx\d-ubyte(\.gz)?$")
 _TRAIN = "train"
+_MAX_AXES = 32  # NumPy had no more for long
 
 
 def is_idx(path: Path) -> bool:
@@ -31,13 +32,13 @@ def read_idx(path: Path) -> InMemorySource:
     """Returns the examples in a folder of IDX files.
 
     The files have the names of MNIST: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` for training. The names
-    for the test have `t10k` or another word instead of `train`. Each name may end in `.gz`.
+    for the test have `t10k` or another word instead of `train`; there may be none. Each name may end in `.gz`.
 
     Args:
-        path: The folder, or any of its four files.
+        path: The folder, or any of its files.
 
     Raises:
-        NotFound: one of the four files is missing.
+        NotFound: one of the files of a part is missing.
         InvalidValue: a file is damaged, or the numbers of images and labels differ.
     """
     folder = path if path.is_dir() else path.parent
@@ -47,13 +48,14 @@ def read_idx(path: Path) -> InMemorySource:
         if match:
             files.setdefault((_TRAIN if match["part"] == _TRAIN else "test", match["what"]), file)
     arrays = []
-    for part in (_TRAIN, "test"):
+    parts = (_TRAIN, "test") if any(part == "test" for part, _ in files) else (_TRAIN,)
+    for part in parts:
         for what in ("images", "labels"):
             if (part, what) not in files:
                 example = f"{'train' if part == _TRAIN else 't10k'}-{what}-idx{3 if what == 'images' else 1}-ubyte"
                 raise NotFound(f"`{folder}` has no file with the {what} of the {part} part, such as `{example}.gz`.")
             arrays.append(read_array(files[part, what]))
-    for part, (images, labels) in zip((_TRAIN, "test"), (arrays[:2], arrays[2:]), strict=True):
+    for part, (images, labels) in zip(parts, (arrays[:2], arrays[2:]), strict=False):
         if len(images) != len(labels):
             raise InvalidValue(
                 f"`{files[part, 'images']}` has {len(images)} images, but `{files[part, 'labels']}` has {len(labels)} "
@@ -75,7 +77,7 @@ def read_array(path: Path) -> np.ndarray:
             content = gzip.decompress(content)
         except (EOFError, OSError, zlib.error) as error:
             raise InvalidValue(f"`{path}` cannot be unzipped and may be truncated: {error}.") from error
-    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES or not content[3]:
+    if len(content) < 4 or content[:2] != b"\0\0" or content[2] not in _DTYPES or not 0 < content[3] <= _MAX_AXES:
         raise InvalidValue(
             f"`{path}` is not an IDX file. An IDX file begins with the bytes 00 00, a type from 08 to 0e and the "
             f"number of axes; this file begins with {content[:4].hex(' ') or 'nothing'}."

@@ -2,150 +2,146 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+import warnings
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, ImageHeader, read_image, read_image_header
+from kerasmlp.data.images import PIXEL_RANGE, read_image, read_image_header
 from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.readers.class_folders import list_images
 from kerasmlp.data.source import Scan
 from kerasmlp.data.streamed_source import StreamedSource, identify_file
-from kerasmlp.errors import InvalidValue
+from kerasmlp.data.types import DataSpec
+from kerasmlp.errors import InvalidValue, KerasMLPWarning
 
 _PIECE_BYTES = 32 * 2**20
-TRAIN_NAMES, TEST_NAMES = ("train", "training"), ("test", "testing")
+_LISTED_SIZES = 5
+_BLANK_SHARE = 0.1  # from which share on the user is warned about images of a single colour
 
 
-def is_image_folder(path: Path) -> bool:
-    """Returns whether a folder has sub-folders, which are then classes or the parts `train` and `test`."""
-    return path.is_dir() and any(_folders(path))
+def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) -> InMemorySource:
+    """Returns the images in a folder, read into memory by `kerasmlp.data.images.read_image`.
 
-
-def read_image_folder(path: Path) -> InMemorySource:
-    """Returns the images in a folder, read into memory.
-
-    All images need the same size. They are read as grey if every image is grey, otherwise as RGB.
+    They are read as grey if every file stores grey, otherwise all of them as RGB.
 
     Args:
-        path: A folder with one sub-folder per class, or with the sub-folders `train` and `test`, which then have one
-            sub-folder per class each. Files that are not images are ignored.
+        path: A folder as `kerasmlp.data.readers.class_folders.list_images` takes it.
+        image_size: Height and width that every image is resized to. Without it, all images need the same size.
 
     Raises:
-        InvalidValue: a class has no image, an image is damaged or has another size, only one of `train` and `test`
-            exists, or the images do not fit in memory.
+        InvalidValue: the sub-folders are not as they should be, an image is damaged, the images have several sizes and
+            there is no `image_size`, or they do not fit in memory.
     """
-    files, labels, num_train = _list_parts(path)
-    check_fits_memory(str(path), len(files) * _num_bytes(files[0]), can_stream=True)
-    features = _read_images(files)
-    request = {"source": str(path.resolve())}
-    tests = () if num_train is None else (features[num_train:], labels[num_train:])
-    return InMemorySource(path.resolve().name, features[:num_train], labels[:num_train], *tests, request=request)
-
-
-def stream_image_folder(path: Path) -> StreamedSource:
-    """Returns the images in a folder as a source that is read in pieces. The rules are those of `read_image_folder`."""
-    files, labels, num_train = _list_parts(path)
-    return StreamedSource(
+    size = _check_image_size(image_size)
+    images = list_images(path)
+    shape = _find_shape(path, images.files, size)
+    check_fits_memory(str(path), len(images.files) * math.prod(shape), can_stream=True)
+    features = np.empty((len(images.files), *shape), np.uint8)
+    done = 0
+    for piece in _read_pieces(path.resolve().name, images.files, shape):
+        features[done : done + len(piece)] = piece
+        done += len(piece)
+    num_validation, num_test = images.num_validation or 0, images.num_test or 0
+    ends = [len(features) - num_validation - num_test, len(features) - num_test]
+    x_train, x_validation, x_test = np.split(features, ends)
+    y_train, y_validation, y_test = np.split(np.array(images.labels), ends)
+    return InMemorySource(
         path.resolve().name,
-        request={"source": str(path.resolve()), "stream": True},
-        identity=[identify_file(file) for file in files],
-        has_test=num_train is not None,
-        look=lambda folder, spec: _scan(files, labels, num_train),
+        x_train,
+        y_train,
+        *((x_test, y_test) if images.num_test is not None else ()),
+        x_validation=None if images.num_validation is None else x_validation,
+        y_validation=None if images.num_validation is None else y_validation,
+        request=_request(path, size),
     )
 
 
-def _scan(files: list[Path], labels: list[str], num_train: int | None) -> Scan:
-    classes, indices = np.unique(labels, return_inverse=True)
-    first = read_image_header(files[0])
+def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) -> StreamedSource:
+    """Returns the images in a folder as a source that is read in pieces. The rules are those of `read_image_folder`."""
+    size = _check_image_size(image_size)
+    images = list_images(path)
 
-    def checked_header(file: Path) -> ImageHeader:
-        header = read_image_header(file)
-        _check_size(file, header[:2], files[0], first[:2])
-        return header
-
-    with ThreadPoolExecutor() as pool:
-        is_grey = all(header.is_grey for header in list(pool.map(checked_header, files)))
-    size = max(1, _PIECE_BYTES // _num_bytes(files[0]))
-
-    def pieces() -> Iterator[np.ndarray]:
-        with ThreadPoolExecutor() as pool:
-            for start in range(0, len(files), size):
-                yield _stack(list(pool.map(read_image, files[start : start + size])), is_grey=is_grey)
-
-    return Scan(
-        classes=classes,
-        labels=indices.astype(np.int32),
-        pieces=pieces,
-        num_own_test=None if num_train is None else len(files) - num_train,
-        feature_range=PIXEL_RANGE,
-    )
-
-
-def _list_parts(path: Path) -> tuple[list[Path], list[str], int | None]:
-    """Returns all image files, their labels, and how many of them are for training (None if there is no `test`).
-
-    The files of `test` come last.
-    """
-    parts = {folder.name.lower(): folder for folder in _folders(path)}
-    train = next((parts[name] for name in TRAIN_NAMES if name in parts), None)
-    test = next((parts[name] for name in TEST_NAMES if name in parts), None)
-    if (train is None) != (test is None):
-        raise InvalidValue(f"`{path}` has only one of the folders `train` and `test`; it needs both or neither.")
-    files, labels = _list_images(train or path)
-    if test is None:
-        return files, labels, None
-    test_files, test_labels = _list_images(test)
-    return files + test_files, labels + test_labels, len(files)
-
-
-def _folders(path: Path) -> list[Path]:
-    return sorted(folder for folder in path.iterdir() if folder.is_dir() and not folder.name.startswith("."))
-
-
-def _list_images(path: Path) -> tuple[list[Path], list[str]]:
-    files: list[Path] = []
-    labels: list[str] = []
-    for folder in _folders(path):
-        found = sorted(file for file in folder.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES)
-        if not found:
-            raise InvalidValue(
-                f"The class folder `{folder}` holds no image ({', '.join(IMAGE_SUFFIXES)}); add images or remove the "
-                "folder."
-            )
-        files += found
-        labels += [folder.name] * len(found)
-    if not files:
-        raise InvalidValue(f"`{path}` has no class folders; it needs one sub-folder of images per class.")
-    return files, labels
-
-
-def _read_images(files: list[Path]) -> np.ndarray:
-    with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
-        images = list(pool.map(read_image, files))
-    for file, image in zip(files, images, strict=True):
-        _check_size(file, image.shape[1::-1], files[0], images[0].shape[1::-1])
-    return _stack(images, is_grey=all(image.ndim == 2 for image in images))
-
-
-def _stack(images: list[np.ndarray], *, is_grey: bool) -> np.ndarray:
-    return np.stack(images if is_grey else [_as_rgb(image) for image in images])
-
-
-def _check_size(file: Path, size: tuple[int, ...], first: Path, expected: tuple[int, ...]) -> None:
-    if size != expected:
-        raise InvalidValue(
-            f"`{file}` has {size[0]}x{size[1]} pixels, but `{first}` has {expected[0]}x{expected[1]}; all images need "
-            "the same size. Resize them first."
+    def look(folder: Path, spec: DataSpec | None) -> Scan:
+        shape = _find_shape(path, images.files, size)
+        classes, indices = np.unique(images.labels, return_inverse=True)
+        return Scan(
+            classes=classes,
+            labels=indices.astype(np.int32),
+            pieces=lambda: _read_pieces(path.resolve().name, images.files, shape),
+            num_own_test=images.num_test,
+            num_own_validation=images.num_validation,
+            feature_range=PIXEL_RANGE,
         )
 
+    return StreamedSource(
+        path.resolve().name,
+        request={**_request(path, size), "stream": True},
+        identity=[identify_file(file) for file in images.files],
+        has_test=images.num_test is not None,
+        has_validation=images.num_validation is not None,
+        look=look,
+    )
 
-def _as_rgb(image: np.ndarray) -> np.ndarray:
-    return image if image.ndim == 3 else np.repeat(image[:, :, np.newaxis], 3, axis=2)
+
+def _check_image_size(size: Sequence[int] | None) -> tuple[int, int] | None:
+    if size is None:
+        return None
+    is_pair = isinstance(size, list | tuple) and len(size) == 2
+    if not is_pair or not all(type(pixels) is int and pixels > 0 for pixels in size):
+        raise InvalidValue(f"`image_size` needs a height and a width in pixels, such as `(32, 32)`; got {size!r}.")
+    return size[0], size[1]
 
 
-def _num_bytes(file: Path) -> int:
-    header = read_image_header(file)
-    return header.width * header.height * (1 if header.is_grey else 3)
+def _request(path: Path, size: tuple[int, int] | None) -> dict[str, Any]:
+    return {"source": str(path.resolve()), **({} if size is None else {"image_size": list(size)})}
+
+
+def _find_shape(path: Path, files: list[Path], size: tuple[int, int] | None) -> tuple[int, ...]:
+    """Returns the shape in which all images are read: `(height, width)` for grey, `(height, width, 3)` for RGB."""
+    with ThreadPoolExecutor() as pool:
+        headers = list(pool.map(read_image_header, files))
+    if size is None:
+        files_of: dict[tuple[int, int], list[Path]] = {}
+        for file, header in zip(files, headers, strict=True):
+            files_of.setdefault((header.height, header.width), []).append(file)
+        sizes = sorted(files_of, key=lambda size: -len(files_of[size]))
+        size = sizes[0]
+        if len(sizes) > 1:
+            listed = ", ".join(f"{len(files_of[s])} of {s[0]}x{s[1]}" for s in sizes[:_LISTED_SIZES])
+            more = f", and {len(sizes) - _LISTED_SIZES} more sizes" if len(sizes) > _LISTED_SIZES else ""
+            rare = sizes[-1]
+            raise InvalidValue(
+                f"`{path}` has images of several sizes (height x width): {listed}{more}; `{files_of[rare][0]}` has "
+                f"{rare[0]}x{rare[1]}. Set `image_size` to resize all of them, for example to {size[0]}x{size[1]}."
+            )
+    return size if all(header.is_grey for header in headers) else (*size, 3)
+
+
+def _read_pieces(name: str, files: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yields the pixels of the images, uint8 `(any number, *shape)`. Warns if many show a single colour only."""
+
+    def read(file: Path) -> np.ndarray:
+        return read_image(file, channels=1 if len(shape) == 2 else 3, size=shape[:2])  # type: ignore[arg-type]
+
+    count = max(1, _PIECE_BYTES // math.prod(shape))
+    blank: list[int] = []
+    with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
+        for start in range(0, len(files), count):
+            piece = np.stack(list(pool.map(read, files[start : start + count])))
+            is_blank = (piece == piece[:, :1, :1]).reshape(len(piece), -1).all(axis=1)
+            blank += (start + np.flatnonzero(is_blank)).tolist()
+            yield piece
+    if len(blank) >= _BLANK_SHARE * len(files):
+        warnings.warn(
+            f"{name}: {len(blank)} of {len(files)} images, such as `{files[blank[0]].name}`, show a single colour, so "
+            "nothing can be learnt from them. Transparent pixels are shown on white; save white figures on another "
+            "background.",
+            KerasMLPWarning,
+            stacklevel=2,
+        )

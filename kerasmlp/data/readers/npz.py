@@ -1,58 +1,113 @@
-"""`.npz` files with the arrays `x_train`, `y_train` and, for a test, `x_test`, `y_test`; or with `x` and `y`."""
+"""Arrays in one `.npz` file, or in several `.npy` files beside each other."""
 
 from __future__ import annotations
 
-import zipfile
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
+from kerasmlp.data.array_files import (
+    NPY_SUFFIX,
+    NPZ_SUFFIX,
+    ArrayHeader,
+    npy_header,
+    npz_header,
+    npz_names,
+    read_npy,
+    read_npz_array,
+)
+from kerasmlp.data.array_names import FEATURES, LABELS, PART_WORDS, find_roles_of_arrays, role_of
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.errors import InvalidValue
 
-TRAIN, TEST, ALL = ("x_train", "y_train"), ("x_test", "y_test"), ("x", "y")
+
+def is_arrays(path: Path) -> bool:
+    """Returns whether a file is an `.npz` or `.npy` file, or a folder contains `.npy` files."""
+    if path.is_dir():
+        return any(file.suffix.lower() == NPY_SUFFIX for file in path.iterdir())
+    return path.suffix.lower() in (NPY_SUFFIX, NPZ_SUFFIX)
+
+
+def read_arrays(path: Path) -> InMemorySource:
+    """Returns the examples in arrays whose names say what they hold; see `kerasmlp.data.array_names`.
+
+    Args:
+        path: An `.npz` file; or a folder of `.npy` files; or one of these files, which may share a prefix with the
+            others, such as `birds_x.npy` and `birds_y.npy`.
+
+    Raises:
+        InvalidValue: a file is damaged or too large for memory, an array is missing, or the names are ambiguous.
+    """
+    if path.suffix.lower() == NPZ_SUFFIX and not path.is_dir():
+        return read_npz(path)
+    folder, prefix = (path, "") if path.is_dir() else (path.parent, _prefix(path))
+    files = {
+        file.stem.removeprefix(prefix): file
+        for file in sorted(folder.iterdir())
+        if file.suffix.lower() == NPY_SUFFIX and file.stem.startswith(prefix)
+    }
+    if not path.is_dir():
+        files = {name: file for name, file in files.items() if role_of(name) is not None}
+    name = prefix.rstrip("_.- ") or folder.resolve().name
+    return _source(path, name, files, npy_header, read_npy)
 
 
 def read_npz(path: Path) -> InMemorySource:
     """Returns the examples in an `.npz` file.
 
     Args:
-        path: A file with the arrays `x_train` and `y_train`, and `x_test` and `y_test` if it has a test set (Keras's
-            layout), or with the arrays `x` and `y`.
+        path: A file with arrays such as `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout), or `x` and `y`.
 
     Raises:
         InvalidValue: the file is damaged, lacks an array, or is too large for memory.
     """
-    if path.stat().st_size == 0:
-        raise InvalidValue(f"`{path}` is empty; it needs to be an `.npz` file.")
-    try:
-        with path.open("rb") as file:  # NumPy would leave a damaged file open that it opened itself
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise InvalidValue(f"`{path}` holds a single array without a name; it needs to be an `.npz` file.")
-            names = _names(path, archive.files)
-            data_bytes = sum(archive.zip.getinfo(f"{name}.npy").file_size for name in names)
-            check_fits_memory(str(path), data_bytes, can_stream=False)
-            arrays = [archive[name] for name in names]
-    except InvalidValue:
-        raise
-    except (zipfile.BadZipFile, EOFError, OSError, ValueError) as error:
-        # NumPy's message suggests to allow pickles, but a pickle from a stranger can run any program.
-        reason = "it holds objects that are not arrays of numbers" if "pickle" in str(error) else str(error)
-        raise InvalidValue(f"`{path}` cannot be read as an `.npz` file and may be damaged: {reason}.") from error
-    return InMemorySource(path.stem, *arrays, request={"source": str(path.resolve())})
+    names = {name: name for name in npz_names(path)}
+    return _source(path, path.stem, names, lambda name: npz_header(path, name), lambda name: read_npz_array(path, name))
 
 
-def _names(path: Path, files: list[str]) -> tuple[str, ...]:
-    """Returns the names of the arrays to read: features and labels, then those of the test if the file has one."""
-    names: tuple[str, ...] = ALL if set(files) >= set(ALL) and not set(files) & {*TRAIN, *TEST} else TRAIN
-    if set(files) & set(TEST):
-        names += TEST
-    if missing := [name for name in names if name not in files]:
-        raise InvalidValue(
-            f"`{path}` lacks {', '.join(missing)}. An `.npz` file needs the arrays {', '.join(TRAIN)} and, for a test "
-            f"set, {', '.join(TEST)}; or {' and '.join(ALL)}. It has {', '.join(files) or 'none'}. "
-            "`numpy.savez(file, x=features, y=labels)` writes such a file."
-        )
-    return names
+def _source(
+    path: Path,
+    name: str,
+    arrays: Mapping[str, Any],
+    header: Callable[[Any], ArrayHeader],
+    read: Callable[[Any], np.ndarray],
+) -> InMemorySource:
+    """The source of these arrays.
+
+    Args:
+        path: What the user named.
+        name: Name of the data.
+        arrays: By the name of each array, what `header` and `read` take.
+        header: Reads the header of an array.
+        read: Reads an array.
+    """
+    is_one_file = path.suffix.lower() == NPZ_SUFFIX and not path.is_dir()
+    roles = find_roles_of_arrays(str(path), arrays, ending="" if is_one_file else NPY_SUFFIX)
+    check_fits_memory(
+        str(path), sum(header(arrays[found]).num_bytes for found in roles.names.values()), can_stream=False
+    )
+    parts: dict[str, Any] = {}
+    for part in PART_WORDS:
+        for kind, letter in ((FEATURES, "x"), (LABELS, "y")):
+            if (part, kind) in roles.names:
+                parts[f"{letter}_{part}"] = read(arrays[roles.names[part, kind]])
+    notes = [f"Not used of `{path}`: {', '.join(roles.unused)}."] if roles.unused else []
+    return InMemorySource(name, **parts, request={"source": str(path.resolve())}, reading_notes=notes)
+
+
+def _prefix(path: Path) -> str:
+    """What comes before the part of a file's name that says what the array holds, such as `birds_` of `birds_x`."""
+    if role_of(path.stem) is not None:
+        return ""
+    starts = [match.end() for match in re.finditer(r"[_.\- ]", path.stem)]
+    for start in starts:
+        if role_of(path.stem[start:]) is not None:
+            return path.stem[:start]
+    raise InvalidValue(
+        f"`{path}` has no labels: features need a name such as `x.npy` or `x_train.npy`, and a file with the labels "
+        "beside it, such as `y.npy` or `y_train.npy`. `numpy.savez(file, x=features, y=labels)` keeps both in one file."
+    )

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.files import workspace
-from kerasmlp.data.array_checks import check_class_names, check_labels
-from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.readers.decoded_arrays import scan_arrays
 from kerasmlp.data.source import Scan, Source
 from kerasmlp.data.split_cache import cache_folder, make_cache
 from kerasmlp.data.streamed_source import StreamedSource
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.types import DataSpec
 
+_FIRST_ELEMENTS = 20
 _BATCH = 1024  # examples read at a time from a dataset of single examples
 
 
@@ -43,8 +43,7 @@ def read_dataset(
         name: Name of the data.
         dataset: Pairs `(features, labels)` of single examples or of batches. It must be finite.
         test: The same for the source's own test examples; None if there are none.
-        feature_range: Lowest and highest possible value of a feature. Defaults to (0, 255) for uint8 features and to
-            None for others.
+        feature_range: Lowest and highest possible value of a feature. Defaults to what `detect_range` finds.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
         stream: Whether to keep the examples in a file, which is deleted when this process ends.
 
@@ -54,35 +53,16 @@ def read_dataset(
     """
     datasets = [dataset] if test is None else [dataset, test]
     parts = [_batches(name, part) for part in datasets]
-    options: dict[str, Any] = {"feature_range": feature_range, "class_names": class_names}
     if not stream:
-        arrays: list[np.ndarray] = []
+        arrays: list[Any] = []
         for part in parts:
-            features, labels = zip(*_checked(name, part), strict=True)
+            features, labels = zip(*_pairs(name, part), strict=True)
             arrays += [np.concatenate(features), np.concatenate(labels)]
-        return InMemorySource(name, *arrays, **options)
+        return InMemorySource(name, *arrays, feature_range=feature_range, class_names=class_names)
 
     def look(folder: Path, spec: DataSpec | None) -> Scan:
-        labels: list[list[np.ndarray]] = [[] for _ in parts]
-
-        def features() -> Iterator[np.ndarray]:
-            for number, part in enumerate(parts):
-                for values, found in _checked(name, part):
-                    labels[number].append(found)
-                    yield values
-
-        rows = write_rows(folder / "decoded.bin", features())
-        classes, indices = np.unique(np.concatenate([one for found in labels for one in found]), return_inverse=True)
-        check_class_names(name, class_names, len(classes))
-        has_range = feature_range is not None or rows.dtype != np.uint8
-        return Scan(
-            classes=classes,
-            labels=indices.astype(np.int32),
-            pieces=rows.chunks,
-            num_own_test=None if test is None else sum(map(len, labels[1])),
-            class_names=class_names,
-            feature_range=feature_range if has_range else (0.0, 255.0),
-        )
+        batches = [_pairs(name, part) for part in parts]
+        return scan_arrays(name, batches, folder, class_names=lambda labels: class_names, feature_range=feature_range)
 
     return StreamedSource(name, None, [uuid.uuid4().hex], test is not None, look, _own_folder())
 
@@ -98,22 +78,35 @@ def _batches(name: str, dataset: tf.data.Dataset) -> tf.data.Dataset:
         raise InvalidType(f"{name}: `dataset` needs elements `(features, labels)`, two dense tensors; got {spec}.")
     if dataset.cardinality() == tf.data.INFINITE_CARDINALITY:
         raise InvalidValue(f"{name}: `dataset` never ends; leave out `repeat`. Each epoch reads all examples.")
-    # Batches of examples without an axis look the same, but no network takes such examples.
-    is_one_hot = spec[1].shape.rank == 1 and spec[0].shape.rank == 1
-    if spec[1].shape.rank not in (0, 1) or is_one_hot:
+    lengths = {part.shape[0] for part in spec if part.shape.rank}
+    if spec[1].shape.rank == 1 < spec[0].shape.rank and len(lengths) == 1 and None not in lengths:
+        _check_is_no_one_hot_row(name, dataset)
+    return dataset if _is_batched(*spec) else dataset.batch(_BATCH)
+
+
+def _check_is_no_one_hot_row(name: str, dataset: tf.data.Dataset) -> None:
+    """Raises `InvalidValue` if labels as long as the features may be those of a batch or one one-hot row."""
+    first = [labels for _, labels in dataset.take(_FIRST_ELEMENTS).as_numpy_iterator()]
+    if first and first[0].dtype.kind in "biuf" and all(set(row) <= {0, 1} and row.sum() == 1 for row in first):
         raise InvalidValue(
-            f"{name}: `dataset` needs one label per example, shaped () or (batch,); got {spec[1].shape}. "
-            "`tf.argmax(labels, axis=-1)` turns one-hot rows into labels."
+            f"{name}: `dataset` may hold batches of {len(first[0])} examples, or single examples with one-hot labels. "
+            "`.batch(32)` makes batches of single examples, and `.unbatch()` single examples of batches."
         )
-    return dataset if spec[1].shape.rank else dataset.batch(_BATCH)
 
 
-def _checked(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _is_batched(features: tf.TensorSpec, labels: tf.TensorSpec) -> bool:
+    """Whether the elements are batches. The label of a single example may be a one-hot row, or a row of one label."""
+    if labels.shape.rank != 1:
+        return bool(labels.shape.rank)
+    # Batches of examples without an axis look like single examples, but no network takes such examples.
+    return features.shape.rank > 1 and (labels.shape[0] is None or features.shape[0] == labels.shape[0])
+
+
+def _pairs(name: str, dataset: tf.data.Dataset) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     is_empty = True
     for features, labels in dataset.as_numpy_iterator():
         is_empty = is_empty and not len(labels)
-        texts = labels.astype(str) if labels.dtype.kind in "OS" else labels
-        yield features, check_labels(name, "labels", texts)
+        yield features, labels
     if is_empty:
         raise InvalidValue(f"{name}: `dataset` has no examples.")
 

@@ -16,10 +16,10 @@ import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.column_roles import TARGET_NAMES, find_roles
-from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.images import PIXEL_RANGE
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.raw_rows import FrameRows, PieceRows
+from kerasmlp.data.readers.decoded_arrays import scan_arrays
 from kerasmlp.data.readers.table_in_pieces import disk_keep, table_use
 from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
@@ -271,22 +271,14 @@ def _column(feature: Any, values: np.ndarray) -> Any:
 
 def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path) -> Scan:
     """Decodes all examples to a file in one pass, because reading only the labels takes nearly as long."""
-    labels: list[np.ndarray] = []
-
-    def decoded() -> Iterator[np.ndarray]:
-        for batch in chosen.batches():
-            labels.append(np.asarray(_pick(batch, label)))
-            yield np.asarray(_pick(batch, array))
-
-    rows = write_rows(folder / "decoded.bin", decoded())
-    values = np.concatenate(labels)
-    classes, indices = np.unique(values.astype(str) if values.dtype.kind in "OS" else values, return_inverse=True)
-    return Scan(
-        classes=classes,
-        labels=indices.astype(np.int32),
-        pieces=rows.chunks,
-        num_own_test=chosen.num_test,
-        class_names=_class_names(tfds, columns[label], classes),
+    parts = [
+        ((_pick(batch, array), _pick(batch, label)) for batch in chosen.batches([split])) for split in chosen.splits
+    ]
+    return scan_arrays(
+        chosen.name,
+        parts,
+        folder,
+        class_names=lambda labels: _class_names(tfds, columns[label], labels),
         feature_range=_feature_range(tfds, columns[array]),
     )
 

@@ -1,0 +1,101 @@
+"""`check_request`: what makes an export to TFLite impossible, checked before and during the work."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from kerasmlp._system.files import nearest_existing_folder
+from kerasmlp.artefacts.tflite_file import read_card
+from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export.tflite.c_array import c_array_paths
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from kerasmlp.card import Card
+    from kerasmlp.export.tflite.settings import TFLiteSettings
+    from kerasmlp.run import Run
+
+FEWEST_CALIBRATION_EXAMPLES = 10
+_OTHER_PLACE = "Choose another folder, or replace the file with `overwrite=True`."
+
+
+def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
+    """Returns the path of the file for each precision, after checking everything that can be checked without work.
+
+    Args:
+        run: The run.
+        directory: Folder for the files.
+        settings: The options, whose values have been checked already.
+        overwrite: Whether existing files may be replaced.
+
+    Raises:
+        InvalidValue: `calibration` or `mediapipe` does not fit the run's data, or the folder is not writable.
+        OutputExists: a file exists already, or `directory` is a file.
+    """
+    card = run.card
+    if settings.calibration is not None:
+        _check_calibration(np.asarray(settings.calibration), card.feature_shape)
+    if settings.mediapipe:
+        _check_takes_images(card)
+    variant = "_mediapipe" if settings.mediapipe else ""
+    paths = {
+        precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
+        for precision in settings.precisions(pixels=card.feature_range is not None)
+    }
+    arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
+    _check_free([*paths.values(), *arrays], card, overwrite)
+    return paths
+
+
+def _check_free(files: Sequence[Path], card: Card, overwrite: bool) -> None:
+    """Checks that the files can be written, as far as that is known before they are converted.
+
+    A file of the same network may be the file that is about to be written. `check_identical` tells.
+    """
+    directory = files[0].parent
+    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
+    if not os.access(existing, os.W_OK):
+        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
+    for file in files:
+        of_same_network = file.with_suffix(".tflite")
+        if file.exists() and not overwrite and not (of_same_network.is_file() and read_card(of_same_network) == card):
+            raise OutputExists(f"`{file}` exists. {_OTHER_PLACE}")
+
+
+def check_identical(files: Mapping[Path, bytes]) -> None:
+    """Checks that files that exist have this content already, as after an earlier export with the same settings.
+
+    Raises:
+        OutputExists: a file has another content.
+    """
+    for path, content in files.items():
+        if path.exists() and path.read_bytes() != content:
+            raise OutputExists(f"`{path}` exists, with other settings or from another version. {_OTHER_PLACE}")
+
+
+def _check_takes_images(card: Card) -> None:
+    shape = card.feature_shape
+    is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
+    if not is_image or card.feature_range is None:
+        values = " of measured values" if is_image else ""
+        raise InvalidValue(
+            f"MediaPipe's ImageClassifier takes images of pixels, but an example of `{card.dataset}` has the shape "
+            f"{shape}{values}. Leave out `mediapipe`."
+        )
+
+
+def _check_calibration(examples: np.ndarray, feature_shape: tuple[int, ...]) -> None:
+    wanted = f"(examples, {', '.join(map(str, feature_shape))})"
+    if not examples.ndim or not len(examples) or examples[0].size != np.prod(feature_shape):
+        raise InvalidValue(f"`calibration` needs raw examples of shape {wanted}; got shape {examples.shape}.")
+    if len(examples) < FEWEST_CALIBRATION_EXAMPLES:
+        raise InvalidValue(f"`calibration` needs at least {FEWEST_CALIBRATION_EXAMPLES} examples; got {len(examples)}.")
+    if examples.dtype.kind not in "fiub" or not np.isfinite(examples).all():
+        raise InvalidValue(
+            f"`calibration` needs finite numbers; got NaN, infinity or values that are not numbers ({examples.dtype})."
+        )
