@@ -48,6 +48,8 @@ def named_by_flags(message: str, flags: Mapping[str, Flag]) -> str:
         'Set `--test-share 0.15` to take 15 %.'
         >>> named_by_flags("Choose another `out`, or set `overwrite=True`.", flags)
         'Choose another `--out`, or set `--overwrite`.'
+        >>> named_by_flags('Or `columns={"row number": "number"}`.', {"columns": Flag("--column")})
+        "Or `--column 'row number=number'`."
         >>> named_by_flags("The column `out` has two values.", flags)
         'The column `out` has two values.'
     """

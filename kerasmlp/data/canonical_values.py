@@ -117,7 +117,9 @@ def _numbers(column: Column, values: pa.Array) -> pa.Array:
         )
     elif types.is_boolean(kind):
         found = pc.cast(pc.cast(values, pa.int8()), pa.float64())
-    elif types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    elif types.is_decimal(kind):  # by way of text, because Arrow multiplies by powers of 10 and rounds twice
+        found = pc.cast(pc.cast(values, pa.string()), pa.float64())
+    elif types.is_integer(kind) or types.is_floating(kind):
         found = pc.cast(values, pa.float64(), safe=False)
     else:
         return pa.nulls(len(values), pa.float64())
@@ -154,7 +156,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
     texts = values if _is_text(values) else as_text(values)
     if column.is_numeric:
         numbers = PLAIN_NUMBER.number_style.read(without_missing(texts))
-        texts = pc.if_else(numbers.is_valid(), as_text(numbers), texts)
+        is_exact = pc.less(pc.abs(numbers), 2.0**53).fill_null(False)  # longer numbers keep all their digits
+        texts = pc.if_else(is_exact, as_text(numbers), texts)
     return without_missing(pc.cast(texts, pa.string()), MISSING_WORDS if column.is_numeric else NO_CATEGORY)
 
 

@@ -1,15 +1,15 @@
-"""Cautions about the columns of a table: not used, constant, nearly the label itself, or with unseen categories."""
+"""Cautions about the columns of a table: constant, nearly the label itself, or with unseen categories."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasmlp.data.cautions import MAX_NAMED, duplicate_cautions, named, percent
-from kerasmlp.data.columns import CATEGORY, EMPTY, KEY, TEXT, Column
+from kerasmlp.data.columns import CATEGORY, Column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -21,37 +21,6 @@ _SAMPLE = 4000  # distinct training rows that the rules of one column are made f
 _FEWEST = 40  # rows of a sample, below which chance may look like a rule
 _TELLING_SHARE = 0.99  # of the rows: a column that tells the class of so many is suspicious
 _ROWS_PER_BIN = 5  # in a small range of a column of numbers, enough for a majority
-
-
-def unused_notes(columns: Iterable[Column], numeric: Collection[str]) -> list[str]:
-    """Returns which columns were found not to be features, and why, for `Data.reading_notes`.
-
-    Args:
-        columns: Columns whose kind was inferred.
-        numeric: Names of the columns that hold nothing but numbers.
-
-    Example:
-        >>> unused_notes([Column("id", "key"), Column("size", "number")], ["id", "size"])[0][:50]
-        'The column `id` is not used: its numbers only coun'
-    """
-    columns = list(columns)
-    keys = [column.name for column in columns if column.kind == KEY]
-    notes = []
-    numbers = [name for name in keys if name in numeric]
-    if numbers:
-        whose = "its numbers only count or name" if len(numbers) == 1 else "their numbers only count or name"
-        notes.append(
-            f"{named(numbers, 'column', 'is')} not used: {whose} the rows. "
-            f'`columns={{"{numbers[0]}": "number"}}` uses `{numbers[0]}` as a number.'
-        )
-    for names, reason in (
-        ([name for name in keys if name not in numeric], "most rows have a value of their own there"),
-        ([column.name for column in columns if column.kind == TEXT], "free text cannot become features"),
-        ([column.name for column in columns if column.kind == EMPTY], "no row has a value there"),
-    ):
-        if names:
-            notes.append(f"{named(names, 'column', 'is')} not used: {reason}.")
-    return notes
 
 
 class TableWatch:

@@ -293,7 +293,7 @@ class _Integers:
     def __init__(self) -> None:
         self.count, self.are_whole = 0, True
         self._lowest, self._highest = np.inf, -np.inf
-        self._sum, self._squares = np.uint64(0), np.uint64(0)
+        self._sum, self._squares = 0, 0  # modulo 2**64
         self._kept: list[np.ndarray] = []
 
     def add(self, numbers: np.ndarray, *, keep: bool) -> None:
@@ -306,8 +306,8 @@ class _Integers:
         self.count += len(numbers)
         self._lowest, self._highest = min(self._lowest, numbers.min()), max(self._highest, numbers.max())
         whole = numbers.astype(np.int64).astype(np.uint64)
-        self._sum += whole.sum(dtype=np.uint64)
-        self._squares += (whole * whole).sum(dtype=np.uint64)
+        self._sum = (self._sum + int(whole.sum(dtype=np.uint64))) % 2**64
+        self._squares = (self._squares + int((whole * whole).sum(dtype=np.uint64))) % 2**64
         if keep:
             self._kept.append(whole)
 
@@ -324,7 +324,7 @@ class _Integers:
             return False
         total = (first + last) * self.count // 2
         squares = sum_of_squares(last) - sum_of_squares(first - 1)
-        return int(self._sum) == total % 2**64 and int(self._squares) == squares % 2**64
+        return self._sum == total % 2**64 and self._squares == squares % 2**64
 
 
 def sum_of_squares(last: int) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,10 @@ NUMBER, BOOLEAN, DATE, CATEGORY = "number", "boolean", "date", "category"
 TEXT, KEY, EMPTY, DROPPED = "text", "key", "empty", "dropped"
 FEATURE_KINDS = (NUMBER, BOOLEAN, DATE, CATEGORY)
 KINDS = (*FEATURE_KINDS, TEXT, KEY, EMPTY, DROPPED)
+
+# Why columns are not features although the user did not say so.
+WHY_UNUSED = {TEXT: "free text", KEY: "numbers or names the rows", EMPTY: "has no value"}
+_MAX_NAMED = 5  # columns that a note names
 
 # Cycles of a date: how many values each has.
 CYCLES = {"month": 12, "weekday": 7, "hour": 24}
@@ -115,3 +119,34 @@ class Column:
                 "date_style": DateStyle(**config["date_style"]),
             }
         )
+
+
+def column_notes(columns: Iterable[Column]) -> list[str]:
+    """Returns which columns are not used although the user did not say so, and which are written in unusual ways.
+
+    Args:
+        columns: All columns of a table except those whose kinds the user named.
+
+    Example:
+        >>> column_notes([Column("fee", "number", number_style=NumberStyle(prefix="$"))])
+        ['Numbers and dates were read as they are written: `fee` (without `$`).']
+        >>> column_notes([Column("empty", "empty")])
+        ['Not used as features: `empty` (has no value).']
+    """
+    columns = tuple(columns)
+    unused = {column.name: WHY_UNUSED[column.kind] for column in columns if column.kind in WHY_UNUSED}
+    styled = {column.name: column.style for column in columns if column.style}
+    notes = []
+    if unused:
+        usable = next((name for name in unused if unused[name] != WHY_UNUSED[EMPTY]), None)
+        hint = "" if usable is None else f' Name their kind to use them: `columns={{"{usable}": "category"}}`.'
+        notes.append(f"Not used as features: {_listed(unused)}.{hint}")
+    if styled:
+        notes.append(f"Numbers and dates were read as they are written: {_listed(styled)}.")
+    return notes
+
+
+def _listed(remarks: Mapping[str, str]) -> str:
+    shown = [f"`{name}` ({remark})" for name, remark in list(remarks.items())[:_MAX_NAMED]]
+    more = f" and {len(remarks) - _MAX_NAMED} more" if len(remarks) > _MAX_NAMED else ""
+    return ", ".join(shown) + more

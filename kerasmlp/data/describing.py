@@ -9,7 +9,7 @@ import numpy as np
 
 from kerasmlp.data.cautions import ArrayWatch, class_cautions
 from kerasmlp.data.column_cautions import TableWatch
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, EMPTY, KEY, NUMBER, TEXT, Column
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, WHY_UNUSED, Column
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.pixel_ranges import is_channel_first
 from kerasmlp.data.splitting import Indices
@@ -25,12 +25,7 @@ if TYPE_CHECKING:
 
 MAX_COUNTED_VALUES = 100_000  # distinct values of a column are counted up to here
 _NAMED_CATEGORIES, _NAME_LENGTH = 3, 20  # how many categories a description names, and characters of each
-_WHY_UNUSED = {
-    KEY: "counts or names the rows",
-    TEXT: "free text",
-    EMPTY: "no values",
-    DROPPED: "dropped",
-}
+_WHY_UNUSED = {**WHY_UNUSED, DROPPED: "dropped"}
 
 
 def describe_source(source: Source) -> dict[str, Any]:
@@ -130,7 +125,7 @@ def describe_columns(columns: Iterable[Column]) -> list[dict[str, Any]]:
     Example:
         >>> colour = Column("colour", "category", categories=("", "blue", "red"), missing_share=0.25)
         >>> [about["becomes"] for about in describe_columns([colour, Column("id", "key")])]
-        ['3 features: missing, blue, red', 'not used: counts or names the rows']
+        ['3 features: missing, blue, red', 'not used: numbers or names the rows']
     """
     return [
         {

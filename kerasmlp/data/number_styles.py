@@ -135,8 +135,8 @@ def possible_styles(text: str, decimal: str | None) -> list[NumberStyle]:
     if match is None:
         return []
     marks: Sequence[tuple[str, str]] = _MARKS
-    if decimal == ",":  # thousands separators are then likelier than a second decimal mark
-        marks = sorted(_MARKS, key=lambda pair: (pair[0] != ",", pair != (",", ".")))
+    if decimal == ",":  # a point is then likelier a thousands separator than a second decimal mark
+        marks = sorted(_MARKS, key=lambda pair: pair[0] != ",")
     styles = [NumberStyle(mark, thousands, match["prefix"], match["suffix"].strip()) for mark, thousands in marks]
     return [style for style in styles if style.read(pa.array([text]))[0].is_valid]
 

@@ -144,17 +144,11 @@ def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, sour
         source: What messages call the table.
 
     Raises:
-        InvalidValue: no column is left for features, a column has no value in any training row, holds numbers so close
-            together that most of them become equal in float32, or is a category with more than 1,000 values.
+        InvalidValue: a column has no value in any training row, holds numbers so close together that most of them
+            become equal in float32, or is a category with more than 1,000 values.
     """
     columns = tuple(columns)
     learners = {column.name: _ColumnLearner(column) for column in columns if column.is_feature}
-    if not learners:
-        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
-        raise InvalidValue(
-            f"`{source}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a "
-            'column in `columns`, such as `columns={"code": "category"}`.'
-        )
     for table in tables:
         for name, learner in learners.items():
             learner.add(table.column(name).combine_chunks())

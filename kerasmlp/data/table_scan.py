@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.array_checks import align_labels, check_classes
+from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_cautions import unused_notes
 from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
+from kerasmlp.data.number_styles import DECIMAL_COMMA
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -67,7 +67,7 @@ class TableUse:
     keep_duplicates_together: bool = False
 
     def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
-        """Returns the kinds that the user wants by column; columns to drop are of the kind `dropped`.
+        """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
 
         Raises:
             InvalidValue: a column to drop does not exist or has another role.
@@ -83,7 +83,8 @@ class TableUse:
                 raise InvalidValue(
                     f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
                 )
-        return {**self.columns, **dict.fromkeys(self.drop, DROPPED)}
+        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
+        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
 
 
 def memory_keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
@@ -106,8 +107,8 @@ def scan_table(
         keep: Keeps the canonical pieces.
 
     Raises:
-        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, or a
-            value does not fit the kind of its column.
+        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, no column
+            can be a feature, or a value does not fit the kind of its column.
     """
     columns = list(parts.train.names)
     duplicate = next((column for column in columns if columns.count(column) > 1), None)
@@ -162,7 +163,7 @@ class _Reading:
 
 def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
     """Decides how to read the columns, from the training rows or from what a network knows."""
-    known = None if spec is None else spec.encoder
+    known = None if spec is None else require_encoder(name, spec.encoder)
     asked = [column for column in rows.names if column != roles.group]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
@@ -176,15 +177,26 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     target = evidence.pop(roles.target).target()
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
-    time = None if roles.time is None else _time_column(evidence.pop(roles.time))
+    time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     if known is not None:
         return _Reading(styled_for(known.columns, rows), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = decide_columns(evidence.values(), name, wanted)
+    _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
-    numeric = [column for column, one in evidence.items() if one.is_numeric]
+    is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
     inferred = [column for column in columns if column.name not in wanted]
-    return _Reading(columns, target, time, (*notes, *unused_notes(inferred, numeric)))
+    notes += column_notes(each for each in inferred if not (is_told and each.number_style == DECIMAL_COMMA))
+    return _Reading(columns, target, time, tuple(notes))
+
+
+def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
+    if not any(column.is_feature for column in columns):
+        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
+        raise InvalidValue(
+            f"`{name}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a column "
+            'in `columns`, such as `columns={"code": "category"}`.'
+        )
 
 
 def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
@@ -200,7 +212,12 @@ def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
     return evidence.target()
 
 
-def _time_column(evidence: ColumnEvidence) -> Column:
+def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
+    if evidence.name in wanted:
+        column = evidence.column("", wanted[evidence.name])
+        if column.kind not in (NUMBER, DATE):
+            raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
+        return column
     if evidence.notes():
         raise InvalidValue(evidence.notes()[0])
     return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
@@ -271,6 +288,7 @@ class _Collected:
         if spec is None or spec.class_names is None:
             classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
             check_classes(self._name, classes, len(labels))
+            check_can_name(self._name, classes)
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)

@@ -174,22 +174,6 @@ def test_a_column_that_only_names_the_larger_class_is_not_the_label() -> None:
     assert kerasmlp.data_from_frame(table, "label").cautions == ()
 
 
-def test_columns_that_are_not_used_are_noted_with_the_reason() -> None:
-    texts = [f"number {i} of the list" for i in range(ROWS)]
-    keys = [f"k{i * 7919 % 10007}" for i in range(ROWS)]
-    table = clean().assign(row=np.arange(ROWS), remark=texts, code=keys, nothing=None)
-    data = kerasmlp.data_from_frame(table, "label", test_share=0.2)
-    for name, reason in (
-        ("row", 'count or name the rows.*`columns={"row": "number"}`'),
-        ("remark", "free text"),
-        ("code", "value of their own"),
-        ("nothing", "no row has a value"),
-    ):
-        assert any(re.search(f"`{name}` is not used: .*{reason}", note) for note in data.reading_notes)
-    dropped = kerasmlp.data_from_frame(table[["x", "row", "label"]], "label", test_share=0.2, drop=["row"])
-    assert dropped.reading_notes == ()
-
-
 @pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.int64])
 def test_arrays_are_checked_for_test_examples_of_training(dtype: type) -> None:
     generator = GENERATOR(0)

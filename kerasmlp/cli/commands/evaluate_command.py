@@ -61,7 +61,9 @@ def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, da
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import make_table, uneven_rows
 
-    recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+    counts = evaluation.confusion.sum(axis=1)
+    recalls = evaluation.confusion.diagonal() / counts.clip(min=1)
+    hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}"),
         ("examples", f"{evaluation.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
@@ -70,7 +72,7 @@ def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, da
             "balanced accuracy", evaluation.balanced_accuracy, evaluation.largest_class_share, data.num_classes
         ),
         *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
-        ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+        ("hardest class", f"{data.class_names[hardest]} ({recalls[hardest]:.1%} found)"),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 
