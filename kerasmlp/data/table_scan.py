@@ -43,6 +43,18 @@ class TableParts:
         """The parts that exist, in the order train, validation, test."""
         return [part for part in (self.train, self.validation, self.test) if part is not None]
 
+    @property
+    def description(self) -> str:
+        """The format of the files: of all of them, or of each if they differ."""
+        of_part = {
+            name: part.description
+            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
+            if part is not None
+        }
+        if len(set(of_part.values())) == 1:
+            return self.train.description
+        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
+
 
 @dataclass(frozen=True)
 class TableUse:
@@ -136,6 +148,7 @@ def scan_table(
         groups=groups,
         times=collected.times(),
         reading_notes=(*(note for part in parts.given for note in part.notes), *reading.notes),
+        format=parts.description,
     )
 
 
