@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 # A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
 MAX_CATEGORIES = 1000
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
-_QUANTITY_CLASSES = 20  # more distinct numbers in a target look like a quantity
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
 # 1 holds numbers. They count only in later files, once a column is known to be boolean.
@@ -52,6 +51,7 @@ class ColumnEvidence:
     num_present: int = 0  # values that are no word for a missing value
     _typed: set[str] = field(default_factory=set)  # kinds that Arrow types have shown
     _words: set[str] = field(default_factory=set)  # distinct texts, up to MAX_CATEGORIES + 1
+    _missing_words: set[str] = field(default_factory=set)
     _num_texts: int = 0  # values that are not missing if the column is a category
     _num_numbers: int = 0
     _looks: Looks = field(default_factory=Looks)
@@ -94,6 +94,9 @@ class ColumnEvidence:
         if len(self._words) <= MAX_CATEGORIES:
             self._words.update(pc.drop_null(pc.unique(texts)).to_pylist())
         texts = without_missing(texts)
+        if texts.null_count > values.null_count:
+            is_word = pc.and_(texts.is_null(), pc.not_equal(values, "").fill_null(False))
+            self._missing_words.update(pc.unique(values.filter(is_word)).to_pylist())
         self.num_present += len(texts) - texts.null_count
         numbers = PLAIN.read(texts)
         num_numbers = len(numbers) - numbers.null_count
@@ -233,6 +236,11 @@ class ColumnEvidence:
         if self._typed:
             return self._typed == {NUMBER} and not self._words
         return self._num_numbers == self.num_present > 0 and not self._has_code
+
+    def missing_words(self, kind: str) -> list[str]:
+        """Returns the words that count as missing values in a column of this kind, sorted, without blanks."""
+        known = MISSING_WORDS if kind in (NUMBER, BOOLEAN, DATE) else NO_CATEGORY
+        return sorted(word for word in self._missing_words if word.lower() in known)
 
     def notes(self) -> list[str]:
         """Returns what the user should know if the kind of the column was inferred."""

@@ -43,6 +43,18 @@ class TableParts:
         """The parts that exist, in the order train, validation, test."""
         return [part for part in (self.train, self.validation, self.test) if part is not None]
 
+    @property
+    def description(self) -> str:
+        """The format of the files: of all of them, or of each if they differ."""
+        of_part = {
+            name: part.description
+            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
+            if part is not None
+        }
+        if len(set(of_part.values())) == 1:
+            return self.train.description
+        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
+
 
 @dataclass(frozen=True)
 class TableUse:
@@ -136,6 +148,7 @@ def scan_table(
         groups=groups,
         times=collected.times(),
         reading_notes=(*(note for part in parts.given for note in part.notes), *reading.notes),
+        format=parts.description,
     )
 
 
@@ -176,7 +189,9 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
     inferred = [column for column in columns if column.name not in wanted]
-    notes += column_notes(each for each in inferred if not (is_told and each.number_style == DECIMAL_COMMA))
+    shown = [column for column in inferred if not (is_told and column.number_style == DECIMAL_COMMA)]
+    missing = {column.name: evidence[column.name].missing_words(column.kind) for column in columns if column.is_feature}
+    notes += column_notes(shown, {name: words for name, words in missing.items() if words})
     return _Reading(columns, target, time, tuple(notes))
 
 

@@ -22,6 +22,7 @@ from kerasmlp import data_from_frame, load_data
 from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.raw_rows import arrow_table
+from kerasmlp.data.raw_tables import TableOptions
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.types import Data
@@ -267,6 +268,21 @@ def test_numbers_of_rows_are_not_used_unless_the_user_says_so(names: tuple[str, 
     assert kept.encoder.feature_names == (names[0], "x")
 
 
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (["7", "?", "9", "na"], "`x` (`?`, `na`)"),
+        (["yes", "no", "NA"], "`x` (`NA`)"),
+        (["DE", "?", "NA", ""], "`x` (`?`)"),
+        (["DE", "FR", "NA", ""], None),
+        (["7", "", "9"], None),
+    ],
+)
+def test_words_that_count_as_missing_are_reported_once(values: list[str], words: str | None) -> None:
+    notes = [note for note in column(values).reading_notes if "missing" in note]
+    assert notes == ([] if words is None else [f"Words that count as missing values: {words}."])
+
+
 def test_several_units_in_one_column_are_reported() -> None:
     assert "several units" in " ".join(column(["1 kg", "2 lb", "3 kg"]).reading_notes)
 
@@ -376,12 +392,15 @@ def test_numbers_of_a_later_file_may_be_written_in_another_way(tmp_path: Path, m
     np.testing.assert_array_equal(features(measured, write(tmp_path / "later.csv", content)), [[1.5, -2.25]])
 
 
-@pytest.mark.parametrize("content", ["sl;pl\n5,125;3,1\n", "sl,pl\n5.125,3.1\n"])
-def test_a_point_is_no_thousands_separator_in_a_file_with_decimal_points(tmp_path: Path, content: str) -> None:
-    path = write(tmp_path / "commas.csv", COMMA.replace("größe", "sl"))
-    data = load_data(path, target="kind", test_share=0.2)
-    found = features(data, write(tmp_path / "later.csv", content))
-    np.testing.assert_array_equal(found, np.array([[5.125, 3.1]], np.float32))
+def test_a_point_in_a_later_file_is_not_taken_for_a_thousands_separator(tmp_path: Path) -> None:
+    data = load_data(write(tmp_path / "commas.csv", COMMA.replace("größe", "sl")), target="kind", test_share=0.2)
+    wanted = np.array([[5.125, 3.1]], np.float32)
+    np.testing.assert_array_equal(features(data, write(tmp_path / "commas.csv", "sl;pl\n5,125;3,1\n")), wanted)
+    points = write(tmp_path / "points.csv", "sl,pl\n5.125,3.1\n")
+    with pytest.raises(InvalidValue, match="`5.125`.*`sl`.*`?decimal="):
+        features(data, points)
+    found = read_inputs(points, (2,), None, encoder=data.encoder, options=TableOptions(decimal="."))
+    np.testing.assert_array_equal(found, wanted)
 
 
 @pytest.mark.parametrize(
