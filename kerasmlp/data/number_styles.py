@@ -165,7 +165,7 @@ def likely_first(styles: Iterable[NumberStyle], decimal: str | None) -> list[Num
         >>> likely_first(possible_styles("1.234"), ",")[0]
         NumberStyle(decimal=',', thousands='.', prefix='', suffix='', is_duration=False)
     """
-    marks = _MARKS if decimal != "," else sorted(_MARKS, key=lambda pair: (pair[0] != ",", pair != (",", ".")))
+    marks = _MARKS if decimal != "," else sorted(_MARKS, key=lambda pair: pair[0] != ",")
     places = {pair: place for place, pair in enumerate(marks)}
     return sorted(styles, key=lambda style: (not style.is_duration, places[style.decimal, style.thousands]))
 

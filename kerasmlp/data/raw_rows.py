@@ -33,6 +33,10 @@ class RawRows(Protocol):
         """Decimal mark that the user named; None if it is to be found out."""
 
     @property
+    def description(self) -> str:
+        """The format for people, such as `UTF-8, separated by commas`; empty for rows in memory."""
+
+    @property
     def notes(self) -> Sequence[str]:
         """What the user should know about how the rows were read."""
 
@@ -53,6 +57,7 @@ class PieceRows:
     read: Callable[[], Iterable[pd.DataFrame]]
     decimal: None = None
     stated_decimal: None = None
+    description: str = ""
     notes: tuple[str, ...] = ()
 
     def pieces(self) -> Iterator[pa.Table]:

@@ -200,7 +200,7 @@ class _ColumnLearner:
         self._num_present += len(present)
 
     def learnt(self, source: str) -> Column:
-        column = self._column
+        column = replace(self._column, missing_share=1 - self._num_present / max(self._num_rows, 1))
         if not self._num_present:
             raise InvalidValue(
                 f"`{source}`: the column `{column.name}` has no value in any training row; remove the column."

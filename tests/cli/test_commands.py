@@ -103,7 +103,7 @@ def test_notes_about_the_data_are_shown_once(capfd: pytest.CaptureFixture[str], 
     generator = np.random.default_rng(0)
     rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((100, 2))]
     Path("flowers.csv").write_text(
-        "\n".join(["width,height,kind", *rows, *(f"0.{i},0.5,rare" for i in range(4))]) + "\n"
+        "\n".join(["width,height,kind", *rows, *(f"0.5,0.5{i},rare" for i in range(4))]) + "\n"
     )
     name, *options = command.split()
     options += ["--target", "kind", "--test-share", "0.2", "--hidden", "4", "--batch-size", "16"]

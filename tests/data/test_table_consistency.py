@@ -117,8 +117,8 @@ class Reference:
             with pytest.MonkeyPatch.context() as patch:
                 for name, size in SMALL_PIECES.items() if generator.random() < 0.7 else ():
                     patch.setattr(name, size)
-                options = {"encoding": dialect.options.encoding} if container == "text" else {}
-                data = kerasmlp.load_data(path, target=TARGET, stream=generator.random() < 0.3, **options)
+                encoding = dialect.options.encoding if container == "text" else None
+                data = kerasmlp.load_data(path, target=TARGET, stream=generator.random() < 0.3, encoding=encoding)
                 self.check_same(data)
                 self.check_predictions(path, data, dialect if container == "text" else None, rows)
             row = generator.randrange(self.table.size)
