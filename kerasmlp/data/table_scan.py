@@ -16,7 +16,6 @@ from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
 from kerasmlp.data.later_styles import styled_for
-from kerasmlp.data.number_styles import DECIMAL_COMMA
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
@@ -130,11 +129,9 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     columns = decide_columns(evidence.values(), name, wanted)
     _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
-    is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
     inferred = [column for column in columns if column.name not in wanted]
-    shown = [column for column in inferred if not (is_told and column.number_style == DECIMAL_COMMA)]
-    missing = {column.name: evidence[column.name].missing_words(column.kind) for column in columns if column.is_feature}
-    notes += column_notes(shown, {name: words for name, words in missing.items() if words})
+    missing = {each.name: evidence[each.name].missing_words(each.kind) for each in columns if each.is_feature}
+    notes += column_notes(inferred, missing)
     return _Reading(columns, target, time, tuple(notes))
 
 
