@@ -177,7 +177,7 @@ def data_from_frame(
         `load_data`, for tables in `.csv` and `.parquet` files.
     """
     from kerasmlp.data.raw_rows import FrameRows
-    from kerasmlp.data.table_scan import TableParts, TableUse
+    from kerasmlp.data.table_parts import TableParts, TableUse
     from kerasmlp.data.table_source import TableSource
 
     parts = TableParts(

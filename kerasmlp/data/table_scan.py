@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,13 +13,14 @@ from kerasmlp.data.array_checks import align_labels, check_can_name, check_class
 from kerasmlp.data.canonical_values import as_text, canonical
 from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
+from kerasmlp.data.columns import CATEGORY, DATE, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
 from kerasmlp.data.later_styles import styled_for
 from kerasmlp.data.number_styles import DECIMAL_COMMA
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
+from kerasmlp.data.table_parts import TableParts, TableUse
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -28,64 +29,6 @@ if TYPE_CHECKING:
 
 # Keeps canonical pieces while a table is read for the second time, and returns a function that yields them again.
 Keep = Callable[[Iterable["pa.Table"]], Callable[[], Iterator["pa.Table"]]]
-
-
-@dataclass(frozen=True)
-class TableParts:
-    """The rows of a table: for training, and if they have files of their own, for validation and for the test."""
-
-    train: RawRows
-    validation: RawRows | None = None
-    test: RawRows | None = None
-
-    @property
-    def given(self) -> list[RawRows]:
-        """The parts that exist, in the order train, validation, test."""
-        return [part for part in (self.train, self.validation, self.test) if part is not None]
-
-    @property
-    def description(self) -> str:
-        """The format of the files: of all of them, or of each if they differ."""
-        of_part = {
-            name: part.description
-            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
-            if part is not None
-        }
-        if len(set(of_part.values())) == 1:
-            return self.train.description
-        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
-
-
-@dataclass(frozen=True)
-class TableUse:
-    """What a user says about the columns of a table. The fields are arguments of `kerasmlp.load_data`."""
-
-    target: str | None = None
-    group: str | None = None
-    time: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    keep_duplicates_together: bool = False
-
-    def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
-        """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
-
-        Raises:
-            InvalidValue: a column to drop does not exist or has another role.
-        """
-        columns = list(columns)
-        for column in self.drop:
-            if column not in columns:
-                raise InvalidValue(
-                    f"`{name}` has no column `{column}` to drop.{nearest(column, columns)} Its columns are "
-                    f"{', '.join(columns)}."
-                )
-            if column in roles.names:
-                raise InvalidValue(
-                    f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
-                )
-        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
-        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
 
 
 def memory_keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:

@@ -11,7 +11,8 @@ from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.raw_tables import RawTable, TableOptions, open_table
 from kerasmlp.data.source import Scan, SourceOptions
 from kerasmlp.data.streamed_source import StreamedSource, identify_file
-from kerasmlp.data.table_scan import Keep, TableParts, TableUse, scan_table
+from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.table_scan import Keep, scan_table
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 
