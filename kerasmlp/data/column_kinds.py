@@ -11,7 +11,7 @@ from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORD
 from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import PLAIN, NumberStyle, likely_first, plain_numbers, possible_styles
+from kerasmlp.data.number_styles import PLAIN, likely_first, plain_numbers, possible_styles
 from kerasmlp.data.row_numbers import Integers
 from kerasmlp.data.value_looks import SLIPS_SHARE, Looks
 from kerasmlp.errors import InvalidValue, nearest
@@ -143,8 +143,7 @@ class ColumnEvidence:
         distinct = None
         kept = []
         for style in self._styles:
-            number = style.number_style
-            if are_plain and style.kind == NUMBER and _reads_plain_numbers(number):
+            if are_plain and style.kind == NUMBER and style.number_style.reads_plain_numbers:
                 kept.append(style)  # checking takes long
                 continue
             distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
@@ -242,8 +241,8 @@ class ColumnEvidence:
         known = MISSING_WORDS if kind in (NUMBER, BOOLEAN, DATE) else NO_CATEGORY
         return sorted(word for word in self._missing_words if word.lower() in known)
 
-    def notes(self) -> list[str]:
-        """Returns what the user should know if the kind of the column was inferred."""
+    def doubts(self) -> list[str]:
+        """Returns what could be meant otherwise, if the style of the column was inferred."""
         orders = {style.date_style for style in self._styles or () if style.kind == DATE}
         if len(orders) > 1 and not any(style.kind == NUMBER for style in self._styles or ()):
             return [
@@ -253,12 +252,19 @@ class ColumnEvidence:
         styles = [column.number_style for column in self.own_styles(NUMBER)]
         marks = {style.thousands for style in styles if style.decimal == "."}
         if len(self.decimal_marks) > 1 and marks == {","} and not self.is_decimal_sure:
+            sample = min(word for word in self._words if "," in word)
             taken, other = ("thousands", ",") if styles[0].decimal == "." else ("decimals", ".")
             return [
-                f"The comma in the numbers of the column `{self.name}`, such as `{min(self._words)}`, may separate "
+                f"The comma in the numbers of the column `{self.name}`, such as `{sample}`, may separate "
                 f"thousands or decimals; {taken} were taken. If that is wrong, pass `decimal={other!r}`."
             ]
-        if self._has_code and styles and not self.is_code:
+        return []
+
+    def notes(self) -> list[str]:
+        """Returns what the user should know if the kind of the column was inferred."""
+        if doubts := self.doubts():
+            return doubts
+        if self._has_code and self.in_own_style(NUMBER) and not self.is_code:
             return [
                 f"Some numbers in the column `{self.name}` start with 0. If they are codes, pass "
                 f'`columns={{"{self.name}": "category"}}`.'
@@ -332,10 +338,6 @@ def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict
                 f"are {', '.join(columns)}."
             )
     return tuple(columns.values())
-
-
-def _reads_plain_numbers(style: NumberStyle) -> bool:
-    return style.decimal == "." and not (style.prefix or style.suffix or style.is_duration)
 
 
 def _typed_kind(kind: pa.DataType) -> str:

@@ -163,8 +163,8 @@ def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
         if column.kind not in (NUMBER, DATE):
             raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
         return column
-    if evidence.notes():
-        raise InvalidValue(evidence.notes()[0])
+    if doubts := evidence.doubts():
+        raise InvalidValue(doubts[0])
     return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
 
 
