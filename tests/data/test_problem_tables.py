@@ -287,6 +287,19 @@ def test_several_units_in_one_column_are_reported() -> None:
     assert "several units" in " ".join(column(["1 kg", "2 lb", "3 kg"]).reading_notes)
 
 
+@pytest.mark.parametrize("marks", [",.", ".,"])
+def test_two_decimal_marks_in_one_column_are_called_so(marks: str) -> None:
+    values = [f"{number}{mark}5" for mark in marks for number in range(30)]
+    with pytest.raises(InvalidValue, match="`x` has numbers with a decimal comma, such as `0,5`, .*`0.5`.*`columns="):
+        column(values)
+    for size in (30, 7, 1):  # in pieces, too
+        evidence = ColumnEvidence("x")
+        for start in range(0, 60, size):
+            evidence.add(pa.array(values[start : start + size]))
+        with pytest.raises(InvalidValue, match="decimal comma, such as `0,5`.*`0.5`"):
+            evidence.column("table")
+
+
 def test_a_slip_among_numbers_is_named_and_can_be_called_a_category() -> None:
     values = [*map(str, np.arange(55) + 0.5), "12o", "7", "8", "9", "6"]
     with pytest.raises(InvalidValue, match="row 56.*`x`.*`12o`.*`columns="):
