@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,14 +74,11 @@ def disk_keep(folder: Path) -> Keep:
     def keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
         import pyarrow as pa
 
-        file = folder / CANONICAL_NAME
-        writer = None
-        for piece in pieces:
-            if writer is None:
-                writer = pa.ipc.new_file(file, piece.schema)
-            writer.write_table(piece)
-        if writer is not None:
-            writer.close()
+        file, pieces = folder / CANONICAL_NAME, iter(pieces)
+        if (first := next(pieces, None)) is not None:
+            with pa.ipc.new_file(file, first.schema) as writer:
+                for piece in itertools.chain([first], pieces):
+                    writer.write_table(piece)
 
         def again() -> Iterator[pa.Table]:
             with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
