@@ -185,7 +185,7 @@ def data_from_frame(
         None if validation is None else FrameRows(validation),
         None if test is None else FrameRows(test),
     )
-    use = TableUse(str(target), group, time, columns or {}, tuple(drop), keep_duplicates_together)
+    use = TableUse(str(target), group, time, columns or {}, drop, keep_duplicates_together)
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 

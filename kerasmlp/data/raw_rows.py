@@ -25,6 +25,10 @@ class RawRows(Protocol):
         """Names of all columns."""
 
     @property
+    def source(self) -> str:
+        """What messages call the rows; empty for rows in memory."""
+
+    @property
     def decimal(self) -> str | None:
         """Decimal mark that the table probably has; None if it is not known."""
 
@@ -55,6 +59,7 @@ class PieceRows:
 
     names: tuple[str, ...]
     read: Callable[[], Iterable[pd.DataFrame]]
+    source: str = ""
     decimal: None = None
     stated_decimal: None = None
     description: str = ""
@@ -69,7 +74,14 @@ class FrameRows(PieceRows):
     """`RawRows` of one pandas frame."""
 
     def __init__(self, frame: pd.DataFrame) -> None:
-        """Takes the frame. Its index is ignored."""
+        """Takes the frame. Its index is ignored.
+
+        Raises:
+            InvalidValue: two columns have the same name.
+        """
+        duplicates = frame.columns[frame.columns.map(str).duplicated()]
+        if len(duplicates):
+            raise InvalidValue(f"The frame has two columns called `{duplicates[0]}`; rename one.")
         super().__init__(tuple(map(str, frame.columns)), lambda: [frame])
 
 
@@ -119,12 +131,16 @@ def plain_array(name: str, array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = array.dictionary_decode()
     kind = array.type
     if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
-        return array.cast(pa.string())
-    if types.is_nested(kind):
-        raise InvalidValue(
-            f"The column `{name}` holds values of type {kind}; a table needs numbers, booleans, dates or texts. Remove "
-            "the column, or spread its values over several columns."
-        )
+        try:
+            return array.cast(pa.string())
+        except pa.ArrowInvalid as error:
+            raise InvalidValue(
+                f"The column `{name}` holds bytes that are not UTF-8 text. Decode them, or pass `drop=[{name!r}]`."
+            ) from error
+    is_known = (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    is_time = (types.is_timestamp, types.is_date, types.is_time, types.is_duration)
+    if not any(check(kind) for check in (*is_known, *is_time)):
+        raise _unusable(name, str(kind))
     return array
 
 
@@ -134,10 +150,7 @@ def _text(name: str, value: Any) -> str | None:
     import pyarrow as pa
 
     if isinstance(value, list | tuple | dict | set | np.ndarray):
-        raise InvalidValue(
-            f"The column `{name}` holds values of type {type(value).__name__}; a table needs numbers, booleans, dates "
-            "or texts. Remove the column, or spread its values over several columns."
-        )
+        raise _unusable(name, type(value).__name__)
     if value is None or pd.isna(value):
         return None
     if isinstance(value, bytes):
@@ -145,3 +158,10 @@ def _text(name: str, value: Any) -> str | None:
     if isinstance(value, bool | np.bool_ | int | float | np.number):
         return str(as_text(pa.array([value]))[0].as_py())
     return str(value)
+
+
+def _unusable(name: str, kind: str) -> InvalidValue:
+    return InvalidValue(
+        f"The column `{name}` holds values of type {kind}; a table needs numbers, booleans, dates or texts. Convert "
+        f"the column, spread its values over several columns, or pass `drop=[{name!r}]`."
+    )

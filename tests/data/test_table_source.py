@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +166,7 @@ def test_a_network_for_a_table_is_trained_evaluated_and_asked_with_raw_rows(
         assert f"`{option} {value}`" in capfd.readouterr().err
     assert main(["info", "mobile/flowers_float32.tflite"]) == 0
     shown = capfd.readouterr().out
-    assert "size is missing" in shown
+    assert re.search(r"size +number +2 features", shown)
     assert "probabilities, float32 (1, 2)" in shown
     Path("none.csv").write_text("size,colour,has thorns,petals\n")
     assert main(["predict", "run", "none.csv"]) == 2
