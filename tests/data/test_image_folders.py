@@ -28,6 +28,24 @@ def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
 
 
+@pytest.mark.parametrize("brightest", [1, 16, 255])
+def test_images_have_the_same_range_however_dark_they_are_and_however_they_are_read(
+    tmp_path: Path, brightest: int
+) -> None:
+    folder, generator = tmp_path / "night", np.random.default_rng(0)
+    for number in range(20):
+        path = folder / "ab"[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, brightest, (4, 5), np.uint8, endpoint=True)
+        pixels[0, :2] = 0, brightest
+        Image.fromarray(pixels).save(path)
+    read, streamed = load_data(folder), load_data(folder, stream=True)
+    assert read.feature_range == streamed.feature_range == (0, 255)
+    assert_same_data(streamed, read)
+    predicted = read_inputs(folder / "a" / "00.png", read.feature_shape, read.feature_range)
+    np.testing.assert_array_equal(predicted[0], np.asarray(Image.open(folder / "a" / "00.png")))
+
+
 @pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
 def test_a_folder_of_images_has_a_class_per_sub_folder(tmp_path: Path, mode: str, shape: tuple[int, ...]) -> None:
     folder = write_images(tmp_path / "pets", mode=mode)

@@ -95,6 +95,17 @@ def test_values_are_read_as_they_are_written(tmp_path: Path, content: str, rows:
     assert read(write(tmp_path / "a.csv", content))[1:] == rows
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", ":", "^"])
+def test_quotes_after_a_blank_enclose_values_in_every_encoding_and_with_every_separator(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    lines = ['size, "colour", "kind"', '1, "a", "red"', '2,  "b", "a "" sign"', '3, "c,", "blue"']
+    path = write(tmp_path / "a.csv", "\n".join(line.replace(",", separator) for line in lines).encode(encoding))
+    expected = [["1", "a", "red"], ["2", "b", 'a " sign'], ["3", f"c{separator}", "blue"]]
+    assert read(path, separator="tab" if separator == "\t" else separator)[1:] == expected
+
+
 def test_large_files_are_read_in_pieces_and_in_order_by_both_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
