@@ -167,6 +167,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
 def as_text(values: pa.Array) -> pa.Array:
     """Returns values of any type as texts: whole numbers without a point, booleans as `true` and `false`, ISO dates.
 
+    A time without hours, minutes and seconds is written as a date.
+
     Example:
         >>> import pyarrow as pa
         >>> as_text(pa.array([7.0, 0.5, None])).to_pylist(), as_text(pa.array([True])).to_pylist()
@@ -181,7 +183,8 @@ def as_text(values: pa.Array) -> pa.Array:
         integers = pc.cast(pc.if_else(whole, numbers, 0.0), pa.int64(), safe=False)
         return pc.if_else(whole, pc.cast(integers, pa.string()), pc.cast(numbers, pa.string()))
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return pc.strftime(pc.cast(values, pa.timestamp("us"), safe=False), format="%Y-%m-%d %H:%M:%S")
+        times = pc.strftime(pc.cast(values, pa.timestamp("us"), safe=False), format="%Y-%m-%d %H:%M:%S")
+        return pc.replace_substring_regex(times, r"( 00:00:00)?\.0+$", "")
     return pc.cast(values, pa.string())
 
 

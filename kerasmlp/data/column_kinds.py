@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
-from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
+from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
 from kerasmlp.data.number_styles import PLAIN, NumberStyle, likely_first, plain_numbers, possible_styles
@@ -76,7 +76,7 @@ class ColumnEvidence:
         elif not pa.types.is_null(values.type):
             kind = _typed_kind(values.type)
             self._typed.add(kind)
-            present = canonical(Column(self.name, kind), values, source=self.name) if kind == NUMBER else values
+            present = read_values(Column(self.name, kind), values) if kind == NUMBER else values
             count = len(present) - present.null_count
             self.num_present += count
             self._num_texts += count
