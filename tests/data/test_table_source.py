@@ -268,3 +268,9 @@ def test_an_infinite_number_in_a_parquet_file_is_named_with_the_file_and_its_row
     write(tmp_path / "a.parquet", frame().assign(size=[1.5] * 150 + [np.inf] + [2.5] * 49))
     with pytest.raises(InvalidValue, match="`a`, row 151: the column `size`"):
         load_data(tmp_path / "a.parquet", target="kind")
+
+
+def test_a_word_among_the_labels_of_the_test_is_named_where_training_has_numbers() -> None:
+    rows = frame().assign(kind=[0, 1] * 100)
+    with pytest.raises(InvalidValue, match="label `true` occurs in test"):
+        data_from_frame(rows, "kind", test=rows.head(4).assign(kind=["true", "0", "1", "0"]))
