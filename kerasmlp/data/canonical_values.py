@@ -169,6 +169,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
 def as_text(values: pa.Array) -> pa.Array:
     """Returns values of any type as texts: whole numbers without a point, booleans as `true` and `false`, ISO dates.
 
+    A time without hours, minutes and seconds is written as a date.
+
     Example:
         >>> import pyarrow as pa
         >>> as_text(pa.array([7.0, 0.5, None])).to_pylist(), as_text(pa.array([True])).to_pylist()

@@ -67,7 +67,8 @@ class TableUse:
             InvalidValue: a column to drop does not exist or has another role.
         """
         columns = list(columns)
-        for column in self.drop:
+        dropped = [column.strip() for column in self.drop]
+        for column in dropped:
             if column not in columns:
                 raise InvalidValue(
                     f"`{name}` has no column `{column}` to drop.{nearest(column, columns)} Its columns are "
@@ -77,5 +78,6 @@ class TableUse:
                 raise InvalidValue(
                     f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
                 )
-        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
-        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
+        wanted = {column.strip(): kind for column, kind in self.columns.items()}
+        wanted = {column: kind for column, kind in wanted.items() if column != roles.time}
+        return {**wanted, **dict.fromkeys(dropped, DROPPED)}

@@ -281,10 +281,19 @@ class _Codes:
 
     def sorted(self, *, by_number: bool) -> tuple[np.ndarray, np.ndarray]:
         """The distinct texts, sorted as numbers or as texts; and the index of each value among them."""
-        texts = sorted(self.known, key=lambda text: (float(text), text)) if by_number else sorted(self.known)
+        is_number = by_number and all(map(_is_float, self.known))  # a later part may have other labels
+        texts = sorted(self.known, key=lambda text: (float(text) if is_number else 0, text))
         place_of = {text: place for place, text in enumerate(texts)}
         places = np.array([place_of[text] for text in self.known], np.int32)
         return np.array(texts, dtype=str), places[self.codes()]
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rows_at(pieces: Iterable[pa.Table], positions: np.ndarray, num_rows: int) -> Iterator[pa.Table]:
