@@ -92,7 +92,7 @@ class Retries:
                 raise _gave_up(failure, tries, seconds, is_first_contact=0 < limit_s < self._timeout_s) from failure
             if seconds >= NOTE_AFTER_S and not is_noted:
                 is_noted = True
-                _logger.warning("Waiting for `%s`, for %.0f s more: %s", self._address.url, left_s, failure)
+                _logger.warning("%s Trying again for up to %.3g s.", failure, left_s)
             longest_s = min(FIRST_WAIT_S * 2.0 ** min(tries - 1, 10), LONGEST_WAIT_S)
             time.sleep(min(random.uniform(0.5, 1) * longest_s, left_s / 2))
 

@@ -46,6 +46,7 @@ MAX_WHOLE_FLOAT = 2**24 - 1  # the server refuses larger numbers without a decim
 MAX_NUMBER_LENGTH = 25  # characters of a float in JSON, including its comma
 # A connection that the other side ended. TLS has errors of its own for that.
 _CLOSED = (ConnectionError, http.client.IncompleteRead, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_HTTP = b"HTTP/"  # how every answer begins
 _ERROR = re.compile(r'"error"\s*:\s*"(.*)"\s*\}', re.DOTALL)
 
 
@@ -234,6 +235,7 @@ class _Timed(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._socket, self._deadline = sock, deadline
+        self._start = b""
         self.is_in_head = True  # until the status and the headers have arrived
 
     def makefile(self, mode: str) -> io.BufferedReader:
@@ -249,10 +251,21 @@ class _Timed(io.RawIOBase):
             # TF Serving sends an answer of more than 16 KB in two parts, and sends the second only when the first is
             # acknowledged. Linux delays that by 40 ms unless this option is set, and resets the option with each read.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        count = self._socket.recv_into(buffer)
-        if not count and self.is_in_head:  # `http.client` would take it for the end of the headers
-            raise ConnectionResetError
+        try:
+            count = self._socket.recv_into(buffer)
+        except ConnectionError:
+            if self._is_http():
+                raise
+            count = 0
+        if not self._start:
+            self._start = bytes(buffer[: min(count, len(_HTTP))])
+        if not count and self.is_in_head and self._is_http():
+            raise ConnectionResetError  # `http.client` would take it for the end of the headers
         return count
+
+    def _is_http(self) -> bool:
+        """Returns whether what has arrived may be HTTP. If not, `http.client` says so at the end."""
+        return _HTTP.startswith(self._start)
 
 
 def _left(deadline: float) -> float:
