@@ -175,7 +175,7 @@ DTYPES = ("float16", "float32", "float64", "int8", "int32", "int64", "uint8", "u
         ([[1, object()]], "1|object"),
         ([[1, None]], "1|None"),
         ([[1, {"a": 1}]], "1|'a'"),
-        (np.ma.array([[1, 2]], mask=[[0, 1]]), "masked"),
+        (np.ma.masked_equal([[1, 2]], 2), "masked"),
     ],
 )
 def test_values_that_are_no_array_of_the_type_are_refused_for_every_type(value: Any, dtype: str, message: str) -> None:
