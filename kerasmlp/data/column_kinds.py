@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
-from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
+from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, DROPPED, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
 from kerasmlp.data.number_styles import PLAIN, likely_first, plain_numbers, possible_styles
 from kerasmlp.data.row_numbers import Integers
@@ -76,13 +76,12 @@ class ColumnEvidence:
         elif not pa.types.is_null(values.type):
             kind = _typed_kind(values.type)
             self._typed.add(kind)
-            present = canonical(Column(self.name, kind), values, source=self.name) if kind == NUMBER else values
+            present = read_values(Column(self.name, kind), values)
             count = len(present) - present.null_count
             self.num_present += count
             self._num_texts += count
             if kind == NUMBER:
-                infinite = pc.is_inf(present)
-                finite = pc.drop_null(pc.if_else(infinite, None, present)).to_numpy(zero_copy_only=False)
+                finite = pc.drop_null(pc.if_else(pc.is_inf(present), None, present)).to_numpy(zero_copy_only=False)
                 self._integers.add(finite, keep=self._has_key_name)
         self.num_rows += len(values)
 
@@ -185,7 +184,7 @@ class ColumnEvidence:
         if not self.num_present:
             return Column(self.name, EMPTY)
         if self._typed:
-            if self._typed <= set(FEATURE_KINDS) and len(self._typed) == 1 and not self._words:
+            if len(self._typed) == 1 and not self._words:
                 kind = next(iter(self._typed))
                 return Column(self.name, KEY) if kind == NUMBER and self._is_row_number() else Column(self.name, kind)
             return self._words_column()
@@ -324,20 +323,20 @@ def settle_decimal(evidence: Iterable[ColumnEvidence], stated: str | None = None
         one.decimal, one.is_decimal_sure = sure or likely, sure is not None
 
 
-def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
-    """Returns each column with its kind; see `ColumnEvidence.column`.
+def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> dict[str, Column]:
+    """Returns each column with its kind by name; see `ColumnEvidence.column`.
 
     Raises:
         InvalidValue: `wanted` names a column that does not exist, or a column cannot be read.
     """
     columns = {one.name: one.column(source, wanted.get(one.name)) for one in evidence}
     for name in wanted:
-        if name not in columns:
+        if name not in columns and wanted[name] != DROPPED:
             raise InvalidValue(
                 f"`{source}` has no feature column `{name}`, whose kind is given.{nearest(name, columns)} Its columns "
                 f"are {', '.join(columns)}."
             )
-    return tuple(columns.values())
+    return columns
 
 
 def _typed_kind(kind: pa.DataType) -> str:

@@ -181,11 +181,11 @@ def data_from_frame(
     from kerasmlp.data.table_source import TableSource
 
     parts = TableParts(
-        FrameRows(frame),
-        None if validation is None else FrameRows(validation),
-        None if test is None else FrameRows(test),
+        FrameRows(frame, drop),
+        None if validation is None else FrameRows(validation, drop),
+        None if test is None else FrameRows(test, drop),
     )
-    use = TableUse(str(target), group, time, columns or {}, tuple(drop), keep_duplicates_together)
+    use = TableUse(str(target), group, time, columns or {}, drop, keep_duplicates_together)
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 

@@ -76,6 +76,11 @@ class RawTable:
     _read: Callable[[], Iterator[pa.Table]] = field(repr=False, compare=False)
     stated_decimal: str | None = None
 
+    @property
+    def source(self) -> str:
+        """What messages call the rows: the path of the file."""
+        return str(self.path)
+
     def pieces(self) -> Iterator[pa.Table]:
         """Returns all rows in order, in tables of some thousand rows. Each call reads again from the start.
 

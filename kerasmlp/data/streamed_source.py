@@ -96,6 +96,8 @@ class StreamedSource:
         if known is not None:
             return known
         with self.scanned(spec) as scan:
+            if scan.table is not None:
+                return scan.table.fingerprint
             pieces, fingerprint = self._digested(scan)
             for _ in pieces:
                 pass

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from kerasmlp.data.column_roles import ColumnRoles
 from kerasmlp.data.columns import DROPPED
 from kerasmlp.data.raw_rows import RawRows
-from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,20 @@ class TableUse:
     group: str | None = None
     time: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
+    drop: Sequence[str] = ()
     keep_duplicates_together: bool = False
+
+    def __post_init__(self) -> None:
+        """Checks the types.
+
+        Raises:
+            InvalidType: `drop` is a single text, or `columns` is no mapping.
+        """
+        if isinstance(self.drop, str):
+            raise InvalidType(f"`drop` needs a list of columns, such as `drop=[{self.drop!r}]`; got a text.")
+        if not isinstance(self.columns, Mapping):
+            kind = type(self.columns).__name__
+            raise InvalidType(f"`columns` needs kinds by column, such as `columns={{'zip': 'category'}}`; got {kind}.")
 
     def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
         """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
@@ -55,7 +67,8 @@ class TableUse:
             InvalidValue: a column to drop does not exist or has another role.
         """
         columns = list(columns)
-        for column in self.drop:
+        dropped = [column.strip() for column in self.drop]
+        for column in dropped:
             if column not in columns:
                 raise InvalidValue(
                     f"`{name}` has no column `{column}` to drop.{nearest(column, columns)} Its columns are "
@@ -65,5 +78,6 @@ class TableUse:
                 raise InvalidValue(
                     f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
                 )
-        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
-        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
+        wanted = {column.strip(): kind for column, kind in self.columns.items()}
+        wanted = {column: kind for column, kind in wanted.items() if column != roles.time}
+        return {**wanted, **dict.fromkeys(dropped, DROPPED)}

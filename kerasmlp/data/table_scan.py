@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
+from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
 from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, NUMBER, Column, column_notes
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
 from kerasmlp.data.later_styles import styled_for
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
@@ -53,12 +53,8 @@ def scan_table(
         InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, no column
             can be a feature, or a value does not fit the kind of its column.
     """
-    columns = list(parts.train.names)
-    duplicate = next((column for column in columns if columns.count(column) > 1), None)
-    if duplicate is not None:
-        raise InvalidValue(f"`{name}` has two columns called `{duplicate}`; rename one.")
     try:
-        roles = find_roles(name, columns, use.target, use.group, use.time)
+        roles = find_roles(name, list(parts.train.names), use.target, use.group, use.time)
     except InvalidValue as error:  # the header may have been misunderstood
         raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
     reading = _reading(name, parts.train, roles, use, spec)
@@ -102,12 +98,14 @@ class _Reading:
     target: Column
     time: Column | None
     notes: tuple[str, ...] = ()
+    any_unit: bool = False
 
 
 def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
     """Decides how to read the columns, from the training rows or from what a network knows."""
     known = None if spec is None else require_encoder(name, spec.encoder)
-    asked = [column for column in rows.names if column != roles.group]
+    wanted = {} if known is not None else use.wanted_kinds(name, roles, rows.names)
+    asked = [column for column in rows.names if column != roles.group and wanted.get(column) != DROPPED]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
     evidence = {column: ColumnEvidence(column) for column in asked}
@@ -124,9 +122,12 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     if known is not None:
         is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
-        return _Reading(styled_for(known.columns, rows, source=name, any_unit=is_server), target, time)
-    wanted = use.wanted_kinds(name, roles, rows.names)
-    columns = decide_columns(evidence.values(), name, wanted)
+        styled = styled_for(known.columns, rows, source=name, any_unit=is_server)
+        return _Reading(styled, target, time, any_unit=is_server)
+    decided = decide_columns(evidence.values(), name, wanted)
+    columns = tuple(
+        decided.get(column) or Column(column, DROPPED) for column in rows.names if column not in roles.names
+    )
     _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
     inferred = [column for column in columns if column.name not in wanted]
@@ -188,48 +189,54 @@ class _Collected:
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
         for part in parts.given:
+            source = self._name if part is parts.train else part.source or self._name
             columns = (
                 self._reading.columns
                 if part is parts.train
-                else styled_for(self._reading.columns, part, source=self._name)
+                else styled_for(self._reading.columns, part, source=source, any_unit=self._reading.any_unit)
             )
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
-                rows = encoder.canonical(piece, source=self._name, first_row=done)
-                self._add(piece, rows, done)
+                rows = encoder.canonical(piece, source=source, first_row=done)
+                self._add(piece, rows, source, done)
                 done += piece.num_rows
                 yield rows
             if not done:
-                raise InvalidValue(f"`{self._name}` has a part without rows; examples were expected.")
+                raise InvalidValue(f"`{source}` has no row; examples were expected.")
             self.num_rows.append(done)
 
-    def _add(self, piece: pa.Table, rows: pa.Table, first_row: int) -> None:
+    def _add(self, piece: pa.Table, rows: pa.Table, source: str, first_row: int) -> None:
         target = self._reading.target
-        labels = as_text(self._values(piece, target, "label", first_row))
+        labels = as_text(self._values(piece, target, "label", source, first_row))
         self._labels.add(labels)
         if self._roles.group is not None:
             column = Column(self._roles.group, CATEGORY, is_numeric=True)
-            self._groups.add(self._values(piece, column, "group", first_row))
+            self._groups.add(self._values(piece, column, "group", source, first_row))
         if self._reading.time is not None:
-            times = self._values(piece, self._reading.time, "time", first_row)
+            times = self._values(piece, self._reading.time, "time", source, first_row)
             is_date = self._reading.time.kind == DATE
             self._times.append((times.cast("int64") if is_date else times).to_numpy(zero_copy_only=False))
         hashes = row_hashes(rows)
         self._feature_keys.append(hashes)
         self._row_keys.append(row_hashes({"": labels}, hashes))
 
-    def _values(self, piece: pa.Table, column: Column, meaning: str, first_row: int) -> pa.Array:
+    @staticmethod
+    def _values(piece: pa.Table, column: Column, meaning: str, source: str, first_row: int) -> pa.Array:
         """The canonical values of a column in which no value may be missing."""
         import pyarrow.compute as pc
 
         if column.name not in piece.column_names:
             hint = nearest(column.name, piece.column_names)
-            raise InvalidValue(f"`{self._name}` needs a column `{column.name}` in each of its parts.{hint}")
+            raise InvalidValue(
+                f"`{source}` needs a column `{column.name}`, which holds the {meaning} of each row.{hint}"
+            )
         values = plain_array(column.name, piece.column(column.name))
-        found = canonical(column, values, source=self._name, first_row=first_row)
+        found = canonical(column, values, source=source, first_row=first_row)
         if found.null_count:
             row = first_row + pc.index(found.is_null(), True).as_py() + 1
-            raise InvalidValue(f"`{self._name}`, row {row} has no {meaning} in the column `{column.name}`.")
+            raise InvalidValue(
+                f"`{source}`, row {row} has no {meaning} in the column `{column.name}`; complete or remove the row."
+            )
         return found
 
     def classes(self, spec: DataSpec | None) -> tuple[np.ndarray, np.ndarray]:
@@ -237,7 +244,6 @@ class _Collected:
         if spec is None or spec.class_names is None:
             classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
             check_classes(self._name, classes, len(labels))
-            check_can_name(self._name, classes)
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)
@@ -275,10 +281,19 @@ class _Codes:
 
     def sorted(self, *, by_number: bool) -> tuple[np.ndarray, np.ndarray]:
         """The distinct texts, sorted as numbers or as texts; and the index of each value among them."""
-        texts = sorted(self.known, key=float) if by_number else sorted(self.known)
+        is_number = by_number and all(map(_is_float, self.known))  # a later part may have other labels
+        texts = sorted(self.known, key=lambda text: (float(text) if is_number else 0, text))
         place_of = {text: place for place, text in enumerate(texts)}
         places = np.array([place_of[text] for text in self.known], np.int32)
         return np.array(texts, dtype=str), places[self.codes()]
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rows_at(pieces: Iterable[pa.Table], positions: np.ndarray, num_rows: int) -> Iterator[pa.Table]:

@@ -77,11 +77,18 @@ class TextFile:
         return io.TextIOWrapper(self.open_bytes(), encoding=self.encoding, errors=errors, newline="")
 
     def sample(self, num_bytes: int) -> tuple[str, bool]:
-        """Returns the text of the first bytes, and whether that is all. Bytes that cannot be decoded are replaced."""
+        """Returns the text of the first bytes, and whether that is all. Bytes that cannot be decoded are replaced.
+
+        Raises:
+            InvalidValue: the file is damaged, or not written in the encoding at all.
+        """
         with explaining_damage(self.path), self.open_bytes() as file:
             start = file.read(num_bytes)
             is_all = not file.read(1)
-        return codecs.getincrementaldecoder(self.encoding)("replace").decode(start, is_all), is_all
+        try:
+            return codecs.getincrementaldecoder(self.encoding)("replace").decode(start, is_all), is_all
+        except UnicodeError as error:  # such as a missing byte order mark
+            raise InvalidValue(f"`{self.path}` is not {self.encoding_name} text: {error}.") from error
 
 
 def open_bytes(path: Path) -> io.BufferedReader:

@@ -95,7 +95,7 @@ def test_a_decimal_comma_is_understood_beside_semicolons(tmp_path: Path) -> None
 )
 def test_numbers_may_be_written_as_in_any_table(tmp_path: Path, text: str, numbers: list[list[float]]) -> None:
     (tmp_path / "rows.csv").write_text(text)
-    np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (2,), None), np.float32(numbers))
+    np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (2,), None), np.array(numbers, np.float32))
 
 
 def test_a_number_with_two_meanings_is_refused_unless_the_decimal_mark_is_known(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_number_with_two_meanings_is_refused_unless_the_decimal_mark_is_known(
         read_inputs(tmp_path / "rows.csv", (2,), None)
     for decimal, number in ((".", 1234), (",", 1.234)):
         features = read_inputs(tmp_path / "rows.csv", (2,), None, options=TableOptions(decimal=decimal))
-        np.testing.assert_array_equal(features, np.float32([[number, 2]]))
+        np.testing.assert_array_equal(features, np.array([[number, 2]], np.float32))
 
 
 @pytest.mark.parametrize("suffix", [".txt", ".data", ".tsv", ".csv.gz", ".parquet", ".arrow", ".jsonl"])

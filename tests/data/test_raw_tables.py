@@ -293,3 +293,10 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path: Path) -> No
 
 def test_suffixes_of_text_may_be_followed_by_gz() -> None:
     assert {".csv", ".tsv", ".data", ".txt", ".csv.gz", ".parquet"} <= set(TABLE_SUFFIXES)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "punycode"])
+def test_text_in_another_encoding_than_the_user_says_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,ö\n")
+    with pytest.raises(InvalidValue, match="a.csv` is not .* text"):
+        open_table(tmp_path / "a.csv", TableOptions(encoding=encoding))

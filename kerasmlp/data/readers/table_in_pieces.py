@@ -62,8 +62,8 @@ def table_use(options: SourceOptions) -> TableUse:
         target=options.target,
         group=options.group,
         time=options.time,
-        columns=dict(options.columns or {}),
-        drop=tuple(options.drop),
+        columns=options.columns or {},
+        drop=options.drop,
         keep_duplicates_together=options.keep_duplicates_together,
     )
 
