@@ -6,6 +6,8 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from kerasmlp.data.columns import DATE, NUMBER
+from kerasmlp.data.date_styles import DATE_LIKE
+from kerasmlp.data.number_styles import NUMBER_LIKE, NUMBER_SIGNS
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -13,15 +15,6 @@ if TYPE_CHECKING:
 
 # If a column of texts has at least this share of numbers or dates, other values are more likely slips than categories.
 SLIPS_SHARE = 0.9
-
-_AFFIX = "[%‰$€£¥₹]"
-_GROUPS = r"[1-9]\d{0,2}(?:[ ,.'_]\d{3})+"
-_LIKE_NUMBER = rf"^[-+\x{{2212}}]?{_AFFIX}? ?[-+]?(?:\d+|{_GROUPS})(?:[.,]\d*)?(?:[eE][-+]?\d+)? ?{_AFFIX}?$"
-_LIKE_DATE = (
-    r"(?i)^(?:[a-z]{3,9},? )?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|"
-    r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{1,2}[-/. ][a-z]{3,9}\.?[-/., ]{1,2}(?:\d{4}|\d{2})|"
-    r"[a-z]{3,9}\.? \d{1,2},? \d{4})(?:[t ,].*)?$"
-)
 
 
 class Looks:
@@ -33,7 +26,7 @@ class Looks:
         self._first_unlike: dict[str, tuple[int, str]] = {}  # by kind: the row, from 1, and the text
         self._first_styled: tuple[int, str] | None = None
         self._first_decimal: dict[str, str] = {}  # by decimal mark
-        self._has_affix = False
+        self._has_sign = False
 
     def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
         """Takes more values.
@@ -53,10 +46,10 @@ class Looks:
 
         looks = {NUMBER: is_plain, DATE: pc.and_(is_plain, False)}
         if not are_plain:
-            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, _LIKE_NUMBER))
-            looks[DATE] = pc.match_substring_regex(texts, _LIKE_DATE)
+            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, NUMBER_LIKE))
+            looks[DATE] = pc.match_substring_regex(texts, DATE_LIKE)
             self._first_styled = self._first_styled or first(pc.and_(texts.is_valid(), pc.invert(is_plain)))
-            self._has_affix = self._has_affix or bool(pc.any(pc.match_substring_regex(texts, _AFFIX)).as_py())
+            self._has_sign = self._has_sign or bool(pc.any(pc.match_substring_regex(texts, NUMBER_SIGNS)).as_py())
             if "," not in self._first_decimal and (found := first(_has_decimal(texts, ",", looks[NUMBER]))):
                 self._first_decimal[","] = found[1]
         if "." not in self._first_decimal and (found := first(_has_decimal(texts, ".", looks[NUMBER]))):
@@ -100,7 +93,7 @@ class Looks:
                     f"`{source}`: the column `{name}` has numbers with a decimal comma, such as `{comma}`, and with a "
                     f"decimal point, such as `{point}`. Write all of them in the same way, or {names}"
                 )
-            if kind in self._first_unlike or (kind == NUMBER and not self._has_affix):
+            if kind in self._first_unlike or (kind == NUMBER and not self._has_sign):
                 row, word = self._first_unlike.get(kind) or self._first_styled or (1, "")
                 raise InvalidValue(
                     f"`{source}`, row {row}: the column `{name}` holds {kind}s except for `{word}`. Correct the value, "
