@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST = 3.4028235e38  # of float32, in which networks compute
-_EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false", DATE: "dates such as 2026-11-25"}
+_EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false (or yes or no)", DATE: "dates such as 2026-11-25"}
 
 
 def stripped(values: pa.Array) -> pa.Array:

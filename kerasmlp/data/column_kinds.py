@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
 from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, DROPPED, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
 from kerasmlp.data.number_styles import CURRENCY_SIGNS, PLAIN, likely_first, plain_numbers, possible_styles
 from kerasmlp.data.row_numbers import Integers
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 # A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
 MAX_CATEGORIES = 1000
+MANY_ROWS = 200  # so many whole numbers, each one more than another, count something
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
@@ -198,6 +198,23 @@ class ColumnEvidence:
             self._looks.check_slips(source, self.name, self.num_present, self._unread_date)
         return self._words_column()
 
+    def telling_column(self) -> Column | None:
+        """Returns how the column is read to tell rows apart, whatever the user says about it; None if it is empty.
+
+        Columns that are not used count too: numbers as numbers, everything else as text.
+        """
+        try:
+            column = self.column("")
+        except InvalidValue:  # numbers with slips
+            column = Column(self.name, TEXT)
+        if column.kind == EMPTY:
+            return None
+        if column.is_feature:
+            return replace(column, is_numeric=column.kind == CATEGORY and self.is_numeric)
+        if self._typed:
+            return Column(self.name, next(iter(self._typed))) if len(self._typed) == 1 and not self._words else column
+        return self.in_own_style(NUMBER) or Column(self.name, CATEGORY)
+
     def in_own_style(self, kind: str) -> Column | None:
         """Returns a column of this kind in the style in which all values are written; None if there is none."""
         return next(iter(self.own_styles(kind)), None)
@@ -301,42 +318,12 @@ class ColumnEvidence:
     def _is_row_number(self) -> bool:
         if self.num_present < max(self.num_rows, FEW_ROWS) or self._integers.count < self.num_present:
             return False
-        return self._integers.is_sequence(starts=(0, 1)) or (self._has_key_name and self._integers.are_distinct())
+        starts = (0, 1) if self.num_present < MANY_ROWS else None  # fewer rows may be one for each year
+        return self._integers.is_sequence(starts) or (self._has_key_name and self._integers.are_distinct())
 
     @property
     def _has_key_name(self) -> bool:
         return _KEY_NAME.fullmatch(self.name.strip()) is not None
-
-
-def settle_decimal(evidence: Iterable[ColumnEvidence], stated: str | None = None, likely: str | None = None) -> None:
-    """Tells each column of a table which decimal mark the table has. Its columns decide if the user does not.
-
-    Args:
-        evidence: What the values of each column have shown.
-        stated: The decimal mark according to the user.
-        likely: The mark if neither the user nor the values are clear.
-    """
-    evidence = list(evidence)
-    found = set[str]().union(*(marks for one in evidence if len(marks := one.decimal_marks) == 1))
-    sure = stated or (found.pop() if len(found) == 1 else None)
-    for one in evidence:
-        one.decimal, one.is_decimal_sure = sure or likely, sure is not None
-
-
-def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> dict[str, Column]:
-    """Returns each column with its kind by name; see `ColumnEvidence.column`.
-
-    Raises:
-        InvalidValue: `wanted` names a column that does not exist, or a column cannot be read.
-    """
-    columns = {one.name: one.column(source, wanted.get(one.name)) for one in evidence}
-    for name in wanted:
-        if name not in columns and wanted[name] != DROPPED:
-            raise InvalidValue(
-                f"`{source}` has no feature column `{name}`, whose kind is given.{nearest(name, columns)} Its columns "
-                f"are {', '.join(columns)}."
-            )
-    return columns
 
 
 def _typed_kind(kind: pa.DataType) -> str:

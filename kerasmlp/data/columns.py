@@ -136,8 +136,8 @@ def column_notes(columns: Iterable[Column], missing_words: Mapping[str, Sequence
     missing = {name: f"`{'`, `'.join(words)}`" for name, words in missing_words.items() if words}
     notes = []
     if unused:
-        usable = next((name for name in unused if unused[name] != WHY_UNUSED[EMPTY]), None)
-        hint = "" if usable is None else f' Name their kind to use them: `columns={{"{usable}": "category"}}`.'
+        usable = next((name for name in unused if unused[name] == WHY_UNUSED[KEY]), None)
+        hint = "" if usable is None else f' If one is a feature, name its kind: `columns={{"{usable}": "number"}}`.'
         notes.append(f"Not used as features: {_listed(unused)}.{hint}")
     if missing:
         notes.append(f"Words that count as missing values: {_listed(missing)}.")

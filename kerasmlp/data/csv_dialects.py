@@ -203,8 +203,14 @@ def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
 def _find_separator(path: Path, body: str, is_all: bool) -> str:
     best, best_score = "\t" if path.name.lower().split(".")[-1] == "tsv" else ",", 0.0
     is_loose = re.search(r"\.(data|txt)(\.gz)?$", path.name.lower()) is not None
+    has_tabs = False  # the same number in each line
     for separator in SEPARATORS:
-        score = _score(_lines(body, separator, is_all)[:_NUM_ROWS], separator, is_loose)
+        lines = _lines(body, separator, is_all)[:_NUM_ROWS]
+        if separator == "\t":
+            has_tabs = {len(line.cells) for line in lines} == {_usual_width(lines)} != {1}
+        if separator == BLANKS and has_tabs and not is_loose:
+            continue  # blanks are then within values, such as `5 kg`
+        score = _score(lines, separator, is_loose)
         if score > best_score * 1.001:
             best, best_score = separator, score
     return best

@@ -125,10 +125,17 @@ def _read_image(
 
 
 def _read_table(path: Path, encoder: Encoder, options: TableOptions) -> np.ndarray:
-    pieces = list(encoder.pieces(open_table(path, options), source=str(path)))
+    pieces = list(encoder.canonical_pieces(open_table(path, options), source=str(path)))
     if not sum(map(len, pieces)):
         raise InvalidValue(f"`{path}` has no row; it needs at least one example.")
-    return np.concatenate(pieces)
+    for name, value in encoder.unseen_values(pieces).items():
+        warnings.warn(
+            f"`{path}`: the column `{name}` has values such as `{value}`, which did not occur in training. They count "
+            "as none of the known categories.",
+            KerasMLPWarning,
+            stacklevel=3,
+        )
+    return np.concatenate(list(map(encoder.encode_canonical, pieces)))
 
 
 def _read_numbers(path: Path, options: TableOptions) -> np.ndarray:

@@ -34,6 +34,10 @@ class RawRows(Protocol):
         """Decimal mark that the table probably has; None if it is not known."""
 
     @property
+    def separator(self) -> str | None:
+        """Character between the values of a line; None for rows that are no text."""
+
+    @property
     def stated_decimal(self) -> str | None:
         """Decimal mark that the user named; None if it is to be found out."""
 
@@ -61,6 +65,7 @@ class PieceRows:
     names: tuple[str, ...]
     read: Callable[[], Iterable[pd.DataFrame]]
     source: str = ""
+    separator: None = None
     decimal: None = None
     stated_decimal: None = None
     description: str = ""
@@ -74,16 +79,28 @@ class PieceRows:
 class FrameRows(PieceRows):
     """`RawRows` of one pandas frame."""
 
-    def __init__(self, frame: pd.DataFrame, ignored: Sequence[str] = ()) -> None:
+    def __init__(self, frame: pd.DataFrame, ignored: Sequence[str] = (), *, source: str = "") -> None:
         """Takes the frame. Its index is ignored.
 
         Args:
             frame: The rows.
-            ignored: Columns whose values are not looked at. They may be of any type.
+            ignored: Columns that may hold values of any type, because they are not used.
+            source: What messages call the frame.
         """
-        names = column_names(frame)
-        used = [index for index, name in enumerate(names) if name not in ignored]
-        super().__init__(names, lambda: [frame if len(used) == len(names) else frame.iloc[:, used]])
+        super().__init__(column_names(frame), lambda: [_without_unusable(frame, ignored)], source)
+
+
+def _without_unusable(frame: pd.DataFrame, ignored: Sequence[str]) -> pd.DataFrame:
+    """The frame without those of the ignored columns that cannot be read."""
+    used = []
+    for index, name in enumerate(column_names(frame)):
+        try:
+            if name in ignored:
+                _arrow_array(name, frame.iloc[:, index])
+        except InvalidValue:
+            continue
+        used.append(index)
+    return frame if len(used) == len(frame.columns) else frame.iloc[:, used]
 
 
 def on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:

@@ -34,7 +34,7 @@ from kerasmlp.data.table_scan import rows_at
 from kerasmlp.data.types import Data, DataSpec
 from kerasmlp.errors import InvalidValue
 
-FORMAT = 4  # of cache entries. Entries of another format are not found, so their sources are read again.
+FORMAT = 5  # of cache entries. Entries of another format are not found, so their sources are read again.
 
 _Choose = Callable[[Scan], Indices]
 

@@ -122,7 +122,25 @@ class Encoder:
             yield encoder.canonical(piece, source=source, first_row=done)
             done += piece.num_rows
 
-    def encode(self, frame: pd.DataFrame, *, source: str) -> np.ndarray:
+    def unseen_values(self, pieces: Iterable[pa.Table]) -> dict[str, str]:
+        """Returns a value that did not occur in training for each column of categories that has one.
+
+        Args:
+            pieces: Canonical rows.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found: dict[str, str] = {}
+        for piece in pieces:
+            for column in self.features:
+                if column.kind == CATEGORY and column.name not in found:
+                    values = pc.unique(pc.drop_null(piece.column(column.name)))
+                    unseen = values.filter(pc.invert(pc.is_in(values, pa.array(column.categories, pa.string()))))
+                    found |= {column.name: unseen[0].as_py()} if len(unseen) else {}
+        return found
+
+    def encode(self, frame: pd.DataFrame, *, source: str = "frame") -> np.ndarray:
         """Returns the features of each row of a frame, float32 `(rows, features)`; see `pieces`."""
         return np.concatenate(
             [np.zeros((0, len(self.feature_names)), np.float32), *self.pieces(FrameRows(frame), source=source)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
-from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
+from kerasmlp.data.canonical_values import as_text, canonical, read_values
+from kerasmlp.data.column_decisions import decide_columns, settle_decimal
+from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
@@ -20,6 +21,7 @@ from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -72,6 +74,7 @@ def scan_table(
         columns=reading.columns,
         target=roles.target,
         row_keys=keys.rows,
+        split_keys=keys.split,
         feature_keys=keys.features,
         fingerprint=collected.fingerprint(counts),
         train_fingerprint=collected.fingerprint(counts[:1]),
@@ -92,11 +95,22 @@ def scan_table(
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the columns of a table are read: all but those with a role, then the target and the time."""
+    """How the columns of a table are read.
+
+    Attributes:
+        columns: All columns but those with a role.
+        target: The column of labels.
+        time: The column of times, if the table is split by time.
+        telling: How all columns without a role are read to tell rows apart. The split depends on them, and therefore
+            not on what the user says about the columns.
+        notes: What the user should know.
+        any_unit: Whether numbers may have any prefix and suffix.
+    """
 
     columns: tuple[Column, ...]
     target: Column
     time: Column | None
+    telling: Sequence[Column]
     notes: tuple[str, ...] = ()
     any_unit: bool = False
 
@@ -105,14 +119,12 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     """Decides how to read the columns, from the training rows or from what a network knows."""
     known = None if spec is None else require_encoder(name, spec.encoder)
     wanted = {} if known is not None else use.wanted_kinds(name, roles, rows.names)
-    asked = [column for column in rows.names if column != roles.group and wanted.get(column) != DROPPED]
-    if known is not None:
-        asked = [column for column in asked if column in (roles.target, roles.time)]
-    evidence = {column: ColumnEvidence(column) for column in asked}
+    evidence = {column: ColumnEvidence(column) for column in rows.names if column != roles.group}
+    unusable: set[str] = set()
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
-        on_all_cores(partial(_add, piece), evidence.values())
+        unusable.update(*on_all_cores(partial(_add, piece, wanted), evidence.values()))
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
@@ -120,11 +132,12 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
     time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
+    telling = [evidence[column].telling_column() for column in sorted(evidence.keys() - unusable)]
     if known is not None:
         is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
         styled = styled_for(known.columns, rows, source=name, any_unit=is_server)
-        return _Reading(styled, target, time, any_unit=is_server)
-    decided = decide_columns(evidence.values(), name, wanted)
+        return _Reading(styled, target, time, list(filter(None, telling)), any_unit=is_server)
+    decided = decide_columns([one for column, one in evidence.items() if column not in unusable], name, wanted)
     columns = tuple(
         decided.get(column) or Column(column, DROPPED) for column in rows.names if column not in roles.names
     )
@@ -133,7 +146,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     inferred = [column for column in columns if column.name not in wanted]
     missing = {each.name: evidence[each.name].missing_words(each.kind) for each in columns if each.is_feature}
     notes += column_notes(inferred, missing)
-    return _Reading(columns, target, time, tuple(notes))
+    return _Reading(columns, target, time, list(filter(None, telling)), tuple(notes))
 
 
 def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
@@ -145,8 +158,16 @@ def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
         )
 
 
-def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
-    evidence.add(plain_array(evidence.name, piece.column(evidence.name)))
+def _add(piece: pa.Table, wanted: Mapping[str, str], evidence: ColumnEvidence) -> list[str]:
+    """Shows values to the evidence. Returns the column if it is dropped and has values of an unusable type."""
+    name = evidence.name
+    try:
+        evidence.add(plain_array(name, piece.column(name)))
+    except (InvalidValue, KeyError):  # a frame leaves out columns that cannot be read
+        if wanted.get(name) != DROPPED:
+            raise
+        return [name]
+    return []
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
@@ -173,6 +194,7 @@ def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
 class _Keys:
     features: np.ndarray
     rows: np.ndarray
+    split: np.ndarray
 
 
 class _Collected:
@@ -181,10 +203,11 @@ class _Collected:
     def __init__(self, name: str, roles: ColumnRoles, reading: _Reading) -> None:
         self._name, self._roles, self._reading = name, roles, reading
         self.num_rows: list[int] = []
-        self._labels, self._groups = _Codes(), _Codes()
+        self._labels, self._groups = Codes(), Codes()
         self._times: list[np.ndarray] = []
         self._feature_keys: list[np.ndarray] = []
         self._row_keys: list[np.ndarray] = []
+        self._split_keys: list[np.ndarray] = []
 
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
@@ -199,6 +222,7 @@ class _Collected:
             for piece in part.pieces():
                 rows = encoder.canonical(piece, source=source, first_row=done)
                 self._add(piece, rows, source, done)
+                self._add_split_keys(piece, rows, is_train=part is parts.train)
                 done += piece.num_rows
                 yield rows
             if not done:
@@ -219,6 +243,24 @@ class _Collected:
         hashes = row_hashes(rows)
         self._feature_keys.append(hashes)
         self._row_keys.append(row_hashes({"": labels}, hashes))
+        self._label_hashes = row_hashes({"": labels})
+
+    def _add_split_keys(self, piece: pa.Table, rows: pa.Table, *, is_train: bool) -> None:
+        """Adds what the split depends on. Own validation and test rows are not split."""
+        if not is_train:
+            self._split_keys.append(np.zeros(piece.num_rows, np.uint64))
+            return
+        known = {column.name: column for column in self._reading.columns if column.is_feature}
+
+        def read(column: Column) -> pa.Array:
+            used = known.get(column.name)
+            if used is not None and (used.kind, used.is_numeric) == (column.kind, column.is_numeric):
+                return rows.column(column.name).combine_chunks()
+            return read_values(column, plain_array(column.name, piece.column(column.name)))
+
+        telling = self._reading.telling
+        values = {column.name: array for column, array in zip(telling, on_all_cores(read, telling), strict=True)}
+        self._split_keys.append(row_hashes(values, self._label_hashes))
 
     @staticmethod
     def _values(piece: pa.Table, column: Column, meaning: str, source: str, first_row: int) -> pa.Array:
@@ -255,45 +297,14 @@ class _Collected:
         return np.concatenate(self._times) if self._times else None
 
     def keys(self) -> _Keys:
-        return _Keys(np.concatenate(self._feature_keys), np.concatenate(self._row_keys))
+        return _Keys(
+            np.concatenate(self._feature_keys), np.concatenate(self._row_keys), np.concatenate(self._split_keys)
+        )
 
     def fingerprint(self, counts: list[int]) -> str:
         """The fingerprint of the first parts, which have so many rows."""
         names = [*(column.name for column in self._reading.columns if column.is_feature), self._roles.target]
         return table_fingerprint(names, np.split(self.keys().rows[: sum(counts)], np.cumsum(counts)[:-1]))
-
-
-class _Codes:
-    """A whole number for each distinct text of a column, which comes in pieces."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-        self._pieces: list[np.ndarray] = []
-
-    def add(self, texts: pa.Array) -> None:
-        encoded = texts.dictionary_encode()
-        known = [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
-        self._pieces.append(np.array(known, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
-
-    def codes(self) -> np.ndarray:
-        """The code of each value, numbered in the order in which the values first occurred."""
-        return np.concatenate(self._pieces)
-
-    def sorted(self, *, by_number: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct texts, sorted as numbers or as texts; and the index of each value among them."""
-        is_number = by_number and all(map(_is_float, self.known))  # a later part may have other labels
-        texts = sorted(self.known, key=lambda text: (float(text) if is_number else 0, text))
-        place_of = {text: place for place, text in enumerate(texts)}
-        places = np.array([place_of[text] for text in self.known], np.int32)
-        return np.array(texts, dtype=str), places[self.codes()]
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def rows_at(pieces: Iterable[pa.Table], positions: np.ndarray, num_rows: int) -> Iterator[pa.Table]:

@@ -202,6 +202,11 @@ def test_a_table_without_rows_or_with_two_equal_names_is_refused(text: str, mess
         find_dialect(Path("a.csv"), text)
 
 
+def test_blanks_within_values_do_not_separate_them_where_tabs_do() -> None:
+    text = "power\tlabel\n" + "183,8 kW\t1.00\n98,4 kW\t0.50\n" * 9
+    assert find_dialect(Path("a.csv"), text).names == ("power", "label")
+
+
 def test_the_last_line_of_a_sample_does_not_count() -> None:
     assert find_dialect(Path("a.csv"), "a;b\n1;2\n3", is_all=False).names == ("a", "b")
 

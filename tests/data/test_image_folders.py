@@ -240,3 +240,25 @@ def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> 
         (folder / "eel" / "0.png").write_bytes(b"\x89PNG broken")
         with pytest.raises(InvalidValue, match=r"eel/0\.png` .* image"):
             load_data(folder, stream=stream)
+
+
+@pytest.mark.parametrize("brightest", [1, 15, 16])
+def test_pixels_of_dark_images_in_files_still_have_the_range_from_0_to_255(tmp_path: Path, brightest: int) -> None:
+    for number in range(20):
+        path = tmp_path / "masks" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((6, 6), np.uint8)
+        pixels[number % 6, number // 6] = brightest
+        Image.fromarray(pixels).save(path)
+    data, streamed = (load_data(tmp_path / "masks", stream=stream, test_share=0.2) for stream in (False, True))
+    assert data.feature_range == streamed.feature_range == (0.0, 255.0)
+    asked = read_inputs(path, data.feature_shape, data.feature_range)
+    np.testing.assert_array_equal(asked[0], pixels)
+
+
+def test_blanks_around_the_name_of_a_class_folder_are_ignored_with_and_without_streaming(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets")
+    (folder / "cat").rename(folder / "cat ")
+    data, streamed = (load_data(folder, stream=stream, test_share=0.2) for stream in (False, True))
+    assert data.class_names == streamed.class_names == ("cat", "dog")
+    assert data.fingerprint == streamed.fingerprint

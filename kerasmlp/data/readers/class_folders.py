@@ -124,7 +124,7 @@ def _list_classes(path: Path, skipped: Counter[str]) -> list[tuple[Path, str]]:
             elif not _is_image(file):
                 others[f"`{file.suffix.lower()}`" if file.suffix else "without an ending"] += 1
             else:
-                images.append((file, folder.name))
+                images.append((file, folder.name.strip()))
         if len(images) == count:
             content = ", ".join(f"{number} {kind}" for kind, number in others.items())
             raise InvalidValue(

@@ -56,7 +56,7 @@ def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) ->
         *((x_test, y_test) if images.num_test is not None else ()),
         x_validation=None if images.num_validation is None else x_validation,
         y_validation=None if images.num_validation is None else y_validation,
-        feature_range=PIXEL_RANGE,
+        feature_range=PIXEL_RANGE,  # also of dark images: other image files are read in the same way
         reading_notes=images.notes,
         request=_request(path, size),
     )
