@@ -294,7 +294,7 @@ class ColumnEvidence:
                 f"The column `{self.name}` looks like numbers in several units, such as `{min(with_unit)}`. It is not "
                 "read as numbers; write all values in the same unit."
             ]
-        return []
+        return [] if self.is_code else self._looks.notes(self.name, self.num_present, self._words)
 
     def _wanted(self, wanted: str) -> Column:
         kind, _, order = wanted.partition(":")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kerasmlp.data.columns import DATE, NUMBER
 from kerasmlp.data.date_styles import DATE_LIKE
+from kerasmlp.data.header_lines import is_missing, is_number
 from kerasmlp.data.number_styles import NUMBER_LIKE, NUMBER_SIGNS
 from kerasmlp.errors import InvalidValue
 
@@ -70,6 +72,23 @@ class Looks:
             if place >= 0:
                 self._first_decimal["."] = texts[place].as_py()
         self._first_unlike.setdefault(DATE, (num_before + 1, texts[0].as_py()))
+
+    def notes(self, name: str, num_present: int, words: Iterable[str]) -> list[str]:
+        """Returns a note if most values look like numbers, but so many do not that all count as words.
+
+        Args:
+            name: Name of the column.
+            num_present: Number of values that are not missing.
+            words: Distinct values.
+        """
+        share = self._num_like[NUMBER] / max(num_present, 1)
+        others = [word for word in words if not is_number(word) and not is_missing(word)]
+        if not others or share <= 0.5:
+            return []
+        return [
+            f"The column `{name}` holds numbers in {share:.0%} of its rows and words such as `{min(others)}` in the "
+            "others, so all of them count as words. If these words stand for missing values, leave the fields empty."
+        ]
 
     def check_slips(self, source: str, name: str, num_present: int, unread_date: str) -> None:
         """Refuses a column in which most values are numbers or dates, but some are something else or written otherwise.
