@@ -71,7 +71,7 @@ def test_info_describes_data_and_draws_images(
     write(Path("flowers.csv"), frame())
     assert main(["info", "flowers.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out
-    assert "--test-share" in out
+    assert "20% of the examples" in out
     assert "3 d" in out  # distinct colours
     write(Path("numbered.csv"), frame().assign(id=range(200), price="7 €"))
     assert main(["info", "numbered.csv", "--target", "kind"]) == 0
