@@ -132,7 +132,7 @@ def check_columns(text: str) -> None:
     assert lines["id"][:2] == ["key", "not used: numbers or names the rows"]
     assert lines["price"][1].startswith("decimal comma")
     assert lines["price"][2] == "2 features: value, missing"
-    assert re.fullmatch("(9|1[01])%", lines["price"][3])  # a tenth of all rows; of the training rows about as many
+    assert re.search("(9|1[01])%", lines["price"][3])  # a tenth of all rows; of the training rows about as many
     assert lines["colour"][:2] == ["category", "4 features: [red], blue, green, ..."]
     assert lines["[b]born"][:2] == ["date", "day before month"]
 
