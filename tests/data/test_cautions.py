@@ -61,7 +61,7 @@ CASES = {
         "",
     ),
     "a threshold that is the label": (
-        with_column("leak", lambda table: np.where(is_yes(table), 2.0, 0.0) + GENERATOR(1).random(ROWS).round(1)),
+        with_column("leak", lambda table: np.where(is_yes(table), 2.0, 0.0) + GENERATOR(1).random(ROWS)),
         r"`leak` tells the class of (99|100)",
         "",
     ),
