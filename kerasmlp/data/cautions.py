@@ -98,13 +98,22 @@ def duplicate_cautions(keys: np.ndarray, indices: Indices, *, can_stay_together:
             f"{repeated:,} of {len(indices.train):,} examples ({share}) repeat the features of another one. A random "
             f"test then contains examples that also occur in training. {advice if can_stay_together else ''}".rstrip()
         ]
-    is_known = np.isin(keys[indices.test], keys[indices.train])
+    is_known = _occur_in(keys[indices.test], keys[indices.train])
     if not is_known.any():
         return []
     return [
         f"{is_known.sum():,} of {len(is_known):,} test examples ({percent(is_known.mean())}) also occur in training, "
         f"so the test says less about new examples. {advice}"
     ]
+
+
+def _occur_in(few: np.ndarray, many: np.ndarray) -> np.ndarray:
+    """Returns which of the few keys are among the many, bool. `numpy.isin` would sort all of them."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    repeated = many[pc.is_in(pa.array(many), pa.array(few)).to_numpy(zero_copy_only=False)]
+    return np.asarray(pc.is_in(pa.array(few), pa.array(repeated)).to_numpy(zero_copy_only=False))
 
 
 def _blank_cautions(is_blank: np.ndarray) -> list[str]:

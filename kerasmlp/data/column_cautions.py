@@ -43,8 +43,7 @@ class TableWatch:
         self._is_train[indices.train] = is_learnt
         self._is_test[indices.test] = True
         # Each kind of row once, in the order of its hash, which is random and the same in every file.
-        first = np.unique(self._keys[indices.train], return_index=True)[1][:_SAMPLE]
-        self._is_sampled[indices.train[first]] = True
+        self._is_sampled[_smallest(self._keys, indices.train)] = True
         self._sample: list[pa.Table] = []
         self._only_value: dict[str, list[object]] = {column.name: [] for column in self._columns}
         self._unseen = {column.name: 0 for column in self._columns if column.kind == CATEGORY and column.categories}
@@ -169,6 +168,17 @@ class TableWatch:
             f"alone{' each' * (len(names) > 1)}; always answering the most frequent class gives {percent(largest)}. "
             f"{if_unknown} with `drop={_listed(names)}`."
         ]
+
+
+def _smallest(keys: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Returns the positions of the `_SAMPLE` smallest keys, each key once."""
+    chosen = keys[positions]
+    if len(chosen) > 8 * _SAMPLE:  # keys are random, so that few are small, and only these need to be sorted
+        is_small = chosen < np.uint64(2**64 * 4 * _SAMPLE // len(chosen))
+        first = np.unique(chosen[is_small], return_index=True)[1][:_SAMPLE]
+        if len(first) == _SAMPLE:
+            return np.asarray(positions[is_small][first])
+    return np.asarray(positions[np.unique(chosen, return_index=True)[1][:_SAMPLE]])
 
 
 def _listed(names: Sequence[str]) -> str:

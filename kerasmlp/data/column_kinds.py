@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 # A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
 MAX_CATEGORIES = 1000
+_MOST_BOOLEAN_WORDS = 100
 MANY_ROWS = 200  # so many whole numbers, each one more than another, count something
+_SAMPLE_ROWS = 100  # most styles fail on the first rows already
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
@@ -141,12 +143,13 @@ class ColumnEvidence:
             return
         distinct = None
         kept = []
+        sample = pc.drop_null(texts.slice(0, _SAMPLE_ROWS))
         for style in self._styles:
             if are_plain and style.kind == NUMBER and style.number_style.reads_plain_numbers:
                 kept.append(style)  # checking takes long
                 continue
             distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
-            if is_written_in_style(style, distinct):
+            if is_written_in_style(style, sample) and is_written_in_style(style, distinct):
                 kept.append(style)
         if not kept and distinct is not None:
             unread = [style.date_style.read(distinct).is_null() for style in self._styles if style.kind == DATE]
@@ -188,8 +191,8 @@ class ColumnEvidence:
                 kind = next(iter(self._typed))
                 return Column(self.name, KEY) if kind == NUMBER and self._is_row_number() else Column(self.name, kind)
             return self._words_column()
-        words = {word.lower() for word in self._words} - set(MISSING_WORDS)
-        if words <= _TRUE_FALSE or words == _YES_NO:
+        words = self._few_words() - set(MISSING_WORDS)
+        if words and (words <= _TRUE_FALSE or words == _YES_NO):
             return Column(self.name, BOOLEAN)
         column = self.in_own_style(NUMBER) or self.in_own_style(DATE)
         if column is not None and not self.is_code:
@@ -239,9 +242,13 @@ class ColumnEvidence:
             return DATE if self._typed == {DATE} else NUMBER
         return NUMBER if self._num_numbers > self.num_present / 2 else DATE
 
+    def _few_words(self) -> set[str]:
+        """The distinct words in small letters; none if they are too many for two booleans in all spellings."""
+        return {word.lower() for word in self._words} if len(self._words) <= _MOST_BOOLEAN_WORDS else set()
+
     def target(self) -> Column:
         """Returns the column as labels: a category, or boolean for `true` and `false`."""
-        words = {word.lower() for word in self._words}
+        words = self._few_words()
         is_boolean = self._typed == {BOOLEAN} or (bool(words) and words <= _TRUE_FALSE)
         return Column(self.name, BOOLEAN if is_boolean else CATEGORY, is_numeric=self.is_numeric)
 

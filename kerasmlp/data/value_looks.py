@@ -53,10 +53,10 @@ class Looks:
 
         looks = {NUMBER: is_plain, DATE: pc.and_(is_plain, False)}
         if not are_plain:
-            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, NUMBER_LIKE))
-            looks[DATE] = pc.match_substring_regex(texts, DATE_LIKE)
+            looks[NUMBER] = pc.or_(is_plain, _matches(texts, NUMBER_LIKE))
+            looks[DATE] = _matches(texts, DATE_LIKE)
             self._first_styled = self._first_styled or first(pc.and_(texts.is_valid(), pc.invert(is_plain)))
-            self._has_sign = self._has_sign or bool(pc.any(pc.match_substring_regex(texts, NUMBER_SIGNS)).as_py())
+            self._has_sign = self._has_sign or bool(pc.any(_matches(texts, NUMBER_SIGNS)).as_py())
             if "," not in self._first_decimal and (found := first(_has_decimal(texts, ",", looks[NUMBER]))):
                 self._first_decimal[","] = found[1]
         if "." not in self._first_decimal and (found := first(_has_decimal(texts, ".", looks[NUMBER]))):
@@ -138,4 +138,12 @@ def _has_decimal(texts: pa.Array, mark: str, is_number: pa.Array) -> pa.Array:
     if not pc.any(has_mark).as_py():
         return has_mark  # the pattern takes longer
     pattern = rf"\d\{mark}(?:\d{{1,2}}|\d{{4,}})[^.,\d]*$|^[-+]?0\{mark}\d"
-    return pc.and_(has_mark, pc.match_substring_regex(texts, pattern))
+    return pc.and_(has_mark, _matches(texts, pattern))
+
+
+def _matches(texts: pa.Array, pattern: str) -> pa.Array:
+    """Which texts match. Each distinct text is looked at once."""
+    import pyarrow.compute as pc
+
+    encoded = texts.dictionary_encode()
+    return pc.match_substring_regex(encoded.dictionary, pattern).take(encoded.indices)
