@@ -7,11 +7,22 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import COLUMNS, IMAGE_BYTES, SERVING_DEFAULT, column_input_names, input_name
+from kerasmlp.contract import (
+    CARD,
+    CLASS_NAMES,
+    COLUMNS,
+    IMAGE_BYTES,
+    REQUEST,
+    ROWS,
+    SERVING_DEFAULT,
+    column_input_names,
+    input_name,
+)
 from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
 from kerasmlp.export.saved_model.image_decoding import decode_image, takes_images
+from kerasmlp.export.saved_model.row_inputs import encode_rows, json_rows
 from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs
 
 if TYPE_CHECKING:
@@ -20,10 +31,16 @@ if TYPE_CHECKING:
     from kerasmlp.card import Card
 
 
+MAX_CARDS = 256  # per request: the largest batch of the batching configuration
+
+
 def signature_names(card: Card) -> tuple[str, ...]:
-    """Returns a network's signatures: `serving_default`, and `image_bytes` for images or `columns` for tables."""
+    """Returns the signatures of a network that classify examples.
+
+    They are `serving_default`, and `image_bytes` for images or `columns` and `rows` for tables.
+    """
     names = (SERVING_DEFAULT, *((IMAGE_BYTES,) if takes_images(card) else ()))
-    return (*names, COLUMNS) if card.columns is not None else names
+    return (*names, COLUMNS, ROWS) if card.columns is not None else names
 
 
 def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., Any]]:
@@ -33,9 +50,12 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
     - `image_bytes` takes PNG or JPEG files, string `(batch,)`, as `image_bytes`.
     - `columns` takes raw rows of a table: an input `(batch,)` per column, float32 for numbers and string for all
       others. `kerasmlp.contract.column_input_names` says what the inputs are called.
+    - `rows` takes the same rows as JSON objects, string `(batch,)`, as `rows`.
+    - `card` takes any text, string `(batch,)`, as `request`. It answers the network's card as JSON, `card` string
+      `(batch,)`, and its `class_names` string `(batch, classes)`.
 
-    Each answers `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)` and `label` string `(batch,)`.
-    It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
+    Each other one answers `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)` and `label` string
+    `(batch,)`. It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
 
     Args:
         model: The network, from raw features to logits.
@@ -63,6 +83,21 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
         features = tf.ensure_shape(tf.reshape(features, (-1, *card.feature_shape)), shape)
         return checked_outputs(model, card, features, name=COLUMNS, checks=checks)
 
+    def serve_rows(rows: Any) -> dict[str, Any]:
+        assert card.encoder is not None
+        features, checks = encode_rows(card.encoder, rows)
+        features = tf.ensure_shape(tf.reshape(features, (-1, *card.feature_shape)), shape)
+        return checked_outputs(model, card, features, name=ROWS, checks=checks)
+
+    def serve_card(request: Any) -> dict[str, Any]:
+        size = tf.size(check_shape(request, (None,)))
+        check = tf.raw_ops.Assert(
+            condition=size <= MAX_CARDS, data=[f"`{REQUEST}` needs at most {MAX_CARDS} texts; received", size]
+        )
+        with tf.control_dependencies([check]):
+            names = tf.tile(tf.constant(card.class_names)[tf.newaxis], [size, 1])
+            return {CARD: tf.fill([size], card.to_json()), CLASS_NAMES: names}
+
     def traced(serve: Callable[..., Any], **specs: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = tf.function(serve, autograph=False)
         function.get_concrete_function(**specs)  # type: ignore[attr-defined]
@@ -79,6 +114,8 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
             for name, kind in kinds.items()
         }
         signatures[COLUMNS] = traced(serve_columns, **specs)
+        signatures[ROWS] = traced(serve_rows, rows=tf.TensorSpec((None,), tf.string, name=ROWS))
+    signatures[CARD] = traced(serve_card, request=tf.TensorSpec((None,), tf.string, name=REQUEST))
     return signatures
 
 
@@ -87,7 +124,7 @@ def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[s
 
     Args:
         card: The network's card.
-        signature: One of `signature_names(card)`.
+        signature: One of `signature_names(card)`, or `card`.
         features: Raw features, `(examples, *feature_shape)`.
 
     Returns:
@@ -98,9 +135,14 @@ def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[s
         values = np.empty(len(features), object)
         values[:] = [encode_png(levels) for levels in as_levels(card, features)]
         return {IMAGE_BYTES: values}
-    if signature == COLUMNS:
+    if signature in (COLUMNS, ROWS):
         assert card.encoder is not None
-        return raw_columns(card.encoder, features.reshape(len(features), -1))
+        features = features.reshape(len(features), -1)
+        return (
+            raw_columns(card.encoder, features) if signature == COLUMNS else {ROWS: json_rows(card.encoder, features)}
+        )
+    if signature == CARD:
+        return {REQUEST: np.array([b"card"], object)}
     return {input_name(card.feature_shape): features.astype(np.float32)}
 
 

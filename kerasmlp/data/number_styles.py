@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 _MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (".", " "), (",", " "), (",", "'"), (".", "_"))
 _CURRENCIES = r"[A-Z]{0,3}[$€£¥₹₽₩₺₫฿]|[A-Z]{3}|kr\.?|Rs\.?|Fr\.?|zł"
 _UNIT = r"[^\d\s.,'_:+()/-][^\d]{0,14}|/[^\d]{1,14}"
-_SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
-_DURATION = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
+SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
+DURATION_PATTERN = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
 _PARTS = re.compile(
     rf"(?P<open>\()?(?P<sign>[-+\u2212]?)(?P<prefix>{_CURRENCIES}|) ?(?P<body>[-+\u2212]?[\d.,'_ ]*\d[\d.,'_ ]*?)"
     rf"(?:[eE][-+]?\d+)? ?(?P<suffix>%|‰|{_UNIT}|)(?(open)\))"
@@ -66,6 +66,21 @@ class NumberStyle:
         """
         return self._read_durations(texts) if self.is_duration else self._read_numbers(texts, needs_affixes)
 
+    def pattern(self, *, needs_affixes: bool = False) -> str:
+        """Returns a regular expression for the numbers, whose groups without prefix and suffix are a number.
+
+        Args:
+            needs_affixes: As in `read`.
+        """
+        mark = re.escape(self.decimal)
+        digits = rf"(?:\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)" if self.thousands else r"\d+"
+        number = rf"(?:{digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?"
+        prefix, suffix = (
+            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
+            for text in (self.prefix, self.suffix)
+        )
+        return rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
+
     def _read_numbers(self, texts: pa.Array, needs_affixes: bool) -> pa.Array:
         import pyarrow.compute as pc
 
@@ -74,16 +89,9 @@ class NumberStyle:
         if self == DECIMAL_COMMA:
             has_point = pc.match_substring(texts, ".")
             return _cast(pc.replace_substring(pc.if_else(has_point, None, texts), ",", "."))
-        for character, plain_character in (("\u2212", "-"), *((space, " ") for space in _SPACES)):
+        for character, plain_character in (("\u2212", "-"), *((space, " ") for space in SPACES)):
             texts = pc.replace_substring(texts, character, plain_character)
-        mark = re.escape(self.decimal)
-        digits = rf"(?:\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)" if self.thousands else r"\d+"
-        number = rf"(?:{digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?"
-        prefix, suffix = (
-            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
-            for text in (self.prefix, self.suffix)
-        )
-        pattern = rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
+        pattern = self.pattern(needs_affixes=needs_affixes)
         plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3\4\5")
         fits = pc.match_substring_regex(texts, pattern)
         plain = pc.if_else(fits, plain, None)
@@ -95,7 +103,7 @@ class NumberStyle:
     def _read_durations(self, texts: pa.Array) -> pa.Array:
         import pyarrow as pa
 
-        pattern = re.compile(_DURATION)
+        pattern = re.compile(DURATION_PATTERN)
         seconds: list[float | None] = []
         for text in texts.to_pylist():
             match = pattern.fullmatch(text) if text else None
@@ -127,9 +135,9 @@ def possible_styles(text: str, decimal: str | None) -> list[NumberStyle]:
     """
     import pyarrow as pa
 
-    for character in _SPACES:
+    for character in SPACES:
         text = text.replace(character, " ")
-    if (re.fullmatch(_DURATION, text) and ":" in text) or re.fullmatch(r"\d+ days?", text):
+    if (re.fullmatch(DURATION_PATTERN, text) and ":" in text) or re.fullmatch(r"\d+ days?", text):
         return [DURATION]
     match = _PARTS.fullmatch(text)
     if match is None:
