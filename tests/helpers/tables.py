@@ -9,14 +9,15 @@ import pandas as pd
 
 
 def frame(rows: int = 200) -> pd.DataFrame:
-    """Two kinds of flowers that differ in size, colour and thorns. Some sizes are missing."""
+    """Two kinds of flowers that differ in size, colour and thorns. Some sizes are missing. No two rows are equal."""
     generator = np.random.default_rng(0)
     kind = generator.choice(["lily", "rose"], rows)
     is_rose = kind == "rose"
     size = np.where(is_rose, 5.0, 9.0) + generator.normal(0, 1, rows)
-    size[::17] = np.nan
     colour = np.where(is_rose, generator.choice(["red", "white"], rows), generator.choice(["white", "orange"], rows))
-    return pd.DataFrame({"size": size, "colour": colour, "has thorns": is_rose, "petals": 6, "kind": kind})
+    table = pd.DataFrame({"size": size, "colour": colour, "has thorns": is_rose, "petals": 6, "kind": kind})
+    table.loc[~table.duplicated(["colour", "kind"]), "size"] = np.nan
+    return table
 
 
 def write(path: Path, table: pd.DataFrame) -> Path:
