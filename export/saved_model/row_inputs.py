@@ -115,8 +115,7 @@ def json_rows(encoder: Encoder, features: np.ndarray) -> np.ndarray:
             columns.append([None if np.isnan(value) else float(value) for value in values])
         else:
             texts = [value.decode() or None for value in values]
-            words = {"true": True, "false": False} if column.kind == BOOLEAN else {}
-            columns.append([words.get(text, text) for text in texts])
+            columns.append([text == "true" if text and column.kind == BOOLEAN else text for text in texts])
     names = [column.name for column in encoder.features]
     rows = np.empty(len(features), object)
     rows[:] = [json.dumps(dict(zip(names, row, strict=True))).encode() for row in zip(*columns, strict=True)]

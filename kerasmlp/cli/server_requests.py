@@ -1,4 +1,4 @@
-"""What `evaluate` and `predict` send to a model server that has no card, because an earlier version exported the network.
+"""What `evaluate` and `predict` send to a model server without a card: an earlier version exported the network.
 
 Nothing says how files become features, so the server gets the images and rows themselves where it takes them.
 """
