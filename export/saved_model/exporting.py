@@ -101,7 +101,8 @@ def export_saved_model(
         run: The run or its directory.
         base: Folder of the numbered versions. Its last part is the model's name for clients.
         data: The run's data, for the check. By default, they are loaded again from their source.
-        keep: How many versions to keep, including the new one; at least 1. Older ones are deleted. Defaults to all.
+        keep: How many versions to keep, including the new one; at least 1. Older ones and withdrawn ones are deleted.
+            Defaults to all.
         allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
             Requests of existing clients would then fail. Defaults to `False`.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
