@@ -98,8 +98,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     Example:
         >>> nearest("mnits", ["mnist", "digits"])
         ' Did you mean `mnist`?'
+        >>> nearest("MNIST", ["mnist", "digits"])
+        ' Did you mean `mnist`?'
         >>> nearest("parrot", ["mnist", "digits"])
         ''
     """
-    matches = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
-    return f" Did you mean `{matches[0]}`?" if matches else ""
+    by_small_letters = {each.lower(): each for each in known}
+    matches = difflib.get_close_matches(name.lower(), by_small_letters, n=1, cutoff=0.6)
+    return f" Did you mean `{by_small_letters[matches[0]]}`?" if matches else ""

@@ -37,6 +37,20 @@ class Evaluation:
     examples: int
     confusion: np.ndarray
 
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes of the share of their examples that were classified correctly, in [0, 1].
+
+        Classes without an example do not count. A network that always gives the same answer reaches 1 / classes.
+        """
+        counts = self.confusion.sum(axis=1)
+        return float((self.confusion.diagonal()[counts > 0] / counts[counts > 0]).mean())
+
+    @property
+    def largest_class_share(self) -> float:
+        """Share of the examples that are of the most frequent class: the accuracy of always answering it."""
+        return float(self.confusion.sum(axis=1).max() / self.examples)
+
 
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Evaluation:
     """Returns the scores of an artefact on a whole split.
@@ -79,8 +93,10 @@ def score(probabilities: np.ndarray, labels: np.ndarray, num_classes: int) -> Ev
     """Returns the scores of probabilities `(examples, num_classes)` for the labels `(examples,)`.
 
     Example:
-        >>> score(np.array([[0.5, 0.5], [0.0, 1.0]]), np.array([0, 1]), 2).accuracy
-        1.0
+        >>> probabilities = np.array([[1.0, 0.0], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+        >>> scores = score(probabilities, np.array([0, 0, 0, 1]), 2)
+        >>> scores.accuracy, scores.balanced_accuracy, scores.largest_class_share
+        (0.75, 0.5, 0.75)
     """
     answers = probabilities.argmax(axis=1)
     of_the_right_class = probabilities[np.arange(len(labels)), labels]

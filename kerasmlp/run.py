@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.card import Card, check_run_is_finished, read_json
-from kerasmlp.contract import CONFIG_NAME, HISTORY_NAME, METRICS_NAME, MODEL_NAME
+from kerasmlp.contract import CONFIG_NAME, DATA_NAME, HISTORY_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -71,6 +71,11 @@ class Run:
     def metrics(self) -> dict[str, Any]:
         """The results: test and validation accuracy, time per epoch and more."""
         return read_json(self.path / METRICS_NAME)
+
+    @property
+    def about_data(self) -> dict[str, Any]:
+        """How the data were read, their splits and the cautions about them: `data.json`."""
+        return read_json(self.path / DATA_NAME)
 
     @property
     def history(self) -> list[dict[str, float]]:

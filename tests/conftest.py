@@ -50,8 +50,9 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources are read in many pieces, and training examples are shuffled in many buckets."""
-    monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BLOCK_BYTES", 700)
-    monkeypatch.setattr("kerasmlp.data.readers.table_in_pieces._BATCH_ROWS", 30)
+    monkeypatch.setattr("kerasmlp.data.text_rows._BLOCK_BYTES", 700)
+    monkeypatch.setattr("kerasmlp.data.text_rows._PIECE_ROWS", 30)
+    monkeypatch.setattr("kerasmlp.data.typed_files._BATCH_ROWS", 30)
     monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
     monkeypatch.setattr("kerasmlp.data.readers.tfds._BATCH", 7)
     monkeypatch.setattr("kerasmlp.data.split_cache._BUCKET_BYTES", 400)

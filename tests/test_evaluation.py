@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.metrics import balanced_accuracy_score
 
 from kerasmlp import data_from_arrays, evaluate
 from kerasmlp.data.types import Data
@@ -19,11 +20,25 @@ def test_scores_equal_those_calculated_by_hand() -> None:
     # The probabilities of the true classes are 0.8, 0.25, 0 (counted as 1e-7) and 0.7.
     assert evaluation.loss == pytest.approx(-np.log([0.8, 0.25, 1e-7, 0.7]).mean(), rel=1e-6)
     assert evaluation.confusion.tolist() == [[1, 0, 1], [1, 0, 0], [0, 0, 1]]
+    assert evaluation.balanced_accuracy == 0.5  # the mean of 1/2, 0 and 1
+    assert evaluation.largest_class_share == 0.5
+
+
+def test_balanced_accuracy_is_that_of_scikit_learn_also_where_a_class_is_absent() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.choice([0, 1, 3], 200, p=[0.85, 0.1, 0.05])
+    probabilities = generator.dirichlet(np.ones(4), 200)
+    answers = probabilities.argmax(axis=1)
+    probabilities[answers == 2] = np.eye(4)[0]  # scikit-learn warns about answers that are no label
+    expected = balanced_accuracy_score(labels, probabilities.argmax(axis=1))
+    assert score(probabilities, labels, 4).balanced_accuracy == pytest.approx(expected)
 
 
 def test_the_scores_of_a_run_are_those_in_its_metrics(digits_run: Run, digits: Data) -> None:
     evaluation = evaluate(digits_run.path, digits)
     assert evaluation.accuracy == digits_run.metrics["test_accuracy"]
+    assert evaluation.balanced_accuracy == digits_run.metrics["test_balanced_accuracy"]
+    assert evaluation.largest_class_share == digits_run.metrics["largest_class_share"]
     assert evaluation.examples == evaluation.confusion.sum() == 360
     validation = evaluate(digits_run.path, digits, split="validation")
     assert validation.accuracy == pytest.approx(digits_run.metrics["val_accuracy"])

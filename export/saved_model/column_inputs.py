@@ -113,6 +113,7 @@ def _one_hot(column: Column, texts: Any) -> Any:
     if column.is_numeric:
         is_number = tf.strings.regex_full_match(texts, PLAIN_NUMBER)
         numbers = tf.strings.to_number(tf.where(is_number, texts, "0"), tf.float64)
+        is_number &= tf.abs(numbers) < 2.0**53  # longer numbers are the same only if all their digits are
         known = tf.constant([float(category) if category else np.nan for category in column.categories], tf.float64)
         found |= is_number[:, tf.newaxis] & tf.equal(numbers[:, tf.newaxis], known[tf.newaxis])
     return tf.cast(found, tf.float32)

@@ -119,7 +119,7 @@ def _times(style: DateStyle, texts: Any) -> tuple[Any, Any]:
     hour = tf.where(has_half, hour % 12 + tf.where(tf.equal(half, "pm"), tf.constant(12, tf.int64), 0), hour)
     days = _days(year, month, day)
     is_date &= tf.equal(_civil(days)[1], month) & (day >= 1)  # 30 February is a day in March
-    digits = tf.strings.regex_replace(zone, "[^0-9]", "")
+    digits = tf.strings.join([tf.strings.regex_replace(zone, "[^0-9]", ""), "0000"])  # of hours and minutes
     offset = number(tf.strings.substr(digits, 0, 2)) * 3600 + number(tf.strings.substr(digits, 2, 2)) * 60
     offset = tf.where(tf.strings.regex_full_match(zone, "-.*"), -offset, offset)
     microsecond = number(tf.strings.substr(tf.strings.join([field("fraction"), "000000"]), 0, 6))

@@ -6,13 +6,13 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.canonical_values import LARGEST
+from kerasmlp.data.date_styles import SECONDS_PER_DAY
 from kerasmlp.data.number_styles import DECIMAL_COMMA, DURATION_PATTERN, PLAIN, SPACES
 
 if TYPE_CHECKING:
     from kerasmlp.data.number_styles import NumberStyle
 
 PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
-_SECONDS = {"days": 86_400, "hours": 3600, "minutes": 60}
 
 
 def read_numbers(style: NumberStyle, texts: Any) -> tuple[Any, Any]:
@@ -63,8 +63,10 @@ def _read_durations(texts: Any) -> tuple[Any, Any]:
         digits = tf.strings.regex_replace(texts, f"^{DURATION_PATTERN}$", rf"\{group}")
         return digits, tf.strings.to_number(tf.where(tf.equal(digits, ""), "0", digits), tf.float64)
 
-    sign = tf.strings.regex_full_match(texts, "-.*")
-    (days_text, days), (hours_text, hours), (_, minutes), (_, rest) = (field(group) for group in (2, 3, 4, 5))
-    seconds = days * _SECONDS["days"] + hours * _SECONDS["hours"] + minutes * _SECONDS["minutes"] + rest
+    (days_text, days), (hours_text, hours), (_, minutes), (_, seconds) = (field(group) for group in (2, 3, 4, 5))
+    time = hours * 3600 + minutes * 60 + seconds
+    sign = tf.where(tf.strings.regex_full_match(texts, "-.*"), tf.constant(-1, tf.float64), 1)
+    # pandas writes minus one hour as `-1 days +23:00:00`
+    numbers = tf.where(tf.equal(days_text, ""), sign * time, sign * days * SECONDS_PER_DAY + time)
     has_field = tf.not_equal(days_text, "") | tf.not_equal(hours_text, "")
-    return tf.where(sign, -seconds, seconds), is_duration & has_field
+    return numbers, is_duration & has_field

@@ -32,4 +32,4 @@ def run_outcome(run: Run) -> Outcome:
         show_run(run)
         results_console().print(f"\nRun:       {run.path}\nExport it: kerasmlp export {run.path}", soft_wrap=True)
 
-    return Outcome({"run": str(run.path), **run.metrics}, show)
+    return Outcome({"run": str(run.path), **run.metrics, "data": run.about_data}, show)

@@ -48,6 +48,8 @@ def named_by_flags(message: str, flags: Mapping[str, Flag]) -> str:
         'Set `--test-share 0.15` to take 15 %.'
         >>> named_by_flags("Choose another `out`, or set `overwrite=True`.", flags)
         'Choose another `--out`, or set `--overwrite`.'
+        >>> named_by_flags('Or `columns={"row number": "number"}`.', {"columns": Flag("--column")})
+        "Or `--column 'row number=number'`."
         >>> named_by_flags("The column `out` has two values.", flags)
         'The column `out` has two values.'
     """
@@ -76,8 +78,9 @@ def _typed(flag: Flag, value: str | None) -> str:
         return f"`{flag.text}`"
     if isinstance(literal, dict):
         literal = [f"{key}={value}" for key, value in literal.items()]
-    words = ",".join(map(str, literal)) if isinstance(literal, list | tuple) else value
-    return f"`{flag.text} {shlex.quote(literal) if isinstance(literal, str) else words}`"
+    if isinstance(literal, list | tuple):
+        literal = ",".join(map(str, literal))
+    return f"`{flag.text} {shlex.quote(literal) if isinstance(literal, str) else value}`"
 
 
 @contextlib.contextmanager

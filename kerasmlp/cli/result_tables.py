@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
-from kerasmlp.contract import DEFAULT_TEST_SHARE
+from kerasmlp.data.cautions import is_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,9 +37,32 @@ def show_run(run: Run) -> None:
             f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
         ),
         ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
+        *uneven_rows(
+            "test balanced accuracy",
+            metrics.get("test_balanced_accuracy"),
+            metrics.get("largest_class_share"),
+            metrics["sizes"][-1],
+        ),
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
     ]
     results_console().print(make_table(("trained", ""), rows))
+
+
+def uneven_rows(
+    name: str, balanced_accuracy: float | None, largest_share: float | None, num_classes: int
+) -> list[tuple[str, str]]:
+    """Returns a row with the balanced accuracy where classes are uneven, and no row where they are not.
+
+    Args:
+        name: What the row is called.
+        balanced_accuracy: The balanced accuracy; None in runs of earlier versions.
+        largest_share: Share of the most frequent class; None in runs of earlier versions.
+        num_classes: Number of classes.
+    """
+    if balanced_accuracy is None or largest_share is None or not is_uneven(largest_share, num_classes):
+        return []
+    always = f"always the largest class: {largest_share:.2%} accuracy, {1 / num_classes:.2%} balanced"
+    return [(name, f"{balanced_accuracy:.2%} ({always})")]
 
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
@@ -99,8 +123,7 @@ def _tflite_rows(contents: Contents) -> list[tuple[str, str]]:
 
 
 def _card_rows(card: Card) -> list[tuple[str, str]]:
-    rows = [] if card.encoder is None else [("features", ", ".join(card.encoder.feature_names))]
-    rows.append(("sizes", " - ".join(map(str, card.sizes))))
+    rows = [("sizes", " - ".join(map(str, card.sizes)))]
     if card.feature_range:
         rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
     rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
@@ -108,44 +131,6 @@ def _card_rows(card: Card) -> list[tuple[str, str]]:
         rows.append(("test accuracy", f"{card.test_accuracy:.2%} (of the Keras model)"))
     rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
     return rows
-
-
-def show_data(about: Mapping[str, Any]) -> None:
-    """Prints what `describe_source` found."""
-    console = results_console()
-    test = about["test_examples"]
-    rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
-    if test is None:
-        share = f"{DEFAULT_TEST_SHARE:.0%} of the examples, because it has no test of its own; see `--test-share`"
-        rows.append(("test", share))
-    if "feature_shape" in about:
-        low, high = about["feature_range"]
-        rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
-    else:
-        rows.append(("labels", about["target"]))
-    rows.append(("fingerprint", about["fingerprint"][:12]))
-    rows += [("note", note) for note in about["reading_notes"]]
-    if about.get("picture"):
-        rows.append(("picture", about["picture"]))
-    console.print(make_table((about["name"], ""), rows))
-    total = sum(about["classes"].values())
-    shares = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about["classes"].items()]
-    console.print()
-    console.print(make_table(("class", "examples", "share"), shares))
-    if "columns" in about:
-        columns = [
-            (
-                column["name"],
-                column["kind"],
-                f"{column['missing']:,}",
-                f"{column['values'][0]:g} to {column['values'][1]:g}"
-                if isinstance(column["values"], list)
-                else f"{column['values']:,} different",
-            )
-            for column in about["columns"]
-        ]
-        console.print()
-        console.print(make_table(("column", "kind", "missing", "values"), columns))
 
 
 def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, hint_at_torch: bool) -> None:
@@ -174,13 +159,19 @@ def show_lesson(result: Mapping[str, Any], rows: Sequence[FrameworkResult], *, h
         console.print("PyTorch is not installed, so it has no row. Install it with `pip install torch`.")
 
 
-def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Returns a table: the first column aligned to the left, the others to the right. Long words wrap."""
+def make_table(columns: Sequence[str], rows: Sequence[Sequence[str]], *, num_left: int = 1) -> Table:
+    """Returns a table: the first columns aligned to the left, the others to the right. Long words wrap.
+
+    Args:
+        columns: The heads of the columns.
+        rows: The texts of each row, in which brackets are brackets, not markup.
+        num_left: How many columns are aligned to the left. Defaults to 1.
+    """
     table = Table(header_style="bold", box=None, padding=(0, 2, 0, 0))
     for index, column in enumerate(columns):
-        table.add_column(column, justify="left" if index == 0 else "right", overflow="fold")
+        table.add_column(escape(column), justify="left" if index < num_left else "right", overflow="fold")
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     return table
 
 

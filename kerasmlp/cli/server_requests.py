@@ -59,7 +59,7 @@ def read_request(served: Classifier, path: Path, options: TableOptions, *, inver
             raise InvalidValue(f"`--invert` is for images; `{path}` is a table.")
         rows = open_table(path, options)
         encoder = columns_for_server(served, rows.names, source=str(path))
-        pieces = list(encoder.canonical_pieces(rows, source=str(path)))
+        pieces = list(encoder.canonical_pieces(rows, source=str(path), any_unit=True))
         inputs = server_inputs(served, pieces)
         if not len(next(iter(inputs.values()))):
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")

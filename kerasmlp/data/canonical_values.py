@@ -12,6 +12,7 @@ import numpy as np
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
 from kerasmlp.data.columns import BOOLEAN, DATE, NUMBER, Column
+from kerasmlp.data.date_styles import ISO
 from kerasmlp.data.number_styles import PLAIN, plain_numbers
 from kerasmlp.errors import InvalidValue
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST = 3.4028235e38  # of float32, in which networks compute
+_EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false", DATE: "dates such as 2026-11-25"}
 SAMPLE_OF_A_MESSAGE = 60  # characters of a value that a message shows
 
 
@@ -67,20 +69,18 @@ def canonical(column: Column, values: pa.Array, *, source: str, first_row: int =
         if numbers is not None and np.abs(numbers.to_numpy()).max(initial=0) <= LARGEST:
             return numbers
     values = stripped(values)
-    if column.kind == NUMBER:
-        found = _numbers(column, values)
-        expected = "finite numbers"
-    elif column.kind == BOOLEAN:
-        found = _booleans(values)
-        expected = "true or false"
-    elif column.kind == DATE:
-        found = _dates(column, values)
-        expected = "dates such as 2026-11-25"
-    else:
-        return _texts(column, values)
-    present = without_missing(values) if _is_text(values) else values
-    _check_all_read(column, present, found, expected, source, first_row)
+    found = read_values(column, values)
+    if column.kind in _EXPECTED:
+        present = without_missing(values) if _is_text(values) else values
+        _check_all_read(column, present, found, source, first_row)
     return found
+
+
+def read_values(column: Column, values: pa.Array) -> pa.Array:
+    """Returns values in the canonical type, and null also where a value does not fit the kind of the column."""
+    values = stripped(values)
+    read = {NUMBER: _numbers, BOOLEAN: _booleans, DATE: _dates}.get(column.kind, _texts)
+    return read(column, values)
 
 
 def is_written_in_style(column: Column, texts: pa.Array) -> bool:
@@ -117,7 +117,9 @@ def _numbers(column: Column, values: pa.Array) -> pa.Array:
         )
     elif types.is_boolean(kind):
         found = pc.cast(pc.cast(values, pa.int8()), pa.float64())
-    elif types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind):
+    elif types.is_decimal(kind):  # by way of text, because Arrow multiplies by powers of 10 and rounds twice
+        found = pc.cast(pc.cast(values, pa.string()), pa.float64())
+    elif types.is_integer(kind) or types.is_floating(kind):
         found = pc.cast(values, pa.float64(), safe=False)
     else:
         return pa.nulls(len(values), pa.float64())
@@ -125,7 +127,7 @@ def _numbers(column: Column, values: pa.Array) -> pa.Array:
     return pc.if_else(is_nan, pa.scalar(None, pa.float64()), found) if pc.any(is_nan).as_py() else found
 
 
-def _booleans(values: pa.Array) -> pa.Array:
+def _booleans(_column: Column, values: pa.Array) -> pa.Array:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -141,7 +143,10 @@ def _dates(column: Column, values: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     if _is_text(values):
-        return column.date_style.read(without_missing(values))
+        texts = without_missing(values)
+        times = column.date_style.read(texts)
+        # Year, month, day is understood in every column, because no other order reads it in another way.
+        return times if column.date_style == ISO else pc.coalesce(times, ISO.read(texts))
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
         return pc.cast(values, pa.timestamp("us"), safe=False)  # a time zone is dropped; the instant is UTC
     return pa.nulls(len(values), pa.timestamp("us"))
@@ -154,7 +159,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
     texts = values if _is_text(values) else as_text(values)
     if column.is_numeric:
         numbers = PLAIN_NUMBER.number_style.read(without_missing(texts))
-        texts = pc.if_else(numbers.is_valid(), as_text(numbers), texts)
+        is_exact = pc.less(pc.abs(numbers), 2.0**53).fill_null(False)  # longer numbers keep all their digits
+        texts = pc.if_else(is_exact, as_text(numbers), texts)
     return without_missing(pc.cast(texts, pa.string()), MISSING_WORDS if column.is_numeric else NO_CATEGORY)
 
 
@@ -179,9 +185,7 @@ def as_text(values: pa.Array) -> pa.Array:
     return pc.cast(values, pa.string())
 
 
-def _check_all_read(
-    column: Column, values: pa.Array, found: pa.Array, expected: str, source: str, first_row: int
-) -> None:
+def _check_all_read(column: Column, values: pa.Array, found: pa.Array, source: str, first_row: int) -> None:
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -196,7 +200,8 @@ def _check_all_read(
     text = str(values[place].as_py())
     shown = text if len(text) <= SAMPLE_OF_A_MESSAGE else f"{text[:SAMPLE_OF_A_MESSAGE]}..."
     raise InvalidValue(
-        f"`{source}`, row {first_row + place + 1}: the column `{column.name}` needs {expected}; got `{shown}`."
+        f"`{source}`, row {first_row + place + 1}: the column `{column.name}` needs {_EXPECTED[column.kind]}; got "
+        f"`{shown}`."
     )
 
 

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
 from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import PLAIN, plain_numbers, possible_styles
+from kerasmlp.data.number_styles import PLAIN, NumberStyle, likely_first, plain_numbers, possible_styles
+from kerasmlp.data.row_numbers import Integers
+from kerasmlp.data.value_looks import SLIPS_SHARE, Looks
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 # A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
 MAX_CATEGORIES = 1000
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
-# If a column of texts has at least this share of numbers, the other values are more likely slips than categories.
-_NUMERIC_SHARE = 0.9
-_QUANTITY_CLASSES = 20  # more distinct numbers in a target look like a quantity
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
 # 1 holds numbers. They count only in later files, once a column is known to be boolean.
@@ -34,7 +31,7 @@ _TRUE_FALSE, _YES_NO = (
 _KEY_NAME = re.compile(
     r"(?i:unnamed.*|index|row|row[ _]?(id|nr|no|num|number|index)|nr|no|#|key|uuid|(.*[ _.-])?id)|.*[a-z]I[dD]"
 )
-_WITH_UNIT = re.compile(r"[-+]?[\d.,]*\d ?[^\d\s][^\d]{0,14}")
+_WITH_UNIT = re.compile(r"[-+]?[\d.,]*\d ?[^\d\s][^\d]{0,14}|[$€£¥₹] ?[\d.,]*\d")
 
 
 @dataclass
@@ -43,22 +40,27 @@ class ColumnEvidence:
 
     Attributes:
         name: Name of the column.
-        decimal: Decimal mark of the file if it is known.
+        decimal: Decimal mark of the table, if it is known; see `settle_decimal`.
+        is_decimal_sure: Whether that is certain.
     """
 
     name: str
     decimal: str | None = None
+    is_decimal_sure: bool = False
     num_rows: int = 0
     num_present: int = 0  # values that are no word for a missing value
     _typed: set[str] = field(default_factory=set)  # kinds that Arrow types have shown
     _words: set[str] = field(default_factory=set)  # distinct texts, up to MAX_CATEGORIES + 1
+    _missing_words: set[str] = field(default_factory=set)
     _num_texts: int = 0  # values that are not missing if the column is a category
     _num_numbers: int = 0
-    _first_word: tuple[int, str] | None = None  # the first value that is no number: its row, from 1, and itself
+    _looks: Looks = field(default_factory=Looks)
+    _unread_date: str = ""  # the first that no order of dates reads
+    _has_blank: bool = False  # within a text
     _has_code: bool = False  # such as 007
     _code_widths: set[int] = field(default_factory=set)
     _styles: list[Column] | None = None  # columns of numbers and dates that read every value so far
-    _integers: _Integers = field(default_factory=lambda: _Integers())
+    _integers: Integers = field(default_factory=Integers)
 
     def add(self, values: pa.Array) -> None:
         """Takes more values."""
@@ -85,7 +87,6 @@ class ColumnEvidence:
         self.num_rows += len(values)
 
     def _add_texts(self, values: pa.Array) -> None:
-        import pyarrow as pa
         import pyarrow.compute as pc
 
         texts = without_missing(values, NO_CATEGORY)
@@ -93,23 +94,23 @@ class ColumnEvidence:
         if len(self._words) <= MAX_CATEGORIES:
             self._words.update(pc.drop_null(pc.unique(texts)).to_pylist())
         texts = without_missing(texts)
+        if texts.null_count > values.null_count:
+            is_word = pc.and_(texts.is_null(), pc.not_equal(values, "").fill_null(False))
+            self._missing_words.update(pc.unique(values.filter(is_word)).to_pylist())
         self.num_present += len(texts) - texts.null_count
         numbers = PLAIN.read(texts)
-        is_number = numbers.is_valid()
         num_numbers = len(numbers) - numbers.null_count
         self._num_numbers += num_numbers
         self._add_codes(texts)
         if self._styles is None and texts.null_count < len(texts):
             self._styles = self._candidates(pc.drop_null(texts)[0].as_py())
-        if num_numbers == len(texts) - texts.null_count:
+        are_plain = num_numbers == len(texts) - texts.null_count
+        self._keep_styles(texts, are_plain=are_plain)
+        self._looks.add(texts, numbers.is_valid(), self.num_rows, are_plain=are_plain)
+        if are_plain:
             self._integers.add(pc.drop_null(numbers).to_numpy(zero_copy_only=False), keep=self._has_key_name)
-            self._keep_styles(texts, are_plain=True)
-            return
-        if self._first_word is None:
-            place = pc.index(pc.and_(texts.is_valid(), pc.invert(is_number)), pa.scalar(True)).as_py()
-            if place >= 0:
-                self._first_word = (self.num_rows + place + 1, texts[place].as_py())
-        self._keep_styles(texts, are_plain=False)
+        elif not self._has_blank:
+            self._has_blank = bool(pc.any(pc.match_substring(texts, " ")).as_py())
 
     def _add_plain_numbers(self, texts: pa.Array, numbers: pa.Array) -> None:
         """Takes texts that are all plain numbers without a blank, `numbers`."""
@@ -126,10 +127,11 @@ class ColumnEvidence:
         if self._styles is None:
             self._styles = self._candidates(texts[0].as_py())
         self._integers.add(numbers.to_numpy(zero_copy_only=False), keep=self._has_key_name)
+        self._looks.add_plain(texts, self.num_rows)
         self._keep_styles(texts, are_plain=True)
 
     def _candidates(self, text: str) -> list[Column]:
-        numbers = [Column(self.name, NUMBER, number_style=style) for style in possible_styles(text, self.decimal)]
+        numbers = [Column(self.name, NUMBER, number_style=style) for style in possible_styles(text)]
         return [*numbers, *(Column(self.name, DATE, date_style=style) for style in STYLES)]
 
     def _keep_styles(self, texts: pa.Array, *, are_plain: bool) -> None:
@@ -142,23 +144,27 @@ class ColumnEvidence:
         kept = []
         for style in self._styles:
             number = style.number_style
-            if are_plain and style.kind == NUMBER and number.decimal == "." and not number.prefix + number.suffix:
-                kept.append(style)  # every style with a decimal point reads plain numbers; checking takes long
+            if are_plain and style.kind == NUMBER and _reads_plain_numbers(number):
+                kept.append(style)  # checking takes long
                 continue
             distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
             if is_written_in_style(style, distinct):
                 kept.append(style)
+        if not kept and distinct is not None:
+            unread = [style.date_style.read(distinct).is_null() for style in self._styles if style.kind == DATE]
+            if unread:
+                is_unread = min(unread, key=lambda nulls: nulls.true_count)
+                self._unread_date = distinct[pc.index(is_unread, True).as_py()].as_py()
         self._styles = kept
 
     def _add_codes(self, texts: pa.Array) -> None:
         import pyarrow.compute as pc
 
-        if len(self._code_widths) > 1:
-            return  # not codes, whatever follows
-        limits = pc.min_max(pc.binary_length(texts)).as_py()
-        self._code_widths.update(width for width in limits.values() if width is not None)
+        if len(self._code_widths) < 2:
+            limits = pc.min_max(pc.binary_length(texts)).as_py()
+            self._code_widths.update(width for width in limits.values() if width is not None)
         if not self._has_code and pc.any(pc.starts_with(texts, "0")).as_py():
-            self._has_code = bool(pc.any(pc.match_substring_regex(texts, r"^0\d+$")).as_py())
+            self._has_code = bool(pc.any(pc.match_substring_regex(texts, r"^0\d+[A-Za-z]?$")).as_py())
 
     @property
     def is_code(self) -> bool:
@@ -177,7 +183,7 @@ class ColumnEvidence:
         """
         if wanted is not None:
             return self._wanted(wanted)
-        if not self._num_texts:
+        if not self.num_present:
             return Column(self.name, EMPTY)
         if self._typed:
             if self._typed <= set(FEATURE_KINDS) and len(self._typed) == 1 and not self._words:
@@ -185,23 +191,31 @@ class ColumnEvidence:
                 return Column(self.name, KEY) if kind == NUMBER and self._is_row_number() else Column(self.name, kind)
             return self._words_column()
         words = {word.lower() for word in self._words} - set(MISSING_WORDS)
-        if words and (words <= _TRUE_FALSE or words == _YES_NO):
+        if words <= _TRUE_FALSE or words == _YES_NO:
             return Column(self.name, BOOLEAN)
-        if self._styles and not self.is_code:
-            column = self._styles[0]
+        column = self.in_own_style(NUMBER) or self.in_own_style(DATE)
+        if column is not None and not self.is_code:
             return Column(self.name, KEY) if column.kind == NUMBER and self._is_row_number() else column
-        if self._first_word and self._num_numbers >= _NUMERIC_SHARE * self.num_present and not self.is_code:
-            row, word = self._first_word
-            raise InvalidValue(
-                f"`{source}`, row {row}: the column `{self.name}` holds numbers except for `{word}`. Correct the "
-                "value, leave it empty if it is not known, or pass "
-                f'`columns={{"{self.name}": "category"}}` if these are names.'
-            )
+        if not self.is_code:
+            self._looks.check_slips(source, self.name, self.num_present, self._unread_date)
         return self._words_column()
 
     def in_own_style(self, kind: str) -> Column | None:
         """Returns a column of this kind in the style in which all values are written; None if there is none."""
-        return next((style for style in self._styles or () if style.kind == kind), None)
+        return next(iter(self.own_styles(kind)), None)
+
+    def own_styles(self, kind: str) -> list[Column]:
+        """Returns columns of this kind in all styles in which the values may be written, the most likely one first."""
+        columns = [style for style in self._styles or () if style.kind == kind]
+        if kind != NUMBER:
+            return columns
+        styles = likely_first((column.number_style for column in columns), self.decimal)
+        return [Column(self.name, NUMBER, number_style=style) for style in styles]
+
+    @property
+    def decimal_marks(self) -> set[str]:
+        """The marks that may be the decimal mark of the numbers in this column. A single one is certain."""
+        return {column.number_style.decimal for column in self.own_styles(NUMBER)}
 
     @property
     def likely_scale(self) -> str:
@@ -223,6 +237,11 @@ class ColumnEvidence:
             return self._typed == {NUMBER} and not self._words
         return self._num_numbers == self.num_present > 0 and not self._has_code
 
+    def missing_words(self, kind: str) -> list[str]:
+        """Returns the words that count as missing values in a column of this kind, sorted, without blanks."""
+        known = MISSING_WORDS if kind in (NUMBER, BOOLEAN, DATE) else NO_CATEGORY
+        return sorted(word for word in self._missing_words if word.lower() in known)
+
     def notes(self) -> list[str]:
         """Returns what the user should know if the kind of the column was inferred."""
         orders = {style.date_style for style in self._styles or () if style.kind == DATE}
@@ -231,11 +250,24 @@ class ColumnEvidence:
                 f"Every date in the column `{self.name}` can be read with the month or the day first; the month was "
                 f'taken. If the day is first, pass `columns={{"{self.name}": "date:dmy"}}`.'
             ]
+        styles = [column.number_style for column in self.own_styles(NUMBER)]
+        marks = {style.thousands for style in styles if style.decimal == "."}
+        if len(self.decimal_marks) > 1 and marks == {","} and not self.is_decimal_sure:
+            taken, other = ("thousands", ",") if styles[0].decimal == "." else ("decimals", ".")
+            return [
+                f"The comma in the numbers of the column `{self.name}`, such as `{min(self._words)}`, may separate "
+                f"thousands or decimals; {taken} were taken. If that is wrong, pass `decimal={other!r}`."
+            ]
+        if self._has_code and styles and not self.is_code:
+            return [
+                f"Some numbers in the column `{self.name}` start with 0. If they are codes, pass "
+                f'`columns={{"{self.name}": "category"}}`.'
+            ]
         if self._styles or self._typed:
             return []
         with_unit = [word for word in self._words if _WITH_UNIT.fullmatch(word)]
         plain = sum(1 for word in self._words if re.fullmatch(r"[-+]?[\d.,]*\d", word))
-        if with_unit and len(with_unit) + plain >= _NUMERIC_SHARE * len(self._words) > 1:
+        if with_unit and len(with_unit) + plain >= SLIPS_SHARE * len(self._words) > 1:
             return [
                 f"The column `{self.name}` looks like numbers in several units, such as `{min(with_unit)}`. It is not "
                 "read as numbers; write all values in the same unit."
@@ -258,17 +290,32 @@ class ColumnEvidence:
     def _words_column(self) -> Column:
         distinct = len(self._words)
         if distinct > MAX_CATEGORIES or (self._num_texts >= FEW_ROWS and distinct > self._num_texts / 2):
-            return Column(self.name, TEXT if any(" " in word for word in self._words) else KEY)
+            return Column(self.name, TEXT if self._has_blank else KEY)
         return Column(self.name, CATEGORY)
 
     def _is_row_number(self) -> bool:
-        if self.num_present < max(self.num_rows, FEW_ROWS):
+        if self.num_present < max(self.num_rows, FEW_ROWS) or self._integers.count < self.num_present:
             return False
         return self._integers.is_sequence(starts=(0, 1)) or (self._has_key_name and self._integers.are_distinct())
 
     @property
     def _has_key_name(self) -> bool:
         return _KEY_NAME.fullmatch(self.name.strip()) is not None
+
+
+def settle_decimal(evidence: Iterable[ColumnEvidence], stated: str | None = None, likely: str | None = None) -> None:
+    """Tells each column of a table which decimal mark the table has. Its columns decide if the user does not.
+
+    Args:
+        evidence: What the values of each column have shown.
+        stated: The decimal mark according to the user.
+        likely: The mark if neither the user nor the values are clear.
+    """
+    evidence = list(evidence)
+    found = set[str]().union(*(marks for one in evidence if len(marks := one.decimal_marks) == 1))
+    sure = stated or (found.pop() if len(found) == 1 else None)
+    for one in evidence:
+        one.decimal, one.is_decimal_sure = sure or likely, sure is not None
 
 
 def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
@@ -287,49 +334,8 @@ def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict
     return tuple(columns.values())
 
 
-class _Integers:
-    """Recognises the numbers from 0 or 1 to their count, in any order and in constant memory."""
-
-    def __init__(self) -> None:
-        self.count, self.are_whole = 0, True
-        self._lowest, self._highest = np.inf, -np.inf
-        self._sum, self._squares = np.uint64(0), np.uint64(0)
-        self._kept: list[np.ndarray] = []
-
-    def add(self, numbers: np.ndarray, *, keep: bool) -> None:
-        """Takes more numbers. If `keep` is set, they stay in memory, so that `are_distinct` can tell."""
-        if not len(numbers) or not self.are_whole:
-            return
-        self.are_whole = bool((numbers == np.floor(numbers)).all() and np.abs(numbers).max() < 2**53)
-        if not self.are_whole:
-            return
-        self.count += len(numbers)
-        self._lowest, self._highest = min(self._lowest, numbers.min()), max(self._highest, numbers.max())
-        whole = numbers.astype(np.int64).astype(np.uint64)
-        self._sum += whole.sum(dtype=np.uint64)
-        self._squares += (whole * whole).sum(dtype=np.uint64)
-        if keep:
-            self._kept.append(whole)
-
-    def are_distinct(self) -> bool:
-        """Whether the numbers were kept and no two of them are equal."""
-        return self.are_whole and bool(self._kept) and len(np.unique(np.concatenate(self._kept))) == self.count
-
-    def is_sequence(self, starts: tuple[int, ...]) -> bool:
-        """Whether each number from one of `starts` on occurs once."""
-        if not self.are_whole or not self.count or self._lowest not in starts:
-            return False
-        first, last = int(self._lowest), int(self._highest)
-        if last - first != self.count - 1:
-            return False
-        total = (first + last) * self.count // 2
-        squares = sum_of_squares(last) - sum_of_squares(first - 1)
-        return int(self._sum) == total % 2**64 and int(self._squares) == squares % 2**64
-
-
-def sum_of_squares(last: int) -> int:
-    """Returns 1 + 4 + 9 + ... + last**2."""
-    return last * (last + 1) * (2 * last + 1) // 6
+def _reads_plain_numbers(style: NumberStyle) -> bool:
+    return style.decimal == "." and not (style.prefix or style.suffix or style.is_duration)
 
 
 def _typed_kind(kind: pa.DataType) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -16,6 +16,10 @@ NUMBER, BOOLEAN, DATE, CATEGORY = "number", "boolean", "date", "category"
 TEXT, KEY, EMPTY, DROPPED = "text", "key", "empty", "dropped"
 FEATURE_KINDS = (NUMBER, BOOLEAN, DATE, CATEGORY)
 KINDS = (*FEATURE_KINDS, TEXT, KEY, EMPTY, DROPPED)
+
+# Why columns are not features although the user did not say so.
+WHY_UNUSED = {TEXT: "free text", KEY: "numbers or names the rows", EMPTY: "has no value"}
+_MAX_NAMED = 5  # columns that a note names
 
 # Cycles of a date: how many values each has.
 CYCLES = {"month": 12, "weekday": 7, "hour": 24}
@@ -39,6 +43,8 @@ class Column:
         cycles: For dates, the cycles that vary in the training rows, of `CYCLES`. Each becomes a sine and a cosine.
         number_style: How the training file wrote numbers. Two columns that differ only in this are equal.
         date_style: How the training file wrote dates. Two columns that differ only in this are equal.
+        missing_share: Share of the training rows without a value, in [0, 1]; None for columns that are not features.
+            Two columns that differ only in this are equal.
     """
 
     name: str
@@ -51,6 +57,7 @@ class Column:
     cycles: tuple[str, ...] = ()
     number_style: NumberStyle = field(default=PLAIN, compare=False)
     date_style: DateStyle = field(default=ISO, compare=False)
+    missing_share: float | None = field(default=None, compare=False)
 
     @property
     def is_feature(self) -> bool:
@@ -112,3 +119,40 @@ class Column:
                 "date_style": DateStyle(**config["date_style"]),
             }
         )
+
+
+def column_notes(columns: Iterable[Column], missing_words: Mapping[str, Iterable[str]] | None = None) -> list[str]:
+    """Returns which columns are not used although the user did not say so, and which are written in unusual ways.
+
+    Args:
+        columns: All columns of a table except those whose kinds the user named.
+        missing_words: The words in place of missing values, by column.
+
+    Example:
+        >>> column_notes([Column("fee", "number", number_style=NumberStyle(prefix="$"))])
+        ['Numbers and dates were read as they are written: `fee` (without `$`).']
+        >>> column_notes([Column("empty", "empty")])
+        ['Not used as features: `empty` (has no value).']
+        >>> column_notes([], {"age": ["?"]})
+        ['Words that count as missing values: `age` (`?`).']
+    """
+    columns = tuple(columns)
+    unused = {column.name: WHY_UNUSED[column.kind] for column in columns if column.kind in WHY_UNUSED}
+    styled = {column.name: column.style for column in columns if column.style}
+    missing = {name: f"`{'`, `'.join(words)}`" for name, words in (missing_words or {}).items()}
+    notes = []
+    if unused:
+        usable = next((name for name in unused if unused[name] != WHY_UNUSED[EMPTY]), None)
+        hint = "" if usable is None else f' Name their kind to use them: `columns={{"{usable}": "category"}}`.'
+        notes.append(f"Not used as features: {_listed(unused)}.{hint}")
+    if styled:
+        notes.append(f"Numbers and dates were read as they are written: {_listed(styled)}.")
+    if missing:
+        notes.append(f"Words that count as missing values: {_listed(missing)}.")
+    return notes
+
+
+def _listed(remarks: Mapping[str, str]) -> str:
+    shown = [f"`{name}` ({remark})" for name, remark in list(remarks.items())[:_MAX_NAMED]]
+    more = f" and {len(remarks) - _MAX_NAMED} more" if len(remarks) > _MAX_NAMED else ""
+    return ", ".join(shown) + more

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.columns import DATE, NUMBER, Column
+from kerasmlp.data.cautions import ArrayWatch, class_cautions
+from kerasmlp.data.column_cautions import TableWatch
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, WHY_UNUSED, Column
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.pixel_ranges import is_channel_first
+from kerasmlp.data.splitting import Indices
+from kerasmlp.data.table_encoding import learn_encoder
+from kerasmlp.data.table_scan import rows_at
+from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -17,9 +23,9 @@ if TYPE_CHECKING:
     from kerasmlp.data.source import Scan, Source
     from kerasmlp.data.types import Data
 
-FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
-MAX_NAMED_CLASSES = 5  # classes that a note names
 MAX_COUNTED_VALUES = 100_000  # distinct values of a column are counted up to here
+_NAMED_CATEGORIES, _NAME_LENGTH = 3, 20  # how many categories a description names, and characters of each
+_WHY_UNUSED = {**WHY_UNUSED, DROPPED: "dropped"}
 
 
 def describe_source(source: Source) -> dict[str, Any]:
@@ -35,12 +41,13 @@ def describe_source(source: Source) -> dict[str, Any]:
         - `examples`, `validation_examples` and `test_examples`: the number of training, validation and test examples.
           The last two are None if the source does not say which they are;
         - `reading_notes`: what was understood, skipped or decided when it was read;
+        - `cautions`: what to know before trusting figures on it, as far as that does not depend on a split;
         - `classes`: the number of examples of each class by name, including validation and test examples;
         - for arrays `feature_shape`, `dtype` and `feature_range`, the lowest and highest value that occurs;
-        - for tables `target` and `columns`, a list with `name`, `kind`, `style` (how values are written), `missing`
-          (number of missing values) and `values` of each column. `values` is the lowest and highest value of a column
-          of numbers or dates, otherwise the number of distinct values, counted up to 100,000. Columns that are not used
-          have neither.
+        - for tables `format` (how the file is written), `target` and `columns`: what `describe_columns` says about each
+          column, and `missing` (number of missing values) and `values`. `values` is the lowest and highest value of a
+          column of numbers or dates, otherwise the number of distinct values, counted up to 100,000. Columns that are
+          not used have neither.
 
     See Also:
         `describe_data`: describes data after they were split.
@@ -52,7 +59,7 @@ def describe_source(source: Source) -> dict[str, Any]:
         ([8, 8], [0.0, 16.0], 178)
     """
     with source.scanned() as scan:
-        return {"name": source.name, **_describe_scan(scan)}
+        return {"name": source.name, **_describe_scan(source.name, scan)}
 
 
 def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndarray]:
@@ -100,39 +107,110 @@ def describe_data(data: Data) -> dict[str, Any]:
         "feature_range": data.feature_range,
         "feature_names": None if data.encoder is None else list(data.encoder.feature_names),
         "splits": splits,
+        "format": data.format,
+        "columns": None if data.encoder is None else describe_columns(data.encoder.columns),
         "reading_notes": list(data.reading_notes),
-        "notes": data_notes(data),
+        "cautions": data_notes(data),
     }
 
 
-def _describe_scan(scan: Scan) -> dict[str, Any]:
+def describe_columns(columns: Iterable[Column]) -> list[dict[str, Any]]:
+    """Returns how each column of a table is read, ready for JSON.
+
+    Returns:
+        For each column `name`, `kind`, `style` (how its values are written, if that is unusual), `features` (how many
+        it becomes), `becomes` (the same for people) and `missing_share` (share of the training rows without a value;
+        None for columns that are not used).
+
+    Example:
+        >>> colour = Column("colour", "category", categories=("", "blue", "red"), missing_share=0.25)
+        >>> [about["becomes"] for about in describe_columns([colour, Column("id", "key")])]
+        ['3 features: missing, blue, red', 'not used: numbers or names the rows']
+    """
+    return [
+        {
+            "name": column.name,
+            "kind": column.kind,
+            "style": column.style,
+            "features": len(column.feature_names),
+            "becomes": _becomes(column),
+            "missing_share": column.missing_share,
+        }
+        for column in columns
+    ]
+
+
+def _becomes(column: Column) -> str:
+    if not column.is_feature:
+        return f"not used: {_WHY_UNUSED[column.kind]}"
+    count = len(column.feature_names)
+    text = f"{count:,} feature{'s' * (count != 1)}"
+    parts = [*column.cycles, *(["missing"] if column.has_missing else [])]
+    if column.kind == CATEGORY:
+        named = [_shortened(value) for value in column.categories[:_NAMED_CATEGORIES]]
+        parts = [*named, *(["..."] if len(column.categories) > _NAMED_CATEGORIES else [])]
+    elif parts:
+        parts = ["value" if column.kind == NUMBER else "day", *parts]
+    return f"{text}: {', '.join(parts)}" if parts else text
+
+
+def _shortened(category: str) -> str:
+    text = " ".join(category.split()) or "missing"
+    return text if len(text) <= _NAME_LENGTH else f"{text[:_NAME_LENGTH]}..."
+
+
+def _describe_scan(name: str, scan: Scan) -> dict[str, Any]:
     names = scan.names
     counts = np.bincount(scan.labels, minlength=len(names))
-    num_test, num_validation = scan.num_own_test, scan.num_own_validation
+    num_test, num_validation = scan.num_own_test or 0, scan.num_own_validation or 0
+    train, validation, test = np.split(
+        np.arange(len(scan.labels)), [len(scan.labels) - num_test - num_validation, len(scan.labels) - num_test]
+    )
+    indices = Indices(train, validation, test)
     about: dict[str, Any]
     if scan.table is None:
-        arrays = ArrayDigest(names)
-        about = _summarise_arrays(arrays.watch(scan.pieces(), scan.labels_by_part))
-        fingerprint = arrays.hexdigest()
+        arrays, seen = ArrayDigest(names), ArrayWatch(indices)
+        about = _summarise_arrays(seen.pieces(arrays.watch(scan.pieces(), scan.labels_by_part)))
+        fingerprint, cautions = arrays.hexdigest(), seen.cautions()
     else:
-        about = {"target": scan.table.target, "columns": _summarise_columns(scan.pieces(), scan.table.columns)}
+        about, cautions = _describe_table(name, scan, indices)
         fingerprint = scan.table.fingerprint
+    by_part = {"train": np.bincount(scan.labels[train], minlength=len(names))}
+    if num_test:
+        by_part["test"] = np.bincount(scan.labels[test], minlength=len(names))
     return {
         "fingerprint": fingerprint,
-        "examples": len(scan.labels) - (num_test or 0) - (num_validation or 0),
-        "validation_examples": num_validation,
-        "test_examples": num_test,
+        "examples": len(train),
+        "validation_examples": scan.num_own_validation,
+        "test_examples": scan.num_own_test,
         "classes": dict(zip(names, counts.tolist(), strict=True)),
         "reading_notes": list(scan.reading_notes),
+        "cautions": [*class_cautions(by_part, names), *cautions],
         **about,
     }
+
+
+def _describe_table(name: str, scan: Scan, indices: Indices) -> tuple[dict[str, Any], tuple[str, ...]]:
+    """The columns of a table, read as a training would read them, and the cautions about them."""
+    assert scan.table is not None
+    columns, problems = scan.table.columns, []
+    try:
+        rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
+        columns = learn_encoder(rows, columns, source=name).columns
+    except InvalidValue as error:  # a training would stop here; a description should not
+        problems.append(str(error))
+    watch = TableWatch(scan, indices, columns, is_learnt=True)
+    summaries = _summarise_columns(watch.pieces(scan.pieces()), columns)
+    described = [{**about, **summary} for about, summary in zip(describe_columns(columns), summaries, strict=True)]
+    about = {"format": scan.format, "target": scan.table.target, "columns": described}
+    return about, (*problems, *watch.cautions())
 
 
 def data_notes(data: Data) -> list[str]:
     """Returns what the user should know before trusting figures on these data, one sentence each.
 
-    The notes are about classes with fewer than five training examples, classes without an example in validation or
-    test, images with the channels first, and what `kerasmlp.data.cautions` found.
+    They are about classes that are rare, missing in a split or uneven, images with the channels first, and what was
+    found when the data were read; see `kerasmlp.data.cautions` and `kerasmlp.data.column_cautions`.
 
     Example:
         >>> from kerasmlp import load_data
@@ -143,34 +221,13 @@ def data_notes(data: Data) -> list[str]:
         part: np.bincount(getattr(data, part).labels, minlength=data.num_classes)
         for part in ("train", "validation", "test")
     }
-    notes = []
-    for part, meaning in (
-        ("validation", "the choice of the best epoch ignores"),
-        ("test", "the test accuracy says nothing about"),
-    ):
-        absent = [data.class_names[index] for index in np.flatnonzero(counts[part] == 0)]
-        if absent and len(getattr(data, part)):
-            pronoun = "it" if len(absent) == 1 else "them"
-            notes.append(f"{_name_classes(absent)} no example in {part}, so {meaning} {pronoun}.")
-    is_rare = (counts["train"] > 0) & (counts["train"] < FEW_EXAMPLES)
-    rare = [data.class_names[index] for index in np.flatnonzero(is_rare)]
-    if rare:
-        notes.append(f"{_name_classes(rare)} fewer than {FEW_EXAMPLES} training examples; add more.")
+    notes = class_cautions(counts, data.class_names)
     if is_channel_first(data.feature_shape):
         notes.append(
             f"The examples have the shape {data.feature_shape}, so their channels seem to come first. The network can "
             "read image files only if they come last: `x.transpose(0, 2, 3, 1)`."
         )
     return [*notes, *data.cautions]
-
-
-def _name_classes(names: Sequence[str]) -> str:
-    """Returns the beginning of a sentence about classes: "The class `a` has", "The classes `a`, `b` have"."""
-    shown = ", ".join(f"`{name}`" for name in names[:MAX_NAMED_CLASSES])
-    if len(names) == 1:
-        return f"The class {shown} has"
-    more = f" and {len(names) - MAX_NAMED_CLASSES} more" if len(names) > MAX_NAMED_CLASSES else ""
-    return f"The classes {shown}{more} have"
 
 
 def _summarise_arrays(pieces: Iterable[np.ndarray]) -> dict[str, Any]:
@@ -215,10 +272,9 @@ class _ColumnSummary:
 
     def to_json(self) -> dict[str, Any]:
         column = self.column
-        about: dict[str, Any] = {"name": column.name, "kind": column.kind, "style": column.style}
         if not column.is_feature:
-            return {**about, "missing": None, "values": None}
+            return {"missing": None, "values": None}
         values: Any = min(len(self._distinct), MAX_COUNTED_VALUES)
         if column.kind in (NUMBER, DATE):
             values = [value if column.kind == NUMBER else str(value) for value in (self._lowest, self._highest)]
-        return {**about, "missing": self._missing, "values": values}
+        return {"missing": self._missing, "values": values}

@@ -17,6 +17,7 @@ from kerasmlp.data.array_checks import (
     check_labels,
     check_no_encoder,
 )
+from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.pixel_ranges import detect_range, range_notes, summarise
 from kerasmlp.data.source import Scan
@@ -108,6 +109,9 @@ class InMemorySource:
         )
         if spec is None:
             check_classes_are_trained(self.name, labels, indices, class_names)
+        watch = ArrayWatch(indices)
+        for part in self._parts.values():
+            watch.add(np.asarray(part.features))
         return Data(
             name=self.name,
             train=Split(self._take(indices.train), labels[indices.train]),
@@ -118,6 +122,7 @@ class InMemorySource:
             fingerprint=self.fingerprint(),
             request=None if self._request is None else {**self._request, **splitting.request()},
             reading_notes=(*self._notes, *splitting.notes),
+            cautions=watch.cautions(),
         )
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 # Decimal mark and thousands separator, the most likely pair first.
 _MARKS = ((".", ""), (".", ","), (",", ""), (",", "."), (".", "'"), (".", " "), (",", " "), (",", "'"), (".", "_"))
-_CURRENCIES = r"[A-Z]{0,3}[$€£¥₹₽₩₺₫฿]|[A-Z]{3}|kr\.?|Rs\.?|Fr\.?|zł"
+# Any three capitals would do if codes such as ABC123 were not made of them.
+_CURRENCY_CODES = (
+    "AED ARS AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JPY KES KRW MXN MYR NGN NOK NZD PEN "
+    "PHP PKR PLN RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR"
+)
+_CURRENCIES = rf"[A-Z]{{0,3}}[$€£¥₹₽₩₺₫฿]|{_CURRENCY_CODES.replace(' ', '|')}|kr\.?|Rs\.?|Fr\.?|zł"
+_INFINITE = r"(?i:inf(?:inity)?)"
 _UNIT = r"[^\d\s.,'_:+()/-][^\d]{0,14}|/[^\d]{1,14}"
 SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
 DURATION_PATTERN = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
@@ -66,21 +72,6 @@ class NumberStyle:
         """
         return self._read_durations(texts) if self.is_duration else self._read_numbers(texts, needs_affixes)
 
-    def pattern(self, *, needs_affixes: bool = False) -> str:
-        """Returns a regular expression for the numbers, whose groups without prefix and suffix are a number.
-
-        Args:
-            needs_affixes: As in `read`.
-        """
-        mark = re.escape(self.decimal)
-        digits = rf"(?:\d{{1,3}}(?:{re.escape(self.thousands)}\d{{3}})+|\d+)" if self.thousands else r"\d+"
-        number = rf"(?:{digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?"
-        prefix, suffix = (
-            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
-            for text in (self.prefix, self.suffix)
-        )
-        return rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
-
     def _read_numbers(self, texts: pa.Array, needs_affixes: bool) -> pa.Array:
         import pyarrow.compute as pc
 
@@ -100,6 +91,29 @@ class NumberStyle:
             plain = pc.replace_substring(plain, self.thousands, "")
         return _cast(pc.replace_substring(plain, self.decimal, ".") if self.decimal != "." else plain)
 
+    def pattern(self, *, needs_affixes: bool = False) -> str:
+        """Returns a regular expression for the numbers, whose five groups are a number without prefix and suffix.
+
+        Args:
+            needs_affixes: As in `read`.
+        """
+        mark = re.escape(self.decimal)
+        number = rf"(?:{self._digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{_INFINITE}"
+        prefix, suffix = (
+            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
+            for text in (self.prefix, self.suffix)
+        )
+        return rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
+
+    @property
+    def _digits(self) -> str:
+        """The pattern of the digits before the decimal mark. `0,123` is no group of thousands."""
+        if not self.thousands:
+            return r"\d+"
+        mark = re.escape(self.thousands)
+        indian = r"|[1-9]\d?(?:,\d{2})+,\d{3}" if self.thousands == "," else ""  # 12,34,567
+        return rf"(?:[1-9]\d{{0,2}}(?:{mark}\d{{3}})+{indian}|\d+)"
+
     def _read_durations(self, texts: pa.Array) -> pa.Array:
         import pyarrow as pa
 
@@ -111,8 +125,11 @@ class NumberStyle:
                 seconds.append(None)
                 continue
             sign, days, hours, minutes, rest = match.groups()
-            total = int(days or 0) * 86_400 + int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
-            seconds.append(-total if sign else total)
+            time = int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(rest or 0)
+            if days:  # pandas writes minus one hour as `-1 days +23:00:00`
+                seconds.append(int(days) * (-86_400 if sign else 86_400) + time)
+            else:
+                seconds.append(-time if sign else time)
         return pa.array(seconds, pa.float64())
 
 
@@ -120,33 +137,45 @@ PLAIN, DECIMAL_COMMA = NumberStyle(), NumberStyle(",")
 DURATION = NumberStyle(is_duration=True)
 
 
-def possible_styles(text: str, decimal: str | None) -> list[NumberStyle]:
+def possible_styles(text: str) -> list[NumberStyle]:
     """Returns the styles in which a text is a number, the most likely one first.
 
     Args:
         text: A value without blanks at its ends.
-        decimal: The decimal mark of the whole file if it is known.
 
     Example:
-        >>> [(style.decimal, style.thousands) for style in possible_styles("62,250", None)]
+        >>> [(style.decimal, style.thousands) for style in possible_styles("62,250")]
         [('.', ','), (',', ''), (',', '.'), (',', ' '), (',', "'")]
-        >>> possible_styles("$275", None)[0].prefix, possible_styles("A1", None)
+        >>> possible_styles("$275")[0].prefix, possible_styles("A1")
         ('$', [])
     """
     import pyarrow as pa
 
     for character in SPACES:
         text = text.replace(character, " ")
-    if (re.fullmatch(DURATION_PATTERN, text) and ":" in text) or re.fullmatch(r"\d+ days?", text):
+    if re.fullmatch(DURATION_PATTERN, text) and ":" in text:
         return [DURATION]
+    styles = [DURATION] if re.fullmatch(r"-?\d+ days?", text) else []
     match = _PARTS.fullmatch(text)
-    if match is None:
-        return []
-    marks: Sequence[tuple[str, str]] = _MARKS
-    if decimal == ",":  # thousands separators are then likelier than a second decimal mark
-        marks = sorted(_MARKS, key=lambda pair: (pair[0] != ",", pair != (",", ".")))
-    styles = [NumberStyle(mark, thousands, match["prefix"], match["suffix"].strip()) for mark, thousands in marks]
+    if match is not None:
+        styles += [NumberStyle(*marks, match["prefix"], match["suffix"].strip()) for marks in _MARKS]
+    elif re.fullmatch(rf"[-+]?{_INFINITE}", text):
+        styles += [NumberStyle(*marks) for marks in _MARKS]
     return [style for style in styles if style.read(pa.array([text]))[0].is_valid]
+
+
+def likely_first(styles: Iterable[NumberStyle], decimal: str | None) -> list[NumberStyle]:
+    """Returns styles in a table with this decimal mark, if it is known, the most likely one first.
+
+    With a decimal comma, points are more likely to separate thousands than to be another decimal mark.
+
+    Example:
+        >>> likely_first(possible_styles("1.234"), ",")[0]
+        NumberStyle(decimal=',', thousands='.', prefix='', suffix='', is_duration=False)
+    """
+    marks = _MARKS if decimal != "," else sorted(_MARKS, key=lambda pair: pair[0] != ",")
+    places = {pair: place for place, pair in enumerate(marks)}
+    return sorted(styles, key=lambda style: (not style.is_duration, places[style.decimal, style.thousands]))
 
 
 def plain_numbers(texts: pa.Array) -> pa.Array | None:
@@ -170,7 +199,9 @@ def _cast(texts: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     try:
-        return pc.cast(texts, pa.float64())
+        numbers = pc.cast(texts, pa.float64())
+        is_nan = pc.is_nan(numbers)  # of texts such as `-nan`
+        return pc.if_else(is_nan, None, numbers) if pc.any(is_nan).as_py() else numbers
     except pa.ArrowInvalid:
         pass
     texts = pc.replace_substring_regex(texts, r"^\+(\d|\.)", r"\1")

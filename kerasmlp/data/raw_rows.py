@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence
-from kerasmlp.data.columns import DATE, NUMBER, Column
+from kerasmlp.data.canonical_values import as_text
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -28,7 +26,15 @@ class RawRows(Protocol):
 
     @property
     def decimal(self) -> str | None:
-        """Decimal mark of the whole table; None if it is not known."""
+        """Decimal mark that the table probably has; None if it is not known."""
+
+    @property
+    def stated_decimal(self) -> str | None:
+        """Decimal mark that the user named; None if it is to be found out."""
+
+    @property
+    def description(self) -> str:
+        """The format for people, such as `UTF-8, separated by commas`; empty for rows in memory."""
 
     @property
     def notes(self) -> Sequence[str]:
@@ -50,6 +56,8 @@ class PieceRows:
     names: tuple[str, ...]
     read: Callable[[], Iterable[pd.DataFrame]]
     decimal: None = None
+    stated_decimal: None = None
+    description: str = ""
     notes: tuple[str, ...] = ()
 
     def pieces(self) -> Iterator[pa.Table]:
@@ -84,38 +92,6 @@ def arrow_table(frame: pd.DataFrame) -> pa.Table:
     import pyarrow as pa
 
     return pa.table({str(name): _arrow_array(str(name), frame[name]) for name in frame.columns})
-
-
-def styled_for(columns: Iterable[Column], rows: RawRows) -> tuple[Column, ...]:
-    """Returns the columns in the styles in which a table writes its numbers and dates.
-
-    A column keeps the style of the training file if that reads all values of the table.
-    """
-    import pyarrow as pa
-
-    columns = tuple(columns)
-    doubtful = {column.name: column for column in columns if column.kind in (NUMBER, DATE)}
-    evidence: dict[str, ColumnEvidence] = {}
-    unreadable: set[str] = set()
-    for piece in rows.pieces():
-        for name in doubtful.keys() & set(piece.column_names):
-            values = plain_array(name, piece.column(name))
-            if not pa.types.is_string(values.type):
-                continue
-            evidence.setdefault(name, ColumnEvidence(name, rows.decimal)).add(values)
-            if name not in unreadable:
-                try:
-                    canonical(doubtful[name], values, source="")
-                except InvalidValue:
-                    unreadable.add(name)
-
-    def styled(column: Column) -> Column:
-        found = evidence[column.name].in_own_style(column.kind) if column.name in unreadable else None
-        if found is None:
-            return column
-        return replace(column, number_style=found.number_style, date_style=found.date_style)
-
-    return tuple(map(styled, columns))
 
 
 def _arrow_array(name: str, values: pd.Series) -> pa.Array:

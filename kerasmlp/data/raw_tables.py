@@ -64,6 +64,7 @@ class RawTable:
         decimal: The decimal mark of numbers in a text file, "." or ",". None: nothing in the file says so.
         description: The format for people, such as "UTF-16, separated by tabs, decimal comma" or "Parquet".
         notes: What people should know, in sentences.
+        stated_decimal: The decimal mark that the user named.
     """
 
     path: Path
@@ -73,6 +74,7 @@ class RawTable:
     description: str
     notes: tuple[str, ...]
     _read: Callable[[], Iterator[pa.Table]] = field(repr=False, compare=False)
+    stated_decimal: str | None = None
 
     def pieces(self) -> Iterator[pa.Table]:
         """Returns all rows in order, in tables of some thousand rows. Each call reads again from the start.
@@ -136,6 +138,7 @@ def open_table(path: Path, options: TableOptions | None = None) -> RawTable:
         f"{file.encoding_name}, {dialect.description}",
         notes,
         lambda: read_rows(file, dialect),
+        options.decimal,
     )
 
 

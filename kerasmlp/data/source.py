@@ -172,6 +172,7 @@ class Scan:
         groups: Group of each example as a whole number, if the source is split by groups.
         times: Time of each example as a number, if the source is split by time.
         reading_notes: As `Data.reading_notes`.
+        format: As `Data.format`.
     """
 
     classes: np.ndarray
@@ -185,6 +186,7 @@ class Scan:
     groups: np.ndarray | None = None
     times: np.ndarray | None = None
     reading_notes: tuple[str, ...] = ()
+    format: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ class EntryFacts:
         request: Arguments of the `load_data` call that loads the same data again, if there is one.
         encoder: How the columns of a table became features; None for other sources.
         reading_notes: As `Data.reading_notes`.
-        cautions: As `Data.cautions`.
+        format: As `Data.format`.
         train_fingerprint: As `Data.train_fingerprint`.
         source_id: Identifies the source and its state. All entries made from an unchanged source have the same.
     """
@@ -55,7 +55,7 @@ class EntryFacts:
     request: dict[str, Any] | None
     encoder: Encoder | None
     reading_notes: tuple[str, ...]
-    cautions: tuple[str, ...]
+    format: str
     train_fingerprint: str | None
     source_id: str
 
@@ -135,6 +135,7 @@ def write_entry(
     indices: Indices,
     facts: EntryFacts,
     fingerprint: Callable[[], str],
+    cautions: Callable[[], tuple[str, ...]],
     *,
     needs_moments: bool,
 ) -> None:
@@ -152,6 +153,7 @@ def write_entry(
         indices: Which examples belong to which split.
         facts: What else is known about the data.
         fingerprint: Returns the fingerprint of the source; called when all pieces are read.
+        cautions: Returns `Data.cautions`; called when all pieces are read.
         needs_moments: Whether to compute the mean and variance of each feature over the training examples.
 
     Raises:
@@ -195,7 +197,8 @@ def write_entry(
         request=facts.request,
         encoder=facts.encoder,
         reading_notes=facts.reading_notes,
-        cautions=facts.cautions,
+        cautions=cautions(),
+        format=facts.format,
         train_fingerprint=facts.train_fingerprint,
         moments=None if moments is None else moments.result(),
     )

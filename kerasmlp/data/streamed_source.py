@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes, check_features, check_no_encoder
-from kerasmlp.data.cautions import duplicate_cautions
+from kerasmlp.data.cautions import ArrayWatch
+from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.progress_bar import Progress, reading_progress
 from kerasmlp.data.source import Scan
@@ -33,7 +34,7 @@ from kerasmlp.data.table_scan import rows_at
 from kerasmlp.data.types import Data, DataSpec
 from kerasmlp.errors import InvalidValue
 
-FORMAT = 3  # of cache entries. Entries of another format are not found, so their sources are read again.
+FORMAT = 4  # of cache entries. Entries of another format are not found, so their sources are read again.
 
 _Choose = Callable[[Scan], Indices]
 
@@ -144,13 +145,18 @@ class StreamedSource:
         indices = choose(scan)
         encoder = None if spec is None else spec.encoder
         pieces, fingerprint = self._digested(scan)
+        watch: ArrayWatch | TableWatch
         if scan.table is None:
             check_no_encoder(self.name, encoder)
+            watch = ArrayWatch(indices)
+            pieces = watch.pieces(pieces)
         else:
             if encoder is None and len(indices.train):
                 rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
                 encoder = learn_encoder(rows, scan.table.columns, source=self.name)
-            pieces = map(require_encoder(self.name, encoder).encode_canonical, pieces)
+            encoder = require_encoder(self.name, encoder)
+            watch = TableWatch(scan, indices, encoder.columns, is_learnt=spec is None)
+            pieces = map(encoder.encode_canonical, watch.pieces(pieces))
         facts = EntryFacts(
             name=self.name,
             class_names=scan.names,
@@ -158,7 +164,7 @@ class StreamedSource:
             request=None if self.request is None else {**self.request, **asked},
             encoder=encoder,
             reading_notes=scan.reading_notes,
-            cautions=() if scan.table is None else duplicate_cautions(scan.table.feature_keys, indices),
+            format=scan.format,
             train_fingerprint=scan.table.train_fingerprint
             if scan.table and (self.has_test or self.has_validation)
             else None,
@@ -166,7 +172,9 @@ class StreamedSource:
         )
         counted = _counted(pieces, len(scan.labels), progress)
         needs_moments = scan.feature_range is None
-        write_entry(folder, counted, scan.labels, indices, facts, fingerprint, needs_moments=needs_moments)
+        write_entry(
+            folder, counted, scan.labels, indices, facts, fingerprint, watch.cautions, needs_moments=needs_moments
+        )
 
     def _digested(self, scan: Scan) -> tuple[Iterator[Any], Callable[[], str]]:
         """The checked arrays or the frames of a source, and a function for the fingerprint once all are read."""

@@ -11,7 +11,8 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
-from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array, styled_for
+from kerasmlp.data.later_styles import styled_for
+from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array
 from kerasmlp.errors import InvalidValue, nearest
 
 if TYPE_CHECKING:
@@ -107,9 +108,15 @@ class Encoder:
         """
         return map(self.encode_canonical, self.canonical_pieces(rows, source=source))
 
-    def canonical_pieces(self, rows: RawRows, *, source: str) -> Iterator[pa.Table]:
-        """Yields the canonical values of the feature columns piece by piece; see `pieces`."""
-        encoder, done = Encoder(styled_for(self.columns, rows)), 0
+    def canonical_pieces(self, rows: RawRows, *, source: str, any_unit: bool = False) -> Iterator[pa.Table]:
+        """Yields the canonical values of the feature columns piece by piece; see `pieces`.
+
+        Args:
+            rows: The rows.
+            source: What messages call the table.
+            any_unit: As for `kerasmlp.data.later_styles.styled_for`.
+        """
+        encoder, done = Encoder(styled_for(self.columns, rows, source=source, any_unit=any_unit)), 0
         for piece in rows.pieces():
             yield encoder.canonical(piece, source=source, first_row=done)
             done += piece.num_rows
@@ -144,17 +151,11 @@ def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, sour
         source: What messages call the table.
 
     Raises:
-        InvalidValue: no column is left for features, a column has no value in any training row, holds numbers so close
-            together that most of them become equal in float32, or is a category with more than 1,000 values.
+        InvalidValue: a column has no value in any training row, holds numbers so close together that most of them
+            become equal in float32, or is a category with more than 1,000 values.
     """
     columns = tuple(columns)
     learners = {column.name: _ColumnLearner(column) for column in columns if column.is_feature}
-    if not learners:
-        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
-        raise InvalidValue(
-            f"`{source}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a "
-            'column in `columns`, such as `columns={"code": "category"}`.'
-        )
     for table in tables:
         for name, learner in learners.items():
             learner.add(table.column(name).combine_chunks())
@@ -199,7 +200,7 @@ class _ColumnLearner:
         self._num_present += len(present)
 
     def learnt(self, source: str) -> Column:
-        column = self._column
+        column = replace(self._column, missing_share=1 - self._num_present / max(self._num_rows, 1))
         if not self._num_present:
             raise InvalidValue(
                 f"`{source}`: the column `{column.name}` has no value in any training row; remove the column."

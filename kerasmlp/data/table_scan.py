@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.array_checks import align_labels, check_classes
+from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
 from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns
+from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column
+from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
-from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array, styled_for
+from kerasmlp.data.later_styles import styled_for
+from kerasmlp.data.number_styles import DECIMAL_COMMA
+from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -41,6 +43,18 @@ class TableParts:
         """The parts that exist, in the order train, validation, test."""
         return [part for part in (self.train, self.validation, self.test) if part is not None]
 
+    @property
+    def description(self) -> str:
+        """The format of the files: of all of them, or of each if they differ."""
+        of_part = {
+            name: part.description
+            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
+            if part is not None
+        }
+        if len(set(of_part.values())) == 1:
+            return self.train.description
+        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
+
 
 @dataclass(frozen=True)
 class TableUse:
@@ -54,7 +68,7 @@ class TableUse:
     keep_duplicates_together: bool = False
 
     def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
-        """Returns the kinds that the user wants by column; columns to drop are of the kind `dropped`.
+        """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
 
         Raises:
             InvalidValue: a column to drop does not exist or has another role.
@@ -70,7 +84,8 @@ class TableUse:
                 raise InvalidValue(
                     f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
                 )
-        return {**self.columns, **dict.fromkeys(self.drop, DROPPED)}
+        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
+        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
 
 
 def memory_keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
@@ -93,8 +108,8 @@ def scan_table(
         keep: Keeps the canonical pieces.
 
     Raises:
-        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, or a
-            value does not fit the kind of its column.
+        InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, no column
+            can be a feature, or a value does not fit the kind of its column.
     """
     columns = list(parts.train.names)
     duplicate = next((column for column in columns if columns.count(column) > 1), None)
@@ -133,6 +148,7 @@ def scan_table(
         groups=groups,
         times=collected.times(),
         reading_notes=(*(note for part in parts.given for note in part.notes), *reading.notes),
+        format=parts.description,
     )
 
 
@@ -148,27 +164,44 @@ class _Reading:
 
 def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
     """Decides how to read the columns, from the training rows or from what a network knows."""
-    known = None if spec is None else spec.encoder
+    known = None if spec is None else require_encoder(name, spec.encoder)
     asked = [column for column in rows.names if column != roles.group]
     if known is not None:
         asked = [column for column in asked if column in (roles.target, roles.time)]
-    evidence = {column: ColumnEvidence(column, rows.decimal) for column in asked}
+    evidence = {column: ColumnEvidence(column) for column in asked}
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
         on_all_cores(partial(_add, piece), evidence.values())
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
+    settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
     target = evidence.pop(roles.target).target()
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
-    time = None if roles.time is None else _time_column(evidence.pop(roles.time))
+    time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     if known is not None:
-        return _Reading(styled_for(known.columns, rows), target, time)
+        is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
+        return _Reading(styled_for(known.columns, rows, source=name, any_unit=is_server), target, time)
     wanted = use.wanted_kinds(name, roles, rows.names)
     columns = decide_columns(evidence.values(), name, wanted)
+    _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
+    is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
+    inferred = [column for column in columns if column.name not in wanted]
+    shown = [column for column in inferred if not (is_told and column.number_style == DECIMAL_COMMA)]
+    missing = {column.name: evidence[column.name].missing_words(column.kind) for column in columns if column.is_feature}
+    notes += column_notes(shown, {name: words for name, words in missing.items() if words})
     return _Reading(columns, target, time, tuple(notes))
+
+
+def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
+    if not any(column.is_feature for column in columns):
+        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
+        raise InvalidValue(
+            f"`{name}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a column "
+            'in `columns`, such as `columns={"code": "category"}`.'
+        )
 
 
 def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
@@ -184,7 +217,12 @@ def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
     return evidence.target()
 
 
-def _time_column(evidence: ColumnEvidence) -> Column:
+def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
+    if evidence.name in wanted:
+        column = evidence.column("", wanted[evidence.name])
+        if column.kind not in (NUMBER, DATE):
+            raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
+        return column
     if evidence.notes():
         raise InvalidValue(evidence.notes()[0])
     return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
@@ -210,7 +248,11 @@ class _Collected:
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
         for part in parts.given:
-            columns = self._reading.columns if part is parts.train else styled_for(self._reading.columns, part)
+            columns = (
+                self._reading.columns
+                if part is parts.train
+                else styled_for(self._reading.columns, part, source=self._name)
+            )
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
                 rows = encoder.canonical(piece, source=self._name, first_row=done)
@@ -255,6 +297,7 @@ class _Collected:
         if spec is None or spec.class_names is None:
             classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
             check_classes(self._name, classes, len(labels))
+            check_can_name(self._name, classes)
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.cautions import duplicate_cautions
+from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.splitting import Splitting, check_classes_are_trained
+from kerasmlp.data.splitting import Indices, Splitting, check_classes_are_trained
 from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.table_scan import TableParts, TableUse, rows_at, scan_table
 from kerasmlp.data.types import Data, DataSpec, Split
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 class TableSource:
@@ -47,7 +50,9 @@ class TableSource:
             encoder = learn_encoder(
                 rows_at(scan.pieces(), indices.train, len(scan.labels)), facts.columns, source=self.name
             )
-        features = self._features(scan, require_encoder(self.name, encoder))
+        encoder = require_encoder(self.name, encoder)
+        watch = TableWatch(scan, indices, encoder.columns, is_learnt=spec is None)
+        features = _features(watch.pieces(scan.pieces()), encoder)
         train, validation, test = (Split(features[at], scan.labels[at]) for at in indices)
         return Data(
             name=self.name,
@@ -61,14 +66,18 @@ class TableSource:
             encoder=encoder,
             train_fingerprint=facts.train_fingerprint if self.has_test or self.has_validation else None,
             reading_notes=(*scan.reading_notes, *splitting.notes),
-            cautions=duplicate_cautions(facts.feature_keys, indices),
+            cautions=watch.cautions(),
+            format=scan.format,
         )
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
         """Returns all rows as the test split, encoded as the network expects; there is no progress to show."""
         encoder = require_encoder(self.name, None if spec is None else spec.encoder)
         scan, facts = self._scan(spec)
-        features = self._features(scan, encoder)
+        nowhere = np.zeros(0, np.int64)
+        indices = Indices(nowhere, nowhere, np.arange(len(scan.labels)))
+        watch = TableWatch(scan, indices, encoder.columns, is_learnt=False)
+        features = _features(watch.pieces(scan.pieces()), encoder)
         nothing = Split(features[:0], scan.labels[:0])
         return Data(
             name=self.name,
@@ -80,6 +89,8 @@ class TableSource:
             fingerprint=facts.fingerprint,
             encoder=encoder,
             reading_notes=scan.reading_notes,
+            cautions=watch.cautions(),
+            format=scan.format,
         )
 
     @contextmanager
@@ -99,6 +110,6 @@ class TableSource:
         assert scan.table is not None
         return scan, scan.table
 
-    @staticmethod
-    def _features(scan: Scan, encoder: Encoder) -> np.ndarray:
-        return np.concatenate([encoder.encode_canonical(piece) for piece in scan.pieces()])
+
+def _features(pieces: Iterable[pa.Table], encoder: Encoder) -> np.ndarray:
+    return np.concatenate([encoder.encode_canonical(piece) for piece in pieces])

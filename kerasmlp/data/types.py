@@ -80,6 +80,7 @@ class Data:
             None for other data.
         reading_notes: What was understood, skipped or decided when the data were read, one sentence each.
         cautions: What to know before trusting figures on the data, one sentence each. See `kerasmlp.data.cautions`.
+        format: How the file of a table is written, such as `UTF-8, separated by commas`; empty for other data.
     """
 
     name: str
@@ -95,6 +96,7 @@ class Data:
     train_fingerprint: str | None = None
     reading_notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
+    format: str = ""
 
     @property
     def spec(self) -> DataSpec:
@@ -157,6 +159,7 @@ class Data:
             "moments": None if self.moments is None else _moments_to_config(self.moments),
             "reading_notes": list(self.reading_notes),
             "cautions": list(self.cautions),
+            "format": self.format,
             "train_fingerprint": self.train_fingerprint,
         }
 
@@ -184,6 +187,7 @@ class Data:
             moments=None if moments is None else (np.array(moments["mean"]), np.array(moments["variance"])),
             reading_notes=tuple(config.get("reading_notes", ())),
             cautions=tuple(config.get("cautions", ())),
+            format=config.get("format", ""),
             train_fingerprint=config.get("train_fingerprint"),
         )
 

@@ -42,9 +42,11 @@ def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder
         settings["optimizer"] = settings["optimizer"]["class_name"]
     metrics = {
         "test_accuracy": tested.accuracy,
+        "test_balanced_accuracy": tested.balanced_accuracy,
         "test_loss": tested.loss,
         "val_accuracy": validated.accuracy,
         "val_loss": validated.loss,
+        "largest_class_share": tested.largest_class_share,
         "best_epoch": int(recorder.best["epoch"]),
         "parameters": config["model"]["parameters"],
         **settings,

@@ -102,7 +102,9 @@ def test_mnist_from_tensorflow_datasets_trains(capfd: pytest.CaptureFixture[str]
 def test_notes_about_the_data_are_shown_once(capfd: pytest.CaptureFixture[str], command: str) -> None:
     generator = np.random.default_rng(0)
     rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((100, 2))]
-    Path("flowers.csv").write_text("\n".join(["width,height,kind", *rows, *["0.5,0.5,rare"] * 4]) + "\n")
+    Path("flowers.csv").write_text(
+        "\n".join(["width,height,kind", *rows, *(f"0.5,0.5{i},rare" for i in range(4))]) + "\n"
+    )
     name, *options = command.split()
     options += ["--target", "kind", "--test-share", "0.2", "--hidden", "4", "--batch-size", "16"]
     assert main([name, "flowers.csv", *options]) == 0

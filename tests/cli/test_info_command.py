@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -10,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
+import pandas as pd
 import pytest
 
+import kerasmlp
 from kerasmlp.cli import main
 from kerasmlp.cli.artefact_facts import facts_of_opened, read_facts
 from kerasmlp.data.types import Data
@@ -19,6 +23,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_tflite
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
+from tests.helpers.tables import frame
 
 WITHOUT_TENSORFLOW = ["run", "run/model.keras", "plain.keras", "served", "served/1", "mobile/digits_int8.tflite"]
 
@@ -91,3 +96,105 @@ def test_an_unfinished_run_is_refused(artefacts: Path, tmp_path: Path, capfd: py
     (tmp_path / "run" / "metrics.json").unlink()
     assert main(["info", str(tmp_path / "run")]) == 2
     assert "`metrics.json`" in capfd.readouterr().err
+
+
+def unusual_table(rows: int = 120) -> pd.DataFrame:
+    """One column of each kind, numbers with a decimal comma, and classes of which one is far larger."""
+    generator = np.random.default_rng(0)
+    numbers = generator.normal(1000, 300, rows)
+    prices = [f"{number:.2f}".replace(".", ",") for number in numbers]
+    colours = generator.choice(["[red]", "green", "blue", "violet"], rows)
+    return pd.DataFrame(
+        {
+            "id": np.arange(rows),
+            "price": ["" if i % 10 == 0 else price for i, price in enumerate(prices)],
+            "colour": colours,
+            "[b]born": [f"{day % 28 + 1}.{day % 12 + 1}.1980" for day in range(rows)],
+            "kind": np.where(generator.random(rows) < 0.2, "rare", "usual"),
+        }
+    )
+
+
+@pytest.fixture
+def semicolons(tmp_path: Path) -> Path:
+    unusual_table().to_csv(tmp_path / "shop.csv", index=False, sep=";")
+    return tmp_path / "shop.csv"
+
+
+def lines_of(text: str) -> dict[str, list[str]]:
+    """The cells of each line of a printed table by the first of them."""
+    cells = [re.split(r"\s{2,}", line.strip()) for line in text.splitlines()]
+    return {line[0]: line[1:] for line in cells}
+
+
+def check_columns(text: str) -> None:
+    lines = lines_of(text)
+    assert lines["id"][:2] == ["key", "not used: numbers or names the rows"]
+    assert lines["price"][1].startswith("decimal comma")
+    assert lines["price"][2] == "2 features: value, missing"
+    assert "10%" in lines["price"][3]
+    assert lines["colour"][:2] == ["category", "4 features: [red], blue, green, ..."]
+    assert lines["[b]born"][:2] == ["date", "day before month"]
+
+
+def test_info_shows_how_a_table_is_read_before_training(semicolons: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(semicolons), "--target", "kind"]) == 0
+    out = capfd.readouterr().out
+    check_columns(out)
+    assert "separated by semicolons" in out
+    assert "--column id=category" in out  # the note about the column that is not used
+    assert "`usual` makes up" in out
+    assert main(["info", str(semicolons), "--target", "kind", "--json"]) == 0
+    about = json.loads(capfd.readouterr().out)
+    assert "semicolons" in about["format"]
+    assert [column["missing"] for column in about["columns"]] == [None, 12, 0, 0]
+    assert len(about["cautions"]) == 1
+
+
+def test_train_evaluate_and_info_show_columns_and_balanced_accuracy(
+    semicolons: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = tmp_path / "run"
+    command = ["train", str(semicolons), "--target", "kind", "--hidden", "4", "--epochs", "1", "--out", str(run)]
+    assert main(command) == 0
+    shown = capfd.readouterr()
+    check_columns(shown.err)
+    assert "separated by semicolons" in shown.err
+    assert "test balanced accuracy" in shown.out
+    recorded = json.loads((run / "data.json").read_text())
+    assert [column["kind"] for column in recorded["columns"]] == ["key", "number", "category", "date"]
+    assert any("`class_weight" in caution for caution in recorded["cautions"])
+    assert main(["info", str(run)]) == 0
+    check_columns(capfd.readouterr().out)
+    assert main(["info", str(run), "--json"]) == 0
+    about = json.loads(capfd.readouterr().out)
+    assert about["data"] == recorded
+    assert [column["name"] for column in about["card"]["columns"]] == ["id", "price", "colour", "[b]born"]
+    assert main(["evaluate", str(run), str(semicolons)]) == 0
+    assert "balanced accuracy" in capfd.readouterr().out
+    assert main(["evaluate", str(run), str(semicolons), "--json"]) == 0
+    scores, metrics = json.loads(capfd.readouterr().out), about["metrics"]
+    assert scores["balanced_accuracy"] == metrics["test_balanced_accuracy"]
+    assert scores["largest_class_share"] == metrics["largest_class_share"] > 0.7
+    assert main([*command, "--overwrite", "--json"]) == 0
+    assert json.loads(capfd.readouterr().out)["data"] == recorded
+
+
+def test_every_artefact_of_a_table_carries_its_columns(flowers_run: Run, tmp_path: Path) -> None:
+    write_saved_model(flowers_run.load_model(), flowers_run.card, tmp_path / "served" / "1")
+    data = kerasmlp.data_from_frame(frame(), "kind", test_share=0.2)
+    export_tflite(flowers_run, tmp_path / "mobile", quantize=["float32"], data=data)
+    for path in (flowers_run.path, tmp_path / "served", tmp_path / "mobile" / "frame_float32.tflite"):
+        card = read_facts(str(path), timeout_s=1.0).card
+        assert card is not None
+        assert card.encoder == flowers_run.card.encoder is not None
+
+
+def test_a_wide_table_is_shown_in_part(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(generator.normal(size=(60, 60)), columns=[f"c{i}" for i in range(60)])
+    table.assign(label=generator.choice(["a", "b"], 60)).to_csv(tmp_path / "wide.csv", index=False)
+    assert main(["info", str(tmp_path / "wide.csv")]) == 0
+    out = capfd.readouterr().out
+    assert "and 20 more columns" in out
+    assert len([line for line in out.splitlines() if re.match(r"c\d+ ", line)]) == 40

@@ -19,7 +19,7 @@ from kerasmlp.run import Run
 from tests.helpers.image_files import idx, write_idx, write_images
 
 SMALL = ["--target", "y", "--test-share", "0.2", "--hidden", "4", "--batch-size", "4", "--out", "run"]
-ROWS = "\n".join(f"{i},{'ab'[i % 2]}" for i in range(20))
+ROWS = "\n".join(f"{i / 2},{'ab'[i % 2]}" for i in range(20))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,7 +105,7 @@ CASES = [
     Case("missing file", lambda f: [str(f / "mnits.npz")], r"mnits\.npz`"),
     Case("missing column of a name", lambda f: ["mnits"], "`mnits`.*`mnist`"),
     csv("empty file", "", r"table\.csv` is empty"),
-    csv("only a header", "x,y\n", "`table` has no row"),
+    csv("only a header", "x,y\n", r"table\.csv` has a header but no rows"),
     csv("too many values", f"x,y\n{ROWS}\n1,a,2\n", r"table\.csv`, row 21 .*3.*2"),
     csv("too few values", f"x,y\n{ROWS}\n1\n", r"table\.csv`, row 21 .*1.*2"),
     csv("ragged within quotes", f'x,y\n"1","a"\n{ROWS}\n1,a,2\n', "row 22 .*3.*2"),
@@ -114,15 +114,13 @@ CASES = [
     csv("row without a label", f"x,y\n{ROWS}\n1,\n", "`table`, row 21.*label.*`y`"),
     csv("unknown target", f"length,kind\n{ROWS}\n", "`table`.*`lenght`.*`length`", "lenght"),
     csv("no target", f"x,y\n{ROWS}\n", "`table`.*target.*x, y", None),
-    csv("semicolons", f"x;y\n{ROWS.replace(',', ';')}\n", "`x;y`.*comma"),
     csv("measured labels", "x,y\n" + "\n".join(f"1,{i / 7}" for i in range(50)), "table.*50 of 50"),
     csv("large numbers", "x,y\n" + "\n".join(f"{2**52 + i},{i % 2}" for i in range(50)), "float32 only 1 of 36"),
     csv("columns of one name", f"x,x,y\n{ROWS.replace(',', ',1,')}\n", "`x`; rename"),
     csv("nothing but labels", "y\na\nb\n", "`table`.*no features.*`y`"),
-    csv("a single class", "x,y\n" + "\n".join(f"{i},a" for i in range(20)), "table.*two classes.*`a`"),
-    csv("column without a value", "x,z,y\n" + ROWS.replace(",", ",,"), "`table`.*`z` has no value"),
-    csv("wrong encoding", "x,y\nä,b\n".encode("latin-1"), r"table\.csv`.*UTF-8"),
-    csv("keys", "x,y\n" + "\n".join(f"k{i},{i % 2}" for i in range(3000)), "`x`.*1,000"),
+    csv("a single class", ROWS.replace("b", "a").join(["x,y\n", "\n"]), "table.*two classes.*`a`"),
+    csv("no column with a value", "z,y\n" + "\n".join([",a", ",b"] * 20), r"`table`.*feature.*`z` \(empty\)"),
+    csv("keys", "x,y\n" + "\n".join(f"k{i},{i % 2}" for i in range(3000)), r"`table`.*feature.*`x` \(key\)"),
     Case("torn Parquet file", _torn_parquet, r"table\.parquet`.*Parquet", streams=True),
     npz("NaN", "`x_train`.*nan.*index", x_train=np.where(BIG == 5, np.nan, BIG)),
     npz("too large a number", "`x_train`.*inf.*index", x_train=np.where(BIG == 5, 1e300, BIG)),
@@ -140,7 +138,7 @@ CASES = [
     npz("texts as features", "`x_train`.*numbers", x_train=BIG.astype(str)),
     content("damaged npz", "torn.npz", b"PK\3\4" + bytes(40), r"torn\.npz`.*`\.npz`"),
     content("empty npz", "empty.npz", b"", r"empty\.npz` is empty"),
-    content("a file of another kind", "notes.txt", b"hello", r"notes\.txt`.*`digits`"),
+    content("a file of another kind", "notes.rtf", b"hello", r"notes\.rtf`.*`digits`"),
     idx_files("wrong magic number", b"\1\0\x08\3" + bytes(20), "not an IDX file.*01 00 08 03"),
     idx_files("wrong length", idx(IMAGES)[:-1], r"616 .*\(30, 4, 5\).*615"),
     idx_files("truncated gzip", gzip.compress(idx(IMAGES), mtime=0)[:-9], "cannot be unzipped"),
@@ -149,7 +147,7 @@ CASES = [
     images(
         "images of two sizes",
         lambda f: Image.new("L", (8, 9)).save(f / "dog" / "9.png"),
-        r"dog/9\.png` has 8x9 pixels.*cat/0\.png` has 5x4; all images need the same size",
+        r"several sizes.*19 of 4x5, 1 of 9x8.*dog/9\.png` has 9x8.*--image-size",
     ),
     Case("no classes", lambda f: [str(f)], "folder.*IDX"),
     Case(
@@ -209,7 +207,7 @@ def test_a_column_of_lists_is_named(tmp_path: Path, capfd: pytest.CaptureFixture
     pd.DataFrame({"x": [[1, 2]] * 40, "y": ["a", "b"] * 20}).to_parquet(path)
     for options in ([], ["--stream"]):
         assert main(["train", str(path), *SMALL, *options]) == 2
-        assert "`x` holds values of type ndarray" in capfd.readouterr().err
+        assert re.search(r"lists\.parquet`.*`x`.*list<element: int64>", capfd.readouterr().err)
 
 
 def test_a_table_without_a_column_of_the_training_rows_is_refused(
@@ -240,7 +238,4 @@ def test_you_are_warned_about_classes_with_few_examples(
     assert "The classes `few`, `once` have no example in validation, so" in err
     assert "The class `once` has no example in test, so" in err
     assert "The classes `few`, `once` have fewer than 5 training examples" in err
-    Path("ids.csv").write_text("x,y\n" + "\n".join(f"n{i},{'ab'[i % 2]}" for i in range(60)), encoding="utf-8")
-    assert main(["train", "ids.csv", *SMALL[:-2], "--out", "ids"]) == 0
-    assert "The column `x` has 44 distinct values in 44 training rows" in capfd.readouterr().err
     assert "`once` has no example in test" in Path("run/data.json").read_text(encoding="utf-8")

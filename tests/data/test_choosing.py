@@ -100,9 +100,9 @@ def test_files_and_folders_that_cannot_be_read_are_named(tmp_path: Path) -> None
         load_data(tmp_path / "tinny.npz")
     with pytest.raises(InvalidValue, match=r"folder.*IDX.*`digits`"):
         load_data(tmp_path)
-    text = tmp_path / "notes.txt"
+    text = tmp_path / "notes.rtf"
     text.write_text("hello")
-    with pytest.raises(InvalidValue, match=r"notes\.txt.*`digits`"):
+    with pytest.raises(InvalidValue, match=r"notes\.rtf.*`digits`"):
         load_data(text)
 
 

@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from kerasmlp import data_from_arrays, data_from_frame, load_data
 from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.raw_rows import FrameRows
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting
 from kerasmlp.data.streamed_source import StreamedSource
+from kerasmlp.data.table_scan import TableParts, TableUse
+from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue
 from tests.helpers.same_data import assert_same_data
@@ -120,12 +123,26 @@ def test_columns_that_cannot_split_a_table_are_refused(options: dict[str, str], 
         data_from_frame(_visits(), "ill", **{"test_share": 0.2, **options})  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"])
-def test_dates_that_could_be_read_in_two_ways_are_refused(pattern: str) -> None:
-    visits = _visits()
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%b %d, %Y", "%Y%m%d"])
+def test_dates_in_any_order_split_a_table(pattern: str) -> None:
+    visits = _visits().drop(columns="patient")
     visits["day"] = pd.date_range("2026-01-01", periods=300).strftime(pattern)
-    with pytest.raises(InvalidValue, match="`day`"):
+    data = data_from_frame(visits, "ill", test_share=0.2, time="day")
+    np.testing.assert_array_equal(data.test.features[:, 0], visits["pulse"].to_numpy(np.float32)[-60:])
+
+
+@pytest.mark.parametrize("pattern", ["%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y"])
+def test_dates_that_could_be_read_in_two_ways_are_refused_until_their_order_is_named(pattern: str) -> None:
+    visits = _visits().drop(columns="patient")
+    days = pd.date_range("2024-01-01", "2026-12-31")
+    visits["day"] = days[days.day <= 12][:300].strftime(pattern)
+    with pytest.raises(InvalidValue, match="`day`.*`columns="):
         data_from_frame(visits, "ill", test_share=0.2, time="day")
+    order = "date:mdy" if pattern.startswith("%m") else "date:dmy"
+    data = data_from_frame(visits, "ill", test_share=0.2, time="day", columns={"day": order})
+    np.testing.assert_array_equal(data.test.features[:, 0], visits["pulse"].to_numpy(np.float32)[-60:])
+    with pytest.raises(InvalidValue, match="`time='day'`.*`category`"):
+        data_from_frame(visits, "ill", test_share=0.2, time="day", columns={"day": "category"})
 
 
 def test_groups_that_differ_only_in_the_last_digit_are_distinct() -> None:
@@ -134,13 +151,15 @@ def test_groups_that_differ_only_in_the_last_digit_are_distinct() -> None:
     assert len(data.test) == 60
 
 
-def test_the_fingerprint_of_a_table_does_not_depend_on_its_split() -> None:
-    visits = _visits()
-    prints = {
-        data_from_frame(visits, "ill", test_share=0.2, **options).fingerprint  # type: ignore[arg-type]
-        for options in ({}, {"group": "patient"}, {"time": "day"})
-    }
-    assert len(prints) == 1
+@pytest.mark.parametrize("column", ["patient", "day"])
+def test_the_fingerprint_of_a_table_does_not_depend_on_its_split(column: str) -> None:
+    visits, role = _visits(), "group" if column == "patient" else "time"
+    source = TableSource("visits", TableParts(FrameRows(visits)), TableUse("ill"))
+    plain = [source.split(Splitting(test_share=share, seed=seed)) for share, seed in ((0.2, 0), (0.3, 1))]
+    by_column = data_from_frame(visits, "ill", test_share=0.2, **{role: column})  # type: ignore[arg-type]
+    assert {data.fingerprint for data in plain} == {source.fingerprint()}
+    # A network that does not use the column recognises the table without being told what the column was for.
+    assert source.fingerprint(by_column.spec) == by_column.fingerprint
 
 
 def test_a_single_group_cannot_be_split() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 from hypothesis import given
@@ -24,6 +25,7 @@ import kerasmlp
 from kerasmlp import build_mlp, data_from_dataset, load_data
 from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.cli import main
+from kerasmlp.data.columns import Column
 from kerasmlp.data.describing import describe_source
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.progress_bar import reading_progress
@@ -111,7 +113,7 @@ def test_quotes_newlines_blank_lines_and_late_words_are_read_the_same_in_pieces(
 @pytest.mark.usefixtures("small_pieces")
 @pytest.mark.parametrize("words", [("true", "false"), ("True", "False"), ("yes", "no")])
 def test_missing_booleans_and_unusual_names_are_read_the_same_in_pieces(tmp_path: Path, words: tuple[str, str]) -> None:
-    lines = [f"{words[i % 2]}, {i},{i * 3},{'ab'[i // 2 % 2]}" for i in range(100)]
+    lines = [f"{words[i % 2]}, {i % 9},{i * 3 % 50},{'ab'[i // 2 % 2]}" for i in range(100)]
     lines[5] = ",5,15,a"
     path = tmp_path / "odd.csv"
     path.write_text("is new, count,,y\n" + "\n".join(lines) + "\n", encoding="utf-8")
@@ -142,9 +144,9 @@ def test_rows_are_counted_over_all_pieces(tmp_path: Path) -> None:
 
 def test_the_median_of_many_numbers_is_estimated_from_a_sample(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasmlp.data.table_encoding._SAMPLE_SIZE", 200)
-    numbers = pd.DataFrame({"x": np.arange(10_000.0)})
-    frames = [numbers[start : start + 150] for start in range(0, 10_000, 150)]
-    (column,) = learn_encoder(frames, {"x": "number"}, source="x").columns
+    numbers = pa.table({"x": np.arange(10_000.0)})
+    pieces = [numbers.slice(start, 150) for start in range(0, 10_000, 150)]
+    (column,) = learn_encoder(pieces, [Column("x", "number")], source="x").columns
     # The median of a sample of 200 has a standard deviation of 10,000 / (2 sqrt(200)) = 354.
     assert abs(column.fill - 5000) < 5 * 354
 
@@ -208,7 +210,7 @@ def test_training_rows_are_shuffled_on_disk_and_again_in_each_epoch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kerasmlp.data.split_cache._BUCKET_BYTES", 4000)
-    table = pd.DataFrame({"number": np.arange(3000), "label": np.repeat(["a", "b"], 1500)})
+    table = pd.DataFrame({"number": np.arange(3000) + 0.5, "label": np.repeat(["a", "b"], 1500)})
     data = load_data(write(tmp_path / "sorted.csv", table), target="label", test_share=0.1, stream=True)
     numbers = np.asarray(data.train.features)[:, 0]
     # In each of 24 parts of the file, half of the rows are `a`, within five standard deviations.

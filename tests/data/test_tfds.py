@@ -63,7 +63,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "member": number % 3 == 0,
             "port": -1 if number == 5 else number % 2,
             "job": ["cook", "maid"][number % 2],
-            "where": {"x": number / 7, "yz": [number, -number]},
+            "where": {"x": number / 7, "yz": [number / 2, -number]},
             "notes": ["a", "b"],
             "survived": number // 2 % 2,
         },

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout
-from kerasmlp.cli.data_options import add_data_options, load_for_test
+from kerasmlp.cli.data_options import add_data_options, load_for_test, show_reading_notes
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -39,6 +39,7 @@ def run(args: Namespace) -> Outcome:
         artefact, data = load_for_server(args, artefact, artefact.served)
     else:
         data = load_for_test(args, artefact.card)
+    show_reading_notes(data.cautions, args.flags)
     evaluation = kerasmlp.evaluate(artefact, data)
     result = {
         "artefact": args.artefact,
@@ -48,6 +49,8 @@ def run(args: Namespace) -> Outcome:
         "same_data": None if artefact.card is None else artefact.card.fingerprint == data.fingerprint,
         "examples": evaluation.examples,
         "accuracy": evaluation.accuracy,
+        "balanced_accuracy": evaluation.balanced_accuracy,
+        "largest_class_share": evaluation.largest_class_share,
         "loss": evaluation.loss if artefact.has_probabilities else None,
         "confusion": evaluation.confusion.tolist(),
     }
@@ -56,15 +59,20 @@ def run(args: Namespace) -> Outcome:
 
 def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, data: Data) -> None:
     from kerasmlp._system.terminal import results_console
-    from kerasmlp.cli.result_tables import make_table
+    from kerasmlp.cli.result_tables import make_table, uneven_rows
 
-    recalls = evaluation.confusion.diagonal() / evaluation.confusion.sum(axis=1).clip(min=1)
+    counts = evaluation.confusion.sum(axis=1)
+    recalls = evaluation.confusion.diagonal() / counts.clip(min=1)
+    hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}"),
         ("examples", f"{evaluation.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
         ("accuracy", f"{evaluation.accuracy:.2%}"),
+        *uneven_rows(
+            "balanced accuracy", evaluation.balanced_accuracy, evaluation.largest_class_share, data.num_classes
+        ),
         *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
-        ("hardest class", f"{data.class_names[recalls.argmin()]} ({recalls.min():.1%} found)"),
+        ("hardest class", f"{data.class_names[hardest]} ({recalls[hardest]:.1%} found)"),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 

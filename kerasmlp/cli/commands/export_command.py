@@ -53,8 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--serving",
         metavar="DIR",
-        help="also write what TF Serving needs, with comments: a Docker Compose file, configurations and a dashboard; or "
-        "add the model to such files in DIR",
+        help="also write what TF Serving needs: a Docker Compose file, configurations and a dashboard, with comments; "
+        "if DIR has them, add the model to them",
     )
     group = parser.add_argument_group("TFLite")
     group.add_argument(

@@ -50,7 +50,7 @@ def _artefact_info(args: Namespace) -> Outcome:
     from kerasmlp.cli.artefact_facts import read_facts
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.result_tables import show_artefact
-    from kerasmlp.contract import METRICS_NAME
+    from kerasmlp.contract import DATA_NAME, METRICS_NAME
     from kerasmlp.run import Run
 
     facts = read_facts(args.artefact, timeout_s=args.timeout_s)
@@ -64,6 +64,7 @@ def _artefact_info(args: Namespace) -> Outcome:
         "num_classes": facts.num_classes,
         "card": asdict(facts.card) if facts.card else None,
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
+        "data": run.about_data if (run.path / DATA_NAME).is_file() else None,
     }
     if facts.tflite is not None:
         types = {name: sorted(getattr(facts.tflite, name)) for name in ("weights", "values")}
@@ -72,12 +73,24 @@ def _artefact_info(args: Namespace) -> Outcome:
         client = facts.served.client
         signatures = {name: asdict(signature) for name, signature in client.signatures.items()}
         result["server"] = {"versions": [asdict(status) for status in client.status()], "signatures": signatures}
-    return Outcome(result, lambda: show_artefact(args.artefact, facts))
+
+    def show() -> None:
+        show_artefact(args.artefact, facts)
+        if facts.card is not None and facts.card.encoder is not None:
+            from kerasmlp._system.terminal import results_console
+            from kerasmlp.cli.column_tables import show_columns
+            from kerasmlp.data.describing import describe_columns
+
+            console = results_console()
+            console.print()
+            show_columns(console, describe_columns(facts.card.encoder.columns), where="the output of `--json`")
+
+    return Outcome(result, show)
 
 
 def _data_info(args: Namespace) -> Outcome:
+    from kerasmlp.cli.column_tables import show_data
     from kerasmlp.cli.command_outcome import Outcome
-    from kerasmlp.cli.result_tables import show_data
     from kerasmlp.data.describing import describe_source, first_of_each_class
 
     source = read(args.artefact, args)
@@ -90,4 +103,4 @@ def _data_info(args: Namespace) -> Outcome:
         features, labels = first_of_each_class(source, IMAGES_PER_CLASS)
         plot_examples(features, labels, list(about["classes"]), Path(args.picture), title=source.name)
         about["picture"] = args.picture
-    return Outcome(about, lambda: show_data(about))
+    return Outcome(about, lambda: show_data(about, args.flags))

@@ -36,6 +36,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(args: Namespace) -> Outcome:
     """Searches, trains, exports and verifies."""
     from kerasmlp._system.terminal import messages_console
+    from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.commands.export_command import write_exports
     from kerasmlp.contract import METRICS_NAME
@@ -47,6 +48,7 @@ def run(args: Namespace) -> Outcome:
         check_output_is_free(Path(args.out), overwrite=args.overwrite)
     messages = messages_console()
     data = load(args)
+    show_reading(data)
     what = "1,797 real scans of handwritten digits" if args.data == DIGITS else data.name
     messages.print(f"1/2  Searching learning rate and batch size, then training, on {what}")
     run = search(
@@ -64,7 +66,12 @@ def run(args: Namespace) -> Outcome:
     reports, failure = write_exports(
         run, exports / "saved_model", exports / "tflite", data=data, verbose=verbosity(args)
     )
-    result = {"run": str(run.path), **run.metrics, "artefacts": [report.to_dict() for report in reports]}
+    result = {
+        "run": str(run.path),
+        **run.metrics,
+        "data": run.about_data,
+        "artefacts": [report.to_dict() for report in reports],
+    }
     return Outcome(result, lambda: _show(run, reports, typed_data(args)), failure)
 
 

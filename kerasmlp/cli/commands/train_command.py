@@ -69,11 +69,13 @@ def run(args: Namespace) -> Outcome:
     """Trains a network."""
     import kerasmlp
     from kerasmlp._system.terminal import results_console
+    from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome, run_outcome
     from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = load(args)
+    show_reading(data)
     with strategy.scope() if strategy else contextlib.nullcontext():
         model = kerasmlp.build_mlp(
             layer_sizes(args, data),

@@ -104,10 +104,12 @@ def run(args: Namespace) -> Outcome:
 
         start_ahead()  # before this process imports TensorFlow, too
     from kerasmlp._system.terminal import messages_console, results_console
+    from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome, run_outcome
     from kerasmlp.tuning.searching import join_search, search
 
     data = load(args)
+    show_reading(data)
     shared = {
         "sizes": layer_sizes(args, data),
         "epochs": args.epochs,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CANONICAL_NAME = "canonical.arrow"
+_USUAL = "UTF-8, separated by commas"  # text, which needs no note
 
 
 def read_table(path: Path, options: SourceOptions) -> TableSource | StreamedSource:
@@ -108,7 +110,10 @@ def _parts(path: Path, options: SourceOptions) -> TableParts:
     how: dict[str, Any] = {name: getattr(options, name) for name in ("separator", "decimal", "encoding", "header")}
 
     def opened(part: Any) -> RawTable:
-        return open_table(Path(part), TableOptions(**how))
+        table = open_table(Path(part), TableOptions(**how))
+        if not table.is_text or table.description == _USUAL:
+            return table
+        return replace(table, notes=(f"`{table.path.name}` was read as {table.description}.", *table.notes))
 
     return TableParts(
         opened(path),

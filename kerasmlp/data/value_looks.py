@@ -1,0 +1,95 @@
+"""`Looks`: counts which values of a column look like numbers or dates, to find slips such as one word among dates."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from kerasmlp.data.columns import DATE, NUMBER
+from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+# If a column of texts has at least this share of numbers or dates, other values are more likely slips than categories.
+SLIPS_SHARE = 0.9
+
+_AFFIX = "[%‰$€£¥₹]"
+_GROUPS = r"[1-9]\d{0,2}(?:[ ,.'_]\d{3})+"
+_LIKE_NUMBER = rf"^[-+\x{{2212}}]?{_AFFIX}? ?[-+]?(?:\d+|{_GROUPS})(?:[.,]\d*)?(?:[eE][-+]?\d+)? ?{_AFFIX}?$"
+_LIKE_DATE = (
+    r"(?i)^(?:[a-z]{3,9},? )?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|"
+    r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{1,2}[-/. ][a-z]{3,9}\.?[-/., ]{1,2}(?:\d{4}|\d{2})|"
+    r"[a-z]{3,9}\.? \d{1,2},? \d{4})(?:[t ,].*)?$"
+)
+
+
+class Looks:
+    """What the values of a column of texts look like, even if no style reads all of them."""
+
+    def __init__(self) -> None:
+        """Starts without values."""
+        self._num_like: Counter[str] = Counter()
+        self._first_unlike: dict[str, tuple[int, str]] = {}  # by kind: the row, from 1, and the text
+        self._first_styled: tuple[int, str] | None = None
+        self._has_affix = False
+
+    def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
+        """Takes more values.
+
+        Args:
+            texts: Stripped texts, null where a value is missing.
+            is_plain: Which of them are plain numbers.
+            num_before: Number of rows before these.
+            are_plain: Whether all that are not missing are plain numbers.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        def first(is_such: pa.Array) -> tuple[int, str] | None:
+            place = pc.index(is_such.fill_null(False), pa.scalar(True)).as_py()
+            return None if place < 0 else (num_before + place + 1, texts[place].as_py())
+
+        looks = {NUMBER: is_plain, DATE: pc.and_(is_plain, False)}
+        if not are_plain:
+            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, _LIKE_NUMBER))
+            looks[DATE] = pc.match_substring_regex(texts, _LIKE_DATE)
+            self._first_styled = self._first_styled or first(pc.and_(texts.is_valid(), pc.invert(is_plain)))
+            self._has_affix = self._has_affix or bool(pc.any(pc.match_substring_regex(texts, _AFFIX)).as_py())
+        for kind, is_like in looks.items():
+            self._num_like[kind] += pc.sum(pc.and_(is_like, texts.is_valid())).as_py() or 0
+            if kind not in self._first_unlike and (found := first(pc.and_not(texts.is_valid(), is_like))):
+                self._first_unlike[kind] = found
+
+    def add_plain(self, texts: pa.Array, num_before: int) -> None:
+        """Takes at least one text; all are plain numbers."""
+        self._num_like[NUMBER] += len(texts)
+        self._first_unlike.setdefault(DATE, (num_before + 1, texts[0].as_py()))
+
+    def check_slips(self, source: str, name: str, num_present: int, unread_date: str) -> None:
+        """Refuses a column in which most values are numbers or dates, but some are something else or written otherwise.
+
+        Args:
+            source: What messages call the table.
+            name: Name of the column.
+            num_present: Number of values that are not missing.
+            unread_date: A value that is not a date in the order of the others.
+
+        Raises:
+            InvalidValue: the column is such a column.
+        """
+        names = f'pass `columns={{"{name}": "category"}}` if these are names.'
+        for kind in (NUMBER, DATE):
+            if self._num_like[kind] < SLIPS_SHARE * num_present:
+                continue
+            if kind in self._first_unlike or (kind == NUMBER and not self._has_affix):
+                row, word = self._first_unlike.get(kind) or self._first_styled or (1, "")
+                raise InvalidValue(
+                    f"`{source}`, row {row}: the column `{name}` holds {kind}s except for `{word}`. Correct the value, "
+                    f"leave it empty if it is not known, or {names}"
+                )
+            if kind == DATE:
+                raise InvalidValue(
+                    f"`{source}`: the dates in the column `{name}` are not all in the calendar, or some have the day "
+                    f"first and others the month, such as `{unread_date}`. Correct them, or {names}"
+                )
