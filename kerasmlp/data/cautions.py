@@ -43,7 +43,7 @@ def class_cautions(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...
 
     Example:
         >>> [note.split(":")[0] for note in class_cautions({"train": np.array([90, 10])}, ("no", "yes"))]
-        ['The class `no` makes up 90 % of the examples']
+        ['The class `no` makes up 90% of the examples']
     """
     notes = []
     if _are_quantities(class_names):
@@ -112,7 +112,7 @@ class ArrayWatch:
         >>> watch = ArrayWatch(Indices(np.arange(2), np.arange(0), np.arange(2, 4)))
         >>> watch.add(np.array([[1, 2], [3, 4], [3, 4], [5, 6]]))
         >>> watch.cautions()[0][:33]
-        '1 of 2 test examples (50 %) also '
+        '1 of 2 test examples (50%) also o'
     """
 
     def __init__(self, indices: Indices) -> None:
@@ -171,9 +171,9 @@ def percent(share: float) -> str:
 
     Example:
         >>> percent(0.99), percent(0.0004), percent(1)
-        ('99 %', '0.04 %', '100 %')
+        ('99%', '0.04%', '100%')
     """
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}%"
 
 
 def named(names: Sequence[str], kind: str, verb: str) -> str:

@@ -7,8 +7,9 @@ value could not be read otherwise; if it could, the file is refused.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from kerasmlp.data.canonical_values import canonical, read_values
 from kerasmlp.data.column_kinds import ColumnEvidence, settle_decimal
@@ -16,6 +17,9 @@ from kerasmlp.data.columns import DATE, NUMBER, Column
 from kerasmlp.data.number_styles import NumberStyle
 from kerasmlp.data.raw_rows import RawRows, plain_array
 from kerasmlp.errors import InvalidValue
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_unit: bool = False) -> tuple[Column, ...]:
@@ -34,23 +38,20 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_uni
     Raises:
         InvalidValue: a column is written in another style, and one of its values has two meanings, such as `1,234`.
     """
-    import pyarrow as pa
-
     columns = tuple(columns)
     doubtful = {column.name: column for column in columns if column.kind in (NUMBER, DATE)}
-    evidence: dict[str, ColumnEvidence] = {}
     unreadable: set[str] = set()
-    for piece in rows.pieces():
-        for name in doubtful.keys() & set(piece.column_names):
-            values = plain_array(name, piece.column(name))
-            if not pa.types.is_string(values.type):
-                continue
-            evidence.setdefault(name, ColumnEvidence(name)).add(values)
-            if name not in unreadable:
-                try:
-                    canonical(doubtful[name], values, source=source)
-                except InvalidValue:
-                    unreadable.add(name)
+    for name, values in _texts(doubtful, rows):
+        if name not in unreadable:
+            try:
+                canonical(doubtful[name], values, source=source)
+            except InvalidValue:
+                unreadable.add(name)
+    if not unreadable and rows.stated_decimal is None:
+        return columns  # a column that can be read does not show that the decimal mark is another one
+    evidence = {name: ColumnEvidence(name) for name in doubtful}
+    for name, values in _texts(doubtful, rows):
+        evidence[name].add(values)
     settle_decimal(evidence.values(), rows.stated_decimal)
     marks = _decimal_marks(columns)
     meanings = {}
@@ -65,6 +66,18 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_uni
         _check_single_meaning(meanings, rows, source)
         chosen = {name: columns[name in unreadable and len(columns) > 1] for name, columns in meanings.items()}
     return tuple(chosen.get(column.name, column) for column in columns)
+
+
+def _texts(names: Iterable[str], rows: RawRows) -> Iterator[tuple[str, pa.Array]]:
+    """Yields the values of these columns piece by piece, where they are texts."""
+    import pyarrow as pa
+
+    names = set(names)
+    for piece in rows.pieces():
+        for name in names & set(piece.column_names):
+            values = plain_array(name, piece.column(name))
+            if pa.types.is_string(values.type):
+                yield name, values
 
 
 def _decimal_marks(columns: Iterable[Column]) -> set[str]:
@@ -93,14 +106,14 @@ def _check_single_meaning(meanings: dict[str, list[Column]], rows: RawRows, sour
     """Refuses tables in which a value has two meanings."""
     import pyarrow.compute as pc
 
-    for piece in rows.pieces() if any(len(columns) > 1 for columns in meanings.values()) else ():
-        for name, columns in meanings.items():
-            texts = pc.unique(plain_array(name, piece.column(name)))
-            numbers = [read_values(column, texts) for column in columns]
-            for one, other in itertools.combinations(numbers, 2):
-                place = pc.index(pc.not_equal(one, other).fill_null(False), True).as_py()
-                if place >= 0:
-                    raise _two_meanings(columns[0], texts[place].as_py().strip(), source)
+    doubtful = {name: columns for name, columns in meanings.items() if len(columns) > 1}
+    for name, values in _texts(doubtful, rows) if doubtful else ():
+        texts = pc.unique(values)
+        numbers = [read_values(column, texts) for column in doubtful[name]]
+        for one, other in itertools.combinations(numbers, 2):
+            place = pc.index(pc.not_equal(one, other).fill_null(False), True).as_py()
+            if place >= 0:
+                raise _two_meanings(doubtful[name][0], texts[place].as_py().strip(), source)
 
 
 def _two_meanings(column: Column, text: str, source: str) -> InvalidValue:

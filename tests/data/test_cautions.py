@@ -153,7 +153,7 @@ def test_unlike_the_network_a_caution_counts_unseen_categories(tmp_path: Path) -
     test = test.assign(x=test["x"] + 1, colour=np.where(np.arange(100) < 12, "pink", test["colour"]))
     data = kerasmlp.data_from_frame(train, "label", test=test)
     assert len(data.cautions) == 1
-    assert re.match(r"12 of 100 test rows \(12 %\).*`colour`", data.cautions[0])
+    assert re.match(r"12 of 100 test rows \(12%\).*`colour`", data.cautions[0])
     path = tmp_path / "test.csv"
     test.to_csv(path, index=False)
     for stream in (False, True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ FORMATS = {
 }
 
 
-def read(order: str, *texts: str) -> list[datetime | None]:
+def read(order: str, *texts: str) -> Any:
     """Reads texts in one order."""
     return DateStyle(order).read(pa.array(texts)).to_pylist()
 

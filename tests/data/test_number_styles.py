@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -18,7 +20,7 @@ def render(number: float, style: NumberStyle) -> str:
     return f"{'-' if number < 0 else ''}{style.prefix}{text}{style.suffix}"
 
 
-def read(text: str, style: NumberStyle = PLAIN) -> float | None:
+def read(text: str, style: NumberStyle = PLAIN) -> Any:
     """Reads one text."""
     return style.read(pa.array([text]))[0].as_py()
 

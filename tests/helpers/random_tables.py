@@ -235,15 +235,14 @@ class RandomTable:
 
     @staticmethod
     def _labels(generator: random.Random, size: int) -> RandomColumn:
-        classes, kind = generator.choice(
-            [
-                (["yes, sure", "no", "None"], "string"),
-                ([0, 1, 10], "int"),
-                ([0.5, 1.0, 2.25], "float"),
-                ([True, False], "bool"),
-            ]
-        )
-        values = (classes * size)[:size]
+        choices: list[tuple[list[Any], str]] = [
+            (["yes, sure", "no", "None"], "string"),
+            ([0, 1, 10], "int"),
+            ([0.5, 1.0, 2.25], "float"),
+            ([True, False], "bool"),
+        ]
+        classes, kind = generator.choice(choices)
+        values: list[Any] = (classes * size)[:size]
         generator.shuffle(values)
         write: dict[str, Callable[[Any, Dialect], str]] = {
             "float": lambda value, _: f"{value:.2f}",
