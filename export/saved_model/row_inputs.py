@@ -91,6 +91,7 @@ def _check(is_good: Any, wanted: str, texts: Any) -> Any:
     import tensorflow as tf
 
     shown = tf.strings.substr(tf.boolean_mask(texts, ~is_good), 0, _SHOWN)
+    shown = tf.strings.unicode_transcode(shown, "UTF-8", "UTF-8", errors="replace")
     return tf.raw_ops.Assert(condition=tf.reduce_all(is_good), data=[wanted, shown], summarize=1)
 
 
