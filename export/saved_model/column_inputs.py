@@ -120,10 +120,10 @@ def _one_hot(column: Column, texts: Any) -> Any:
 
 
 def is_one_of(texts: Any, words: Sequence[str]) -> Any:
-    """Returns which texts equal one of the words, bool `(batch,)`."""
+    """Returns which texts equal one of the words, bool of the shape of the texts."""
     import tensorflow as tf
 
-    return tf.reduce_any(tf.equal(texts[:, tf.newaxis], tf.constant(words)[tf.newaxis]), axis=1)
+    return tf.reduce_any(tf.equal(texts[..., tf.newaxis], tf.constant(words)), axis=-1)
 
 
 def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]:
