@@ -49,10 +49,9 @@ def read_members(texts: Any, names: Sequence[str]) -> tuple[Any, Any, Any]:
     members, rows = split.values, split.value_rowids()
     is_member = tf.strings.regex_full_match(members, f"(?s).*{_MIDDLE}.*")  # what follows the last one is not
     members, rows = tf.boolean_mask(members, is_member), tf.boolean_mask(rows, is_member)
-    keys = _unescaped(replace(replace(members, f"(?s){_MIDDLE}.*", ""), r'^"|"$', ""))
-    values = replace(members, f"(?s)^.*{_MIDDLE}", "")
-    is_string = tf.strings.regex_full_match(values, '(?s)".*')
-    values = _unescaped(replace(values, r'^"|"$', ""))
+    parts = tf.concat([replace(members, f"(?s){_MIDDLE}.*", ""), replace(members, f"(?s)^.*{_MIDDLE}", "")], axis=0)
+    is_string = tf.strings.regex_full_match(parts, '(?s)".*')[tf.size(members) :]
+    keys, values = tf.split(_unescaped(replace(parts, r'^"|"$', "")), 2)
     is_name = tf.equal(keys[:, tf.newaxis], tf.constant(names)[tf.newaxis])
     places = tf.boolean_mask(
         tf.stack([rows, tf.argmax(tf.cast(is_name, tf.int8), axis=1)], axis=1), tf.reduce_any(is_name, axis=1)

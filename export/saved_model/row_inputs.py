@@ -10,7 +10,7 @@ import numpy as np
 from kerasmlp.contract import MISSING_WORDS, column_input_names
 from kerasmlp.data.columns import BOOLEAN, NUMBER
 from kerasmlp.data.number_styles import PLAIN
-from kerasmlp.export.saved_model.column_inputs import BLANKS_AT_ENDS, encode_columns, is_one_of, raw_columns
+from kerasmlp.export.saved_model.column_inputs import BLANKS_AT_ENDS, is_one_of, raw_columns
 from kerasmlp.export.saved_model.json_objects import OBJECT, read_members
 from kerasmlp.export.saved_model.number_columns import read_numbers
 from kerasmlp.export.saved_model.signature_outputs import check_shape
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 _SHOWN = 200  # bytes of a wrong row in a message
 
 
-def encode_rows(encoder: Encoder, rows: Any) -> tuple[Any, list[Any]]:
-    """Encodes rows of a table in the graph exactly as `Encoder.encode` does in training.
+def read_rows(encoder: Encoder, rows: Any) -> tuple[dict[str, Any], list[Any]]:
+    """Reads rows of a table in the graph exactly as training reads them.
 
     Members have the names of the columns; other members are ignored. A JSON string is read as the same text in a file
     like the training file; a JSON number or boolean as the value itself; `null` is a missing value.
@@ -35,8 +35,8 @@ def encode_rows(encoder: Encoder, rows: Any) -> tuple[Any, list[Any]]:
         rows: JSON objects, string `(batch,)`.
 
     Returns:
-        Features, float32 `(batch, features)`, and the operations that check the rows. They fail if a text is not a flat
-        JSON object, if a column is not in it, or if a value does not fit its column.
+        The inputs of the signature `columns`, by name, and the operations that check the rows. They fail if a text is
+        not a flat JSON object, if a column is not in it, or if a number is not one.
     """
     import tensorflow as tf
 
@@ -76,8 +76,7 @@ def encode_rows(encoder: Encoder, rows: Any) -> tuple[Any, list[Any]]:
         )
         raw |= {inputs[name]: column for name, column in zip(columns, tf.unstack(numbers, axis=1), strict=True)}
         checks.append(check)
-    features, column_checks = encode_columns(encoder, raw)
-    return features, [*checks, *column_checks]
+    return raw, checks
 
 
 def _read_numbers(style: NumberStyle, names: Sequence[str], values: Any, is_string: Any) -> tuple[Any, Any]:

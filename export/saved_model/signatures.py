@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
 from kerasmlp.export.saved_model.image_decoding import decode_image, takes_images
-from kerasmlp.export.saved_model.row_inputs import encode_rows, json_rows
+from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows
 from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs
 
 if TYPE_CHECKING:
@@ -77,17 +77,26 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
-    def serve_columns(**inputs: Any) -> dict[str, Any]:
+    # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
+    @tf.function(autograph=False)
+    def features_of_columns(inputs: dict[str, Any]) -> Any:
         assert card.encoder is not None
-        features, checks = encode_columns(card.encoder, inputs)
-        features = tf.ensure_shape(tf.reshape(features, (-1, *card.feature_shape)), shape)
-        return checked_outputs(model, card, features, name=COLUMNS, checks=checks)
+        return _after(*encode_columns(card.encoder, inputs))
+
+    @tf.function(autograph=False)
+    def features_of_rows(rows: Any) -> Any:
+        assert card.encoder is not None
+        columns, checks = read_rows(card.encoder, rows)
+        with tf.control_dependencies(checks):
+            return features_of_columns({name: tf.identity(values) for name, values in columns.items()})
+
+    def serve_columns(**inputs: Any) -> dict[str, Any]:
+        features = tf.ensure_shape(tf.reshape(features_of_columns(inputs), (-1, *card.feature_shape)), shape)
+        return checked_outputs(model, card, features, name=COLUMNS)
 
     def serve_rows(rows: Any) -> dict[str, Any]:
-        assert card.encoder is not None
-        features, checks = encode_rows(card.encoder, rows)
-        features = tf.ensure_shape(tf.reshape(features, (-1, *card.feature_shape)), shape)
-        return checked_outputs(model, card, features, name=ROWS, checks=checks)
+        features = tf.ensure_shape(tf.reshape(features_of_rows(rows), (-1, *card.feature_shape)), shape)
+        return checked_outputs(model, card, features, name=ROWS)
 
     def serve_card(request: Any) -> dict[str, Any]:
         size = tf.size(check_shape(request, (None,)))
@@ -117,6 +126,14 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
         signatures[ROWS] = traced(serve_rows, rows=tf.TensorSpec((None,), tf.string, name=ROWS))
     signatures[CARD] = traced(serve_card, request=tf.TensorSpec((None,), tf.string, name=REQUEST))
     return signatures
+
+
+def _after(tensor: Any, checks: Sequence[Any]) -> Any:
+    """Returns the tensor, which waits for the checks."""
+    import tensorflow as tf
+
+    with tf.control_dependencies(checks):
+        return tf.identity(tensor)
 
 
 def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[str, np.ndarray]:

@@ -17,9 +17,10 @@ from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER, Column
 from kerasmlp.data.date_styles import DateStyle
 from kerasmlp.data.number_styles import DECIMAL_COMMA, DURATION, PLAIN, NumberStyle
 from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.export.saved_model.column_inputs import encode_columns
 from kerasmlp.export.saved_model.json_objects import OBJECT, read_members
 from kerasmlp.export.saved_model.number_columns import read_numbers
-from kerasmlp.export.saved_model.row_inputs import encode_rows, json_rows
+from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows
 
 ENCODER = Encoder(
     (
@@ -84,8 +85,9 @@ def encode() -> Any:
     """Encodes rows in a graph: returns the features, or raises what a check says."""
 
     def run(rows: Any) -> Any:
-        features, checks = encode_rows(ENCODER, rows)
-        with tf.control_dependencies(checks):
+        columns, checks = read_rows(ENCODER, rows)
+        features, column_checks = encode_columns(ENCODER, columns)
+        with tf.control_dependencies([*checks, *column_checks]):
             return tf.identity(features)
 
     return tf.function(run, autograph=False, input_signature=[tf.TensorSpec((None,), tf.string)])
