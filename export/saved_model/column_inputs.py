@@ -107,8 +107,10 @@ def _encode_column(column: Column, values: Any) -> tuple[Any, Any]:
 def _one_hot(column: Column, texts: Any) -> Any:
     import tensorflow as tf
 
+    words = tf.strings.lower(texts)
+    texts = tf.where(is_one_of(words, (TRUE_WORDS[0], FALSE_WORDS[0])), words, texts)
     missing_words = MISSING_WORDS if column.is_numeric else NO_CATEGORY
-    texts = tf.where(is_one_of(tf.strings.lower(texts), missing_words), MISSING, texts)
+    texts = tf.where(is_one_of(words, missing_words), MISSING, texts)
     found = tf.equal(texts[:, tf.newaxis], tf.constant(column.categories)[tf.newaxis])
     if column.is_numeric:
         is_number = tf.strings.regex_full_match(texts, PLAIN_NUMBER)

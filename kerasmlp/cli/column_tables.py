@@ -71,7 +71,7 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
     test = about["test_examples"]
     rows = [("examples", f"{about['examples']:,}" + ("" if test is None else f", and {test:,} for the test"))]
     if test is None:
-        share = f"{DEFAULT_TEST_SHARE:.0%} of the examples, because it has no test of its own; see `--test-share`"
+        share = f"{DEFAULT_TEST_SHARE:.0%} of the examples, because it has no test of its own"
         rows.append(("test", share))
     if "feature_shape" in about:
         low, high = about["feature_range"]

@@ -94,14 +94,17 @@ def parse_address(url: str) -> Address:
         parts = urlsplit(url)
         protocol, is_encrypted, default_port = _SCHEMES[parts.scheme.lower()]
         host, port = parts.hostname, default_port if parts.port is None else parts.port
+        url.encode()
+        (host or "").encode("idna")  # as it is looked up
     except KeyError:
         raise InvalidValue(
-            f"`{url}` needs to start with `http://`, `https://`, `grpc://` or `grpcs://`. {EXPECTED}"
+            f"`{_shown(url)}` needs to start with `http://`, `https://`, `grpc://` or `grpcs://`. {EXPECTED}"
         ) from None
-    except ValueError as error:  # a wrong port, or brackets that do not match
-        raise InvalidValue(f"`{url}` is not a valid URL: {error}. {EXPECTED}") from error
+    except ValueError as error:  # a wrong port, brackets that do not match, or a name that cannot be encoded
+        raise InvalidValue(f"`{_shown(url)}` is not a valid URL: {_shown(str(error))}. {EXPECTED}") from error
     match = _PATHS[protocol].fullmatch(parts.path)
-    if not host or port == 0 or match is None or parts.query or parts.fragment or parts.username is not None:
+    has_more = parts.query or parts.fragment or parts.username is not None
+    if not host or re.search(r"\s", host) or port == 0 or match is None or has_more:
         raise InvalidValue(f"`{url}` does not name a model on a server. {EXPECTED}")
     version, label = match["version"], match["label"]
     return Address(
@@ -113,5 +116,10 @@ def parse_address(url: str) -> Address:
         model=unquote(match["model"]),
         version=None if version is None else int(version),
         label=None if label is None else unquote(label),
-        prefix=match["prefix"],
+        prefix=quote(match["prefix"], safe="/%"),
     )
+
+
+def _shown(text: str) -> str:
+    """Returns `text` with halves of surrogate pairs escaped, which cannot be printed."""
+    return text.encode(errors="backslashreplace").decode()

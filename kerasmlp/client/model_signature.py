@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 
 from kerasmlp.client.tensor_types import DTYPE_OF_NAME, DTYPE_OF_NUMBER, STRING
 from kerasmlp.errors import InvalidType, InvalidValue
+
+MOST_AXES = 64  # of a NumPy array
 
 
 @dataclass(frozen=True)
@@ -131,23 +134,26 @@ def as_input(value: Any, spec: TensorSpec, name: str, *, nan_is_missing: bool = 
 
     Raises:
         InvalidType: `value` is of another kind, such as text for a number.
-        InvalidValue: `value` has another shape, or numbers that are not finite, not whole or out of range for the type.
+        InvalidValue: `value` has another shape, or nested lists of different lengths; or numbers that are not finite,
+            not whole or out of range for the type; or text that UTF-8 cannot represent.
 
     Example:
         >>> as_input([[1.0, 2.0]], TensorSpec("uint8", (None, 2)), "image")
         array([[1, 2]], dtype=uint8)
     """
-    # Strings need an object array, because NumPy's own byte strings lose zeros at their end.
-    is_array = isinstance(value, np.ndarray)
-    array: np.ndarray = value if is_array or spec.dtype != STRING else np.array(value, object)
-    array = np.asarray(array)
+    array = _as_array(value, spec, name)
     if not spec.fits(array.shape):
-        hint = " Put a single example into a list." if not array.shape else ""
-        raise InvalidValue(f"`{name}` needs {spec}; got an array of shape {array.shape}.{hint}")
+        is_object = not array.shape and array.dtype == object and not isinstance(value, str | bytes)
+        got = f"a {type(value).__name__}" if is_object else f"an array of shape {array.shape}"
+        hint = "" if is_object or array.shape else " Put a single example into a list."
+        raise InvalidValue(f"`{name}` needs {spec}; got {got}.{hint}")
     if spec.dtype == STRING:
         return _as_strings(array, name)
     target = np.dtype(spec.dtype)
-    if array.dtype.kind not in ("b" if target.kind == "b" else "biuf"):
+    if array.dtype == object:
+        hint = " Send NaN for a missing number." if nan_is_missing else ""
+        array = _numbers_of_objects(array, spec, name, hint)
+    if array.dtype.kind not in ("b" if target.kind == "b" else "biufO"):
         raise InvalidType(f"`{name}` needs {spec}; got an array of {array.dtype}.")
     if target.kind in "iu":
         return _as_integers(array, target, name)
@@ -161,21 +167,81 @@ def as_input(value: Any, spec: TensorSpec, name: str, *, nan_is_missing: bool = 
     return cast
 
 
+def _as_array(value: Any, spec: TensorSpec, name: str) -> np.ndarray:
+    if np.ma.is_masked(value):
+        raise InvalidValue(f"`{name}` needs {spec}; got an array with masked values, which cannot be sent.")
+    try:
+        if isinstance(value, np.ndarray) or spec.dtype != STRING:
+            return np.asarray(value)
+        array = np.array(value, object)  # NumPy's own byte strings lose zeros at their end
+    except (ValueError, TypeError, OverflowError, RuntimeError, RecursionError) as error:
+        found = _uneven(value) or f"a {type(value).__name__} that is not an array ({error})"
+        raise InvalidValue(f"`{name}` needs {spec}; got {found}.") from error
+    if any(_is_list(item) for item in array.ravel()):
+        raise InvalidValue(f"`{name}` needs {spec}; got {_uneven(value) or 'lists within lists'}.")
+    return array
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def _uneven(value: Any) -> str | None:
+    """Returns where nested lists have different lengths; None if they do not."""
+    level: list[tuple[tuple[int, ...], Any]] = [((), value)]
+    for _ in range(MOST_AXES):
+        level = [((*place, index), item) for place, items in level for index, item in enumerate(items)]
+        places: dict[int | None, tuple[int, ...]] = {}
+        for place, item in level:
+            places.setdefault(len(item) if _is_list(item) else None, place)
+        if len(places) > 1:
+            texts = [f"{'a single value' if size is None else size} at index {place}" for size, place in places.items()]
+            return f"lists of different lengths: {texts[0]}, {texts[1]}"
+        if None in places or not places:
+            break
+    return None
+
+
+def _numbers_of_objects(array: np.ndarray, spec: TensorSpec, name: str, hint: str) -> np.ndarray:
+    """Returns an array of Python objects, such as a column of a frame, as an array of numbers."""
+    for position, item in np.ndenumerate(array):
+        if not isinstance(item, int | float | np.number | np.bool_):
+            raise InvalidType(f"`{name}` needs {spec}; got `{reprlib.repr(item)}` at index {position}.{hint}")
+    numbers = np.array(array.tolist()).reshape(array.shape)
+    if numbers.dtype != object or "float" not in spec.dtype:
+        return numbers
+    try:  # whole numbers of more than 64 bits
+        return numbers.astype(np.float64)
+    except OverflowError as error:
+        raise InvalidValue(f"`{name}` needs {spec}; got a whole number of more than 300 digits.") from error
+
+
 def _as_strings(array: np.ndarray, name: str) -> np.ndarray:
     strings = array.astype(object)
-    for value in strings.ravel():
-        if not isinstance(value, str | bytes):
+    for position, value in np.ndenumerate(strings):
+        if isinstance(value, str):
+            try:
+                value.encode()
+            except UnicodeEncodeError as error:  # a half of a surrogate pair
+                raise InvalidValue(
+                    f"`{name}` needs text that UTF-8 can represent; got {ascii(value)[:60]} at index {position} "
+                    f"({error.reason})."
+                ) from error
+        elif not isinstance(value, bytes):
             raise InvalidType(
-                f"`{name}` needs strings; got `{value!r}`. In the signature `columns`, send `''` for a missing value, "
-                "and 'true' or 'false' for a boolean."
+                f"`{name}` needs strings; got `{reprlib.repr(value)}` at index {position}. In the signature `columns`, "
+                "send `''` for a missing value, and 'true' or 'false' for a boolean."
             )
     return strings
 
 
 def _as_integers(array: np.ndarray, target: np.dtype[Any], name: str) -> np.ndarray:
     limits = np.iinfo(target)
-    with np.errstate(invalid="ignore"):
-        wrong = (array < limits.min) | (array > limits.max) | (array != np.trunc(array))
+    if array.dtype.kind == "f":
+        values = array.astype(np.float64)  # in which one more than the largest integer is exact, but not the largest
+        wrong = ~((values >= limits.min) & (values < float(limits.max) + 1) & (values == np.trunc(values)))
+    else:
+        wrong = (array < limits.min) | (array > limits.max)
     if wrong.any():
         raise InvalidValue(
             f"`{name}` needs whole numbers from {limits.min} to {limits.max}; got {_first(array, wrong)}."

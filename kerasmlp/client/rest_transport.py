@@ -9,6 +9,7 @@ Source: https://www.tensorflow.org/tfx/serving/api_rest.
 from __future__ import annotations
 
 import base64
+import contextlib
 import http.client
 import io
 import json
@@ -23,6 +24,7 @@ import numpy as np
 
 from kerasmlp.client.address import Address
 from kerasmlp.client.failures import (
+    CONNECTING,
     TimedOut,
     busy,
     disconnected,
@@ -30,6 +32,7 @@ from kerasmlp.client.failures import (
     not_served,
     not_tf_serving,
     quoted,
+    too_large,
     unreachable,
     untrusted,
 )
@@ -37,9 +40,13 @@ from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus
 from kerasmlp.client.tensor_types import STRING, as_bytes, dtype_name
 from kerasmlp.errors import InvalidValue
 
-OK, NOT_FOUND, BUSY = 200, 404, (429, 503)
+OK, NOT_FOUND, TOO_LARGE = 200, 404, 413
+BUSY = 429, 502, 503, 504  # 502 is a proxy before a server that is restarting; 504 also the server's own time limit
 MAX_WHOLE_FLOAT = 2**24 - 1  # the server refuses larger numbers without a decimal point for float32
 MAX_NUMBER_LENGTH = 25  # characters of a float in JSON, including its comma
+# A connection that the other side ended. TLS has errors of its own for that.
+_CLOSED = (ConnectionError, http.client.IncompleteRead, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+_HTTP = b"HTTP/"  # how every answer begins
 _ERROR = re.compile(r'"error"\s*:\s*"(.*)"\s*\}', re.DOTALL)
 
 
@@ -48,7 +55,7 @@ class RestTransport:
 
     def __init__(self, address: Address) -> None:
         """Stores the address. The first call connects."""
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection = _Connection(address)
         self.address = address
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
@@ -95,9 +102,7 @@ class RestTransport:
 
     def close(self) -> None:
         """Closes the connection."""
-        if self._connection is not None:
-            self._connection.close()
-            self._connection = None
+        self._connection.close()
 
     def __del__(self) -> None:
         self.close()
@@ -113,6 +118,8 @@ class RestTransport:
         message = _error_message(text)
         if status in BUSY:
             raise busy(self.address, message or f"HTTP status {status}")
+        if status == TOO_LARGE:
+            raise too_large(self.address, message or f"HTTP status {status}")
         if message is None:
             raise not_tf_serving(self.address, f"HTTP status {status} and `{quoted(text[:60])}`")
         if status == NOT_FOUND:
@@ -122,53 +129,102 @@ class RestTransport:
         raise failed(self.address, f"HTTP status {status}, {message}")
 
     def _exchange(self, method: str, path: str, body: bytes | None, timeout_s: float) -> tuple[int, bytes]:
-        deadline = time.monotonic() + timeout_s
-        is_kept = self._connection is not None
-        try:
-            return self._send(method, path, body, deadline)
-        except (ConnectionError, http.client.IncompleteRead) as error:
-            self.close()
-            if is_kept:  # the server may close a connection that was idle; open a new one
-                return self._exchange(method, path, body, deadline - time.monotonic())
-            if isinstance(error, ConnectionRefusedError):
-                raise unreachable(self.address, "connection refused") from error
-            raise disconnected(self.address) from error
-        except TimeoutError as error:
-            self.close()
-            raise TimedOut from error
-        except http.client.HTTPException as error:
-            self.close()
-            raise not_tf_serving(self.address, "it does not speak HTTP") from error
-        except ssl.SSLCertVerificationError as error:
-            self.close()
-            raise untrusted(self.address, error.verify_message, variable="SSL_CERT_FILE") from error
-        except ssl.SSLError as error:
-            self.close()
-            raise not_tf_serving(
-                self.address,
-                f"TLS failed ({error.reason or error}), so it may speak plain `http://`",
-            ) from error
-        except OSError as error:  # an unknown host, or no route to it
-            self.close()
-            raise unreachable(self.address, error.strerror or str(error)) from error
-
-    def _send(self, method: str, path: str, body: bytes | None, deadline: float) -> tuple[int, bytes]:
-        if self._connection is None:
-            kind = http.client.HTTPSConnection if self.address.is_encrypted else http.client.HTTPConnection
-            self._connection = kind(self.address.host, self.address.port)
         connection = self._connection
-        connection.timeout = _left(deadline)
-        if connection.sock is not None:
-            connection.sock.settimeout(_left(deadline))
-        connection.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        deadline = connection.deadline = time.monotonic() + timeout_s
+        is_kept = connection.sock is not None
+        try:
+            return connection.exchange(method, path, body)
+        except BaseException as error:
+            self.close()  # also after an interruption, because the rest of the answer is still to come
+            if is_kept and isinstance(error, _CLOSED):
+                # The server may close a connection that was idle; open a new one.
+                return self._exchange(method, path, body, deadline - time.monotonic())
+            if isinstance(error, OSError | http.client.HTTPException):
+                raise self._as_failure(error, is_late=time.monotonic() > deadline - 0.01) from error
+            raise
+
+    def _as_failure(self, error: Exception, *, is_late: bool) -> Exception:
+        """Returns what to raise for an error of the network. `is_late` says whether the time is over."""
+        address, is_connecting = self.address, self._connection.is_connecting
+        if isinstance(error, TimeoutError) and is_late:
+            return TimedOut("could not be connected to" if is_connecting else "gave no complete answer")
+        if isinstance(error, ConnectionRefusedError):
+            return unreachable(address, "connection refused")
+        if isinstance(error, _CLOSED):
+            return disconnected(address, when=CONNECTING) if is_connecting else disconnected(address)
+        if isinstance(error, http.client.HTTPException):
+            return not_tf_serving(address, "it does not speak HTTP")
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return untrusted(address, error.verify_message, variable="SSL_CERT_FILE")
+        if isinstance(error, ssl.SSLError):
+            if not is_connecting:
+                return disconnected(address, reason=error.reason or str(error))
+            return not_tf_serving(address, f"TLS failed ({error.reason or error}), so it may speak plain `http://`")
+        reason = getattr(error, "strerror", None) or str(error)  # an unknown host, or no route to it
+        return unreachable(address, reason) if is_connecting else disconnected(address, reason=reason)
+
+
+class _Connection(http.client.HTTPConnection):
+    """A connection that does everything before `deadline`: connecting, TLS, sending and receiving."""
+
+    def __init__(self, address: Address) -> None:
+        self.default_port = 443 if address.is_encrypted else 80  # left out of the header `Host`
+        super().__init__(address.host, address.port)
+        self.deadline = 0.0
+        self.is_connecting = False
+        self._is_encrypted = address.is_encrypted
+        self._context: ssl.SSLContext | None = None
+
+    def connect(self) -> None:
+        """Connects and encrypts. `http.client` calls this before a request if the connection is closed."""
+        self.is_connecting = True
+        self.sock = _open_socket(self.host, self.port, self.deadline)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if self._is_encrypted:
+            if self._context is None:
+                self._context = ssl.create_default_context()
+                self._context.set_alpn_protocols(["http/1.1"])
+            self.sock.settimeout(_left(self.deadline))
+            self.sock = self._context.wrap_socket(self.sock, server_hostname=self.host)
+        self.is_connecting = False
+
+    def exchange(self, method: str, path: str, body: bytes | None) -> tuple[int, bytes]:
+        """Sends a request. Returns the status and the content of the answer."""
+        if self.sock is None:
+            self.connect()
+        self.sock.settimeout(_left(self.deadline))
+        timed = _Timed(self.sock, self.deadline)
 
         class Response(http.client.HTTPResponse):
             def __init__(self, sock: socket.socket, *args: Any, **options: Any) -> None:
-                super().__init__(_Timed(sock, deadline), *args, **options)  # type: ignore[arg-type]
+                super().__init__(timed, *args, **options)  # type: ignore[arg-type]
 
-        connection.response_class = Response
-        with connection.getresponse() as response:
+        self.response_class = Response
+        with contextlib.suppress(BrokenPipeError):  # a server may refuse a request before it has read all of it
+            self.request(method, path, body, {"Content-Type": "application/json"} if body else {})
+        with self.getresponse() as response:
+            timed.is_in_head = False
             return response.status, response.read()
+
+
+def _open_socket(host: str, port: int, deadline: float) -> socket.socket:
+    """Returns a connection to the first address of `host` that accepts one.
+
+    Each address gets its share of the time, so that one that drops packets leaves some for the others.
+    """
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, address) in enumerate(found):
+        connection = socket.socket(family, kind, protocol)
+        try:
+            connection.settimeout(_left(deadline) / (len(found) - number))
+            connection.connect(address)
+        except OSError:
+            connection.close()
+            if number == len(found) - 1:
+                raise
+        else:
+            return connection
+    raise AssertionError("an unknown host raises")
 
 
 class _Timed(io.RawIOBase):
@@ -179,6 +235,8 @@ class _Timed(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._socket, self._deadline = sock, deadline
+        self._start = b""
+        self.is_in_head = True  # until the status and the headers have arrived
 
     def makefile(self, mode: str) -> io.BufferedReader:
         """Returns the stream that `http.client` reads from."""
@@ -193,7 +251,21 @@ class _Timed(io.RawIOBase):
             # TF Serving sends an answer of more than 16 KB in two parts, and sends the second only when the first is
             # acknowledged. Linux delays that by 40 ms unless this option is set, and resets the option with each read.
             self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
-        return self._socket.recv_into(buffer)
+        try:
+            count = self._socket.recv_into(buffer)
+        except ConnectionError:
+            if self._is_http():
+                raise
+            count = 0
+        if not self._start:
+            self._start = bytes(buffer[: min(count, len(_HTTP))])
+        if not count and self.is_in_head and self._is_http():
+            raise ConnectionResetError  # `http.client` would take it for the end of the headers
+        return count
+
+    def _is_http(self) -> bool:
+        """Returns whether what has arrived may be HTTP. If not, `http.client` says so at the end."""
+        return _HTTP.startswith(self._start)
 
 
 def _left(deadline: float) -> float:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from kerasmlp.client.address import REST, Address, parse_address
-from kerasmlp.client.failures import unexpected, with_retries
+from kerasmlp.client.failures import Retries, unexpected
 from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input
 from kerasmlp.client.tensor_types import STRING
 from kerasmlp.contract import COLUMNS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
@@ -18,13 +18,14 @@ from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 MAX_ROWS = 256  # per request: the largest batch in an export's warm-up requests and in its batching configuration
 MAX_BYTES = 2 * 2**20  # per request: half of what gRPC servers and proxies accept by default
+MAX_TIMEOUT_S = 86_400  # a day; sockets and gRPC do not take every number
 SUM_TOLERANCE = 1e-3  # for a row of probabilities, because they are float32 and REST writes them as decimals
 
 
 class Transport(Protocol):
     """What each protocol implements.
 
-    Every call may raise `ServerError`, `TemporaryFailure`, `TimedOut` or `InvalidValue`.
+    Every call may raise `ServerError`, `NoAnswer`, `Busy`, `TimedOut` or `InvalidValue`.
     """
 
     def signatures(self, timeout_s: float) -> dict[str, Signature]:
@@ -59,9 +60,11 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 3) -> Serv
         url: `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`, optionally followed by `/versions/NUMBER` or
             `/labels/LABEL`. TF Serving's usual ports are 8501 for `http://` and 8500 for `grpc://`. `https://` and
             `grpcs://` are encrypted.
-        timeout_s: Seconds to wait for one answer, including retries; above 0. Defaults to 30.
-        retries: How often a request is sent again if the server is unreachable or busy, or closes the connection.
-            Predictions are idempotent, so retrying is safe. At least 0. Defaults to 3.
+        timeout_s: Seconds to wait for one answer, including connecting and retries; above 0, at most 86,400. Defaults
+            to 30. While the server cannot be reached or closes the connection, the request is sent again until this
+            time is over. A server that has never answered this client gets at most 10 s, because its address may be
+            mistyped. After 1 s, the logger `kerasmlp.client` says what is waited for.
+        retries: How often a request is sent again after the server answered that it is busy. At least 0; defaults to 3.
 
     Raises:
         InvalidValue: `url` is not such a URL, or a number is out of range.
@@ -76,9 +79,9 @@ def connect(url: str, *, timeout_s: float = TIMEOUT_S, retries: int = 3) -> Serv
         `ServingClient.predict`: `client.predict(examples)` returns the model's outputs by name.
         `kerasmlp.open_artefact`: opens the same URLs for `kerasmlp.evaluate`.
     """
-    if not isinstance(timeout_s, int | float) or not timeout_s > 0:
-        raise InvalidValue(f"`timeout_s` needs a number of seconds above 0; got {timeout_s}.")
-    if retries < 0:
+    if not isinstance(timeout_s, int | float) or not 0 < timeout_s <= MAX_TIMEOUT_S:
+        raise InvalidValue(f"`timeout_s` needs a number of seconds above 0 and at most 86,400; got {timeout_s}.")
+    if not isinstance(retries, int) or retries < 0:
         raise InvalidValue(f"`retries` needs a whole number of at least 0; got {retries}.")
     return ServingClient(parse_address(url), timeout_s=timeout_s, retries=retries)
 
@@ -91,8 +94,8 @@ class ServingClient:
 
     Attributes:
         address: The server and model that the URL names.
-        timeout_s: Seconds to wait for one answer, including retries.
-        retries: How often a request is sent again after a temporary failure.
+        timeout_s: Seconds to wait for one answer, including connecting and retries.
+        retries: How often a request is sent again after the server answered that it is busy.
     """
 
     def __init__(self, address: Address, *, timeout_s: float, retries: int) -> None:
@@ -100,7 +103,8 @@ class ServingClient:
         self.address = address
         self.timeout_s = timeout_s
         self.retries = retries
-        self._transport = _open_transport(address)
+        self._retries = Retries(address, timeout_s=timeout_s, retries=retries)
+        self._transport = _open_transport(address, timeout_s)
 
     @cached_property
     def signatures(self) -> dict[str, Signature]:
@@ -236,7 +240,7 @@ class ServingClient:
         self.close()
 
     def _ask(self, request: Any) -> Any:
-        return with_retries(request, self.address, timeout_s=self.timeout_s, retries=self.retries)
+        return self._retries.ask(request)
 
     def _converted(self, inputs: Any, name: str, signature: Signature) -> dict[str, np.ndarray]:
         """Returns `inputs` as arrays of exactly the types that the signature takes."""
@@ -290,14 +294,14 @@ class ServingClient:
             raise unexpected(self.address, f"answered text in `{name}` that is not UTF-8 ({error})") from error
 
 
-def _open_transport(address: Address) -> Transport:
+def _open_transport(address: Address, timeout_s: float) -> Transport:
     if address.protocol == REST:
         from kerasmlp.client.rest_transport import RestTransport
 
         return RestTransport(address)
     from kerasmlp.client.grpc_transport import GrpcTransport  # importing gRPC takes a fifth of a second
 
-    return GrpcTransport(address)
+    return GrpcTransport(address, timeout_s=timeout_s)
 
 
 def _empty(spec: TensorSpec) -> np.ndarray:

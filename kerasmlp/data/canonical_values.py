@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST = 3.4028235e38  # of float32, in which networks compute
-_EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false", DATE: "dates such as 2026-11-25"}
+_EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false (or yes or no)", DATE: "dates such as 2026-11-25"}
 SAMPLE_OF_A_MESSAGE = 60  # characters of a value that a message shows
 
 
@@ -157,6 +157,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     texts = values if _is_text(values) else as_text(values)
+    is_truth = pc.is_in(pc.utf8_lower(texts), pa.array([TRUE_WORDS[0], FALSE_WORDS[0]]))
+    texts = pc.if_else(is_truth, pc.utf8_lower(texts), texts)  # other containers have booleans
     if column.is_numeric:
         numbers = PLAIN_NUMBER.number_style.read(without_missing(texts))
         is_exact = pc.less(pc.abs(numbers), 2.0**53).fill_null(False)  # longer numbers keep all their digits
@@ -167,6 +169,8 @@ def _texts(column: Column, values: pa.Array) -> pa.Array:
 def as_text(values: pa.Array) -> pa.Array:
     """Returns values of any type as texts: whole numbers without a point, booleans as `true` and `false`, ISO dates.
 
+    A time without hours, minutes and seconds is written as a date.
+
     Example:
         >>> import pyarrow as pa
         >>> as_text(pa.array([7.0, 0.5, None])).to_pylist(), as_text(pa.array([True])).to_pylist()
@@ -176,12 +180,14 @@ def as_text(values: pa.Array) -> pa.Array:
     import pyarrow.compute as pc
 
     if pa.types.is_floating(values.type) or pa.types.is_decimal(values.type):
-        numbers = pc.cast(values, pa.float64(), safe=False)
+        # A float32 has fewer digits than the float64 of the same value, and text files have those of the float32.
+        numbers = values if pa.types.is_float32(values.type) else pc.cast(values, pa.float64(), safe=False)
         whole = pc.and_(pc.equal(pc.floor(numbers), numbers), pc.less(pc.abs(numbers), 2.0**53)).fill_null(False)
         integers = pc.cast(pc.if_else(whole, numbers, 0.0), pa.int64(), safe=False)
         return pc.if_else(whole, pc.cast(integers, pa.string()), pc.cast(numbers, pa.string()))
     if pa.types.is_timestamp(values.type) or pa.types.is_date(values.type):
-        return pc.strftime(pc.cast(values, pa.timestamp("us"), safe=False), format="%Y-%m-%d %H:%M:%S")
+        texts = pc.strftime(pc.cast(values, pa.timestamp("us"), safe=False), format="%Y-%m-%d %H:%M:%S")
+        return pc.replace_substring_regex(texts, r"( 00:00:00)?\.0+$|(\.\d*[1-9])0+$", r"\2")
     return pc.cast(values, pa.string())
 
 

@@ -10,12 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 
+from kerasmlp.data.images import is_image_shape
 from kerasmlp.data.splitting import Indices
 
 FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
 MAX_NAMED = 5  # classes or columns that a sentence names
 _MANY_NUMBERS = 20  # more classes that are all numbers look like a quantity
 _REPEATED_SHARE = 0.01  # before the split, fewer repetitions are not worth a sentence
+_BLANK_SHARE = 0.1  # fewer images of a single colour are not worth a sentence
 _BLOCK = 1024  # examples that are hashed at a time, few enough for the processor's cache
 
 
@@ -105,8 +107,19 @@ def duplicate_cautions(keys: np.ndarray, indices: Indices, *, can_stay_together:
     ]
 
 
+def _blank_cautions(is_blank: np.ndarray) -> list[str]:
+    """Returns a caution if at least 10 % of the images show a single colour."""
+    if not is_blank.any() or is_blank.mean() < _BLANK_SHARE:
+        return []
+    return [
+        f"{is_blank.sum():,} of {len(is_blank):,} images show a single colour, first number "
+        f"{is_blank.argmax() + 1:,}; nothing can be learnt from them. Transparent pixels of image files are shown on "
+        "white; save white figures on another background."
+    ]
+
+
 class ArrayWatch:
-    """Looks at the features of arrays on their way, and tells the cautions about them.
+    """Looks at the features of arrays on their way, and collects the cautions about them.
 
     Example:
         >>> watch = ArrayWatch(Indices(np.arange(2), np.arange(0), np.arange(2, 4)))
@@ -119,10 +132,14 @@ class ArrayWatch:
         """Takes the positions of the examples of each split."""
         self._indices = indices
         self._keys = [np.zeros(0, np.uint64)]
+        self._blank = [np.zeros(0, np.bool_)]
 
     def add(self, features: np.ndarray) -> None:
         """Looks at the next examples, `(any number, ...)`."""
         self._keys.append(example_keys(features))
+        if is_image_shape(features.shape[1:]):
+            first = features[:, :1, :1]
+            self._blank.append((features == first).reshape(len(features), -1).all(axis=1))
 
     def pieces(self, pieces: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Yields the features of all examples unchanged, and looks at them on the way."""
@@ -132,7 +149,8 @@ class ArrayWatch:
 
     def cautions(self) -> tuple[str, ...]:
         """Returns the cautions, once all examples were seen."""
-        return tuple(duplicate_cautions(np.concatenate(self._keys), self._indices, can_stay_together=False))
+        duplicates = duplicate_cautions(np.concatenate(self._keys), self._indices, can_stay_together=False)
+        return (*_blank_cautions(np.concatenate(self._blank)), *duplicates)
 
 
 def example_keys(features: np.ndarray) -> np.ndarray:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
-from kerasmlp.data.canonical_values import canonical, is_written_in_style, stripped, without_missing
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, FEATURE_KINDS, KEY, KINDS, NUMBER, TEXT, Column
+from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import PLAIN, NumberStyle, likely_first, plain_numbers, possible_styles
+from kerasmlp.data.number_styles import PLAIN, likely_first, plain_numbers, possible_styles
 from kerasmlp.data.row_numbers import Integers
 from kerasmlp.data.value_looks import SLIPS_SHARE, Looks
 from kerasmlp.errors import InvalidValue, nearest
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
 
 # A column with more distinct values is more likely a name or a key, and a network learns nothing general from it.
 MAX_CATEGORIES = 1000
+MANY_ROWS = 200  # so many whole numbers, each one more than another, count something
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
@@ -76,13 +76,12 @@ class ColumnEvidence:
         elif not pa.types.is_null(values.type):
             kind = _typed_kind(values.type)
             self._typed.add(kind)
-            present = canonical(Column(self.name, kind), values, source=self.name) if kind == NUMBER else values
+            present = read_values(Column(self.name, kind), values)
             count = len(present) - present.null_count
             self.num_present += count
             self._num_texts += count
             if kind == NUMBER:
-                infinite = pc.is_inf(present)
-                finite = pc.drop_null(pc.if_else(infinite, None, present)).to_numpy(zero_copy_only=False)
+                finite = pc.drop_null(pc.if_else(pc.is_inf(present), None, present)).to_numpy(zero_copy_only=False)
                 self._integers.add(finite, keep=self._has_key_name)
         self.num_rows += len(values)
 
@@ -143,8 +142,7 @@ class ColumnEvidence:
         distinct = None
         kept = []
         for style in self._styles:
-            number = style.number_style
-            if are_plain and style.kind == NUMBER and _reads_plain_numbers(number):
+            if are_plain and style.kind == NUMBER and style.number_style.reads_plain_numbers:
                 kept.append(style)  # checking takes long
                 continue
             distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
@@ -186,7 +184,7 @@ class ColumnEvidence:
         if not self.num_present:
             return Column(self.name, EMPTY)
         if self._typed:
-            if self._typed <= set(FEATURE_KINDS) and len(self._typed) == 1 and not self._words:
+            if len(self._typed) == 1 and not self._words:
                 kind = next(iter(self._typed))
                 return Column(self.name, KEY) if kind == NUMBER and self._is_row_number() else Column(self.name, kind)
             return self._words_column()
@@ -199,6 +197,23 @@ class ColumnEvidence:
         if not self.is_code:
             self._looks.check_slips(source, self.name, self.num_present, self._unread_date)
         return self._words_column()
+
+    def telling_column(self) -> Column | None:
+        """Returns how the column is read to tell rows apart, whatever the user says about it; None if it is empty.
+
+        Columns that are not used count too: numbers as numbers, everything else as text.
+        """
+        try:
+            column = self.column("")
+        except InvalidValue:  # numbers with slips
+            column = Column(self.name, TEXT)
+        if column.kind == EMPTY:
+            return None
+        if column.is_feature:
+            return replace(column, is_numeric=column.kind == CATEGORY and self.is_numeric)
+        if self._typed:
+            return Column(self.name, next(iter(self._typed))) if len(self._typed) == 1 and not self._words else column
+        return self.in_own_style(NUMBER) or Column(self.name, CATEGORY)
 
     def in_own_style(self, kind: str) -> Column | None:
         """Returns a column of this kind in the style in which all values are written; None if there is none."""
@@ -242,8 +257,8 @@ class ColumnEvidence:
         known = MISSING_WORDS if kind in (NUMBER, BOOLEAN, DATE) else NO_CATEGORY
         return sorted(word for word in self._missing_words if word.lower() in known)
 
-    def notes(self) -> list[str]:
-        """Returns what the user should know if the kind of the column was inferred."""
+    def doubts(self) -> list[str]:
+        """Returns what could be meant otherwise, if the style of the column was inferred."""
         orders = {style.date_style for style in self._styles or () if style.kind == DATE}
         if len(orders) > 1 and not any(style.kind == NUMBER for style in self._styles or ()):
             return [
@@ -253,12 +268,19 @@ class ColumnEvidence:
         styles = [column.number_style for column in self.own_styles(NUMBER)]
         marks = {style.thousands for style in styles if style.decimal == "."}
         if len(self.decimal_marks) > 1 and marks == {","} and not self.is_decimal_sure:
+            sample = min(word for word in self._words if "," in word)
             taken, other = ("thousands", ",") if styles[0].decimal == "." else ("decimals", ".")
             return [
-                f"The comma in the numbers of the column `{self.name}`, such as `{min(self._words)}`, may separate "
+                f"The comma in the numbers of the column `{self.name}`, such as `{sample}`, may separate "
                 f"thousands or decimals; {taken} were taken. If that is wrong, pass `decimal={other!r}`."
             ]
-        if self._has_code and styles and not self.is_code:
+        return []
+
+    def notes(self) -> list[str]:
+        """Returns what the user should know if the kind of the column was inferred."""
+        if doubts := self.doubts():
+            return doubts
+        if self._has_code and self.in_own_style(NUMBER) and not self.is_code:
             return [
                 f"Some numbers in the column `{self.name}` start with 0. If they are codes, pass "
                 f'`columns={{"{self.name}": "category"}}`.'
@@ -296,46 +318,12 @@ class ColumnEvidence:
     def _is_row_number(self) -> bool:
         if self.num_present < max(self.num_rows, FEW_ROWS) or self._integers.count < self.num_present:
             return False
-        return self._integers.is_sequence(starts=(0, 1)) or (self._has_key_name and self._integers.are_distinct())
+        starts = (0, 1) if self.num_present < MANY_ROWS else None  # fewer rows may be one for each year
+        return self._integers.is_sequence(starts) or (self._has_key_name and self._integers.are_distinct())
 
     @property
     def _has_key_name(self) -> bool:
         return _KEY_NAME.fullmatch(self.name.strip()) is not None
-
-
-def settle_decimal(evidence: Iterable[ColumnEvidence], stated: str | None = None, likely: str | None = None) -> None:
-    """Tells each column of a table which decimal mark the table has. Its columns decide if the user does not.
-
-    Args:
-        evidence: What the values of each column have shown.
-        stated: The decimal mark according to the user.
-        likely: The mark if neither the user nor the values are clear.
-    """
-    evidence = list(evidence)
-    found = set[str]().union(*(marks for one in evidence if len(marks := one.decimal_marks) == 1))
-    sure = stated or (found.pop() if len(found) == 1 else None)
-    for one in evidence:
-        one.decimal, one.is_decimal_sure = sure or likely, sure is not None
-
-
-def decide_columns(evidence: Iterable[ColumnEvidence], source: str, wanted: dict[str, str]) -> tuple[Column, ...]:
-    """Returns each column with its kind; see `ColumnEvidence.column`.
-
-    Raises:
-        InvalidValue: `wanted` names a column that does not exist, or a column cannot be read.
-    """
-    columns = {one.name: one.column(source, wanted.get(one.name)) for one in evidence}
-    for name in wanted:
-        if name not in columns:
-            raise InvalidValue(
-                f"`{source}` has no feature column `{name}`, whose kind is given.{nearest(name, columns)} Its columns "
-                f"are {', '.join(columns)}."
-            )
-    return tuple(columns.values())
-
-
-def _reads_plain_numbers(style: NumberStyle) -> bool:
-    return style.decimal == "." and not (style.prefix or style.suffix or style.is_duration)
 
 
 def _typed_kind(kind: pa.DataType) -> str:

@@ -37,7 +37,7 @@ def find_roles(
 
     Args:
         name: What messages call the table.
-        columns: Names of all columns.
+        columns: Names of all columns, without surrounding blanks.
         target: Column of the labels. None: the only column called `target`, `label` or `class`.
         group: Column of the groups, if there is one.
         time: Column of the times, if there is one.
@@ -57,7 +57,7 @@ def find_roles(
                 f"are {', '.join(columns)}."
             )
         target = found[0]
-    roles = ColumnRoles(target, group, time)
+    roles = ColumnRoles(target.strip(), group and group.strip(), time and time.strip())
     for column in roles.names:
         if column not in columns:
             raise InvalidValue(

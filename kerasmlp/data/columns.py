@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -121,32 +121,24 @@ class Column:
         )
 
 
-def column_notes(columns: Iterable[Column], missing_words: Mapping[str, Iterable[str]] | None = None) -> list[str]:
-    """Returns which columns are not used although the user did not say so, and which are written in unusual ways.
+def column_notes(columns: Iterable[Column], missing_words: Mapping[str, Sequence[str]]) -> list[str]:
+    """Returns which columns are not used although the user did not say so, and which words count as missing values.
 
     Args:
         columns: All columns of a table except those whose kinds the user named.
         missing_words: The words in place of missing values, by column.
 
     Example:
-        >>> column_notes([Column("fee", "number", number_style=NumberStyle(prefix="$"))])
-        ['Numbers and dates were read as they are written: `fee` (without `$`).']
-        >>> column_notes([Column("empty", "empty")])
-        ['Not used as features: `empty` (has no value).']
-        >>> column_notes([], {"age": ["?"]})
-        ['Words that count as missing values: `age` (`?`).']
+        >>> column_notes([Column("empty", "empty")], {"age": ["?", "na"], "size": []})
+        ['Not used as features: `empty` (has no value).', 'Words that count as missing values: `age` (`?`, `na`).']
     """
-    columns = tuple(columns)
     unused = {column.name: WHY_UNUSED[column.kind] for column in columns if column.kind in WHY_UNUSED}
-    styled = {column.name: column.style for column in columns if column.style}
-    missing = {name: f"`{'`, `'.join(words)}`" for name, words in (missing_words or {}).items()}
+    missing = {name: f"`{'`, `'.join(words)}`" for name, words in missing_words.items() if words}
     notes = []
     if unused:
-        usable = next((name for name in unused if unused[name] != WHY_UNUSED[EMPTY]), None)
-        hint = "" if usable is None else f' Name their kind to use them: `columns={{"{usable}": "category"}}`.'
+        usable = next((name for name in unused if unused[name] == WHY_UNUSED[KEY]), None)
+        hint = "" if usable is None else f' If one is a feature, name its kind: `columns={{"{usable}": "number"}}`.'
         notes.append(f"Not used as features: {_listed(unused)}.{hint}")
-    if styled:
-        notes.append(f"Numbers and dates were read as they are written: {_listed(styled)}.")
     if missing:
         notes.append(f"Words that count as missing values: {_listed(missing)}.")
     return notes

@@ -35,7 +35,8 @@ class Dialect:
 
     Attributes:
         separator: One character; a blank stands for runs of blanks and tabs.
-        decimal: The decimal mark, "." or ",". None: no value of the sample has one.
+        decimal: The decimal mark, "." or ",". None: no value of the sample has one. If values have both, the more
+            frequent one; each column then decides for itself.
         start: Number of characters before the first row of data.
         names: The names of the values of a row; empty for a column that has neither a name nor values.
         description: The dialect for people, such as "separated by tabs, decimal comma".
@@ -118,23 +119,20 @@ def find_dialect(
         raise InvalidValue(f"`{path}` has a header but no rows: `{body.strip()[:60]}`.")
     cells = [line.cells for line in rows]
     names, unnamed = name_columns(path, head, cells, width)
-    if decimal is None:
-        decimal, mixed = _find_decimal(cells, separator)
-    else:
-        mixed = []
+    marks = [decimal] if decimal is not None else _decimal_marks(cells, separator)
     parts = [
         f"separated by {SEPARATORS.get(separator, f'`{separator}`')}" if len(names) > 1 else "a single column",
-        "decimal comma" if decimal == "," else "",
+        {"": "", ".": "", ",": "decimal comma"}.get("".join(marks), "decimal commas and points"),
         "no header" if head is None else "",
         f"{_count(skipped)} above the table" if skipped else "",
     ]
     return Dialect(
         separator=separator,
-        decimal=decimal,
+        decimal=marks[0] if marks else None,
         start=start + (rows[0].start if rows else len(body)),
         names=names,
         description=", ".join(filter(None, parts)),
-        notes=(*_notes(skipped, separator, head, cells, header), *mixed, *unnamed),
+        notes=(*_notes(skipped, separator, head, cells, header), *unnamed),
     )
 
 
@@ -280,23 +278,17 @@ def _comment_as_header(skipped: list[str], lines: list[_Line], separator: str, w
     return [cells[0] or mark, *cells[1:]]
 
 
-def _find_decimal(rows: list[list[str]], separator: str) -> tuple[str | None, list[str]]:
-    """The decimal mark, and a note if both marks occur.
+def _decimal_marks(rows: list[list[str]], separator: str) -> list[str]:
+    """The decimal marks of the numbers, the most frequent one first.
 
     `1,234` has a decimal comma where semicolons, tabs or bars separate values, and is 1234 where commas do.
     """
-    commas, points = 0, 0
+    counts: Counter[str] = Counter()
     for cell in (cell.strip() for row in rows for cell in row):
         if _THOUSANDS.fullmatch(cell):
-            commas += "," in cell and "." not in cell and cell.count(",") == 1 and separator != ","
+            counts[","] += "," in cell and "." not in cell and cell.count(",") == 1 and separator != ","
         elif _DECIMAL_COMMA.fullmatch(cell):
-            commas += 1
+            counts[","] += 1
         elif _DECIMAL_POINT.fullmatch(cell):
-            points += 1
-    if commas and points:
-        mark, name = (",", "comma") if commas > points else (".", "point")
-        return mark, [
-            f"There are numbers with a decimal comma and with a decimal point; the {name} was taken for the decimal "
-            "mark, because it is more frequent."
-        ]
-    return ("," if commas else "." if points else None), []
+            counts["."] += 1
+    return [mark for mark, count in sorted(counts.items(), key=lambda item: (-item[1], item[0] == ",")) if count]

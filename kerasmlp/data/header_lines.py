@@ -127,7 +127,7 @@ def name_columns(
     return tuple(names), notes
 
 
-def check_unique(path: Path, names: Sequence[str]) -> None:
+def check_unique(path: Path | str, names: Sequence[str]) -> None:
     """Raises `InvalidValue` if two columns have the same name."""
     for name, count in Counter(names).items():
         if count > 1:

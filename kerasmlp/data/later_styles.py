@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kerasmlp.data.canonical_values import canonical, read_values
-from kerasmlp.data.column_kinds import ColumnEvidence, settle_decimal
+from kerasmlp.data.column_decisions import settle_decimal
+from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.columns import DATE, NUMBER, Column
 from kerasmlp.data.number_styles import NumberStyle
 from kerasmlp.data.raw_rows import RawRows, plain_array
@@ -47,7 +48,9 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_uni
                 canonical(doubtful[name], values, source=source)
             except InvalidValue:
                 unreadable.add(name)
-    if not unreadable and rows.stated_decimal is None:
+    # Between commas, a number cannot have a decimal comma unless it is in quotes.
+    unlikely = {name for name, column in doubtful.items() if rows.separator == "," == column.number_style.decimal}
+    if not unreadable and not unlikely and rows.stated_decimal is None:
         return columns  # a column that can be read does not show that the decimal mark is another one
     evidence = {name: ColumnEvidence(name) for name in doubtful}
     for name, values in _texts(doubtful, rows):
@@ -57,7 +60,7 @@ def styled_for(columns: Iterable[Column], rows: RawRows, *, source: str, any_uni
     meanings = {}
     for name, one in evidence.items():
         is_foreign = len(marks) == 1 and one.decimal is not None and one.decimal not in marks
-        if name in unreadable or is_foreign:
+        if name in unreadable or name in unlikely or is_foreign:
             meanings[name] = _meanings(doubtful[name], one, any_unit)
     if rows.stated_decimal is not None:
         # The user has decided. Columns without numbers of this kind keep their style.

@@ -8,6 +8,7 @@ from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import Splitting
+from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
@@ -176,16 +177,23 @@ def data_from_frame(
     See Also:
         `load_data`, for tables in `.csv` and `.parquet` files.
     """
+    import pandas as pd
+
     from kerasmlp.data.raw_rows import FrameRows
-    from kerasmlp.data.table_scan import TableParts, TableUse
+    from kerasmlp.data.table_parts import TableParts, TableUse
     from kerasmlp.data.table_source import TableSource
 
+    for key, rows in (("frame", frame), ("test", test), ("validation", validation)):
+        if rows is not None and not isinstance(rows, pd.DataFrame):
+            raise InvalidType(f"`{key}` needs a pandas frame; got {type(rows).__name__}. `load_data` reads files.")
+    if test is not None and test_share is not None:
+        raise InvalidValue("`test` is the test; leave `test_share` out.")
     parts = TableParts(
-        FrameRows(frame),
-        None if validation is None else FrameRows(validation),
-        None if test is None else FrameRows(test),
+        FrameRows(frame, drop),
+        None if validation is None else FrameRows(validation, drop, source="validation"),
+        None if test is None else FrameRows(test, drop, source="test"),
     )
-    use = TableUse(str(target), group, time, columns or {}, tuple(drop), keep_duplicates_together)
+    use = TableUse(str(target), group, time, columns or {}, drop, keep_duplicates_together)
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 

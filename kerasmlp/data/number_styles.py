@@ -58,6 +58,11 @@ class NumberStyle:
         ]
         return ", ".join(part for part in parts if part)
 
+    @property
+    def reads_plain_numbers(self) -> bool:
+        """Whether all numbers in the style `PLAIN` have the same value in this style."""
+        return self.decimal == "." and not (self.prefix or self.suffix or self.is_duration)
+
     def read(self, texts: pa.Array, *, needs_affixes: bool = False) -> pa.Array:
         """Returns the numbers, float64; null where a text is not a number in this style or is null.
 

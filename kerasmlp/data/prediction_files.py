@@ -1,4 +1,4 @@
-"""`read_inputs`: the examples in an image, CSV, Parquet or npz file that a network is asked about, as raw features."""
+"""`read_inputs`: the examples in an image, a table or an array file that a network is asked about, as raw features."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ import numpy as np
 
 from kerasmlp.data.array_files import NPY_SUFFIX, NPZ_SUFFIX, npz_names, read_npy, read_npz_array
 from kerasmlp.data.array_names import find_features
-from kerasmlp.data.header_lines import is_number
+from kerasmlp.data.columns import NUMBER, Column
+from kerasmlp.data.header_lines import Header, is_number, judge_header
 from kerasmlp.data.images import BRIGHTEST, IMAGE_SUFFIXES, is_image_shape, read_image, scale_pixels
-from kerasmlp.data.raw_tables import TABLE_SUFFIXES, TableOptions, open_table
+from kerasmlp.data.raw_tables import TABLE_SUFFIXES, RawTable, TableOptions, open_table
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kerasmlp.data.table_encoding import Encoder
-
-_TEXT_SUFFIXES = (".tsv", ".csv")
-_ARRAY_SUFFIXES = (*_TEXT_SUFFIXES, NPZ_SUFFIX, NPY_SUFFIX)
-_COUNTED_COLUMNS = 16  # with fewer columns, a line that counts them may be an example
+_ARRAY_SUFFIXES = (NPZ_SUFFIX, NPY_SUFFIX)
+_COUNTED_COLUMNS = 16  # with fewer columns, a line of numbers that count up may be an example
+_JUDGED_ROWS = 300  # rows below the first that say whether it holds names
 
 
 def read_inputs(
@@ -43,16 +43,16 @@ def read_inputs(
 
             - an image, which is one example. It becomes grey or RGB and gets the size that the network takes, and its
               pixels from 0 to 255 are mapped to `feature_range`;
-            - a `.csv` file with one example per row and the features in order, with any usual separator. The first line
-              may name the columns;
+            - a table with one example per row and the features in order: text with any usual separator, whose first
+              line may name the columns, Parquet, Arrow or JSON lines;
             - an `.npz` file. The examples are its array `x_test` or `test_images`, or its only array of features; or a
               `.npy` file.
         feature_shape: Shape of one raw example.
         feature_range: Lowest and highest raw value. None means 0 to 255.
         invert: Whether to swap dark and bright in an image. Defaults to `False`.
-        encoder: Encoder of a network that was trained on a table. A `.csv` or `.parquet` file then holds rows of such a
-            table, with named columns in any order. Defaults to `None`.
-        options: How such a file is written, where the detection is wrong. Defaults to `None`.
+        encoder: Encoder of a network that was trained on a table. A table then has named columns in any order.
+            Defaults to `None`.
+        options: How a text table is written, where the detection is wrong. Defaults to `None`.
 
     Returns:
         float32 `(examples, *feature_shape)`.
@@ -74,12 +74,13 @@ def read_inputs(
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
         return _read_image(path, tuple(feature_shape), feature_range, invert=invert)
-    if encoder is not None and path.name.lower().endswith(TABLE_SUFFIXES):
-        features = _read_table(path, encoder, options)
+    if path.name.lower().endswith(TABLE_SUFFIXES):
+        options = options or TableOptions()
+        features = _read_numbers(path, options) if encoder is None else _read_table(path, encoder, options)
     elif suffix in _ARRAY_SUFFIXES:
-        features = _read_csv(path, options or TableOptions()) if suffix in _TEXT_SUFFIXES else _read_arrays(path)
+        features = _read_arrays(path)
     else:
-        suffixes = (*IMAGE_SUFFIXES, *_ARRAY_SUFFIXES, *((".parquet",) if encoder is not None else ()))
+        suffixes = (*IMAGE_SUFFIXES, *TABLE_SUFFIXES, *_ARRAY_SUFFIXES)
         raise InvalidValue(f"`{path}` cannot be read; the file needs one of the endings {', '.join(suffixes)}.")
     if invert:
         raise InvalidValue(f"`invert` is for images only, and `{path}` is not an image.")
@@ -87,7 +88,7 @@ def read_inputs(
     features = features.reshape(-1, *feature_shape).astype(np.float32)
     if not np.isfinite(features).all():
         row = int(np.argwhere(~np.isfinite(features))[0][0]) + 1
-        raise InvalidValue(f"`{path}`: example {row} has a value that is not a finite number.")
+        raise InvalidValue(f"`{path}`: example {row} lacks a value, or has one that is not a finite number.")
     return features
 
 
@@ -123,69 +124,54 @@ def _read_image(
     return scale_pixels(pixels, feature_range).reshape(1, *feature_shape)
 
 
-def _read_table(path: Path, encoder: Encoder, options: TableOptions | None) -> np.ndarray:
-    pieces = list(encoder.pieces(open_table(path, options), source=str(path)))
+def _read_table(path: Path, encoder: Encoder, options: TableOptions) -> np.ndarray:
+    pieces = list(encoder.canonical_pieces(open_table(path, options), source=str(path)))
     if not sum(map(len, pieces)):
         raise InvalidValue(f"`{path}` has no row; it needs at least one example.")
-    return np.concatenate(pieces)
+    for name, value in encoder.unseen_values(pieces).items():
+        warnings.warn(
+            f"`{path}`: the column `{name}` has values such as `{value}`, which did not occur in training. They count "
+            "as none of the known categories.",
+            KerasMLPWarning,
+            stacklevel=3,
+        )
+    return np.concatenate(list(map(encoder.encode_canonical, pieces)))
 
 
-def _read_csv(path: Path, options: TableOptions) -> np.ndarray:
-    """The rows of a text file of plain numbers. A first line without any number names the columns."""
-    table = open_table(path, replace(options, header="none"))
+def _read_numbers(path: Path, options: TableOptions) -> np.ndarray:
+    """The rows of a table of numbers, float64 `(rows, columns)`; NaN where a value is missing."""
+    table = open_table(path, replace(options, header=options.header or "none"))
     for note in table.notes:
         warnings.warn(f"`{path}`: {note}", KerasMLPWarning, stacklevel=3)
-    blocks: list[np.ndarray] = []
-    done = 0
-    for piece in table.pieces():
-        cells = [column.to_pylist() for column in piece.columns]
-        first = [column[0] for column in cells] if len(piece) and not done else []
-        if first and (_is_header(path, first) if options.header is None else options.header == "first"):
-            cells, done = [column[1:] for column in cells], 1
-        blocks.append(np.stack([_numbers(path, column, done, table.decimal) for column in cells], axis=1))
-        done += len(blocks[-1])
-    if not sum(map(len, blocks)):
+    if table.is_text and options.header is None and _has_names(path, table):
+        table = open_table(path, replace(options, header="first"))
+    encoder = Encoder(tuple(Column(name, NUMBER) for name in table.names))
+    pieces = list(encoder.canonical_pieces(table, source=str(path), any_unit=True))
+    if not sum(map(len, pieces)):
         raise InvalidValue(f"`{path}` has no row of numbers; it needs at least one example.")
-    return np.concatenate(blocks)
+    return np.concatenate(
+        [np.stack([column.to_numpy().astype(np.float64) for column in piece.columns], axis=1) for piece in pieces]
+    )
 
 
-def _is_header(path: Path, cells: Sequence[str]) -> bool:
-    """Whether the first line names the columns: it has no number, or counts them as pandas does by default.
-
-    Raises:
-        InvalidValue: it has words and numbers.
-    """
-    words = [cell for cell in cells if not is_number(cell) and not _is_float(cell)]
-    if words and len(words) < len(cells):
-        raise InvalidValue(
-            f"`{path}`, line 1 needs numbers, or names of columns without a number; it has `{words[0]}` among numbers."
-        )
-    if len(cells) >= _COUNTED_COLUMNS and list(cells) == [str(number) for number in range(len(cells))]:
-        warnings.warn(
-            f"`{path}`: the first line counts the columns from 0 to {cells[-1]}, so it was not taken for an example.",
-            KerasMLPWarning,
-            stacklevel=4,
-        )
-        return True
-    return bool(words)
-
-
-def _is_float(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _numbers(path: Path, cells: list[str], done: int, decimal: str | None) -> np.ndarray:
-    """The cells of a column as float64. `done` is the number of rows before them, for messages."""
-    texts = [cell.replace(",", ".") for cell in cells] if decimal == "," else cells
-    try:
-        return np.array(texts, np.float64)
-    except ValueError:
-        wrong = next(index for index, text in enumerate(texts) if not _is_float(text))
-        raise InvalidValue(f"`{path}`, row {done + wrong + 1} needs numbers; got {cells[wrong]!r}.") from None
+def _has_names(path: Path, table: RawTable) -> bool:
+    """Whether the first line names the columns."""
+    for piece in table.pieces():
+        first, *below = zip(*(column.to_pylist() for column in piece.slice(0, _JUDGED_ROWS).columns), strict=True)
+        numbers = [cell for cell in first if is_number(cell)]
+        if not numbers:
+            return True
+        is_example = len(numbers) == len(first) < _COUNTED_COLUMNS
+        has_names = not is_example and judge_header(path, first, below, None) is Header.NAMES
+        if has_names:
+            warnings.warn(
+                f"`{path}`: the first line was taken for names and not for an example, because its numbers count up "
+                f"from {numbers[0]} to {numbers[-1]}.",
+                KerasMLPWarning,
+                stacklevel=4,
+            )
+        return has_names
+    return False
 
 
 def _read_arrays(path: Path) -> np.ndarray:

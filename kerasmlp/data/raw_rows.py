@@ -10,6 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from kerasmlp.data.canonical_values import as_text
+from kerasmlp.data.header_lines import check_unique
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -25,8 +26,16 @@ class RawRows(Protocol):
         """Names of all columns."""
 
     @property
+    def source(self) -> str:
+        """What messages call the rows; empty for rows in memory."""
+
+    @property
     def decimal(self) -> str | None:
         """Decimal mark that the table probably has; None if it is not known."""
+
+    @property
+    def separator(self) -> str | None:
+        """Character between the values of a line; None for rows that are no text."""
 
     @property
     def stated_decimal(self) -> str | None:
@@ -55,6 +64,8 @@ class PieceRows:
 
     names: tuple[str, ...]
     read: Callable[[], Iterable[pd.DataFrame]]
+    source: str = ""
+    separator: None = None
     decimal: None = None
     stated_decimal: None = None
     description: str = ""
@@ -68,9 +79,28 @@ class PieceRows:
 class FrameRows(PieceRows):
     """`RawRows` of one pandas frame."""
 
-    def __init__(self, frame: pd.DataFrame) -> None:
-        """Takes the frame. Its index is ignored."""
-        super().__init__(tuple(map(str, frame.columns)), lambda: [frame])
+    def __init__(self, frame: pd.DataFrame, ignored: Sequence[str] = (), *, source: str = "") -> None:
+        """Takes the frame. Its index is ignored.
+
+        Args:
+            frame: The rows.
+            ignored: Columns that may hold values of any type, because they are not used.
+            source: What messages call the frame.
+        """
+        super().__init__(column_names(frame), lambda: [_without_unusable(frame, ignored)], source)
+
+
+def _without_unusable(frame: pd.DataFrame, ignored: Sequence[str]) -> pd.DataFrame:
+    """The frame without those of the ignored columns that cannot be read."""
+    used = []
+    for index, name in enumerate(column_names(frame)):
+        try:
+            if name in ignored:
+                _arrow_array(name, frame.iloc[:, index])
+        except InvalidValue:
+            continue
+        used.append(index)
+    return frame if len(used) == len(frame.columns) else frame.iloc[:, used]
 
 
 def on_all_cores(function: Callable[[Any], Any], items: Iterable[Any]) -> list[Any]:
@@ -83,15 +113,24 @@ def _pool() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="columns")
 
 
+def column_names(frame: pd.DataFrame) -> tuple[str, ...]:
+    """Returns the names of the columns of a frame as texts without surrounding blanks, like those of a file."""
+    return tuple(str(name).strip() for name in frame.columns)
+
+
 def arrow_table(frame: pd.DataFrame) -> pa.Table:
     """Returns the columns of a frame as Arrow arrays. Columns with values of several types become texts.
 
     Raises:
-        InvalidValue: a column holds lists or other values that are not numbers, booleans, dates or texts.
+        InvalidValue: two columns have the same name, or a column holds lists or other values that are not numbers,
+            booleans, dates or texts.
     """
     import pyarrow as pa
 
-    return pa.table({str(name): _arrow_array(str(name), frame[name]) for name in frame.columns})
+    names = column_names(frame)
+    check_unique("frame", names)
+    arrays = [_arrow_array(name, frame.iloc[:, index]) for index, name in enumerate(names)]
+    return pa.table(arrays, names=list(names))
 
 
 def _arrow_array(name: str, values: pd.Series) -> pa.Array:
@@ -99,13 +138,13 @@ def _arrow_array(name: str, values: pd.Series) -> pa.Array:
 
     try:
         array = pa.array(values, from_pandas=True)
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
         array = pa.array([_text(name, value) for value in values], pa.string())
     return plain_array(name, array)
 
 
 def plain_array(name: str, array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Returns an array without dictionaries, with texts as `string`.
+    """Returns an array without dictionaries, with texts as `string`. Values of types such as periods become texts.
 
     Raises:
         InvalidValue: the column holds lists or other values that are not numbers, booleans, dates or texts.
@@ -118,13 +157,16 @@ def plain_array(name: str, array: pa.Array | pa.ChunkedArray) -> pa.Array:
     if types.is_dictionary(array.type):
         array = array.dictionary_decode()
     kind = array.type
-    if types.is_string(kind) or types.is_large_string(kind) or types.is_binary(kind) or types.is_large_binary(kind):
+    if isinstance(kind, pa.BaseExtensionType):
+        return pa.array([_text(name, value) for value in array.to_pandas()], pa.string())
+    if types.is_binary(kind) or types.is_large_binary(kind):
+        return pa.array([_text(name, value) for value in array.to_pylist()], pa.string())
+    if types.is_string(kind) or types.is_large_string(kind):
         return array.cast(pa.string())
-    if types.is_nested(kind):
-        raise InvalidValue(
-            f"The column `{name}` holds values of type {kind}; a table needs numbers, booleans, dates or texts. Remove "
-            "the column, or spread its values over several columns."
-        )
+    is_known = (types.is_boolean, types.is_integer, types.is_floating, types.is_decimal, types.is_null)
+    is_time = (types.is_timestamp, types.is_date, types.is_time, types.is_duration)
+    if not any(check(kind) for check in (*is_known, *is_time)):
+        raise _unusable(name, str(kind))
     return array
 
 
@@ -134,14 +176,20 @@ def _text(name: str, value: Any) -> str | None:
     import pyarrow as pa
 
     if isinstance(value, list | tuple | dict | set | np.ndarray):
-        raise InvalidValue(
-            f"The column `{name}` holds values of type {type(value).__name__}; a table needs numbers, booleans, dates "
-            "or texts. Remove the column, or spread its values over several columns."
-        )
+        raise _unusable(name, type(value).__name__)
     if value is None or pd.isna(value):
         return None
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, int) and abs(value) >= 2**63:  # too long for a type of Arrow
+        return str(value)
     if isinstance(value, bool | np.bool_ | int | float | np.number):
         return str(as_text(pa.array([value]))[0].as_py())
     return str(value)
+
+
+def _unusable(name: str, kind: str) -> InvalidValue:
+    return InvalidValue(
+        f"The column `{name}` holds values of type {kind}; a table needs numbers, booleans, dates or texts. Convert "
+        f"the column, spread its values over several columns, or pass `drop=[{name!r}]`."
+    )

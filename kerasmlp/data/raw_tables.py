@@ -65,6 +65,7 @@ class RawTable:
         description: The format for people, such as "UTF-16, separated by tabs, decimal comma" or "Parquet".
         notes: What people should know, in sentences.
         stated_decimal: The decimal mark that the user named.
+        separator: Character between the values of a line of text.
     """
 
     path: Path
@@ -75,6 +76,12 @@ class RawTable:
     notes: tuple[str, ...]
     _read: Callable[[], Iterator[pa.Table]] = field(repr=False, compare=False)
     stated_decimal: str | None = None
+    separator: str | None = None
+
+    @property
+    def source(self) -> str:
+        """What messages call the rows: the path of the file."""
+        return str(self.path)
 
     def pieces(self) -> Iterator[pa.Table]:
         """Returns all rows in order, in tables of some thousand rows. Each call reads again from the start.
@@ -139,6 +146,7 @@ def open_table(path: Path, options: TableOptions | None = None) -> RawTable:
         notes,
         lambda: read_rows(file, dialect),
         options.decimal,
+        dialect.separator,
     )
 
 

@@ -34,9 +34,9 @@ class Integers:
         """Whether the numbers were kept and no two of them are equal."""
         return self.are_whole and bool(self._kept) and len(np.unique(np.concatenate(self._kept))) == self.count
 
-    def is_sequence(self, starts: tuple[int, ...]) -> bool:
-        """Whether each number from one of `starts` on occurs once."""
-        if not self.are_whole or not self.count or self._lowest not in starts:
+    def is_sequence(self, starts: tuple[int, ...] | None) -> bool:
+        """Whether each number from one of `starts` on occurs once; None: from any number on."""
+        if not self.are_whole or not self.count or (starts is not None and self._lowest not in starts):
             return False
         first, last = int(self._lowest), int(self._highest)
         if last - first != self.count - 1:

@@ -141,6 +141,8 @@ class TableFacts:
         columns: How each column but the target and those of groups and times is read, in the order of the table.
         target: Name of the column of labels.
         row_keys: Hash of each row with its label, uint64 `(rows,)`.
+        split_keys: Hash of each training row over all its columns and its label, uint64 `(rows,)`. It does not depend
+            on what the user says about the columns.
         feature_keys: Hash of each row without its label, uint64 `(rows,)`.
         fingerprint: SHA-256 over all rows.
         train_fingerprint: SHA-256 over the rows that are neither the source's own validation nor its own test.
@@ -149,6 +151,7 @@ class TableFacts:
     columns: tuple[Column, ...]
     target: str
     row_keys: np.ndarray
+    split_keys: np.ndarray
     feature_keys: np.ndarray
     fingerprint: str
     train_fingerprint: str
@@ -210,7 +213,7 @@ class Scan:
             num_own_validation=self.num_own_validation,
             groups=self.groups,
             times=self.times,
-            keys=None if self.table is None else self.table.row_keys,
+            keys=None if self.table is None else self.table.split_keys,
         )
 
     @property

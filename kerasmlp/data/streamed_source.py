@@ -34,7 +34,7 @@ from kerasmlp.data.table_scan import rows_at
 from kerasmlp.data.types import Data, DataSpec
 from kerasmlp.errors import InvalidValue
 
-FORMAT = 4  # of cache entries. Entries of another format are not found, so their sources are read again.
+FORMAT = 5  # of cache entries. Entries of another format are not found, so their sources are read again.
 
 _Choose = Callable[[Scan], Indices]
 
@@ -96,6 +96,8 @@ class StreamedSource:
         if known is not None:
             return known
         with self.scanned(spec) as scan:
+            if scan.table is not None:
+                return scan.table.fingerprint
             pieces, fingerprint = self._digested(scan)
             for _ in pieces:
                 pass

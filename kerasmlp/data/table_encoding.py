@@ -11,6 +11,7 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
+from kerasmlp.data.fingerprints import row_hashes
 from kerasmlp.data.later_styles import styled_for
 from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array
 from kerasmlp.errors import InvalidValue, nearest
@@ -121,7 +122,25 @@ class Encoder:
             yield encoder.canonical(piece, source=source, first_row=done)
             done += piece.num_rows
 
-    def encode(self, frame: pd.DataFrame, *, source: str) -> np.ndarray:
+    def unseen_values(self, pieces: Iterable[pa.Table]) -> dict[str, str]:
+        """Returns a value that did not occur in training for each column of categories that has one.
+
+        Args:
+            pieces: Canonical rows.
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        found: dict[str, str] = {}
+        for piece in pieces:
+            for column in self.features:
+                if column.kind == CATEGORY and column.name not in found:
+                    values = pc.unique(pc.drop_null(piece.column(column.name)))
+                    unseen = values.filter(pc.invert(pc.is_in(values, pa.array(column.categories, pa.string()))))
+                    found |= {column.name: unseen[0].as_py()} if len(unseen) else {}
+        return found
+
+    def encode(self, frame: pd.DataFrame, *, source: str = "frame") -> np.ndarray:
         """Returns the features of each row of a frame, float32 `(rows, features)`; see `pieces`."""
         return np.concatenate(
             [np.zeros((0, len(self.feature_names)), np.float32), *self.pieces(FrameRows(frame), source=source)]
@@ -146,7 +165,7 @@ def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, sour
 
     Args:
         tables: The canonical training rows, in one table or several. The median of a column with more than 100,000
-            numbers is that of a random sample of 100,000.
+            numbers is that of 100,000 of them, which are chosen by a hash of their rows.
         columns: All columns of the table with their kinds.
         source: What messages call the table.
 
@@ -157,8 +176,9 @@ def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, sour
     columns = tuple(columns)
     learners = {column.name: _ColumnLearner(column) for column in columns if column.is_feature}
     for table in tables:
+        hashes = row_hashes(table)
         for name, learner in learners.items():
-            learner.add(table.column(name).combine_chunks())
+            learner.add(table.column(name).combine_chunks(), hashes)
     return Encoder(tuple(learners[column.name].learnt(source) if column.is_feature else column for column in columns))
 
 
@@ -181,17 +201,22 @@ class _ColumnLearner:
         self._num_rows, self._num_present = 0, 0
         self._categories: set[str] = set()
         self._cycles: dict[str, set[int]] = {cycle: set() for cycle in CYCLES}
-        self._sample = np.zeros(0)
-        self._generator = np.random.default_rng(0)
+        self._sample = _Sample()
+        self._earliest = np.inf
 
-    def add(self, values: pa.Array) -> None:
+    def add(self, values: pa.Array, hashes: np.ndarray) -> None:
+        """Takes values, and a hash of the row of each."""
         import pyarrow.compute as pc
 
         present = pc.drop_null(values)
+        if values.null_count and self._column.kind in (NUMBER, DATE):
+            hashes = hashes[values.is_valid().to_numpy(zero_copy_only=False)]
         if self._column.kind == NUMBER:
-            self._add_to_sample(present.to_numpy(zero_copy_only=False))
+            self._sample.add(present.to_numpy(zero_copy_only=False), hashes)
         elif self._column.kind == DATE:
-            self._add_to_sample(present.cast("int64").to_numpy(zero_copy_only=False))
+            times = present.cast("int64").to_numpy(zero_copy_only=False)
+            self._sample.add(times, hashes)
+            self._earliest = min(self._earliest, times.min(initial=np.iinfo(np.int64).max))
             for cycle, places in cycle_places(present).items():
                 self._cycles[cycle].update(np.unique(places).tolist())
         elif self._column.kind == CATEGORY and len(self._categories) <= MAX_CATEGORIES:
@@ -208,10 +233,10 @@ class _ColumnLearner:
         has_missing = self._num_present < self._num_rows
         if column.kind == NUMBER:
             self._check_float32(source)
-            return replace(column, fill=float(np.median(self._sample)), has_missing=has_missing)
+            return replace(column, fill=float(np.median(self._sample.numbers())), has_missing=has_missing)
         if column.kind == DATE:
-            origin = int(self._sample.min() // _MICROSECONDS_PER_DAY)
-            fill = float(np.median(self._sample / _MICROSECONDS_PER_DAY - origin))
+            origin = int(self._earliest // _MICROSECONDS_PER_DAY)
+            fill = float(np.median(self._sample.numbers() / _MICROSECONDS_PER_DAY - origin))
             cycles = tuple(cycle for cycle, places in self._cycles.items() if len(places) > 1)
             return replace(column, fill=fill, has_missing=has_missing, origin=origin, cycles=cycles)
         if column.kind == BOOLEAN:
@@ -227,25 +252,34 @@ class _ColumnLearner:
 
     def _check_float32(self, source: str) -> None:
         """Refuses numbers whose differences are lost in the 24-bit precision of float32, which networks compute in."""
-        num_distinct, num_left = (len(np.unique(self._sample.astype(kind))) for kind in (np.float64, np.float32))
+        sample = self._sample.numbers()
+        num_distinct, num_left = (len(np.unique(sample.astype(kind))) for kind in (np.float64, np.float32))
         if num_left < num_distinct / 2:
             raise InvalidValue(
-                f"`{source}`: the column `{self._column.name}` holds numbers such as {self._sample[0]:.17g}; in "
+                f"`{source}`: the column `{self._column.name}` holds numbers such as {sample.max():.17g}; in "
                 f"float32 only {num_left:,} of {num_distinct:,} stay distinct. Subtract a constant from them, or "
                 "remove the column."
             )
 
-    def _add_to_sample(self, numbers: np.ndarray) -> None:
-        """Keeps a random sample of all numbers so far (Vitter 1985, "Random Sampling with a Reservoir", method R)."""
-        room = _SAMPLE_SIZE - len(self._sample)
-        if room > 0:
-            self._sample = np.concatenate([self._sample, numbers[:room]])
-        late = numbers[max(room, 0) :]
-        if len(late):
-            before = self._num_present + len(numbers) - len(late)
-            places = self._generator.integers(0, before + 1 + np.arange(len(late)))
-            kept = places < _SAMPLE_SIZE
-            self._sample[places[kept]] = late[kept]
+
+class _Sample:
+    """Numbers from the rows with the smallest hashes. Which rows these are does not depend on their order."""
+
+    def __init__(self) -> None:
+        self._numbers, self._hashes = np.zeros(0), np.zeros(0, np.uint64)
+
+    def add(self, numbers: np.ndarray, hashes: np.ndarray) -> None:
+        if len(self._hashes) == _SAMPLE_SIZE:
+            is_small = hashes < self._hashes.max()
+            numbers, hashes = numbers[is_small], hashes[is_small]
+        self._numbers = np.concatenate([self._numbers, numbers])
+        self._hashes = np.concatenate([self._hashes, hashes])
+        if len(self._hashes) > _SAMPLE_SIZE:
+            chosen = np.argpartition(self._hashes, _SAMPLE_SIZE)[:_SAMPLE_SIZE]
+            self._numbers, self._hashes = self._numbers[chosen], self._hashes[chosen]
+
+    def numbers(self) -> np.ndarray:
+        return self._numbers
 
 
 def cycle_places(times: pa.Array) -> dict[str, np.ndarray]:

@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.array_checks import align_labels, check_can_name, check_classes
-from kerasmlp.data.canonical_values import as_text, canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, decide_columns, settle_decimal
+from kerasmlp.data.array_checks import align_labels, check_classes
+from kerasmlp.data.canonical_values import as_text, canonical, read_values
+from kerasmlp.data.column_decisions import decide_columns, settle_decimal
+from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
 from kerasmlp.data.later_styles import styled_for
-from kerasmlp.data.number_styles import DECIMAL_COMMA
 from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
+from kerasmlp.data.table_parts import TableParts, TableUse
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -28,64 +29,6 @@ if TYPE_CHECKING:
 
 # Keeps canonical pieces while a table is read for the second time, and returns a function that yields them again.
 Keep = Callable[[Iterable["pa.Table"]], Callable[[], Iterator["pa.Table"]]]
-
-
-@dataclass(frozen=True)
-class TableParts:
-    """The rows of a table: for training, and if they have files of their own, for validation and for the test."""
-
-    train: RawRows
-    validation: RawRows | None = None
-    test: RawRows | None = None
-
-    @property
-    def given(self) -> list[RawRows]:
-        """The parts that exist, in the order train, validation, test."""
-        return [part for part in (self.train, self.validation, self.test) if part is not None]
-
-    @property
-    def description(self) -> str:
-        """The format of the files: of all of them, or of each if they differ."""
-        of_part = {
-            name: part.description
-            for name, part in (("training", self.train), ("validation", self.validation), ("test", self.test))
-            if part is not None
-        }
-        if len(set(of_part.values())) == 1:
-            return self.train.description
-        return "; ".join(f"{name}: {description}" for name, description in of_part.items())
-
-
-@dataclass(frozen=True)
-class TableUse:
-    """What a user says about the columns of a table. The fields are arguments of `kerasmlp.load_data`."""
-
-    target: str | None = None
-    group: str | None = None
-    time: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
-    drop: tuple[str, ...] = ()
-    keep_duplicates_together: bool = False
-
-    def wanted_kinds(self, name: str, roles: ColumnRoles, columns: Iterable[str]) -> dict[str, str]:
-        """Returns the kinds that the user wants of all columns but that of times; those to drop are `dropped`.
-
-        Raises:
-            InvalidValue: a column to drop does not exist or has another role.
-        """
-        columns = list(columns)
-        for column in self.drop:
-            if column not in columns:
-                raise InvalidValue(
-                    f"`{name}` has no column `{column}` to drop.{nearest(column, columns)} Its columns are "
-                    f"{', '.join(columns)}."
-                )
-            if column in roles.names:
-                raise InvalidValue(
-                    f"`{name}`: the column `{column}` cannot be dropped, because it is named for another use."
-                )
-        wanted = {column: kind for column, kind in self.columns.items() if column != roles.time}
-        return {**wanted, **dict.fromkeys(self.drop, DROPPED)}
 
 
 def memory_keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
@@ -111,12 +54,8 @@ def scan_table(
         InvalidValue: there is no row, a row has no label, group or time, a column is missing or occurs twice, no column
             can be a feature, or a value does not fit the kind of its column.
     """
-    columns = list(parts.train.names)
-    duplicate = next((column for column in columns if columns.count(column) > 1), None)
-    if duplicate is not None:
-        raise InvalidValue(f"`{name}` has two columns called `{duplicate}`; rename one.")
     try:
-        roles = find_roles(name, columns, use.target, use.group, use.time)
+        roles = find_roles(name, list(parts.train.names), use.target, use.group, use.time)
     except InvalidValue as error:  # the header may have been misunderstood
         raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
     reading = _reading(name, parts.train, roles, use, spec)
@@ -134,6 +73,7 @@ def scan_table(
         columns=reading.columns,
         target=roles.target,
         row_keys=keys.rows,
+        split_keys=keys.split,
         feature_keys=keys.features,
         fingerprint=collected.fingerprint(counts),
         train_fingerprint=collected.fingerprint(counts[:1]),
@@ -154,25 +94,36 @@ def scan_table(
 
 @dataclass(frozen=True)
 class _Reading:
-    """How the columns of a table are read: all but those with a role, then the target and the time."""
+    """How the columns of a table are read.
+
+    Attributes:
+        columns: All columns but those with a role.
+        target: The column of labels.
+        time: The column of times, if the table is split by time.
+        telling: How all columns without a role are read to tell rows apart. The split depends on them, and therefore
+            not on what the user says about the columns.
+        notes: What the user should know.
+        any_unit: Whether numbers may have any prefix and suffix.
+    """
 
     columns: tuple[Column, ...]
     target: Column
     time: Column | None
+    telling: Sequence[Column]
     notes: tuple[str, ...] = ()
+    any_unit: bool = False
 
 
 def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
     """Decides how to read the columns, from the training rows or from what a network knows."""
     known = None if spec is None else require_encoder(name, spec.encoder)
-    asked = [column for column in rows.names if column != roles.group]
-    if known is not None:
-        asked = [column for column in asked if column in (roles.target, roles.time)]
-    evidence = {column: ColumnEvidence(column) for column in asked}
+    wanted = {} if known is not None else use.wanted_kinds(name, roles, rows.names)
+    evidence = {column: ColumnEvidence(column) for column in rows.names if column != roles.group}
+    unusable: set[str] = set()
     num_rows = 0
     for piece in rows.pieces():
         num_rows += piece.num_rows
-        on_all_cores(partial(_add, piece), evidence.values())
+        unusable.update(*on_all_cores(partial(_add, piece, wanted), evidence.values()))
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
@@ -180,19 +131,21 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     if spec is not None and spec.class_names is not None:
         target = _target_like(roles.target, spec.class_names)
     time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
+    telling = [evidence[column].telling_column() for column in sorted(evidence.keys() - unusable)]
     if known is not None:
         is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
-        return _Reading(styled_for(known.columns, rows, source=name, any_unit=is_server), target, time)
-    wanted = use.wanted_kinds(name, roles, rows.names)
-    columns = decide_columns(evidence.values(), name, wanted)
+        styled = styled_for(known.columns, rows, source=name, any_unit=is_server)
+        return _Reading(styled, target, time, list(filter(None, telling)), any_unit=is_server)
+    decided = decide_columns([one for column, one in evidence.items() if column not in unusable], name, wanted)
+    columns = tuple(
+        decided.get(column) or Column(column, DROPPED) for column in rows.names if column not in roles.names
+    )
     _check_has_feature(name, columns)
     notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
-    is_told = rows.decimal == ","  # the note of the file says that its numbers have decimal commas
     inferred = [column for column in columns if column.name not in wanted]
-    shown = [column for column in inferred if not (is_told and column.number_style == DECIMAL_COMMA)]
-    missing = {column.name: evidence[column.name].missing_words(column.kind) for column in columns if column.is_feature}
-    notes += column_notes(shown, {name: words for name, words in missing.items() if words})
-    return _Reading(columns, target, time, tuple(notes))
+    missing = {each.name: evidence[each.name].missing_words(each.kind) for each in columns if each.is_feature}
+    notes += column_notes(inferred, missing)
+    return _Reading(columns, target, time, list(filter(None, telling)), tuple(notes))
 
 
 def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
@@ -204,8 +157,16 @@ def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
         )
 
 
-def _add(piece: pa.Table, evidence: ColumnEvidence) -> None:
-    evidence.add(plain_array(evidence.name, piece.column(evidence.name)))
+def _add(piece: pa.Table, wanted: Mapping[str, str], evidence: ColumnEvidence) -> list[str]:
+    """Shows values to the evidence. Returns the column if it is dropped and has values of an unusable type."""
+    name = evidence.name
+    try:
+        evidence.add(plain_array(name, piece.column(name)))
+    except (InvalidValue, KeyError):  # a frame leaves out columns that cannot be read
+        if wanted.get(name) != DROPPED:
+            raise
+        return [name]
+    return []
 
 
 def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
@@ -223,8 +184,8 @@ def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
         if column.kind not in (NUMBER, DATE):
             raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
         return column
-    if evidence.notes():
-        raise InvalidValue(evidence.notes()[0])
+    if doubts := evidence.doubts():
+        raise InvalidValue(doubts[0])
     return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
 
 
@@ -232,6 +193,7 @@ def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
 class _Keys:
     features: np.ndarray
     rows: np.ndarray
+    split: np.ndarray
 
 
 class _Collected:
@@ -244,52 +206,78 @@ class _Collected:
         self._times: list[np.ndarray] = []
         self._feature_keys: list[np.ndarray] = []
         self._row_keys: list[np.ndarray] = []
+        self._split_keys: list[np.ndarray] = []
 
     def canonical_pieces(self, parts: TableParts) -> Iterator[pa.Table]:
         """Yields the canonical values of the feature columns, and collects everything else."""
         for part in parts.given:
+            source = self._name if part is parts.train else part.source or self._name
             columns = (
                 self._reading.columns
                 if part is parts.train
-                else styled_for(self._reading.columns, part, source=self._name)
+                else styled_for(self._reading.columns, part, source=source, any_unit=self._reading.any_unit)
             )
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
-                rows = encoder.canonical(piece, source=self._name, first_row=done)
-                self._add(piece, rows, done)
+                rows = encoder.canonical(piece, source=source, first_row=done)
+                self._add(piece, rows, source, done)
+                self._add_split_keys(piece, rows, is_train=part is parts.train)
                 done += piece.num_rows
                 yield rows
             if not done:
-                raise InvalidValue(f"`{self._name}` has a part without rows; examples were expected.")
+                raise InvalidValue(f"`{source}` has no row; examples were expected.")
             self.num_rows.append(done)
 
-    def _add(self, piece: pa.Table, rows: pa.Table, first_row: int) -> None:
+    def _add(self, piece: pa.Table, rows: pa.Table, source: str, first_row: int) -> None:
         target = self._reading.target
-        labels = as_text(self._values(piece, target, "label", first_row))
+        labels = as_text(self._values(piece, target, "label", source, first_row))
         self._labels.add(labels)
         if self._roles.group is not None:
             column = Column(self._roles.group, CATEGORY, is_numeric=True)
-            self._groups.add(self._values(piece, column, "group", first_row))
+            self._groups.add(self._values(piece, column, "group", source, first_row))
         if self._reading.time is not None:
-            times = self._values(piece, self._reading.time, "time", first_row)
+            times = self._values(piece, self._reading.time, "time", source, first_row)
             is_date = self._reading.time.kind == DATE
             self._times.append((times.cast("int64") if is_date else times).to_numpy(zero_copy_only=False))
         hashes = row_hashes(rows)
         self._feature_keys.append(hashes)
         self._row_keys.append(row_hashes({"": labels}, hashes))
+        self._label_hashes = row_hashes({"": labels})
 
-    def _values(self, piece: pa.Table, column: Column, meaning: str, first_row: int) -> pa.Array:
+    def _add_split_keys(self, piece: pa.Table, rows: pa.Table, *, is_train: bool) -> None:
+        """Adds what the split depends on. Own validation and test rows are not split."""
+        if not is_train:
+            self._split_keys.append(np.zeros(piece.num_rows, np.uint64))
+            return
+        known = {column.name: column for column in self._reading.columns if column.is_feature}
+
+        def read(column: Column) -> pa.Array:
+            used = known.get(column.name)
+            if used is not None and (used.kind, used.is_numeric) == (column.kind, column.is_numeric):
+                return rows.column(column.name).combine_chunks()
+            return read_values(column, plain_array(column.name, piece.column(column.name)))
+
+        telling = self._reading.telling
+        values = {column.name: array for column, array in zip(telling, on_all_cores(read, telling), strict=True)}
+        self._split_keys.append(row_hashes(values, self._label_hashes))
+
+    @staticmethod
+    def _values(piece: pa.Table, column: Column, meaning: str, source: str, first_row: int) -> pa.Array:
         """The canonical values of a column in which no value may be missing."""
         import pyarrow.compute as pc
 
         if column.name not in piece.column_names:
             hint = nearest(column.name, piece.column_names)
-            raise InvalidValue(f"`{self._name}` needs a column `{column.name}` in each of its parts.{hint}")
+            raise InvalidValue(
+                f"`{source}` needs a column `{column.name}`, which holds the {meaning} of each row.{hint}"
+            )
         values = plain_array(column.name, piece.column(column.name))
-        found = canonical(column, values, source=self._name, first_row=first_row)
+        found = canonical(column, values, source=source, first_row=first_row)
         if found.null_count:
             row = first_row + pc.index(found.is_null(), True).as_py() + 1
-            raise InvalidValue(f"`{self._name}`, row {row} has no {meaning} in the column `{column.name}`.")
+            raise InvalidValue(
+                f"`{source}`, row {row} has no {meaning} in the column `{column.name}`; complete or remove the row."
+            )
         return found
 
     def classes(self, spec: DataSpec | None) -> tuple[np.ndarray, np.ndarray]:
@@ -297,7 +285,6 @@ class _Collected:
         if spec is None or spec.class_names is None:
             classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
             check_classes(self._name, classes, len(labels))
-            check_can_name(self._name, classes)
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)
@@ -309,7 +296,9 @@ class _Collected:
         return np.concatenate(self._times) if self._times else None
 
     def keys(self) -> _Keys:
-        return _Keys(np.concatenate(self._feature_keys), np.concatenate(self._row_keys))
+        return _Keys(
+            np.concatenate(self._feature_keys), np.concatenate(self._row_keys), np.concatenate(self._split_keys)
+        )
 
     def fingerprint(self, counts: list[int]) -> str:
         """The fingerprint of the first parts, which have so many rows."""
@@ -335,10 +324,19 @@ class _Codes:
 
     def sorted(self, *, by_number: bool) -> tuple[np.ndarray, np.ndarray]:
         """The distinct texts, sorted as numbers or as texts; and the index of each value among them."""
-        texts = sorted(self.known, key=float) if by_number else sorted(self.known)
+        is_number = by_number and all(map(_is_float, self.known))  # a later part may have other labels
+        texts = sorted(self.known, key=lambda text: (float(text) if is_number else 0, text))
         place_of = {text: place for place, text in enumerate(texts)}
         places = np.array([place_of[text] for text in self.known], np.int32)
         return np.array(texts, dtype=str), places[self.codes()]
+
+
+def _is_float(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def rows_at(pieces: Iterable[pa.Table], positions: np.ndarray, num_rows: int) -> Iterator[pa.Table]:

@@ -12,7 +12,8 @@ from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.splitting import Indices, Splitting, check_classes_are_trained
 from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
-from kerasmlp.data.table_scan import TableParts, TableUse, rows_at, scan_table
+from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.table_scan import rows_at, scan_table
 from kerasmlp.data.types import Data, DataSpec, Split
 
 if TYPE_CHECKING:

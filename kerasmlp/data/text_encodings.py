@@ -36,7 +36,6 @@ _BYTE_ORDER_MARKS = {
 _NAMES = {"utf-8": "UTF-8", "utf-8-sig": "UTF-8", "cp1252": "Windows-1252", "iso8859-1": "Latin-1"}
 _MULTIBYTE = re.compile(rb"[\xc2-\xdf][\x80-\xbf]|[\xe0-\xef][\x80-\xbf]{2}|[\xf0-\xf4][\x80-\xbf]{3}")
 _HIGH = re.compile(rb"[\x80-\xff]+")
-_BLANK_QUOTE = re.compile(rb'[,;|\t] +"')
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class TextFile:
         encoding: The codec that decodes it.
         is_guess: Whether nothing in the file says so: it is not UTF-8, so a Western encoding was assumed.
         has_odd_quotes: Whether the number of double quotes is odd, as after a quote that is never closed.
-        has_blank_quotes: Whether a quote follows a separator and a blank, as in `1, "a, b"`.
+        has_quotes: Whether there are any double quotes.
         ends_with_quote: Whether a double quote comes last, apart from blanks and line ends.
     """
 
@@ -56,7 +55,7 @@ class TextFile:
     encoding: str
     is_guess: bool
     has_odd_quotes: bool
-    has_blank_quotes: bool
+    has_quotes: bool
     ends_with_quote: bool
 
     @property
@@ -78,11 +77,18 @@ class TextFile:
         return io.TextIOWrapper(self.open_bytes(), encoding=self.encoding, errors=errors, newline="")
 
     def sample(self, num_bytes: int) -> tuple[str, bool]:
-        """Returns the text of the first bytes, and whether that is all. Bytes that cannot be decoded are replaced."""
+        """Returns the text of the first bytes, and whether that is all. Bytes that cannot be decoded are replaced.
+
+        Raises:
+            InvalidValue: the file is damaged, or not written in the encoding at all.
+        """
         with explaining_damage(self.path), self.open_bytes() as file:
             start = file.read(num_bytes)
             is_all = not file.read(1)
-        return codecs.getincrementaldecoder(self.encoding)("replace").decode(start, is_all), is_all
+        try:
+            return codecs.getincrementaldecoder(self.encoding)("replace").decode(start, is_all), is_all
+        except UnicodeError as error:  # such as a missing byte order mark
+            raise InvalidValue(f"`{self.path}` is not {self.encoding_name} text: {error}.") from error
 
 
 def open_bytes(path: Path) -> io.BufferedReader:
@@ -136,7 +142,7 @@ def inspect_text(path: Path, encoding: str | None = None) -> TextFile:
         encoding = "utf-8-sig"
     if scan.has_nul and not encoding.startswith(("utf-16", "utf-32")):
         raise InvalidValue(f"`{path}` is not a text file: it contains NUL bytes, so it may be damaged.")
-    return TextFile(path, encoding, is_guess, scan.num_quotes % 2 == 1, scan.has_blank_quotes, scan.ends_with_quote)
+    return TextFile(path, encoding, is_guess, scan.num_quotes % 2 == 1, scan.num_quotes > 0, scan.ends_with_quote)
 
 
 def _known_codec(name: str) -> str:
@@ -170,19 +176,16 @@ class _Scan:
 
     def __init__(self) -> None:
         self.num_quotes = 0
-        self.has_nul = self.has_blank_quotes = self.ends_with_quote = False
+        self.has_nul = self.ends_with_quote = False
         self._decoder: codecs.IncrementalDecoder | None = codecs.getincrementaldecoder("utf-8")()
         self._high, self._multibyte = 0, 0
         self._is_latin = False
 
     def add(self, block: bytes) -> None:
-        num_quotes = block.count(b'"')
-        self.num_quotes += num_quotes
+        self.num_quotes += block.count(b'"')
         self.has_nul = self.has_nul or b"\0" in block
         if end := block[-64:].strip(b" \t\r\n\0"):
             self.ends_with_quote = end.endswith(b'"')
-        if num_quotes and not self.has_blank_quotes:
-            self.has_blank_quotes = _BLANK_QUOTE.search(block) is not None
         if block.isascii() and (self._decoder is None or not self._decoder.getstate()[0]):
             return
         self._high += sum(len(found) for found in _HIGH.findall(block))

@@ -33,22 +33,32 @@ def read_rows(file: TextFile, dialect: Dialect) -> Iterator[pa.Table]:
     import pyarrow as pa
 
     done = 0
-    is_odd = file.has_odd_quotes or file.has_blank_quotes
-    if not (is_odd or dialect.separator == BLANKS or len(dialect.names) == 1 or not dialect.separator.isascii()):
+    is_simple = len(dialect.names) > 1 and dialect.separator != BLANKS and dialect.separator.isascii()
+    if is_simple and not file.has_odd_quotes:
         try:
             for table in _read_fast(file, dialect):
+                if file.has_quotes and _has_blank_quotes(table):
+                    break
                 yield _named(file, dialect, table, done)
                 done += len(table)
                 last = table.column(table.num_columns - 1)[len(table) - 1].as_py()
-            if done and not file.ends_with_quote and ("\n" in last or "\r" in last):
-                raise _unclosed(file, done, last)
-            return
+            else:
+                if done and not file.ends_with_quote and ("\n" in last or "\r" in last):
+                    raise _unclosed(file, done, last)
+                return
         except (pa.ArrowInvalid, UnicodeError):
             pass  # the careful reader finds the row, or can read it
     with explaining_damage(file.path):
         for table in _read_carefully(file, dialect, done):
             yield _named(file, dialect, table, done)
             done += len(table)
+
+
+def _has_blank_quotes(table: pa.Table) -> bool:
+    """Whether a quote follows a separator and a blank, as in `1, "a, b"`. It encloses a value all the same."""
+    import pyarrow.compute as pc
+
+    return any(pc.any(pc.match_substring_regex(column, '^ +"')).as_py() for column in table.columns)
 
 
 def _named(file: TextFile, dialect: Dialect, table: pa.Table, done: int) -> pa.Table:

@@ -32,6 +32,7 @@ class Looks:
         self._num_like: Counter[str] = Counter()
         self._first_unlike: dict[str, tuple[int, str]] = {}  # by kind: the row, from 1, and the text
         self._first_styled: tuple[int, str] | None = None
+        self._first_decimal: dict[str, str] = {}  # by decimal mark
         self._has_affix = False
 
     def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
@@ -56,6 +57,10 @@ class Looks:
             looks[DATE] = pc.match_substring_regex(texts, _LIKE_DATE)
             self._first_styled = self._first_styled or first(pc.and_(texts.is_valid(), pc.invert(is_plain)))
             self._has_affix = self._has_affix or bool(pc.any(pc.match_substring_regex(texts, _AFFIX)).as_py())
+            if "," not in self._first_decimal and (found := first(_has_decimal(texts, ",", looks[NUMBER]))):
+                self._first_decimal[","] = found[1]
+        if "." not in self._first_decimal and (found := first(_has_decimal(texts, ".", looks[NUMBER]))):
+            self._first_decimal["."] = found[1]
         for kind, is_like in looks.items():
             self._num_like[kind] += pc.sum(pc.and_(is_like, texts.is_valid())).as_py() or 0
             if kind not in self._first_unlike and (found := first(pc.and_not(texts.is_valid(), is_like))):
@@ -63,7 +68,14 @@ class Looks:
 
     def add_plain(self, texts: pa.Array, num_before: int) -> None:
         """Takes at least one text; all are plain numbers."""
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
         self._num_like[NUMBER] += len(texts)
+        if "." not in self._first_decimal:
+            place = pc.index(_has_decimal(texts, ".", texts.is_valid()), pa.scalar(True)).as_py()
+            if place >= 0:
+                self._first_decimal["."] = texts[place].as_py()
         self._first_unlike.setdefault(DATE, (num_before + 1, texts[0].as_py()))
 
     def check_slips(self, source: str, name: str, num_present: int, unread_date: str) -> None:
@@ -82,6 +94,12 @@ class Looks:
         for kind in (NUMBER, DATE):
             if self._num_like[kind] < SLIPS_SHARE * num_present:
                 continue
+            if kind == NUMBER and kind not in self._first_unlike and len(self._first_decimal) == 2:
+                comma, point = (self._first_decimal[mark] for mark in ",.")
+                raise InvalidValue(
+                    f"`{source}`: the column `{name}` has numbers with a decimal comma, such as `{comma}`, and with a "
+                    f"decimal point, such as `{point}`. Write all of them in the same way, or {names}"
+                )
             if kind in self._first_unlike or (kind == NUMBER and not self._has_affix):
                 row, word = self._first_unlike.get(kind) or self._first_styled or (1, "")
                 raise InvalidValue(
@@ -93,3 +111,14 @@ class Looks:
                     f"`{source}`: the dates in the column `{name}` are not all in the calendar, or some have the day "
                     f"first and others the month, such as `{unread_date}`. Correct them, or {names}"
                 )
+
+
+def _has_decimal(texts: pa.Array, mark: str, is_number: pa.Array) -> pa.Array:
+    """Returns which of the numbers among the texts have a mark that can only be the decimal mark."""
+    import pyarrow.compute as pc
+
+    has_mark = pc.and_(is_number, pc.match_substring(texts, mark))
+    if not pc.any(has_mark).as_py():
+        return has_mark  # the pattern takes longer
+    pattern = rf"\d\{mark}(?:\d{{1,2}}|\d{{4,}})[^.,\d]*$|^[-+]?0\{mark}\d"
+    return pc.and_(has_mark, pc.match_substring_regex(texts, pattern))

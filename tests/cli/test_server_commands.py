@@ -36,6 +36,7 @@ def server(request: pytest.FixtureRequest, stand_in: StandIn) -> str:
 def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(failures, "FIRST_WAIT_S", 0.01)
+    monkeypatch.setattr(failures, "FIRST_CONTACT_S", 0.3)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 
 from kerasmlp.data.canonical_values import canonical
-from kerasmlp.data.column_kinds import ColumnEvidence, settle_decimal
+from kerasmlp.data.column_decisions import settle_decimal
+from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, KEY, NUMBER, TEXT, Column
 from kerasmlp.errors import InvalidValue
 

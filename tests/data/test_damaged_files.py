@@ -37,7 +37,7 @@ from kerasmlp.errors import KerasMLPError
 from tests.helpers.damaged_files import damage
 from tests.helpers.random_tables import Dialect
 
-FILES = int(os.environ.get("KERASMLP_CONSISTENCY_TABLES", "300"))
+FILES = int(os.environ.get("KERASMLP_DAMAGED_FILES", "300"))
 BATCH = 50
 ROWS = 40
 SECONDS = 60  # for one file, on a busy machine
@@ -100,13 +100,16 @@ def _count(data: Data) -> int:
     return len(data.train) + len(data.validation) + len(data.test)
 
 
+def _notes_about_lines(data: Data) -> list[str]:
+    return [note for note in data.reading_notes if "skipped" in note]
+
+
 def _check_text(dialect: Dialect) -> Callable[[bytes, Data, Data], None]:
     def check(content: bytes, data: Data, good: Data) -> None:
-        del good
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             text = content.decode(dialect.encoding, "replace")
-        if data.reading_notes:
+        if _notes_about_lines(data) != _notes_about_lines(good):
             return
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=dialect.separator, skipinitialspace=True))
         lines = [line for line in lines if any(cell.strip() for cell in line)]
@@ -217,6 +220,16 @@ def test_the_good_files_are_read(index: int) -> None:
     data = _good_data(index)
     assert _count(data) >= ROWS
     assert not any("skipped" in note for note in data.reading_notes if "line" not in note)
+
+
+@pytest.mark.parametrize("index", range(len(DIALECTS)), ids=DIALECTS)
+def test_a_line_that_is_lost_is_noticed(index: int) -> None:
+    dialect, data = list(DIALECTS.values())[index], _good_data(index)
+    check, content = _check_text(dialect), good_files()[index].content
+    check(content, data, data)
+    line = dialect.separator.join(["1", "red", "2024-01-01", "new", "a"]) + dialect.line_end
+    with pytest.raises(AssertionError, match=f"became {ROWS} examples"):
+        check((content.decode(dialect.encoding) + line).encode(dialect.encoding), data, data)
 
 
 @pytest.mark.parametrize("first", range(0, FILES, BATCH))

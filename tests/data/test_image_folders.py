@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,12 @@ import pytest
 from PIL import Image
 
 from kerasmlp import load_data
+from kerasmlp.data.describing import describe_source
 from kerasmlp.data.prediction_files import read_inputs
+from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.readers.image_folder import read_image_folder, stream_image_folder
-from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.data.source import SourceOptions
+from kerasmlp.errors import InvalidValue
 from tests.helpers.image_files import write_images
 from tests.helpers.image_kinds import HEIGHT, WIDTH, make_image_kinds
 from tests.helpers.same_data import assert_same_data
@@ -26,6 +30,24 @@ SIZE = (HEIGHT + 1, WIDTH - 3)  # narrower and higher
 def _small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folders are read in many pieces."""
     monkeypatch.setattr("kerasmlp.data.readers.image_folder._PIECE_BYTES", 200)
+
+
+@pytest.mark.parametrize("brightest", [1, 16, 255])
+def test_images_have_the_same_range_however_dark_they_are_and_however_they_are_read(
+    tmp_path: Path, brightest: int
+) -> None:
+    folder, generator = tmp_path / "night", np.random.default_rng(0)
+    for number in range(20):
+        path = folder / "ab"[number % 2] / f"{number:02}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = generator.integers(0, brightest, (4, 5), np.uint8, endpoint=True)
+        pixels[0, :2] = 0, brightest
+        Image.fromarray(pixels).save(path)
+    read, streamed = load_data(folder), load_data(folder, stream=True)
+    assert read.feature_range == streamed.feature_range == (0, 255)
+    assert_same_data(streamed, read)
+    predicted = read_inputs(folder / "a" / "00.png", read.feature_shape, read.feature_range)
+    np.testing.assert_array_equal(predicted[0], np.asarray(Image.open(folder / "a" / "00.png")))
 
 
 @pytest.mark.parametrize(("mode", "shape"), [("L", (4, 5)), ("RGB", (4, 5, 3))])
@@ -158,8 +180,11 @@ def test_files_that_are_no_data_are_skipped_and_counted(tmp_path: Path, file: st
     expected = load_data(folder)
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     (folder / file).write_bytes(b"not an image")
-    with pytest.warns(KerasMLPWarning, match=f"pets: skipped 1 file: {reason}"):
-        data = load_data(folder, stream=stream)
+    data = load_data(folder, stream=stream)
+    assert [note for note in data.reading_notes if re.fullmatch(f"pets: skipped 1 file: {reason}\\.", note)]
+    assert describe_source(read_source(str(folder), SourceOptions(stream=stream)))["reading_notes"] == [
+        data.reading_notes[0]
+    ]
     assert data.fingerprint == expected.fingerprint
 
 
@@ -168,8 +193,7 @@ def test_the_most_frequent_reasons_for_skipping_come_first(tmp_path: Path) -> No
         write_images(tmp_path / "pets" / part)
     for number in range(3):
         (tmp_path / "pets" / "train" / "cat" / f"{number}.txt").touch()
-    with pytest.warns(KerasMLPWarning, match=r"skipped 23 files: 20 in `extra`, 3 `\.txt`"):
-        load_data(tmp_path / "pets")
+    assert "skipped 23 files: 20 in `extra`, 3 `.txt`" in load_data(tmp_path / "pets").reading_notes[0]
 
 
 def test_images_of_several_sizes_are_resized_on_request_only(tmp_path: Path) -> None:
@@ -193,8 +217,9 @@ def test_white_figures_on_nothing_are_noticed(tmp_path: Path, stream: bool) -> N
     shape[1:3] = 255
     for number in range(5):
         Image.fromarray(np.dstack([np.full((4, 5, 3), 255, np.uint8), shape])).save(folder / "dog" / f"new{number}.png")
-    with pytest.warns(KerasMLPWarning, match=r"pets: 5 of 45 images, such as `new0\.png`, show a single colour.*white"):
-        load_data(folder, stream=stream)
+    data, source = load_data(folder, stream=stream), read_source(str(folder), SourceOptions(stream=stream))
+    for cautions in (data.cautions, describe_source(source)["cautions"]):
+        assert "5 of 45 images show a single colour, first number 41; nothing" in " ".join(cautions)
 
 
 @pytest.mark.parametrize("size", [(32,), (0, 4), (4.5, 4), (1, 2, 3), (True, 4), 32, "32x32"], ids=str)
@@ -213,8 +238,27 @@ def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> 
         load_data(folder)
     for stream in (False, True):
         (folder / "eel" / "0.png").write_bytes(b"\x89PNG broken")
-        with (
-            pytest.raises(InvalidValue, match=r"eel/0\.png` .* image"),
-            pytest.warns(KerasMLPWarning, match=r"1 `\.heic`"),
-        ):
+        with pytest.raises(InvalidValue, match=r"eel/0\.png` .* image"):
             load_data(folder, stream=stream)
+
+
+@pytest.mark.parametrize("brightest", [1, 15, 16])
+def test_pixels_of_dark_images_in_files_still_have_the_range_from_0_to_255(tmp_path: Path, brightest: int) -> None:
+    for number in range(20):
+        path = tmp_path / "masks" / "ab"[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.zeros((6, 6), np.uint8)
+        pixels[number % 6, number // 6] = brightest
+        Image.fromarray(pixels).save(path)
+    data, streamed = (load_data(tmp_path / "masks", stream=stream, test_share=0.2) for stream in (False, True))
+    assert data.feature_range == streamed.feature_range == (0.0, 255.0)
+    asked = read_inputs(path, data.feature_shape, data.feature_range)
+    np.testing.assert_array_equal(asked[0], pixels)
+
+
+def test_blanks_around_the_name_of_a_class_folder_are_ignored_with_and_without_streaming(tmp_path: Path) -> None:
+    folder = write_images(tmp_path / "pets")
+    (folder / "cat").rename(folder / "cat ")
+    data, streamed = (load_data(folder, stream=stream, test_share=0.2) for stream in (False, True))
+    assert data.class_names == streamed.class_names == ("cat", "dog")
+    assert data.fingerprint == streamed.fingerprint

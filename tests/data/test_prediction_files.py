@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from kerasmlp.data.columns import Column
 from kerasmlp.data.prediction_files import read_inputs
+from kerasmlp.data.raw_tables import TableOptions
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
@@ -81,6 +83,44 @@ def test_a_decimal_comma_is_understood_beside_semicolons(tmp_path: Path) -> None
     np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (4,), None), ROWS)
 
 
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [
+        ("5%,2\n7.5%,3\n", [[5, 2], [7.5, 3]]),
+        ("$1,2\n$3,4\n", [[1, 2], [3, 4]]),
+        ('"1,234,567",2\n"1,000",3\n', [[1234567, 2], [1000, 3]]),
+        ("1.234,5;2\n6;0,5\n", [[1234.5, 2], [6, 0.5]]),
+        ("1.5\t2e3\n-.5\t+4\n", [[1.5, 2000], [-0.5, 4]]),
+    ],
+)
+def test_numbers_may_be_written_as_in_any_table(tmp_path: Path, text: str, numbers: list[list[float]]) -> None:
+    (tmp_path / "rows.csv").write_text(text)
+    np.testing.assert_array_equal(read_inputs(tmp_path / "rows.csv", (2,), None), np.array(numbers, np.float32))
+
+
+def test_a_number_with_two_meanings_is_refused_unless_the_decimal_mark_is_known(tmp_path: Path) -> None:
+    (tmp_path / "rows.csv").write_text('"1,234",2\n')
+    with pytest.raises(InvalidValue, match="`1,234`.*`decimal="):
+        read_inputs(tmp_path / "rows.csv", (2,), None)
+    for decimal, number in ((".", 1234), (",", 1.234)):
+        features = read_inputs(tmp_path / "rows.csv", (2,), None, options=TableOptions(decimal=decimal))
+        np.testing.assert_array_equal(features, np.array([[number, 2]], np.float32))
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".data", ".tsv", ".csv.gz", ".parquet", ".arrow", ".jsonl"])
+def test_a_network_of_arrays_reads_every_kind_of_table(tmp_path: Path, suffix: str) -> None:
+    table, path = pd.DataFrame(ROWS, columns=["a", "b", "c", "d"]), tmp_path / f"rows{suffix}"
+    if suffix == ".parquet":
+        table.to_parquet(path)
+    elif suffix == ".arrow":
+        table.to_feather(path)
+    elif suffix == ".jsonl":
+        table.to_json(path, orient="records", lines=True)
+    else:
+        table.to_csv(path, index=False, sep="\t" if suffix == ".tsv" else ",")
+    np.testing.assert_array_equal(read_inputs(path, (4,), None), ROWS)
+
+
 def test_a_line_that_counts_many_columns_is_no_example_and_this_is_said(tmp_path: Path) -> None:
     counted = np.arange(16)
     (tmp_path / "rows.csv").write_text(f"{','.join(map(str, counted))}\n{','.join(map(str, counted[::-1]))}\n")
@@ -133,15 +173,16 @@ def test_rows_of_a_table_are_encoded_by_column_name(tmp_path: Path) -> None:
         ("empty.png", b"", r"empty\.png` .* image"),
         ("empty.csv", b"", r"empty\.csv` is empty"),
         ("header.csv", b"a,b,c,d\n", r"header\.csv` .* row"),
-        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "row 2.*'x'"),
-        ("slip.csv", b"1,2,o,4\n1,2,3,4\n", r"slip\.csv`, line 1.*`o`"),
-        ("gap.csv", b"1,2,,4\n1,2,3,4\n", r"gap\.csv`, line 1"),
+        ("text.csv", b"1,2,3,4\n1,2,x,4\n", "row 2.*`x`"),
+        ("underscore.csv", b"1,2,1_0,4\n1,2,3,4\n", "first line.*`1_0`"),
+        ("slip.csv", b"1,2,o,4\n1,2,3,4\n", r"slip\.csv`.*first line.*`o`"),
+        ("gap.csv", b"1,2,,4\n1,2,3,4\n", r"gap\.csv`: example 1 lacks"),
         ("ragged.csv", b"1,2,3,4\n1,2,3\n", r"ragged\.csv`, row . .*4.*3"),
         ("broken.npy", b"\x93NUMPY\1\0 broken", r"broken\.npy` .*`\.npy`"),
         ("short.csv", b"1,2,3\n", r"short\.csv` .*3 .*4.*\(2, 2\)"),
         ("nan.csv", b"1,2,3,4\n1,2,nan,4\n", "example 2 .*finite"),
         ("broken.npz", b"PK broken", r"broken\.npz` .*`\.npz`"),
-        ("song.mp3", b"la la la", r"song\.mp3` .*\.png.*\.csv, \.npz"),
+        ("song.mp3", b"la la la", r"song\.mp3` .*\.png.*\.csv.*\.npz"),
     ],
 )
 def test_the_error_names_a_file_that_cannot_be_read(tmp_path: Path, name: str, content: bytes, message: str) -> None:

@@ -95,6 +95,17 @@ def test_values_are_read_as_they_are_written(tmp_path: Path, content: str, rows:
     assert read(write(tmp_path / "a.csv", content))[1:] == rows
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("separator", [",", ";", "|", "\t", ":", "^"])
+def test_quotes_after_a_blank_enclose_values_in_every_encoding_and_with_every_separator(
+    tmp_path: Path, encoding: str, separator: str
+) -> None:
+    lines = ['size, "colour", "kind"', '1, "a", "red"', '2,  "b", "a "" sign"', '3, "c,", "blue"']
+    path = write(tmp_path / "a.csv", "\n".join(line.replace(",", separator) for line in lines).encode(encoding))
+    expected = [["1", "a", "red"], ["2", "b", 'a " sign'], ["3", f"c{separator}", "blue"]]
+    assert read(path, separator="tab" if separator == "\t" else separator)[1:] == expected
+
+
 def test_large_files_are_read_in_pieces_and_in_order_by_both_readers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -282,3 +293,10 @@ def test_damaged_files_are_read_or_refused_in_one_sentence(tmp_path: Path) -> No
 
 def test_suffixes_of_text_may_be_followed_by_gz() -> None:
     assert {".csv", ".tsv", ".data", ".txt", ".csv.gz", ".parquet"} <= set(TABLE_SUFFIXES)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "punycode"])
+def test_text_in_another_encoding_than_the_user_says_is_refused(tmp_path: Path, encoding: str) -> None:
+    (tmp_path / "a.csv").write_text("a,b\n1,ö\n")
+    with pytest.raises(InvalidValue, match="a.csv` is not .* text"):
+        open_table(tmp_path / "a.csv", TableOptions(encoding=encoding))

@@ -18,7 +18,7 @@ from kerasmlp.data.raw_rows import FrameRows
 from kerasmlp.data.source import Scan
 from kerasmlp.data.splitting import Splitting
 from kerasmlp.data.streamed_source import StreamedSource
-from kerasmlp.data.table_scan import TableParts, TableUse
+from kerasmlp.data.table_parts import TableParts, TableUse
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import uuid
 from pathlib import Path
 
 import numpy as np
@@ -165,7 +167,7 @@ def test_a_network_for_a_table_is_trained_evaluated_and_asked_with_raw_rows(
         assert f"`{option} {value}`" in capfd.readouterr().err
     assert main(["info", "mobile/flowers_float32.tflite"]) == 0
     shown = capfd.readouterr().out
-    assert "size is missing" in shown
+    assert re.search(r"size +number +2 features", shown)
     assert "probabilities, float32 (1, 2)" in shown
     Path("none.csv").write_text("size,colour,has thorns,petals\n")
     assert main(["predict", "run", "none.csv"]) == 2
@@ -218,3 +220,58 @@ def test_a_run_keeps_the_encoder_of_its_table(tmp_path: Path) -> None:
     model = build_mlp([7, 4, 2], preprocessing=data.preprocessing(), seed=0)
     run = kerasmlp.train(model, data, epochs=1, out=tmp_path / "run")
     assert run.card.encoder == data.encoder
+
+
+def test_a_frame_may_have_blanks_around_its_names_as_a_file_may(tmp_path: Path) -> None:
+    plain, blank = frame(), frame().rename(columns={"size": " size", "kind": "kind "})
+    data = data_from_frame(plain, "kind", drop=["colour"])
+    from_blank = data_from_frame(blank, "kind ", drop=["colour "])
+    assert (from_blank.fingerprint, from_blank.encoder) == (data.fingerprint, data.encoder)
+    assert data.encoder is not None
+    np.testing.assert_array_equal(data.encoder.encode(blank, source="b"), data.encoder.encode(plain, source="p"))
+
+
+def test_two_columns_of_a_frame_with_equal_names_are_refused() -> None:
+    data = data_from_frame(frame(), "kind")
+    assert data.encoder is not None
+    with pytest.raises(InvalidValue, match="two columns called `size`"):
+        data.encoder.encode(pd.concat([frame(), frame()[["size"]]], axis=1), source="frame")
+
+
+def test_values_that_arrow_has_no_plain_type_for_are_read_as_texts(tmp_path: Path) -> None:
+    months = pd.period_range("2020-01", periods=200, freq="M")
+    table = frame().assign(
+        month=months,
+        part=pd.cut(range(200), 3),
+        key=[uuid.UUID(int=i) for i in range(200)],
+        long=[10**25 * (i % 7) for i in range(200)],
+        raw=[b"a", b"\xff"] * 100,
+    )
+    data = data_from_frame(table, "kind")
+    assert data.encoder is not None
+    kinds = {column.name: column.kind for column in data.encoder.columns}
+    assert kinds | {"month": "date", "part": "category", "key": "key", "long": "number", "raw": "category"} == kinds
+    table[["month", "size", "kind"]].to_parquet(tmp_path / "periods.parquet")
+    from_file = load_data(tmp_path / "periods.parquet", target="kind")
+    assert from_file.fingerprint == data_from_frame(table[["month", "size", "kind"]], "kind").fingerprint
+
+
+def test_a_day_as_a_category_has_the_same_name_in_every_file(tmp_path: Path) -> None:
+    table = frame().assign(day=pd.to_datetime(["2024-01-01", "2024-02-03"] * 100))
+    table.to_csv(tmp_path / "a.csv", index=False)
+    table.to_parquet(tmp_path / "a.parquet")
+    ends = (".csv", ".parquet")
+    csv, parquet = (load_data(tmp_path / f"a{end}", target="kind", columns={"day": "category"}) for end in ends)
+    assert csv.encoder == parquet.encoder
+
+
+def test_an_infinite_number_in_a_parquet_file_is_named_with_the_file_and_its_row(tmp_path: Path) -> None:
+    write(tmp_path / "a.parquet", frame().assign(size=[1.5] * 150 + [np.inf] + [2.5] * 49))
+    with pytest.raises(InvalidValue, match="`a`, row 151: the column `size`"):
+        load_data(tmp_path / "a.parquet", target="kind")
+
+
+def test_a_word_among_the_labels_of_the_test_is_named_where_training_has_numbers() -> None:
+    rows = frame().assign(kind=[0, 1] * 100)
+    with pytest.raises(InvalidValue, match="label `true` occurs in test"):
+        data_from_frame(rows, "kind", test=rows.head(4).assign(kind=["true", "0", "1", "0"]))

@@ -158,7 +158,7 @@ def test_all_exports_describe_their_signatures_with_the_same_bytes(
     version: Path, digits_run: Run, tmp_path: Path
 ) -> None:
     expected = signature_definitions(version)
-    assert expected.keys() == {"__saved_model_init_op", "image_bytes", "serving_default"}
+    assert expected.keys() == {"__saved_model_init_op", "image_bytes", "serving_default", "card"}
     for number in range(3):
         write_saved_model(digits_run.load_model(), digits_run.card, tmp_path / str(number))
         assert signature_definitions(tmp_path / str(number)) == expected

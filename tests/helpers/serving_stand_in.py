@@ -497,8 +497,16 @@ def http(status: int, text: str, *, kind: str = "application/json") -> bytes:
 
 
 @contextmanager
-def rogue_grpc(answer: Callable[[str, bytes, Any], bytes]) -> Iterator[str]:
-    """Runs a gRPC server that answers what `answer(method, request, context)` returns; yields its `HOST:PORT`."""
+def rogue_grpc(
+    answer: Callable[[str, bytes, Any], bytes], *, certificate: tuple[Path, Path] | None = None, **options: int
+) -> Iterator[str]:
+    """Runs a gRPC server that answers what `answer(method, request, context)` returns; yields its `HOST:PORT`.
+
+    Args:
+        answer: What the server does.
+        certificate: Files of the certificate and of its key, to encrypt.
+        options: Channel arguments without their prefix `grpc.`.
+    """
 
     class Handler(grpc.GenericRpcHandler):
         def service(self, details: Any) -> Any:
@@ -507,8 +515,12 @@ def rogue_grpc(answer: Callable[[str, bytes, Any], bytes]) -> Iterator[str]:
             )
 
     with ThreadPoolExecutor(2) as pool:
-        server = grpc.server(pool, handlers=[Handler()])
-        port = server.add_insecure_port("127.0.0.1:0")
+        server = grpc.server(pool, handlers=[Handler()], options=[(f"grpc.{name}", v) for name, v in options.items()])
+        if certificate is None:
+            port = server.add_insecure_port("127.0.0.1:0")
+        else:
+            chain, key = (file.read_bytes() for file in certificate)
+            port = server.add_secure_port("127.0.0.1:0", grpc.ssl_server_credentials([(key, chain)]))
         server.start()
         try:
             yield f"127.0.0.1:{port}"

@@ -79,7 +79,7 @@ def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, da
 
 def _which_examples(same_data: bool | None, data: Data) -> str:
     if same_data is False:
-        return "not exactly the data it was trained on"
+        return "not the data it was trained on"
     if same_data is None and not len(data.train):
         return "all of them; the server does not say which ones it was trained on"
     return "test"

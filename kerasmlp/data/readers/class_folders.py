@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerasmlp.data.images import IMAGE_SUFFIXES
-from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.errors import InvalidValue
 
 # The parts of a folder that is split already, in the order of their examples, and what people call them.
 PARTS = {
@@ -29,12 +28,14 @@ class ImageFiles:
         labels: Class of each image.
         num_validation: Number of images in the folder's own validation; None if it has none.
         num_test: Number of images in the folder's own test; None if it has none.
+        notes: Which files were skipped, in a sentence.
     """
 
     files: list[Path]
     labels: list[str]
     num_validation: int | None
     num_test: int | None
+    notes: tuple[str, ...] = ()
 
 
 def is_image_folder(path: Path) -> bool:
@@ -43,7 +44,7 @@ def is_image_folder(path: Path) -> bool:
 
 
 def list_images(path: Path) -> ImageFiles:
-    """Returns the images of a folder. The user is warned about files that are skipped, with their number and kind.
+    """Returns the images of a folder. Its notes name the number and kind of files that are skipped.
 
     Files are skipped if they are hidden (their name or a folder between begins with a dot), belong to an archive's
     `__MACOSX`, have another ending than an image, or are in no class folder.
@@ -57,17 +58,18 @@ def list_images(path: Path) -> ImageFiles:
     """
     skipped: Counter[str] = Counter()
     found = {part: _list_classes(folder, skipped) for part, folder in _find_parts(path, skipped).items()}
+    notes = []
     if skipped:
         count = skipped.total()
         kinds = ", ".join(f"{number} {kind}" for kind, number in skipped.most_common())
-        message = f"{path.resolve().name}: skipped {count} file{'s' * (count > 1)}: {kinds}."
-        warnings.warn(message, KerasMLPWarning, stacklevel=2)
+        notes.append(f"{path.resolve().name}: skipped {count} file{'s' * (count > 1)}: {kinds}.")
     images = [image for part in PARTS for image in found.get(part, [])]
     return ImageFiles(
         files=[file for file, _ in images],
         labels=[label for _, label in images],
         num_validation=len(found["validation"]) if "validation" in found else None,
         num_test=len(found["test"]) if "test" in found else None,
+        notes=tuple(notes),
     )
 
 
@@ -122,7 +124,7 @@ def _list_classes(path: Path, skipped: Counter[str]) -> list[tuple[Path, str]]:
             elif not _is_image(file):
                 others[f"`{file.suffix.lower()}`" if file.suffix else "without an ending"] += 1
             else:
-                images.append((file, folder.name))
+                images.append((file, folder.name.strip()))
         if len(images) == count:
             content = ", ".join(f"{number} {kind}" for kind, number in others.items())
             raise InvalidValue(

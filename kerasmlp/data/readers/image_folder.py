@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,11 +17,10 @@ from kerasmlp.data.readers.class_folders import list_images
 from kerasmlp.data.source import Scan
 from kerasmlp.data.streamed_source import StreamedSource, identify_file
 from kerasmlp.data.types import DataSpec
-from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.errors import InvalidValue
 
 _PIECE_BYTES = 32 * 2**20
 _LISTED_SIZES = 5
-_BLANK_SHARE = 0.1  # from which share on the user is warned about images of a single colour
 
 
 def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) -> InMemorySource:
@@ -44,7 +42,7 @@ def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) ->
     check_fits_memory(str(path), len(images.files) * math.prod(shape), can_stream=True)
     features = np.empty((len(images.files), *shape), np.uint8)
     done = 0
-    for piece in _read_pieces(path.resolve().name, images.files, shape):
+    for piece in _read_pieces(images.files, shape):
         features[done : done + len(piece)] = piece
         done += len(piece)
     num_validation, num_test = images.num_validation or 0, images.num_test or 0
@@ -58,6 +56,8 @@ def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) ->
         *((x_test, y_test) if images.num_test is not None else ()),
         x_validation=None if images.num_validation is None else x_validation,
         y_validation=None if images.num_validation is None else y_validation,
+        feature_range=PIXEL_RANGE,  # also of dark images: other image files are read in the same way
+        reading_notes=images.notes,
         request=_request(path, size),
     )
 
@@ -73,10 +73,11 @@ def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) 
         return Scan(
             classes=classes,
             labels=indices.astype(np.int32),
-            pieces=lambda: _read_pieces(path.resolve().name, images.files, shape),
+            pieces=lambda: _read_pieces(images.files, shape),
             num_own_test=images.num_test,
             num_own_validation=images.num_validation,
             feature_range=PIXEL_RANGE,
+            reading_notes=images.notes,
         )
 
     return StreamedSource(
@@ -123,25 +124,13 @@ def _find_shape(path: Path, files: list[Path], size: tuple[int, int] | None) -> 
     return size if all(header.is_grey for header in headers) else (*size, 3)
 
 
-def _read_pieces(name: str, files: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
-    """Yields the pixels of the images, uint8 `(any number, *shape)`. Warns if many show a single colour only."""
+def _read_pieces(files: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+    """Yields the pixels of the images, uint8 `(any number, *shape)`."""
 
     def read(file: Path) -> np.ndarray:
         return read_image(file, channels=1 if len(shape) == 2 else 3, size=shape[:2])  # type: ignore[arg-type]
 
     count = max(1, _PIECE_BYTES // math.prod(shape))
-    blank: list[int] = []
     with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes
         for start in range(0, len(files), count):
-            piece = np.stack(list(pool.map(read, files[start : start + count])))
-            is_blank = (piece == piece[:, :1, :1]).reshape(len(piece), -1).all(axis=1)
-            blank += (start + np.flatnonzero(is_blank)).tolist()
-            yield piece
-    if len(blank) >= _BLANK_SHARE * len(files):
-        warnings.warn(
-            f"{name}: {len(blank)} of {len(files)} images, such as `{files[blank[0]].name}`, show a single colour, so "
-            "nothing can be learnt from them. Transparent pixels are shown on white; save white figures on another "
-            "background.",
-            KerasMLPWarning,
-            stacklevel=2,
-        )
+            yield np.stack(list(pool.map(read, files[start : start + count])))

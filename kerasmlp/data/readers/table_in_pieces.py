@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from kerasmlp._system.memory import check_fits_memory
 from kerasmlp.data.raw_tables import RawTable, TableOptions, open_table
 from kerasmlp.data.source import Scan, SourceOptions
 from kerasmlp.data.streamed_source import StreamedSource, identify_file
-from kerasmlp.data.table_scan import Keep, TableParts, TableUse, scan_table
+from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.table_scan import Keep, scan_table
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 CANONICAL_NAME = "canonical.arrow"
-_USUAL = "UTF-8, separated by commas"  # text, which needs no note
 
 
 def read_table(path: Path, options: SourceOptions) -> TableSource | StreamedSource:
@@ -62,8 +62,8 @@ def table_use(options: SourceOptions) -> TableUse:
         target=options.target,
         group=options.group,
         time=options.time,
-        columns=dict(options.columns or {}),
-        drop=tuple(options.drop),
+        columns=options.columns or {},
+        drop=options.drop,
         keep_duplicates_together=options.keep_duplicates_together,
     )
 
@@ -74,14 +74,11 @@ def disk_keep(folder: Path) -> Keep:
     def keep(pieces: Iterable[pa.Table]) -> Callable[[], Iterator[pa.Table]]:
         import pyarrow as pa
 
-        file = folder / CANONICAL_NAME
-        writer = None
-        for piece in pieces:
-            if writer is None:
-                writer = pa.ipc.new_file(file, piece.schema)
-            writer.write_table(piece)
-        if writer is not None:
-            writer.close()
+        file, pieces = folder / CANONICAL_NAME, iter(pieces)
+        if (first := next(pieces, None)) is not None:
+            with pa.ipc.new_file(file, first.schema) as writer:
+                for piece in itertools.chain([first], pieces):
+                    writer.write_table(piece)
 
         def again() -> Iterator[pa.Table]:
             with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
@@ -110,10 +107,7 @@ def _parts(path: Path, options: SourceOptions) -> TableParts:
     how: dict[str, Any] = {name: getattr(options, name) for name in ("separator", "decimal", "encoding", "header")}
 
     def opened(part: Any) -> RawTable:
-        table = open_table(Path(part), TableOptions(**how))
-        if not table.is_text or table.description == _USUAL:
-            return table
-        return replace(table, notes=(f"`{table.path.name}` was read as {table.description}.", *table.notes))
+        return open_table(Path(part), TableOptions(**how))
 
     return TableParts(
         opened(path),

@@ -24,7 +24,8 @@ from kerasmlp.data.readers.table_in_pieces import disk_keep, table_use
 from kerasmlp.data.source import Scan, Source, SourceOptions
 from kerasmlp.data.split_cache import check_room
 from kerasmlp.data.streamed_source import StreamedSource
-from kerasmlp.data.table_scan import TableParts, scan_table
+from kerasmlp.data.table_parts import TableParts
+from kerasmlp.data.table_scan import scan_table
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound, WorkFailed, nearest
