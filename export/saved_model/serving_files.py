@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -65,8 +66,8 @@ def write_serving_files(
     See Also:
         `export_saved_model`: writes the versions.
     """
-    check_serving_files(base, directory, overwrite=overwrite)
     directory = Path(directory)
+    _check_names(base, directory)
     directory.mkdir(parents=True, exist_ok=True)
     with exclusive_lock(directory / _LOCK_NAME):
         texts = _texts(base, directory, overwrite=overwrite)
@@ -79,6 +80,16 @@ def write_serving_files(
 
 def check_serving_files(base: str | PathLike[str], directory: str | PathLike[str], *, overwrite: bool = False) -> None:
     """Raises what `write_serving_files` would raise for the same arguments, without writing anything."""
+    directory = Path(directory)
+    _check_names(base, directory)
+    # Another process may be writing its files. The lock is a file that exists only meanwhile.
+    is_shared = directory.is_dir() and os.access(directory, os.W_OK)
+    with exclusive_lock(directory / _LOCK_NAME) if is_shared else nullcontext():
+        _texts(base, directory, overwrite=overwrite)
+
+
+def _check_names(base: str | PathLike[str], directory: Path) -> None:
+    """Raises `InvalidValue` or `OutputExists` unless a model may have this name and `directory` may be a folder."""
     name = _model_name(base)
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
         raise InvalidValue(
@@ -86,8 +97,7 @@ def check_serving_files(base: str | PathLike[str], directory: str | PathLike[str
             "letters, digits, `_`, `.` and `-`, and to start with a letter or digit. Choose another folder "
             "for the versions."
         )
-    nearest_existing_folder(Path(directory), need="the files for serving need a folder")
-    _texts(base, Path(directory), overwrite=overwrite)
+    nearest_existing_folder(directory, need="the files for serving need a folder")
 
 
 def _model_name(base: str | PathLike[str]) -> str:

@@ -442,7 +442,9 @@ def test_files_that_cannot_be_extended_are_refused_and_stay(folder: Path, tmp_pa
 def add_models(folder: Path, worker: int) -> None:
     """Adds five models in folders of their own, as one of several processes."""
     for number in range(5):
-        write_serving_files(folder / f"above-{number}" / f"model-{worker}-{number}", folder / "serving")
+        base = folder / f"above-{number}" / f"model-{worker}-{number}"
+        check_serving_files(base, folder / "serving")
+        write_serving_files(base, folder / "serving")
 
 
 def test_processes_may_add_models_at_the_same_time(tmp_path: Path) -> None:
@@ -452,6 +454,7 @@ def test_processes_may_add_models_at_the_same_time(tmp_path: Path) -> None:
         process.start()
     for process in processes:
         process.join()
+    assert [process.exitcode for process in processes] == [0] * 4
     expected = {
         f"model-{worker}-{number}": tmp_path / f"above-{number}" / f"model-{worker}-{number}"
         for worker in range(4)
