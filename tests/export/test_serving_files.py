@@ -18,7 +18,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, te
 from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import write_serving_files
-from kerasmlp.export.saved_model.serving_files import NAME, NAMES
+from kerasmlp.export.saved_model.serving_files import NAME, NAMES, check_serving_files
 from kerasmlp.export.saved_model.warm_up_requests import BATCH_SIZES
 from kerasmlp.run import Run
 
