@@ -34,10 +34,14 @@ TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")
 MISSING = ""  # a missing boolean, date or category in a request; a missing number is NaN
 
-# Words for a missing value, in small letters. In columns of numbers, booleans and dates all of them count. In columns
-# of words only the first two do, because `NA` may be a country and `None` an answer.
+# Words for a missing value, in small letters; among them are all that pandas knows, MySQL's `\N` and the `1.#IND` of
+# Windows. In columns of numbers, booleans and dates all of them count. In columns of words only the first two do,
+# because `NA` may be a country and `None` an answer.
 NO_CATEGORY = ("", "?")
-MISSING_WORDS = (*NO_CATEGORY, "na", "n/a", "#n/a", "<na>", "nan", "nat", "null", "none", "nil", "-", "--", ".")
+MISSING_WORDS = (
+    *(*NO_CATEGORY, "na", "n/a", "#n/a", "#na", "#n/a n/a", "<na>", "nan", "-nan", "nat", "null", "none", "nil"),
+    *("-", "--", ".", "\\n", "1.#ind", "-1.#ind", "1.#qnan", "-1.#qnan"),
+)
 
 # Examples per call wherever nothing is learnt: validation, evaluation and parity checks. All use the same number,
 # because floating-point sums over batches of another size are rounded differently.

@@ -92,6 +92,17 @@ class KerasMLPWarning(UserWarning):
     """Something the user should know that does not stop the work, such as a class with very few examples."""
 
 
+def shortened(text: str, length: int = 60) -> str:
+    """Returns a text on one line, with an ellipsis if it has more than `length` characters.
+
+    Example:
+        >>> shortened("short"), shortened("a rather   long text", 12)
+        ('short', 'a rather ...')
+    """
+    text = " ".join(text.split())
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """Returns the part of a message that suggests the known name closest to `name`, or an empty string.
 

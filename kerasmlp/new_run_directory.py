@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp._system.files import nearest_existing_folder, write_json
 from kerasmlp._system.locks import exclusive_lock
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, RUN_LOCK_NAME, STATE_NAME
-from kerasmlp.errors import OutputExists
+from kerasmlp.errors import OutputExists, shortened
 from kerasmlp.run import Run
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
     here = _flatten({name: part for name, part in as_read.items() if name in sections})
     names = sorted(there.keys() | here.keys())
     return [
-        f"{name}: {_short(there.get(name))} there, {_short(here.get(name))} here"
+        f"{name}: {_shown(there.get(name))} there, {_shown(here.get(name))} here"
         for name in names
         if there.get(name) != here.get(name)
     ]
@@ -151,9 +151,8 @@ def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
     return {name: value for part in parts for name, value in part.items()}
 
 
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
+def _shown(value: Any) -> str:
+    return shortened(str(value), LONGEST_SHOWN)
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 import threading
 import time
 from collections import deque
@@ -15,6 +14,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from kerasmlp.errors import shortened
 from kerasmlp.tasks.classification import rank
 from kerasmlp.tuning.search_listener import Listener
 
@@ -168,7 +168,7 @@ class SearchDisplay(Listener):
             parts.append(f"left {_duration(left_s)}")
         if record.error is not None:
             # At the end, because it may be long.
-            parts.append(f"failed: {record.error if in_full else _shortened(record.error)}")
+            parts.append(f"failed: {record.error if in_full else shortened(record.error, _SHORT)}")
         return "  ".join(parts)
 
     def _best_so_far(self) -> str:
@@ -257,10 +257,6 @@ def _value(name: str, value: Any) -> str:
 
 def _percent(share: float | None) -> str:
     return "" if share is None else f"{share:.2%}"
-
-
-def _shortened(error: str) -> str:
-    return textwrap.shorten(error, _SHORT, placeholder=" ...")
 
 
 def _duration(seconds: float) -> str:

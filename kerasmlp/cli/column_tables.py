@@ -11,6 +11,7 @@ from kerasmlp.cli.library_messages import named_by_flags
 from kerasmlp.cli.result_tables import make_table
 from kerasmlp.contract import DEFAULT_TEST_SHARE
 from kerasmlp.data.describing import describe_columns
+from kerasmlp.errors import shortened
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +47,7 @@ def show_columns(console: Console, columns: Sequence[Mapping[str, Any]], *, wher
     head = ("column", "kind", "written with", "becomes", "missing", *(["values"] if has_values else []))
     rows = [
         (
-            _shortened(column["name"]),
+            shortened(column["name"], _NAME_LENGTH),
             column["kind"],
             column["style"],
             column["becomes"],
@@ -95,11 +96,6 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
             console.print(f"\n{title}")
         for note in notes:
             console.print(f"- {named_by_flags(note, flags)}", markup=False)
-
-
-def _shortened(name: str) -> str:
-    name = " ".join(name.split())
-    return name if len(name) <= _NAME_LENGTH else f"{name[:_NAME_LENGTH]}..."
 
 
 def _missing(column: Mapping[str, Any]) -> str:

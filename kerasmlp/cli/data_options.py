@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import column_kind, column_names, image_size, seed
+from kerasmlp.cli.option_types import column_kind, image_size, seed, words
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -101,7 +101,7 @@ def add_source_options(group: _ArgumentGroup) -> None:
         "category, text or key; may be repeated (default: inferred from all training values)",
     )
     group.add_argument(
-        "--drop", metavar="COLUMN,...", type=column_names, default=(), help="columns of a table that are not used"
+        "--drop", metavar="COLUMN,...", type=words, default=(), help="columns of a table that are not used"
     )
     group.add_argument(
         "--keep-duplicates-together",

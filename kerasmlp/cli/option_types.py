@@ -86,13 +86,3 @@ def column_kind(text: str) -> tuple[str, str]:
     if not equals or not name or not kind:
         raise ArgumentTypeError(f"needs NAME=KIND, such as zip=category; got {text!r}")
     return name, kind
-
-
-def column_names(text: str) -> tuple[str, ...]:
-    """Returns the names of columns in a list with commas.
-
-    Example:
-        >>> column_names("name,ticket")
-        ('name', 'ticket')
-    """
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -14,14 +14,13 @@ from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORD
 from kerasmlp.data.columns import BOOLEAN, DATE, NUMBER, Column
 from kerasmlp.data.date_styles import ISO
 from kerasmlp.data.number_styles import PLAIN, plain_numbers
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 LARGEST = 3.4028235e38  # of float32, in which networks compute
 _EXPECTED = {NUMBER: "finite numbers", BOOLEAN: "true or false (or yes or no)", DATE: "dates such as 2026-11-25"}
-SAMPLE_OF_A_MESSAGE = 60  # characters of a value that a message shows
 
 
 def stripped(values: pa.Array) -> pa.Array:
@@ -204,10 +203,9 @@ def _check_all_read(column: Column, values: pa.Array, found: pa.Array, source: s
         return
     place = pc.index(is_wrong, True).as_py()
     text = str(values[place].as_py())
-    shown = text if len(text) <= SAMPLE_OF_A_MESSAGE else f"{text[:SAMPLE_OF_A_MESSAGE]}..."
     raise InvalidValue(
         f"`{source}`, row {first_row + place + 1}: the column `{column.name}` needs {_EXPECTED[column.kind]}; got "
-        f"`{shown}`."
+        f"`{shortened(text)}`."
     )
 
 

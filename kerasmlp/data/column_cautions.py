@@ -24,7 +24,7 @@ _ROWS_PER_BIN = 5  # in a small range of a column of numbers, enough for a major
 
 
 class TableWatch:
-    """Looks at the canonical rows of a table on their way to the features, and tells the cautions about them."""
+    """Looks at the canonical rows of a table on their way to the features, and collects the cautions about them."""
 
     def __init__(self, scan: Scan, indices: Indices, columns: Iterable[Column], *, is_learnt: bool) -> None:
         """Prepares.
@@ -160,13 +160,13 @@ class TableWatch:
             return []
         names = list(shares)
         if_unknown = (
-            "If it is not known before the class is, leave it out"
+            "If its value is not known when the class is to be predicted, leave it out"
             if len(names) == 1
-            else "Leave out those that are not known before the class is,"
+            else "Leave out those whose values are not known when the class is to be predicted,"
         )
         return [
             f"{named(names, 'column', 'tells')} the class of {percent(min(shares.values()))} of the training rows "
-            f"alone{' each' * (len(names) > 1)}, where always the same answer gives {percent(largest)}. "
+            f"alone{' each' * (len(names) > 1)}; always answering the most frequent class gives {percent(largest)}. "
             f"{if_unknown} with `drop={_listed(names)}`."
         ]
 

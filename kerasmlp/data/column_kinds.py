@@ -10,7 +10,7 @@ from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORD
 from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import PLAIN, likely_first, plain_numbers, possible_styles
+from kerasmlp.data.number_styles import CURRENCY_SIGNS, PLAIN, likely_first, plain_numbers, possible_styles
 from kerasmlp.data.row_numbers import Integers
 from kerasmlp.data.value_looks import SLIPS_SHARE, Looks
 from kerasmlp.errors import InvalidValue, nearest
@@ -31,7 +31,7 @@ _TRUE_FALSE, _YES_NO = (
 _KEY_NAME = re.compile(
     r"(?i:unnamed.*|index|row|row[ _]?(id|nr|no|num|number|index)|nr|no|#|key|uuid|(.*[ _.-])?id)|.*[a-z]I[dD]"
 )
-_WITH_UNIT = re.compile(r"[-+]?[\d.,]*\d ?[^\d\s][^\d]{0,14}|[$€£¥₹] ?[\d.,]*\d")
+_WITH_UNIT = re.compile(rf"[-+]?[\d.,]*\d ?[^\d\s][^\d]{{0,14}}|[{CURRENCY_SIGNS}] ?[\d.,]*\d")
 
 
 @dataclass
@@ -294,7 +294,7 @@ class ColumnEvidence:
                 f"The column `{self.name}` looks like numbers in several units, such as `{min(with_unit)}`. It is not "
                 "read as numbers; write all values in the same unit."
             ]
-        return []
+        return [] if self.is_code else self._looks.notes(self.name, self.num_present, self._words)
 
     def _wanted(self, wanted: str) -> Column:
         kind, _, order = wanted.partition(":")

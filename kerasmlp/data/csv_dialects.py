@@ -15,7 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from kerasmlp.data.header_lines import Header, is_missing, is_number, judge_header, name_columns
-from kerasmlp.errors import InvalidValue
+from kerasmlp.data.number_styles import CURRENCY_SIGNS, looks_like_number
+from kerasmlp.errors import InvalidValue, shortened
 
 BLANKS = " "  # runs of blanks
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "bars", BLANKS: "blanks"}
@@ -24,9 +25,8 @@ _NUM_LINES = 2000  # that are looked at
 _NUM_ROWS, _NUM_CELLS = 300, 20_000  # that are enough to compare separators
 _SEP_LINE = re.compile(r'"?sep=(.)"?[;,\t ]*', re.IGNORECASE)
 _COMMENT = re.compile(r'"?\s*(#|%|//)')
-_DECIMAL_COMMA = re.compile(r"[-+]?(\d+|\d{1,3}(\.\d{3})+),\d+(e[-+]?\d+)?\s*%?", re.IGNORECASE)
-_DECIMAL_POINT = re.compile(r"[-+]?(\d*|\d{1,3}(,\d{3})+)\.\d+(e[-+]?\d+)?\s*%?", re.IGNORECASE)
-_THOUSANDS = re.compile(r"[-+]?[1-9]\d{0,2}([.,]\d{3})+")
+_THOUSANDS = re.compile(r"[1-9]\d{0,2}(,\d{2})*([.,]\d{3})+")
+_AROUND_DIGITS = f"()+-\u2212%‰ {CURRENCY_SIGNS}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def find_dialect(
         else:
             head = first
     if not rows and is_all:
-        raise InvalidValue(f"`{path}` has a header but no rows: `{body.strip()[:60]}`.")
+        raise InvalidValue(f"`{path}` has a header but no rows: `{shortened(body)}`.")
     cells = [line.cells for line in rows]
     names, unnamed = name_columns(path, head, cells, width)
     marks = [decimal] if decimal is not None else _decimal_marks(cells, separator)
@@ -143,25 +143,21 @@ def _notes(
     notes = []
     if skipped:
         verb = "were" if len(skipped) > 1 else "was"
-        shown = "; ".join(f"`{_short(line)}`" for line in skipped[:3])
+        shown = "; ".join(f"`{shortened(line)}`" for line in skipped[:3])
         notes.append(f"{_count(skipped)} above the table {verb} skipped: {shown}.")
     if head is None and header is None:
         notes.append(
-            f"The first line looks like data (`{_short(separator.join(rows[0]))}`), so the columns are called "
+            f"The first line looks like data (`{shortened(separator.join(rows[0]))}`), so the columns are called "
             '`column_1`, `column_2`, ...; if it holds their names, say `header="first"`.'
         )
     if head is not None and header is None and any(map(is_number, head)):
-        line = _short(separator.join(head))
+        line = shortened(separator.join(head))
         notes.append(f"The first line was taken for names, because its numbers count up: `{line}`.")
     return notes
 
 
 def _count(lines: list[str]) -> str:
     return f"{len(lines)} lines" if len(lines) > 1 else "1 line"
-
-
-def _short(line: str) -> str:
-    return line if len(line) <= 60 else line[:57] + "..."
 
 
 def _skip_comments(text: str) -> tuple[list[str], int, str | None]:
@@ -207,8 +203,14 @@ def _lines(body: str, separator: str, is_all: bool) -> list[_Line]:
 def _find_separator(path: Path, body: str, is_all: bool) -> str:
     best, best_score = "\t" if path.name.lower().split(".")[-1] == "tsv" else ",", 0.0
     is_loose = re.search(r"\.(data|txt)(\.gz)?$", path.name.lower()) is not None
+    has_tabs = False  # the same number in each line
     for separator in SEPARATORS:
-        score = _score(_lines(body, separator, is_all)[:_NUM_ROWS], separator, is_loose)
+        lines = _lines(body, separator, is_all)[:_NUM_ROWS]
+        if separator == "\t":
+            has_tabs = {len(line.cells) for line in lines} == {_usual_width(lines)} != {1}
+        if separator == BLANKS and has_tabs and not is_loose:
+            continue  # blanks are then within values, such as `5 kg`
+        score = _score(lines, separator, is_loose)
         if score > best_score * 1.001:
             best, best_score = separator, score
     return best
@@ -246,7 +248,7 @@ def _plausibility(cell: str, separator: str) -> float:
 
 
 def _usual_width(lines: list[_Line]) -> int:
-    """The number of values that most lines have; the first one is not asked, because it may be a title."""
+    """The number of values that most lines have; the first one does not count, because it may be a title."""
     widths = Counter(len(line.cells) for line in lines[1:] or lines)
     return widths.most_common(1)[0][0] if widths else 0
 
@@ -285,10 +287,10 @@ def _decimal_marks(rows: list[list[str]], separator: str) -> list[str]:
     """
     counts: Counter[str] = Counter()
     for cell in (cell.strip() for row in rows for cell in row):
-        if _THOUSANDS.fullmatch(cell):
-            counts[","] += "," in cell and "." not in cell and cell.count(",") == 1 and separator != ","
-        elif _DECIMAL_COMMA.fullmatch(cell):
-            counts[","] += 1
-        elif _DECIMAL_POINT.fullmatch(cell):
-            counts["."] += 1
+        digits = cell.strip(_AROUND_DIGITS)
+        marks = re.findall("[.,]", digits)
+        if _THOUSANDS.fullmatch(digits):
+            counts[","] += marks == [","] and separator != ","
+        elif marks and looks_like_number(cell):
+            counts[marks[-1]] += 1
     return [mark for mark, count in sorted(counts.items(), key=lambda item: (-item[1], item[0] == ",")) if count]

@@ -5,6 +5,7 @@ The patterns are written for RE2, which Arrow and TensorFlow both use, so traini
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,13 @@ _ORDERS = {
     "mdy": rf"{_MONTH}[-/. ]{{1,2}}{_DAY}[-/., ]{{1,2}}{_YEAR}",
     "dmy": rf"{_DAY}[-/. ]{{1,2}}{_MONTH}[-/., ]{{1,2}}{_YEAR}",
 }
+# What looks like a date need not be one: 2024-02-30, or a month in another language.
+DATE_LIKE = (
+    r"(?i)^(?:[a-z]{3,9},? )?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|"
+    r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{1,2}[-/. ][a-z]{3,9}\.?[-/., ]{1,2}(?:\d{4}|\d{2})|"
+    r"[a-z]{3,9}\.? \d{1,2},? \d{4})(?:[t ,].*)?$"
+)
+_DATE_LIKE = re.compile(DATE_LIKE)
 # A year of two digits counts only if a slash or the name of a month shows that the text is a date.
 SURE_PATTERN = r"/|[a-z]{3}|\d{4}"
 LATEST_SHORT_YEAR = 68  # POSIX: 69 to 99 are 1969 to 1999, 0 to 68 are 2000 to 2068
@@ -53,7 +61,7 @@ class DateStyle:
 
     @property
     def pattern(self) -> str:
-        """The pattern of a whole text in small letters. Its groups are called as `FIELDS`."""
+        """The pattern of a whole text in small letters. Its groups have the names in `FIELDS`."""
         return rf"^{_WEEKDAY}{_ORDERS[self.order]}{_TIME}$"
 
     def read(self, texts: pa.Array) -> pa.Array:
@@ -90,6 +98,16 @@ class DateStyle:
 
 ISO = DateStyle()
 STYLES = tuple(DateStyle(order) for order in _ORDERS)
+
+
+def looks_like_date(text: str) -> bool:
+    """Returns whether a text without blanks at its ends looks like a date, in whatever order.
+
+    Example:
+        >>> [looks_like_date(text) for text in ("2024-05-01 14:30", "31/1/24", "3 mai 2024", "1.2.3", "2024")]
+        [True, True, True, False, False]
+    """
+    return _DATE_LIKE.fullmatch(text) is not None
 
 
 def _times(texts: dict[str, pa.Array]) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from kerasmlp.data.pixel_ranges import is_channel_first
 from kerasmlp.data.splitting import Indices
 from kerasmlp.data.table_encoding import learn_encoder
 from kerasmlp.data.table_scan import rows_at
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -147,16 +147,11 @@ def _becomes(column: Column) -> str:
     text = f"{count:,} feature{'s' * (count != 1)}"
     parts = [*column.cycles, *(["missing"] if column.has_missing else [])]
     if column.kind == CATEGORY:
-        named = [_shortened(value) for value in column.categories[:_NAMED_CATEGORIES]]
+        named = [shortened(value, _NAME_LENGTH) or "missing" for value in column.categories[:_NAMED_CATEGORIES]]
         parts = [*named, *(["..."] if len(column.categories) > _NAMED_CATEGORIES else [])]
     elif parts:
         parts = ["value" if column.kind == NUMBER else "day", *parts]
     return f"{text}: {', '.join(parts)}" if parts else text
-
-
-def _shortened(category: str) -> str:
-    text = " ".join(category.split()) or "missing"
-    return text if len(text) <= _NAME_LENGTH else f"{text[:_NAME_LENGTH]}..."
 
 
 def _describe_scan(name: str, scan: Scan) -> dict[str, Any]:

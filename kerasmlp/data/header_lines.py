@@ -10,14 +10,10 @@ from itertools import pairwise
 from pathlib import Path
 
 from kerasmlp.contract import MISSING_WORDS
+from kerasmlp.data.date_styles import looks_like_date
+from kerasmlp.data.number_styles import looks_like_number
 from kerasmlp.errors import InvalidValue
 
-_NUMBER = re.compile(
-    r"(?=.*\d)[-+(]?\s?[$€£]?\s?(\d{1,3}([ '.,]\d{3})+|\d*)(\.\d*|,\d+)?(e[-+]?\d+)?\s?[%)$€£]?"
-    r"|\d{1,4}([-/.])\d{1,2}\5\d{1,4}([ T]\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?(Z|[-+]\d{2}:?\d{2})?)?"
-    r"|\d{1,2}:\d{2}(:\d{2}([.,]\d+)?)?",
-    re.IGNORECASE,
-)
 _MOSTLY = 0.9  # of the values of a column
 
 
@@ -36,7 +32,8 @@ def is_number(cell: str) -> bool:
         >>> [is_number(cell) for cell in ("4.9", "1.234,5", "57%", "2024-05-01", "x1", "")]
         [True, True, True, True, False, False]
     """
-    return _NUMBER.fullmatch(cell.strip()) is not None
+    cell = cell.strip()
+    return looks_like_number(cell) or looks_like_date(cell)
 
 
 def is_missing(cell: str) -> bool:

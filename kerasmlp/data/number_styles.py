@@ -19,10 +19,19 @@ _CURRENCY_CODES = (
     "AED ARS AUD BRL CAD CHF CLP CNY COP CZK DKK EGP EUR GBP HKD HUF IDR ILS INR JPY KES KRW MXN MYR NGN NOK NZD PEN "
     "PHP PKR PLN RMB RON RUB SAR SEK SGD THB TRY TWD UAH USD VND ZAR"
 )
-_CURRENCIES = rf"[A-Z]{{0,3}}[$€£¥₹₽₩₺₫฿]|{_CURRENCY_CODES.replace(' ', '|')}|kr\.?|Rs\.?|Fr\.?|zł"
+CURRENCY_SIGNS = "$€£¥₹₽₩₺₫฿"
+_CURRENCIES = rf"[A-Z]{{0,3}}[{CURRENCY_SIGNS}]|{_CURRENCY_CODES.replace(' ', '|')}|kr\.?|Rs\.?|Fr\.?|zł"
 _INFINITE = r"(?i:inf(?:inity)?)"
 _UNIT = r"[^\d\s.,'_:+()/-][^\d]{0,14}|/[^\d]{1,14}"
 SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
+_MINUS = "\u2212"  # what typographers write
+# Patterns for RE2 and for Python. What looks like a number need not be one in any style: 1,23,4.
+NUMBER_SIGNS = f"[%‰{CURRENCY_SIGNS}]"
+_GROUPS = rf"[1-9]\d{{0,2}}(?:,\d{{2}})*(?:[,.'_ {SPACES}]\d{{3}})+"
+NUMBER_LIKE = (
+    rf"^\(?[-+{_MINUS}]?{NUMBER_SIGNS}?[ {SPACES}]?[-+]?(?:(?:\d+|{_GROUPS})(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
+    rf"[ {SPACES}]?{NUMBER_SIGNS}?\)?$"
+)
 DURATION_PATTERN = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
 _PARTS = re.compile(
     rf"(?P<open>\()?(?P<sign>[-+\u2212]?)(?P<prefix>{_CURRENCIES}|) ?(?P<body>[-+\u2212]?[\d.,'_ ]*\d[\d.,'_ ]*?)"
@@ -138,8 +147,19 @@ class NumberStyle:
         return pa.array(seconds, pa.float64())
 
 
+_NUMBER_OR_DURATION_LIKE = re.compile(rf"{NUMBER_LIKE}|\d{{1,3}}:\d{{2}}(?::\d{{2}}(?:[.,]\d+)?)?")
 PLAIN, DECIMAL_COMMA = NumberStyle(), NumberStyle(",")
 DURATION = NumberStyle(is_duration=True)
+
+
+def looks_like_number(text: str) -> bool:
+    """Returns whether a text without blanks at its ends looks like a number or a duration, whatever its style.
+
+    Example:
+        >>> [looks_like_number(text) for text in ("4.9", "1.234,5", "57%", "$ 1,000", "1:30", "2024-05-01", "x1")]
+        [True, True, True, True, True, False, False]
+    """
+    return _NUMBER_OR_DURATION_LIKE.fullmatch(text) is not None
 
 
 def possible_styles(text: str) -> list[NumberStyle]:

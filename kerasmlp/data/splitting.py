@@ -30,7 +30,7 @@ class Splitting:
         validation_share: Share of the examples outside the test that becomes validation, in (0, 1). Sources with
             validation examples of their own do not use it.
         test_share: Share of the examples, except the source's own validation, that becomes the test, in (0, 1). None
-            keeps the source's own test, and is 0.2 for a source without one.
+            keeps the test examples that the source has, and is 0.2 if it has none.
         seed: Seed of the choice of validation. The choice of the test does not depend on it, so that a search over
             seeds cannot choose its test.
         group: Column of a table. Rows with equal values stay in the same split. None: rows are independent.
@@ -69,7 +69,10 @@ class Splitting:
             splitting = replace(splitting, notes=(*splitting.notes, note))
         if self.test_share is None and not has_test:
             share = DEFAULT_TEST_SHARE
-            note = f"The test is {share:.0%} of the examples (`test_share={share}`): the data have no own test."
+            note = (
+                f"The data have no test set of their own, so {share * 100:g} % of the examples are the test "
+                f"(`test_share={share}`)."
+            )
             splitting = replace(splitting, test_share=share, notes=(*splitting.notes, note))
         return splitting
 

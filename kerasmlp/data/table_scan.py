@@ -21,6 +21,7 @@ from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -202,7 +203,7 @@ class _Collected:
     def __init__(self, name: str, roles: ColumnRoles, reading: _Reading) -> None:
         self._name, self._roles, self._reading = name, roles, reading
         self.num_rows: list[int] = []
-        self._labels, self._groups = _Codes(), _Codes()
+        self._labels, self._groups = Codes(), Codes()
         self._times: list[np.ndarray] = []
         self._feature_keys: list[np.ndarray] = []
         self._row_keys: list[np.ndarray] = []
@@ -304,39 +305,6 @@ class _Collected:
         """The fingerprint of the first parts, which have so many rows."""
         names = [*(column.name for column in self._reading.columns if column.is_feature), self._roles.target]
         return table_fingerprint(names, np.split(self.keys().rows[: sum(counts)], np.cumsum(counts)[:-1]))
-
-
-class _Codes:
-    """A whole number for each distinct text of a column, which comes in pieces."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, int] = {}
-        self._pieces: list[np.ndarray] = []
-
-    def add(self, texts: pa.Array) -> None:
-        encoded = texts.dictionary_encode()
-        known = [self.known.setdefault(text, len(self.known)) for text in encoded.dictionary.to_pylist()]
-        self._pieces.append(np.array(known, np.int32)[encoded.indices.to_numpy(zero_copy_only=False)])
-
-    def codes(self) -> np.ndarray:
-        """The code of each value, numbered in the order in which the values first occurred."""
-        return np.concatenate(self._pieces)
-
-    def sorted(self, *, by_number: bool) -> tuple[np.ndarray, np.ndarray]:
-        """The distinct texts, sorted as numbers or as texts; and the index of each value among them."""
-        is_number = by_number and all(map(_is_float, self.known))  # a later part may have other labels
-        texts = sorted(self.known, key=lambda text: (float(text) if is_number else 0, text))
-        place_of = {text: place for place, text in enumerate(texts)}
-        places = np.array([place_of[text] for text in self.known], np.int32)
-        return np.array(texts, dtype=str), places[self.codes()]
-
-
-def _is_float(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def rows_at(pieces: Iterable[pa.Table], positions: np.ndarray, num_rows: int) -> Iterator[pa.Table]:

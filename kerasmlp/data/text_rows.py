@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from kerasmlp.data.csv_dialects import BLANKS, Dialect, split_lines
 from kerasmlp.data.text_encodings import TextFile, explaining_damage
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, shortened
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -70,8 +70,8 @@ def _named(file: TextFile, dialect: Dialect, table: pa.Table, done: int) -> pa.T
             value = table.column(index)[row].as_py()
             if value.strip():
                 raise InvalidValue(
-                    f"`{file.path}`, row {done + row + 1} has a value in column {index + 1}, `{value[:40]}`, but the "
-                    "column has no name; name it, or remove the value."
+                    f"`{file.path}`, row {done + row + 1} has a value in column {index + 1}, `{shortened(value)}`, but "
+                    "the column has no name; name it, or remove the value."
                 )
     kept = [index for index, name in enumerate(dialect.names) if name]
     return table.select(kept).rename_columns([dialect.names[index] for index in kept])
@@ -194,7 +194,7 @@ def _checked_rows(file: TextFile, dialect: Dialect) -> Iterator[list[str]]:
 
 
 def _unclosed(file: TextFile, number: int, text: str) -> InvalidValue:
-    start = text.splitlines()[0][:60]
+    start = shortened(text.splitlines()[0])
     return InvalidValue(f"`{file.path}`, row {number}: a quote is opened and never closed: `{start}`.")
 
 

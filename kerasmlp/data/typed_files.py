@@ -126,4 +126,4 @@ def _explaining(path: Path, description: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InvalidValue(f"`{path}` cannot be read as a file of {description}: {reason}") from error
+        raise InvalidValue(f"`{path}` cannot be read as {description}: {reason}") from error

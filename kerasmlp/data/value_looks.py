@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from kerasmlp.data.columns import DATE, NUMBER
+from kerasmlp.data.date_styles import DATE_LIKE
+from kerasmlp.data.header_lines import is_missing, is_number
+from kerasmlp.data.number_styles import NUMBER_LIKE, NUMBER_SIGNS
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -13,15 +17,6 @@ if TYPE_CHECKING:
 
 # If a column of texts has at least this share of numbers or dates, other values are more likely slips than categories.
 SLIPS_SHARE = 0.9
-
-_AFFIX = "[%‰$€£¥₹]"
-_GROUPS = r"[1-9]\d{0,2}(?:[ ,.'_]\d{3})+"
-_LIKE_NUMBER = rf"^[-+\x{{2212}}]?{_AFFIX}? ?[-+]?(?:\d+|{_GROUPS})(?:[.,]\d*)?(?:[eE][-+]?\d+)? ?{_AFFIX}?$"
-_LIKE_DATE = (
-    r"(?i)^(?:[a-z]{3,9},? )?(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}/\d{1,2}/\d{2}|"
-    r"\d{1,2}[-/. ]\d{1,2}[-/. ]\d{4}|\d{1,2}[-/. ][a-z]{3,9}\.?[-/., ]{1,2}(?:\d{4}|\d{2})|"
-    r"[a-z]{3,9}\.? \d{1,2},? \d{4})(?:[t ,].*)?$"
-)
 
 
 class Looks:
@@ -33,7 +28,7 @@ class Looks:
         self._first_unlike: dict[str, tuple[int, str]] = {}  # by kind: the row, from 1, and the text
         self._first_styled: tuple[int, str] | None = None
         self._first_decimal: dict[str, str] = {}  # by decimal mark
-        self._has_affix = False
+        self._has_sign = False
 
     def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
         """Takes more values.
@@ -53,10 +48,10 @@ class Looks:
 
         looks = {NUMBER: is_plain, DATE: pc.and_(is_plain, False)}
         if not are_plain:
-            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, _LIKE_NUMBER))
-            looks[DATE] = pc.match_substring_regex(texts, _LIKE_DATE)
+            looks[NUMBER] = pc.or_(is_plain, pc.match_substring_regex(texts, NUMBER_LIKE))
+            looks[DATE] = pc.match_substring_regex(texts, DATE_LIKE)
             self._first_styled = self._first_styled or first(pc.and_(texts.is_valid(), pc.invert(is_plain)))
-            self._has_affix = self._has_affix or bool(pc.any(pc.match_substring_regex(texts, _AFFIX)).as_py())
+            self._has_sign = self._has_sign or bool(pc.any(pc.match_substring_regex(texts, NUMBER_SIGNS)).as_py())
             if "," not in self._first_decimal and (found := first(_has_decimal(texts, ",", looks[NUMBER]))):
                 self._first_decimal[","] = found[1]
         if "." not in self._first_decimal and (found := first(_has_decimal(texts, ".", looks[NUMBER]))):
@@ -77,6 +72,23 @@ class Looks:
             if place >= 0:
                 self._first_decimal["."] = texts[place].as_py()
         self._first_unlike.setdefault(DATE, (num_before + 1, texts[0].as_py()))
+
+    def notes(self, name: str, num_present: int, words: Iterable[str]) -> list[str]:
+        """Returns a note if most values look like numbers, but so many do not that all count as words.
+
+        Args:
+            name: Name of the column.
+            num_present: Number of values that are not missing.
+            words: Distinct values.
+        """
+        share = self._num_like[NUMBER] / max(num_present, 1)
+        others = [word for word in words if not is_number(word) and not is_missing(word)]
+        if not others or share <= 0.5:
+            return []
+        return [
+            f"The column `{name}` holds numbers in {share:.0%} of its rows and words such as `{min(others)}` in the "
+            "others, so all of them count as words. If these words stand for missing values, leave the fields empty."
+        ]
 
     def check_slips(self, source: str, name: str, num_present: int, unread_date: str) -> None:
         """Refuses a column in which most values are numbers or dates, but some are something else or written otherwise.
@@ -100,7 +112,7 @@ class Looks:
                     f"`{source}`: the column `{name}` has numbers with a decimal comma, such as `{comma}`, and with a "
                     f"decimal point, such as `{point}`. Write all of them in the same way, or {names}"
                 )
-            if kind in self._first_unlike or (kind == NUMBER and not self._has_affix):
+            if kind in self._first_unlike or (kind == NUMBER and not self._has_sign):
                 row, word = self._first_unlike.get(kind) or self._first_styled or (1, "")
                 raise InvalidValue(
                     f"`{source}`, row {row}: the column `{name}` holds {kind}s except for `{word}`. Correct the value, "

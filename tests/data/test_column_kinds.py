@@ -131,6 +131,8 @@ def test_neither_order_nor_pieces_change_what_is_decided(case: str) -> None:
         (["$5", "€3"] * 9, "unit"),
         (["57%", "3"] * 9, "unit"),
         (["007", "12", "0331"] * 9, "category"),
+        ([*map(str, range(17)), "unknown", "<5", "n.d."] * 9, "85% of its rows and words such as `<5`"),
+        (["1,5", "2,5", "3,5", "unknown"] * 9, "75% of its rows and words such as `unknown`"),
     ],
 )
 def test_the_user_is_told_of_what_is_not_certain(values: list[str], part: str) -> None:
@@ -174,3 +176,8 @@ def test_typed_values_are_read_as_the_same_values_in_words() -> None:
     numbers = ColumnEvidence("c")
     numbers.add(pa.array(range(30)))
     assert numbers.column("t") == evidence_of([str(i) for i in range(30)]).column("t") == Column("c", KEY)
+
+
+@pytest.mark.parametrize("word", ["#N/A N/A", "#NA", "-NaN", "1.#IND", "-1.#QNAN", "\\N"])
+def test_words_that_other_tools_write_for_a_missing_number_are_no_slips(word: str) -> None:
+    assert evidence_of(["1.5", "2", word] * 9).column("t") == Column("c", NUMBER)

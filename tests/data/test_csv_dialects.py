@@ -66,6 +66,9 @@ def test_runs_of_blanks_separate_numbers_but_not_the_words_of_a_text(
         ('a,b\n"1,5",x\n', ","),
         ("a;b\n1.5;x\n", "."),
         ("a,b\n1.5,x\n", "."),
+        ("a;b\n₽1.234,50;x\n", ","),
+        ("a;b\n(1,5);x\n", ","),
+        ('a,b\n"12,34,567",x\n', None),
         ('a,b\n"62,250",x\n', None),
         ("a,b\n1.234,x\n", None),
         ("a;b\n01.02.2024;7\n", None),
@@ -197,6 +200,11 @@ def test_columns_without_a_name_are_kept_if_they_have_values(text: str, names: t
 def test_a_table_without_rows_or_with_two_equal_names_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidValue, match=f"`a.csv`.*{message}"):
         find_dialect(Path("a.csv"), text)
+
+
+def test_blanks_within_values_do_not_separate_them_where_tabs_do() -> None:
+    text = "power\tlabel\n" + "183,8 kW\t1.00\n98,4 kW\t0.50\n" * 9
+    assert find_dialect(Path("a.csv"), text).names == ("power", "label")
 
 
 def test_the_last_line_of_a_sample_does_not_count() -> None:

@@ -112,7 +112,7 @@ def test_a_log_has_the_whole_error_of_the_first_failure_and_short_ones_of_the_ot
     first, second = stream.getvalue().splitlines()
     assert first.endswith(f"failed: {error}")
     assert "failed: the loss [of epoch 1] is nan" in second
-    assert second.endswith(" ...")
+    assert second.endswith("...")
     assert "validation" not in first
 
 
