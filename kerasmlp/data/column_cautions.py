@@ -205,4 +205,11 @@ def _edges(numbers: np.ndarray, labels: np.ndarray) -> np.ndarray:
     lengths = np.diff(np.concatenate([[0], starts, [len(numbers)]]))
     is_threshold = np.minimum(lengths[:-1], lengths[1:]) >= _ROWS_PER_BIN
     ordered = numbers[order]
-    return np.unique(np.concatenate([ordered[::_ROWS_PER_BIN], ordered[starts[is_threshold]]]))
+    thresholds = starts[is_threshold]
+    # Halfway between two labels, so that other rows fall on the right side. Missing values are -inf.
+    between = (ordered[thresholds - 1] + ordered[thresholds]) / 2
+    between = np.where(np.isfinite(between), between, ordered[thresholds])
+    others = np.setdiff1d(
+        np.arange(_ROWS_PER_BIN, len(numbers), _ROWS_PER_BIN), thresholds
+    )  # no range may be without rows
+    return np.unique(np.concatenate([ordered[others], between]))

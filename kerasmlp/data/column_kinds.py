@@ -161,13 +161,13 @@ class ColumnEvidence:
         if len(self._code_widths) < 2:
             limits = pc.min_max(pc.binary_length(texts)).as_py()
             self._code_widths.update(width for width in limits.values() if width is not None)
-        if not self._has_code and pc.any(pc.starts_with(texts, "0")).as_py():
+        if not self._has_code and not self._looks.has_point and pc.any(pc.starts_with(texts, "0")).as_py():
             self._has_code = bool(pc.any(pc.match_substring_regex(texts, r"^0\d+[A-Za-z]?$")).as_py())
 
     @property
     def is_code(self) -> bool:
         """Whether the values are digits of one length that may start with 0, such as postal codes."""
-        return self._has_code and len(self._code_widths) == 1
+        return self._may_be_codes and len(self._code_widths) == 1
 
     def column(self, source: str, wanted: str | None = None) -> Column:
         """Returns the column with its kind and its style, decided from all values.
@@ -250,7 +250,12 @@ class ColumnEvidence:
         """Whether all values are plain numbers and none is a code such as 007."""
         if self._typed:
             return self._typed == {NUMBER} and not self._words
-        return self._num_numbers == self.num_present > 0 and not self._has_code
+        return self._num_numbers == self.num_present > 0 and not self._may_be_codes
+
+    @property
+    def _may_be_codes(self) -> bool:
+        """Whether a value starts with 0 like a code, and none has a decimal point."""
+        return self._has_code and not self._looks.has_point
 
     def missing_words(self, kind: str) -> list[str]:
         """Returns the words that count as missing values in a column of this kind, sorted, without blanks."""
@@ -280,7 +285,7 @@ class ColumnEvidence:
         """Returns what the user should know if the kind of the column was inferred."""
         if doubts := self.doubts():
             return doubts
-        if self._has_code and self.in_own_style(NUMBER) and not self.is_code:
+        if self._may_be_codes and self.in_own_style(NUMBER) and not self.is_code:
             return [
                 f"Some numbers in the column `{self.name}` start with 0. If they are codes, pass "
                 f'`columns={{"{self.name}": "category"}}`.'

@@ -191,7 +191,7 @@ def _describe_table(name: str, scan: Scan, indices: Indices) -> tuple[dict[str, 
     columns, problems = scan.table.columns, []
     try:
         rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
-        columns = learn_encoder(rows, columns, source=name).columns
+        columns = learn_encoder(rows, columns, scan.table.split_keys[indices.train], source=name).columns
     except InvalidValue as error:  # a training would stop here; a description should not
         problems.append(str(error))
     watch = TableWatch(scan, indices, columns, is_learnt=True)

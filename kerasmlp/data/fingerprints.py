@@ -72,7 +72,8 @@ class ArrayDigest:
 def row_hashes(columns: pa.Table | Mapping[str, pa.Array], start: np.ndarray | None = None) -> np.ndarray:
     """Returns a hash of each row of canonical values, uint64 `(rows,)`.
 
-    Numbers count as float32, which is what networks see. Equal rows have equal hashes in every file and every process.
+    Numbers count as float32, which is what networks see. The order of the columns does not matter. Equal rows have
+    equal hashes in every file and every process.
 
     Args:
         columns: The canonical values of each column.
@@ -84,7 +85,7 @@ def row_hashes(columns: pa.Table | Mapping[str, pa.Array], start: np.ndarray | N
         >>> hashes[0] == hashes[2], hashes[0] == hashes[1]
         (np.True_, np.False_)
     """
-    names = columns if isinstance(columns, Mapping) else columns.column_names
+    names = sorted(columns if isinstance(columns, Mapping) else columns.column_names)
     hashes = start
     for name in names:
         column = columns[name] if isinstance(columns, Mapping) else columns.column(name).combine_chunks()
@@ -94,13 +95,13 @@ def row_hashes(columns: pa.Table | Mapping[str, pa.Array], start: np.ndarray | N
 
 
 def table_fingerprint(names: Iterable[str], parts: Iterable[np.ndarray]) -> str:
-    """Returns the SHA-256 over the rows of a table, 64 hexadecimal digits. The order of the rows does not matter.
+    """Returns the SHA-256 over the rows of a table, 64 hexadecimal digits, whatever the order of rows and columns.
 
     Args:
         names: Names of the feature columns, then of the target.
         parts: The hashes of the rows of each part (training, validation, test), uint64 `(rows of the part,)`.
     """
-    digest = hashlib.sha256("\0".join(names).encode())
+    digest = hashlib.sha256("\0".join(sorted(names)).encode())
     for part in parts:
         digest.update(f"\0{len(part)}".encode())
         digest.update(np.sort(part).astype("<u8").tobytes())

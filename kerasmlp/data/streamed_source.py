@@ -155,7 +155,9 @@ class StreamedSource:
         else:
             if encoder is None and len(indices.train):
                 rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
-                encoder = learn_encoder(rows, scan.table.columns, source=self.name)
+                encoder = learn_encoder(
+                    rows, scan.table.columns, scan.table.split_keys[indices.train], source=self.name
+                )
             encoder = require_encoder(self.name, encoder)
             watch = TableWatch(scan, indices, encoder.columns, is_learnt=spec is None)
             pieces = map(encoder.encode_canonical, watch.pieces(pieces))

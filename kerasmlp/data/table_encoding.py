@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,7 +12,6 @@ import numpy as np
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.column_kinds import MAX_CATEGORIES
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, CYCLES, DATE, NUMBER, Column
-from kerasmlp.data.fingerprints import row_hashes
 from kerasmlp.data.later_styles import styled_for
 from kerasmlp.data.raw_rows import FrameRows, RawRows, on_all_cores, plain_array
 from kerasmlp.errors import InvalidValue, nearest
@@ -160,13 +160,14 @@ class Encoder:
         return Encoder(tuple(map(Column.from_config, config)))
 
 
-def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, source: str) -> Encoder:
+def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], keys: np.ndarray, *, source: str) -> Encoder:
     """Returns the encoder that the training rows of a table give.
 
     Args:
         tables: The canonical training rows, in one table or several. The median of a column with more than 100,000
             numbers is that of 100,000 of them, which are chosen by a hash of their rows.
         columns: All columns of the table with their kinds.
+        keys: A hash of each training row, uint64 `(rows,)`.
         source: What messages call the table.
 
     Raises:
@@ -175,10 +176,11 @@ def learn_encoder(tables: Iterable[pa.Table], columns: Iterable[Column], *, sour
     """
     columns = tuple(columns)
     learners = {column.name: _ColumnLearner(column) for column in columns if column.is_feature}
+    done = 0
     for table in tables:
-        hashes = row_hashes(table)
-        for name, learner in learners.items():
-            learner.add(table.column(name).combine_chunks(), hashes)
+        hashes = keys[done : done + table.num_rows]
+        done += table.num_rows
+        on_all_cores(partial(_add_column, table, hashes), learners.items())
     return Encoder(tuple(learners[column.name].learnt(source) if column.is_feature else column for column in columns))
 
 
@@ -191,6 +193,11 @@ def require_encoder(name: str, encoder: Encoder | None) -> Encoder:
     if encoder is None:
         raise InvalidValue(f"`{name}` is a table, but the network was not trained on a table.")
     return encoder
+
+
+def _add_column(table: pa.Table, hashes: np.ndarray, item: tuple[str, _ColumnLearner]) -> None:
+    name, learner = item
+    learner.add(table.column(name).combine_chunks(), hashes)
 
 
 class _ColumnLearner:

@@ -259,6 +259,11 @@ class _Collected:
             return read_values(column, plain_array(column.name, piece.column(column.name)))
 
         telling = self._reading.telling
+        if {(column.name, column.kind, column.is_numeric) for column in telling} == {
+            (column.name, column.kind, column.is_numeric) for column in known.values()
+        }:
+            self._split_keys.append(self._row_keys[-1])  # the same values in the same form
+            return
         values = {column.name: array for column, array in zip(telling, on_all_cores(read, telling), strict=True)}
         self._split_keys.append(row_hashes(values, self._label_hashes))
 

@@ -48,9 +48,8 @@ class TableSource:
         encoder = None if spec is None else spec.encoder
         if spec is None:
             check_classes_are_trained(self.name, scan.labels, indices, scan.names)
-            encoder = learn_encoder(
-                rows_at(scan.pieces(), indices.train, len(scan.labels)), facts.columns, source=self.name
-            )
+            rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
+            encoder = learn_encoder(rows, facts.columns, facts.split_keys[indices.train], source=self.name)
         encoder = require_encoder(self.name, encoder)
         watch = TableWatch(scan, indices, encoder.columns, is_learnt=spec is None)
         features = _features(watch.pieces(scan.pieces()), encoder)

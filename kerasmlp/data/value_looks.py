@@ -30,6 +30,11 @@ class Looks:
         self._first_decimal: dict[str, str] = {}  # by decimal mark
         self._has_sign = False
 
+    @property
+    def has_point(self) -> bool:
+        """Whether a value is a number with a decimal point."""
+        return "." in self._first_decimal
+
     def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
         """Takes more values.
 

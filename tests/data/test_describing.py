@@ -71,12 +71,12 @@ def test_info_describes_data_and_draws_images(
     write(Path("flowers.csv"), frame())
     assert main(["info", "flowers.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out
-    assert "--test-share" in out
+    assert "20% of the examples" in out
     assert "3 d" in out  # distinct colours
     write(Path("numbered.csv"), frame().assign(id=range(200), price="7 €"))
     assert main(["info", "numbered.csv", "--target", "kind"]) == 0
     out = capfd.readouterr().out
-    assert "--column id=category" in out
+    assert "--column id=number" in out
     assert re.search(r"id +key +not used", out)
     assert re.search(r"number +without `€`", out)
     assert main(["info", "flowers.csv", "--target", "kind", "--picture", "flowers.png"]) == 2

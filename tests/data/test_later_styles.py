@@ -162,3 +162,14 @@ def test_the_user_can_name_the_decimal_mark_of_a_later_file(tmp_path: Path, deci
     columns = (Column("a", "number"), Column("b", "number"))
     features = read_inputs(path, (2,), None, encoder=Encoder(columns), options=TableOptions(decimal=decimal))
     assert features[0].tolist() == [np.float32(expected), 5]
+
+
+@pytest.mark.parametrize(("text", "expected"), [('c,d\n"1.234,5",2\n', 1234.5), ("c,d\n12,2\n", 12.0)])
+def test_a_comma_that_separates_values_is_no_decimal_mark(tmp_path: Path, text: str, expected: float) -> None:
+    encoder = Encoder((number(GERMAN), Column("d", "number")))
+    path = tmp_path / "later.csv"
+    path.write_text(text)
+    assert read_inputs(path, (2,), None, encoder=encoder)[0, 0] == np.float32(expected)
+    path.write_text("c,d\n1.234,2\n")  # 1234 as in the training file, or 1.234 as between commas
+    with pytest.raises(InvalidValue, match="`1.234`.*`c`.*`decimal="):
+        read_inputs(path, (2,), None, encoder=encoder)

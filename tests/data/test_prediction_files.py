@@ -215,3 +215,13 @@ def test_npz_files_need_one_array_of_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "words.npz", a=np.array([["a", "b"]]))
     with pytest.raises(InvalidValue, match=r"words\.npz.*<U1 \(1, 2\)"):
         read_inputs(tmp_path / "words.npz", (2,), PIXELS)
+
+
+def test_you_are_warned_about_categories_that_did_not_occur_in_training(tmp_path: Path) -> None:
+    encoder = Encoder((Column("zip", "category", categories=("", "01067")), Column("x", "number")))
+    (tmp_path / "known.csv").write_text("zip,x\n01067,1\n,2\n")
+    assert read_inputs(tmp_path / "known.csv", (3,), None, encoder=encoder).tolist() == [[0, 1, 1], [1, 0, 2]]
+    (tmp_path / "new.csv").write_text("zip,x\n01067,1\n1067,2\n")
+    with pytest.warns(KerasMLPWarning, match="`zip`.*`1067`"):
+        features = read_inputs(tmp_path / "new.csv", (3,), None, encoder=encoder)
+    assert features[1].tolist() == [0, 0, 2]

@@ -270,3 +270,26 @@ def test_a_test_share_of_grouped_examples_with_a_test_of_their_own_is_refused() 
     assert len(data_from_arrays(x, y, x_test, y_test, groups=groups).test) == 20
     with pytest.raises(InvalidValue, match="`test_share=0.2`.*`x_test`.*`groups`"):
         data_from_arrays(x, y, x_test, y_test, groups=groups, test_share=0.2)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_the_split_of_a_table_does_not_depend_on_what_is_said_about_its_columns(tmp_path: Path, stream: bool) -> None:
+    generator = np.random.default_rng(0)
+    table = pd.DataFrame(
+        {
+            "x": generator.normal(size=200).round(3),
+            "zip": generator.choice(["007", "012"], 200),
+            "note": [f"row {row} of many" for row in range(200)],
+            "kind": generator.choice(["a", "b"], 200),
+        }
+    )
+    table.to_csv(tmp_path / "table.csv", index=False)
+
+    def tested(**options: Any) -> list[float]:
+        data = load_data(tmp_path / "table.csv", target="kind", stream=stream, **options)
+        return sorted(np.asarray(data.test.features)[:, 0].tolist())
+
+    first = tested()
+    assert first == tested(drop=["zip"]) == tested(columns={"zip": "number"}) == tested(drop=["note"])
+    table[["note", "kind", "x", "zip"]].to_csv(tmp_path / "table.csv", index=False)  # other order of columns
+    assert first == tested()

@@ -146,7 +146,8 @@ def test_the_median_of_many_numbers_is_estimated_from_a_sample(monkeypatch: pyte
     monkeypatch.setattr("kerasmlp.data.table_encoding._SAMPLE_SIZE", 200)
     numbers = pa.table({"x": np.arange(10_000.0)})
     pieces = [numbers.slice(start, 150) for start in range(0, 10_000, 150)]
-    (column,) = learn_encoder(pieces, [Column("x", "number")], source="x").columns
+    keys = np.random.default_rng(0).permutation(10_000).astype(np.uint64)
+    (column,) = learn_encoder(pieces, [Column("x", "number")], keys, source="x").columns
     # The median of a sample of 200 has a standard deviation of 10,000 / (2 sqrt(200)) = 354.
     assert abs(column.fill - 5000) < 5 * 354
 

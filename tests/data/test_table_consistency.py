@@ -48,6 +48,7 @@ class Reference:
     def __init__(self, seed: int, folder: Path) -> None:
         """Reads the table and writes the artefacts into the folder."""
         import tensorflow as tf
+        from ai_edge_litert.interpreter import Interpreter
 
         self.table = RandomTable(seed)
         rows = range(self.table.size)
@@ -63,7 +64,7 @@ class Reference:
         self.saved = tf.saved_model.load(str(folder / "saved"))
         mean, factor = front(model)
         content = convert(fold(model, keep_front=True), "features", batch_size=None, front=(mean, factor))
-        self.tflite = tf.lite.Interpreter(model_content=content)
+        self.tflite = Interpreter(model_content=content)
         self.probabilities = np.asarray(tf.nn.softmax(model(self.features)))
         specs = self.saved.signatures[COLUMNS].structured_input_signature[1]
         inputs = {name: SimpleNamespace(dtype=spec.dtype.name) for name, spec in specs.items()}

@@ -81,7 +81,7 @@ def disk_keep(folder: Path) -> Keep:
                     writer.write_table(piece)
 
         def again() -> Iterator[pa.Table]:
-            with pa.memory_map(str(file)) as mapped, pa.ipc.open_file(mapped) as reader:
+            with pa.OSFile(str(file)) as opened, pa.ipc.open_file(opened) as reader:
                 for index in range(reader.num_record_batches):
                     yield pa.Table.from_batches([reader.get_batch(index)])
 
