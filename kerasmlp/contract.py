@@ -20,12 +20,14 @@ SAVED_MODEL_NAME = "saved_model.pb"
 EXTRA_FOLDER = "assets.extra"  # TF Serving's own name for the files beside a SavedModel
 WARM_UP_NAME = "tf_serving_warmup_requests"  # TF Serving's own name for its warm-up requests
 
-# Signatures of a SavedModel. The input of `image_bytes` has the signature's name.
-SERVING_DEFAULT, IMAGE_BYTES, COLUMNS = "serving_default", "image_bytes", "columns"
+# Signatures of a SavedModel. The inputs of `image_bytes` and `rows` have the signature's name.
+SERVING_DEFAULT, IMAGE_BYTES, COLUMNS, ROWS, CARD = "serving_default", "image_bytes", "columns", "rows", "card"
+REQUEST = "request"  # the input of `card`, which may be any text, because TF Serving answers no request without inputs
 IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
 
 # Outputs. A TFLite file returns one of `TFLITE_OUTPUTS`.
 PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
+CLASS_NAMES = "class_names"  # of the signature `card`, besides the card itself, which has the signature's name
 TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
 
 # Words for booleans, in small letters. The serving graph accepts exactly the words that training does.

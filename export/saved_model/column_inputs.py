@@ -12,6 +12,7 @@ import numpy as np
 from kerasmlp.contract import FALSE_WORDS, MISSING, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS, column_input_names
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER
 from kerasmlp.export.saved_model.date_columns import encode_dates, raw_dates
+from kerasmlp.export.saved_model.number_columns import PLAIN_NUMBER
 from kerasmlp.export.saved_model.signature_outputs import check_shape
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.table_encoding import Encoder
 
 _BLANK = r"[\s\x0b\x1c-\x1f\x{85}\p{Z}]"  # what Arrow strips in training
-_BLANKS_AT_ENDS = rf"^{_BLANK}+|{_BLANK}+$"
-_PLAIN_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+BLANKS_AT_ENDS = rf"^{_BLANK}+|{_BLANK}+$"
 
 
 def describe_columns(encoder: Encoder) -> list[dict[str, str]]:
@@ -79,18 +79,18 @@ def _encode_column(column: Column, values: Any) -> tuple[Any, Any]:
         missing = tf.math.is_nan(values)
         numbers = tf.where(missing, tf.constant(column.fill, tf.float32), values)
         return tf.stack([numbers, tf.cast(missing, tf.float32)][: 1 + column.has_missing], axis=1), None
-    texts = tf.strings.regex_replace(values, _BLANKS_AT_ENDS, "")
+    texts = tf.strings.regex_replace(values, BLANKS_AT_ENDS, "")
     if column.kind == CATEGORY:
         return _one_hot(column, texts), None
     words = tf.strings.lower(texts)
-    is_missing = _is_one_of(words, MISSING_WORDS)
+    is_missing = is_one_of(words, MISSING_WORDS)
     if column.kind == DATE:
         features, is_known = encode_dates(column, words, is_missing)
         expected = "dates such as 2026-11-25"
     else:
-        is_true = _is_one_of(words, TRUE_WORDS)
+        is_true = is_one_of(words, TRUE_WORDS)
         features = tf.where(is_missing, column.fill, tf.cast(is_true, tf.float32))[:, tf.newaxis]
-        is_known = is_true | _is_one_of(words, FALSE_WORDS)
+        is_known = is_true | is_one_of(words, FALSE_WORDS)
         expected = "true or false (yes, no, 1, 0)"
     is_known |= is_missing
     check = tf.raw_ops.Assert(
@@ -108,12 +108,12 @@ def _one_hot(column: Column, texts: Any) -> Any:
     import tensorflow as tf
 
     words = tf.strings.lower(texts)
-    texts = tf.where(_is_one_of(words, (TRUE_WORDS[0], FALSE_WORDS[0])), words, texts)
+    texts = tf.where(is_one_of(words, (TRUE_WORDS[0], FALSE_WORDS[0])), words, texts)
     missing_words = MISSING_WORDS if column.is_numeric else NO_CATEGORY
-    texts = tf.where(_is_one_of(words, missing_words), MISSING, texts)
+    texts = tf.where(is_one_of(words, missing_words), MISSING, texts)
     found = tf.equal(texts[:, tf.newaxis], tf.constant(column.categories)[tf.newaxis])
     if column.is_numeric:
-        is_number = tf.strings.regex_full_match(texts, _PLAIN_NUMBER)
+        is_number = tf.strings.regex_full_match(texts, PLAIN_NUMBER)
         numbers = tf.strings.to_number(tf.where(is_number, texts, "0"), tf.float64)
         is_number &= tf.abs(numbers) < 2.0**53  # longer numbers are the same only if all their digits are
         known = tf.constant([float(category) if category else np.nan for category in column.categories], tf.float64)
@@ -121,10 +121,11 @@ def _one_hot(column: Column, texts: Any) -> Any:
     return tf.cast(found, tf.float32)
 
 
-def _is_one_of(texts: Any, words: Sequence[str]) -> Any:
+def is_one_of(texts: Any, words: Sequence[str]) -> Any:
+    """Returns which texts equal one of the words, bool of the shape of the texts."""
     import tensorflow as tf
 
-    return tf.reduce_any(tf.equal(texts[:, tf.newaxis], tf.constant(words)[tf.newaxis]), axis=1)
+    return tf.reduce_any(tf.equal(texts[..., tf.newaxis], tf.constant(words)), axis=-1)
 
 
 def raw_columns(encoder: Encoder, features: np.ndarray) -> dict[str, np.ndarray]:

@@ -15,6 +15,7 @@ from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
 from kerasmlp.contract import (
+    CARD,
     CARD_NAME,
     CLASS_ID,
     COLUMNS_NAME,
@@ -22,6 +23,7 @@ from kerasmlp.contract import (
     IMAGE_BYTES,
     LABELS_NAME,
     PROBABILITIES,
+    ROWS,
     SERVING_DEFAULT,
 )
 from kerasmlp.errors import InvalidValue
@@ -32,6 +34,7 @@ from kerasmlp.export.saved_model.column_inputs import describe_columns
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
     PlainTensorFlow,
     check_answers,
+    check_card,
     start_plain_tensorflow,
 )
 from kerasmlp.export.saved_model.signatures import (
@@ -60,7 +63,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.types import Data
 
-NUM_CHECKED_IMAGES = 512  # test examples for the check of `image_bytes`, which decodes one image at a time
+NUM_CHECKED = 512  # test examples for the check of signatures that decode one example at a time
 
 
 def export_saved_model(
@@ -83,19 +86,23 @@ def export_saved_model(
       have it.
     - `columns` takes raw rows, one input `(batch,)` per column. Networks for tables have it. The file
       `assets.extra/columns.json` lists the inputs.
+    - `rows` takes raw rows as JSON objects, string `(batch,)`. Networks for tables have it. Its input is called `rows`.
+    - `card` takes any text, string `(batch,)`, and returns the network's card and its class names. Its input is called
+      `request`.
 
-    Each signature returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
+    Each other signature returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
     string `(batch,)`. Wrong shapes or values give an error that states what was expected and received.
 
     The folder `assets.extra` also contains the class names, the card and warm-up requests. Before a version is
-    published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes` on
-    512 evenly spaced test examples, the others on all test examples.
+    published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes`
+    and `rows` on 512 evenly spaced test examples, the others on all test examples.
 
     Args:
         run: The run or its directory.
         base: Folder of the numbered versions. Its last part is the model's name for clients.
         data: The run's data, for the check. By default, they are loaded again from their source.
-        keep: How many versions to keep, including the new one; at least 1. Older ones are deleted. Defaults to all.
+        keep: How many versions to keep, including the new one; at least 1. Older ones and withdrawn ones are deleted.
+            Defaults to all.
         allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
             Requests of existing clients would then fail. Defaults to `False`.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
@@ -181,10 +188,15 @@ def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, dis
     features = np.asarray(data.test.features)  # may be a file that is read on demand
     inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
     expected = dict.fromkeys(inputs, keras_model.probabilities(features))
+    chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
+    if ROWS in inputs:
+        inputs[ROWS] = signature_inputs(card, ROWS, features[chosen])
+        expected[ROWS] = expected[ROWS][chosen]
     if IMAGE_BYTES in inputs:
-        chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED_IMAGES).astype(int))
         inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
         expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+    signatures = tuple(inputs)
+    inputs[CARD] = signature_inputs(card, CARD, features)
     with writing_version(base) as folder:
         display.show("SavedModel: writing")
         write_saved_model(run.load_model(), card, folder)
@@ -198,8 +210,9 @@ def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, dis
             check_answers(
                 f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
             )
-            for signature in inputs
+            for signature in signatures
         ]
+        check_card(f"{name}, signature `{CARD}`,", answers[CARD], card)
         report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
         display.show("SavedModel: publishing")
         report = replace(report, path=str(publish(folder, base)))

@@ -9,11 +9,15 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, EVALUATION_BATCH_SIZE, LABEL, PROBABILITIES
+from kerasmlp.contract import CARD, CLASS_ID, CLASS_NAMES, EVALUATION_BATCH_SIZE, LABEL, PROBABILITIES
 from kerasmlp.errors import ParityError
+
+if TYPE_CHECKING:
+    from kerasmlp.card import Card
 
 PROGRAM = Path(__file__).with_name("plain_tensorflow_program.py")
 # Both sides run the same operations on the same batches, so only the processor's kernels may cause a difference.
@@ -108,3 +112,19 @@ def check_answers(name: str, answers: Arrays, expected: np.ndarray, class_names:
             f"`{labels[wrong[0]].decode()}`. It is not published."
         )
     return difference
+
+
+def check_card(name: str, answers: Arrays, card: Card) -> None:
+    """Checks that the signature `card` answers the network's card and class names.
+
+    Args:
+        name: What messages call the SavedModel and its signature.
+        answers: `card` and `class_names` for one request.
+        card: The card.
+
+    Raises:
+        ParityError: the answer is another one.
+    """
+    expected = {CARD: [card.to_json().encode()], CLASS_NAMES: [[label.encode() for label in card.class_names]]}
+    if {output: array.tolist() for output, array in answers.items()} != expected:
+        raise ParityError(f"{name} does not answer the network's card and class names. It is not published.")

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import COLUMNS, IMAGE_BYTES, SERVING_DEFAULT, column_input_names, input_name
+from kerasmlp.contract import (
+    CARD,
+    CLASS_NAMES,
+    COLUMNS,
+    IMAGE_BYTES,
+    REQUEST,
+    ROWS,
+    SERVING_DEFAULT,
+    column_input_names,
+    input_name,
+)
 from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
 from kerasmlp.export.saved_model.image_decoding import decode_image, takes_images
+from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows
 from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs
 
 if TYPE_CHECKING:
@@ -20,10 +31,16 @@ if TYPE_CHECKING:
     from kerasmlp.card import Card
 
 
+MAX_CARDS = 256  # per request: the largest batch of the batching configuration
+
+
 def signature_names(card: Card) -> tuple[str, ...]:
-    """Returns a network's signatures: `serving_default`, and `image_bytes` for images or `columns` for tables."""
+    """Returns the signatures of a network that classify examples.
+
+    They are `serving_default`, and `image_bytes` for images or `columns` and `rows` for tables.
+    """
     names = (SERVING_DEFAULT, *((IMAGE_BYTES,) if takes_images(card) else ()))
-    return (*names, COLUMNS) if card.columns is not None else names
+    return (*names, COLUMNS, ROWS) if card.columns is not None else names
 
 
 def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., Any]]:
@@ -33,9 +50,12 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
     - `image_bytes` takes PNG or JPEG files, string `(batch,)`, as `image_bytes`.
     - `columns` takes raw rows of a table: an input `(batch,)` per column, float32 for numbers and string for all
       others. `kerasmlp.contract.column_input_names` says what the inputs are called.
+    - `rows` takes the same rows as JSON objects, string `(batch,)`, as `rows`.
+    - `card` takes any text, string `(batch,)`, as `request`. It answers the network's card as JSON, `card` string
+      `(batch,)`, and its `class_names` string `(batch, classes)`.
 
-    Each answers `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)` and `label` string `(batch,)`.
-    It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
+    Each other one answers `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)` and `label` string
+    `(batch,)`. It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
 
     Args:
         model: The network, from raw features to logits.
@@ -57,11 +77,35 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
-    def serve_columns(**inputs: Any) -> dict[str, Any]:
+    # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
+    @tf.function(autograph=False)
+    def features_of_columns(inputs: dict[str, Any]) -> Any:
         assert card.encoder is not None
-        features, checks = encode_columns(card.encoder, inputs)
-        features = tf.ensure_shape(tf.reshape(features, (-1, *card.feature_shape)), shape)
-        return checked_outputs(model, card, features, name=COLUMNS, checks=checks)
+        return _after(*encode_columns(card.encoder, inputs))
+
+    @tf.function(autograph=False)
+    def features_of_rows(rows: Any) -> Any:
+        assert card.encoder is not None
+        columns, checks = read_rows(card.encoder, rows)
+        with tf.control_dependencies(checks):
+            return features_of_columns({name: tf.identity(values) for name, values in columns.items()})
+
+    def serve_columns(**inputs: Any) -> dict[str, Any]:
+        features = tf.ensure_shape(tf.reshape(features_of_columns(inputs), (-1, *card.feature_shape)), shape)
+        return checked_outputs(model, card, features, name=COLUMNS)
+
+    def serve_rows(rows: Any) -> dict[str, Any]:
+        features = tf.ensure_shape(tf.reshape(features_of_rows(rows), (-1, *card.feature_shape)), shape)
+        return checked_outputs(model, card, features, name=ROWS)
+
+    def serve_card(request: Any) -> dict[str, Any]:
+        size = tf.size(check_shape(request, (None,)))
+        check = tf.raw_ops.Assert(
+            condition=size <= MAX_CARDS, data=[f"`{REQUEST}` needs at most {MAX_CARDS} texts; received", size]
+        )
+        with tf.control_dependencies([check]):
+            names = tf.tile(tf.constant(card.class_names)[tf.newaxis], [size, 1])
+            return {CARD: tf.fill([size], card.to_json()), CLASS_NAMES: names}
 
     def traced(serve: Callable[..., Any], **specs: Any) -> Callable[..., Any]:
         function: Callable[..., Any] = tf.function(serve, autograph=False)
@@ -79,7 +123,17 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
             for name, kind in kinds.items()
         }
         signatures[COLUMNS] = traced(serve_columns, **specs)
+        signatures[ROWS] = traced(serve_rows, rows=tf.TensorSpec((None,), tf.string, name=ROWS))
+    signatures[CARD] = traced(serve_card, request=tf.TensorSpec((None,), tf.string, name=REQUEST))
     return signatures
+
+
+def _after(tensor: Any, checks: Sequence[Any]) -> Any:
+    """Returns the tensor, which waits for the checks."""
+    import tensorflow as tf
+
+    with tf.control_dependencies(checks):
+        return tf.identity(tensor)
 
 
 def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[str, np.ndarray]:
@@ -87,7 +141,7 @@ def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[s
 
     Args:
         card: The network's card.
-        signature: One of `signature_names(card)`.
+        signature: One of `signature_names(card)`, or `card`.
         features: Raw features, `(examples, *feature_shape)`.
 
     Returns:
@@ -98,9 +152,14 @@ def signature_inputs(card: Card, signature: str, features: np.ndarray) -> dict[s
         values = np.empty(len(features), object)
         values[:] = [encode_png(levels) for levels in as_levels(card, features)]
         return {IMAGE_BYTES: values}
-    if signature == COLUMNS:
+    if signature in (COLUMNS, ROWS):
         assert card.encoder is not None
-        return raw_columns(card.encoder, features.reshape(len(features), -1))
+        features = features.reshape(len(features), -1)
+        return (
+            raw_columns(card.encoder, features) if signature == COLUMNS else {ROWS: json_rows(card.encoder, features)}
+        )
+    if signature == CARD:
+        return {REQUEST: np.array([b"card"], object)}
     return {input_name(card.feature_shape): features.astype(np.float32)}
 
 

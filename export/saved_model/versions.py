@@ -123,29 +123,31 @@ def publish(folder: Path, base: Path) -> Path:
 def delete_old_versions(base: Path, *, keep: int) -> list[int]:
     """Deletes all but the newest versions of `base`, and returns the deleted numbers in ascending order.
 
-    Withdrawn versions are not deleted.
+    Withdrawn versions that are older than the newest version are deleted too: they could not serve again anyway.
 
     Args:
         base: Folder of the numbered versions.
         keep: How many versions to keep, at least 1.
     """
-    versions = _numbered(base)
-    deleted = sorted(versions)[:-keep]
-    for number in deleted:
+    versions, withdrawn = _numbered(base), _numbered(base, prefix=WITHDRAWN)
+    old = {number: versions[number] for number in sorted(versions)[:-keep]}
+    # The number of a withdrawn version that is newer still counts, so that it is not used again.
+    old_withdrawn = {number: path for number, path in withdrawn.items() if number < max(versions, default=0)}
+    for path in (*old.values(), *old_withdrawn.values()):
         # Rename before deleting, so that a server never sees half a version.
         with (
             tempfile.TemporaryDirectory(prefix=".deleting-", dir=base) as folder,
             contextlib.suppress(FileNotFoundError),  # another process was faster
         ):
-            versions[number].rename(Path(folder) / "version")
-    return deleted
+            path.rename(Path(folder) / "version")
+    return sorted([*old, *old_withdrawn])
 
 
 def rollback(base: str | os.PathLike[str]) -> Rollback:
     """Takes the newest version of a SavedModel out of service, so that servers go back to the version before it.
 
     The newest version `N` is renamed to `withdrawn-N`, which TF Serving ignores. Rename it back to serve it again. Its
-    number is not reused: the next export becomes version `N + 1`.
+    number is not reused: the next export becomes version `N + 1`. If that export has `keep`, it deletes `withdrawn-N`.
 
     Args:
         base: Folder of the numbered versions, as `export_saved_model` writes it.

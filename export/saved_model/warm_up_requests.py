@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.client.message_conversion import predict_request, prediction_log, read_prediction_log
-from kerasmlp.contract import EXTRA_FOLDER, WARM_UP_NAME
+from kerasmlp.contract import CARD, EXTRA_FOLDER, WARM_UP_NAME
 from kerasmlp.errors import ParityError
 
 if TYPE_CHECKING:
@@ -25,6 +25,8 @@ MAX_RECORDS = 1000  # a server refuses a file with more
 def write_warm_up(saved_model: Path, model_name: str, inputs: Mapping[str, Mapping[str, np.ndarray]]) -> None:
     """Writes one request per signature and batch size into `assets.extra`: a TFRecord file of `PredictionLog`s.
 
+    The signature `card` gets a single request, because nobody asks for many cards.
+
     Args:
         saved_model: The folder of the SavedModel, which has a folder `assets.extra`.
         model_name: The name by which clients ask for the model.
@@ -35,7 +37,7 @@ def write_warm_up(saved_model: Path, model_name: str, inputs: Mapping[str, Mappi
 
     with tf.io.TFRecordWriter(str(saved_model / WARM_UP_PATH)) as records:
         for signature, arrays in inputs.items():
-            for size in BATCH_SIZES:
+            for size in BATCH_SIZES if signature != CARD else BATCH_SIZES[:1]:
                 batch = {name: np.take(array, range(size), axis=0, mode="wrap") for name, array in arrays.items()}
                 request = predict_request(model_name, batch, signature=signature)
                 records.write(prediction_log(request).SerializeToString())

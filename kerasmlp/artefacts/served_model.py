@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
+from kerasmlp.card import Card
 from kerasmlp.client.address import is_address
+from kerasmlp.client.failures import unexpected
 
 if TYPE_CHECKING:
     from kerasmlp.client.classifier import Classifier
@@ -18,13 +21,31 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ServedModel(Artefact):
-    """A network behind a model server. The server's answers tell the names of the classes."""
+    """A network behind a model server."""
 
     path: str
     served: Classifier = field(repr=False)
     feature_shape: tuple[int, ...]
     ask: Callable[[np.ndarray], np.ndarray] = field(repr=False)
-    card: None = field(default=None, init=False)
+
+    @cached_property
+    def card(self) -> Card | None:  # type: ignore[override]
+        """The card that the server answers; None if an earlier version exported the network. The server is asked once.
+
+        Raises:
+            ServerError: the server is down or slow, or the card does not describe the network.
+        """
+        text = self.served.card_json
+        if text is None:
+            return None
+        card = Card.from_json(text)
+        if (card.feature_shape, len(card.class_names)) != (self.served.feature_shape, self.num_classes):
+            raise unexpected(
+                self.served.client.address,
+                f"answered a card for examples of shape {card.feature_shape} and {len(card.class_names)} classes; its "
+                f"network takes {self.served.feature_shape} and has {self.num_classes} classes",
+            )
+        return card
 
     @property
     def format(self) -> str:  # type: ignore[override]
@@ -43,12 +64,13 @@ class ServedModel(Artefact):
 
     @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class; `class 3` if no answer has contained class 3 yet."""
+        """The name of each class; without a card, `class 3` if no answer has contained class 3 yet."""
         return self.served.class_names
 
     @property
     def known_names(self) -> dict[int, str]:
-        """The names of the classes that answers have contained so far, by class index."""
+        """The names of the classes that the card or answers have contained so far, by class index."""
+        _ = self.card
         return dict(self.served.names)
 
     @property

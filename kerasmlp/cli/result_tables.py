@@ -97,7 +97,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
     rows = [
         ("format", f"{facts.format}, {facts.precision}{size}"),
         ("takes", f"raw examples of shape {facts.feature_shape}"),
-        ("classes", ", ".join(facts.class_names) if facts.served is None else f"{facts.num_classes}"),
+        ("classes", f"{facts.num_classes}" if facts.served and not facts.card else ", ".join(facts.class_names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),
         *(_card_rows(facts.card) if facts.card else ()),

@@ -1,6 +1,6 @@
-"""What `evaluate` and `predict` send to a model server.
+"""What `evaluate` and `predict` send to a model server without a card: an earlier version exported the network.
 
-A server has no card that says how files become features, so it gets the images and rows themselves where it takes them.
+Nothing says how files become features, so the server gets the images and rows themselves where it takes them.
 """
 
 from __future__ import annotations

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from kerasmlp.client.failures import unexpected
 from kerasmlp.client.serving_client import ServingClient, connect
-from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
+from kerasmlp.contract import (
+    CARD,
+    CLASS_ID,
+    CLASS_NAMES,
+    LABEL,
+    PROBABILITIES,
+    REQUEST,
+    SERVING_DEFAULT,
+    TIMEOUT_S,
+)
 
 
 @dataclass(frozen=True)
@@ -23,8 +33,8 @@ class Classifier:
         feature_shape: Shape of one raw example.
         dtype: Type of the features.
         num_classes: Number of probabilities per example.
-        names: Class names by class number, for the classes that the server has answered so far. Stays empty if the
-            model does not answer `label`.
+        names: Class names by class number, for the classes that the server has named so far. Stays empty if the model
+            answers neither `card` nor `label`.
     """
 
     client: ServingClient
@@ -38,11 +48,40 @@ class Classifier:
     def class_names(self) -> tuple[str, ...]:
         """The name of each class.
 
-        A server tells the name of a class only when it answers that class. Until then the name is `class 3`. If the
-        model does not answer `label` at all, the name is the number: `3`.
+        A model without the signature `card` tells the name of a class only when it answers that class. Until then the
+        name is `class 3`. If the model does not answer `label` either, the name is the number: `3`.
+
+        Raises:
+            ServerError: the server is down or slow, or its names do not fit the model.
         """
+        _ = self.card_json  # has the names
         has_labels = LABEL in self.client.signature(SERVING_DEFAULT).outputs
         return tuple(self.names.get(i, f"class {i}" if has_labels else str(i)) for i in range(self.num_classes))
+
+    @cached_property
+    def card_json(self) -> str | None:
+        """The network's card as JSON, or None if the model has no signature `card`. The server is asked once.
+
+        Raises:
+            ServerError: the server is down or slow, or its answer does not fit the model.
+        """
+        signature = self.client.signatures.get(CARD)
+        if (
+            signature is None
+            or signature.inputs.keys() != {REQUEST}
+            or not signature.outputs.keys()
+            >= {
+                CARD,
+                CLASS_NAMES,
+            }
+        ):
+            return None
+        answer = self.client.predict([CARD], signature=CARD)
+        names = answer[CLASS_NAMES]
+        if names.shape != (1, self.num_classes):
+            raise unexpected(self.client.address, f"named {names.size} classes, but has {self.num_classes} classes")
+        self._remember(enumerate(names[0].tolist()))
+        return str(answer[CARD][0])
 
     def probabilities(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
         """Returns the probability of each class for each example, and remembers the class names in the answer.
@@ -68,7 +107,10 @@ class Classifier:
         if CLASS_ID not in outputs or LABEL not in outputs:
             return
         answered = zip(outputs[CLASS_ID].ravel().tolist(), outputs[LABEL].ravel().tolist(), strict=True)
-        for index, name in dict.fromkeys(answered):
+        self._remember(dict.fromkeys(answered))
+
+    def _remember(self, named: Iterable[tuple[int, str]]) -> None:
+        for index, name in named:
             if not 0 <= index < self.num_classes:
                 raise unexpected(self.client.address, f"answered class {index}, but has {self.num_classes} classes")
             known = self.names.setdefault(index, name)

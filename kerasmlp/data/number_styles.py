@@ -23,16 +23,16 @@ CURRENCY_SIGNS = "$€£¥₹₽₩₺₫฿"
 _CURRENCIES = rf"[A-Z]{{0,3}}[{CURRENCY_SIGNS}]|{_CURRENCY_CODES.replace(' ', '|')}|kr\.?|Rs\.?|Fr\.?|zł"
 _INFINITE = r"(?i:inf(?:inity)?)"
 _UNIT = r"[^\d\s.,'_:+()/-][^\d]{0,14}|/[^\d]{1,14}"
-_SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
+SPACES = "\u00a0\u202f\u2009"  # no-break, narrow no-break and thin: the spaces within a number
 _MINUS = "\u2212"  # what typographers write
 # Patterns for RE2 and for Python. What looks like a number need not be one in any style: 1,23,4.
 NUMBER_SIGNS = f"[%‰{CURRENCY_SIGNS}]"
-_GROUPS = rf"[1-9]\d{{0,2}}(?:,\d{{2}})*(?:[,.'_ {_SPACES}]\d{{3}})+"
+_GROUPS = rf"[1-9]\d{{0,2}}(?:,\d{{2}})*(?:[,.'_ {SPACES}]\d{{3}})+"
 NUMBER_LIKE = (
-    rf"^\(?[-+{_MINUS}]?{NUMBER_SIGNS}?[ {_SPACES}]?[-+]?(?:(?:\d+|{_GROUPS})(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
-    rf"[ {_SPACES}]?{NUMBER_SIGNS}?\)?$"
+    rf"^\(?[-+{_MINUS}]?{NUMBER_SIGNS}?[ {SPACES}]?[-+]?(?:(?:\d+|{_GROUPS})(?:[.,]\d*)?|[.,]\d+)(?:[eE][-+]?\d+)?"
+    rf"[ {SPACES}]?{NUMBER_SIGNS}?\)?$"
 )
-_DURATION = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
+DURATION_PATTERN = r"(-)?(?:(\d+) days? ?,? ?\+?)?(?:(\d+):([0-5]\d)(?::([0-5]\d(?:\.\d+)?))?)?"
 _PARTS = re.compile(
     rf"(?P<open>\()?(?P<sign>[-+\u2212]?)(?P<prefix>{_CURRENCIES}|) ?(?P<body>[-+\u2212]?[\d.,'_ ]*\d[\d.,'_ ]*?)"
     rf"(?:[eE][-+]?\d+)? ?(?P<suffix>%|‰|{_UNIT}|)(?(open)\))"
@@ -94,15 +94,9 @@ class NumberStyle:
         if self == DECIMAL_COMMA:
             has_point = pc.match_substring(texts, ".")
             return _cast(pc.replace_substring(pc.if_else(has_point, None, texts), ",", "."))
-        for character, plain_character in (("\u2212", "-"), *((space, " ") for space in _SPACES)):
+        for character, plain_character in (("\u2212", "-"), *((space, " ") for space in SPACES)):
             texts = pc.replace_substring(texts, character, plain_character)
-        mark = re.escape(self.decimal)
-        number = rf"(?:{self._digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{_INFINITE}"
-        prefix, suffix = (
-            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
-            for text in (self.prefix, self.suffix)
-        )
-        pattern = rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
+        pattern = self.pattern(needs_affixes=needs_affixes)
         plain = pc.replace_substring_regex(texts, pattern, r"\1\2\3\4\5")
         fits = pc.match_substring_regex(texts, pattern)
         plain = pc.if_else(fits, plain, None)
@@ -110,6 +104,20 @@ class NumberStyle:
         if self.thousands:
             plain = pc.replace_substring(plain, self.thousands, "")
         return _cast(pc.replace_substring(plain, self.decimal, ".") if self.decimal != "." else plain)
+
+    def pattern(self, *, needs_affixes: bool = False) -> str:
+        """Returns a regular expression for the numbers, whose five groups are a number without prefix and suffix.
+
+        Args:
+            needs_affixes: As in `read`.
+        """
+        mark = re.escape(self.decimal)
+        number = rf"(?:{self._digits}(?:{mark}\d*)?|{mark}\d+)(?:[eE][-+]?\d+)?|{_INFINITE}"
+        prefix, suffix = (
+            rf"(?:{re.escape(text)}){'' if needs_affixes else '?'}" if text else ""
+            for text in (self.prefix, self.suffix)
+        )
+        return rf"^(\(?)([-+]?) ?{prefix} ?([-+]?)({number}) ?{suffix}(\)?)$"
 
     @property
     def _digits(self) -> str:
@@ -123,7 +131,7 @@ class NumberStyle:
     def _read_durations(self, texts: pa.Array) -> pa.Array:
         import pyarrow as pa
 
-        pattern = re.compile(_DURATION)
+        pattern = re.compile(DURATION_PATTERN)
         seconds: list[float | None] = []
         for text in texts.to_pylist():
             match = pattern.fullmatch(text) if text else None
@@ -168,9 +176,9 @@ def possible_styles(text: str) -> list[NumberStyle]:
     """
     import pyarrow as pa
 
-    for character in _SPACES:
+    for character in SPACES:
         text = text.replace(character, " ")
-    if re.fullmatch(_DURATION, text) and ":" in text:
+    if re.fullmatch(DURATION_PATTERN, text) and ":" in text:
         return [DURATION]
     styles = [DURATION] if re.fullmatch(r"-?\d+ days?", text) else []
     match = _PARTS.fullmatch(text)

@@ -119,7 +119,7 @@ def test_a_version_loads_in_plain_tensorflow_and_names_its_outputs(
     import tensorflow as tf
 
     loaded = tf.saved_model.load(str(version))
-    assert sorted(loaded.signatures) == ["image_bytes", "serving_default"]
+    assert sorted(loaded.signatures) == ["card", "image_bytes", "serving_default"]
     signature = loaded.signatures["serving_default"]
     (spec,) = signature.structured_input_signature[1].values()
     assert (spec.name, spec.dtype, spec.shape.as_list()) == ("image", tf.float32, [None, 8, 8])
@@ -158,7 +158,7 @@ def test_all_exports_describe_their_signatures_with_the_same_bytes(
     version: Path, digits_run: Run, tmp_path: Path
 ) -> None:
     expected = signature_definitions(version)
-    assert expected.keys() == {"__saved_model_init_op", "image_bytes", "serving_default"}
+    assert expected.keys() == {"__saved_model_init_op", "image_bytes", "serving_default", "card"}
     for number in range(3):
         write_saved_model(digits_run.load_model(), digits_run.card, tmp_path / str(number))
         assert signature_definitions(tmp_path / str(number)) == expected
@@ -573,8 +573,8 @@ def test_a_network_for_a_table_is_exported_with_its_columns_and_keep_deletes_old
     assert report.max_abs_diff is not None
     assert report.max_abs_diff <= 1e-6
     assert sorted(path.name for path in base.iterdir()) == ["7", "8"]
-    assert signature_names(flowers_run.card) == ("serving_default", "columns")
-    assert len(read_warm_up(base / "8")) == 2 * len(BATCH_SIZES)
+    assert signature_names(flowers_run.card) == ("serving_default", "columns", "rows")
+    assert len(read_warm_up(base / "8")) == 3 * len(BATCH_SIZES) + 1
 
 
 def test_impossible_exports_are_refused_and_write_nothing(

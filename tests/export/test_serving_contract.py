@@ -10,7 +10,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import os
 import re
+import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -20,6 +23,7 @@ from typing import Any
 
 import grpc
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -28,9 +32,9 @@ from kerasmlp.card import Card
 from kerasmlp.client import connect
 from kerasmlp.client.grpc_transport import PREDICT
 from kerasmlp.client.message_conversion import predict_request, read_predict_response
-from kerasmlp.contract import column_input_names
+from kerasmlp.contract import CARD, column_input_names
 from kerasmlp.data.types import Data
-from kerasmlp.export import rollback
+from kerasmlp.export import rollback, write_serving_files
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
 from kerasmlp.export.saved_model.warm_up_requests import read_warm_up, write_warm_up
@@ -74,7 +78,8 @@ def versions(
     ):
         write_saved_model(model, card, folder / name)
         inputs = {
-            signature: signature_inputs(card, signature, np.asarray(features)) for signature in signature_names(card)
+            signature: signature_inputs(card, signature, np.asarray(features))
+            for signature in (*signature_names(card), CARD)
         }
         write_warm_up(folder / name, name, inputs)
     return {path.name: path for path in folder.iterdir()}
@@ -141,7 +146,7 @@ def test_metadata_contain_the_names_and_types_that_clients_rely_on(serving: Serv
     status, answer = _rest(serving, "/v1/models/digits/metadata")
     signatures = answer["metadata"]["signature_def"]["signature_def"]
     assert status == 200
-    assert {"serving_default", "image_bytes"} <= signatures.keys()
+    assert {"serving_default", "image_bytes", "card"} <= signatures.keys()
     outputs = {"probabilities": ("DT_FLOAT", ["-1", "10"]), "class_id": ("DT_INT32", ["-1"])}
     outputs["label"] = ("DT_STRING", ["-1"])
     inputs = {
@@ -157,6 +162,8 @@ def test_metadata_contain_the_names_and_types_that_clients_rely_on(serving: Serv
         with client:
             assert client.signatures == clients[0].signatures
             assert client.signature("columns").inputs.keys() == {"size", "colour", "has_thorns", "petals"}
+            assert client.signature("rows").inputs.keys() == {"rows"}
+            assert client.signature("card").outputs.keys() == {"card", "class_names"}
 
 
 def _type(tensor: Any) -> tuple[str, list[str]]:
@@ -244,6 +251,120 @@ def test_columns_accepts_raw_rows(serving: Serving, flowers_run: Run) -> None:
         assert np.isfinite(client.probabilities(columns, signature="columns")).all()
 
 
+ROW = {"size": 5.5, "colour": "red", "has thorns": True, "petals": 6}
+
+
+@pytest.fixture(scope="module")
+def rows(flowers_run: Run) -> tuple[list[str], np.ndarray]:
+    """Rows of a table as JSON objects, and the Keras model's probabilities of them."""
+    objects = [
+        ROW,
+        {"kind": "not a column of the network", "petals": "5", "has thorns": None, "colour": "blue", "size": None},
+        {"size": "", "colour": None, "has thorns": "yes", "petals": 5.0},
+        {"size": "7.25", "colour": "white", "has thorns": 0, "petals": 6},
+    ]
+    table = pd.DataFrame(
+        {
+            "size": [5.5, np.nan, np.nan, 7.25],
+            "colour": ["red", "blue", None, "white"],
+            "has thorns": pd.array([True, None, True, False], "boolean"),
+            "petals": [6, 5, 5, 6],
+        }
+    )
+    encoder = flowers_run.card.encoder
+    assert encoder is not None
+    wanted = open_artefact(flowers_run.path).probabilities(encoder.encode(table, source="table"))
+    return [json.dumps(row) for row in objects], wanted
+
+
+def test_rows_accepts_json_objects_with_missing_values_and_booleans(
+    serving: Serving, rows: tuple[list[str], np.ndarray]
+) -> None:
+    texts, wanted = rows
+    for instances in (texts, [{"rows": text} for text in texts]):
+        payload: dict[str, Any] = {"signature_name": "rows", "instances": instances}
+        status, answer = _rest(serving, "/v1/models/flowers:predict", payload)
+        assert status == 200, answer
+        np.testing.assert_allclose([row["probabilities"] for row in answer["predictions"]], wanted, atol=SAME)
+    with connect(f"{serving.grpc}/flowers") as client:
+        np.testing.assert_allclose(client.probabilities(texts, signature="rows"), wanted, atol=SAME)
+    for wrong, message in (
+        ("[]", "needs a JSON object"),
+        ('{"size": 1}', "value or null for each of the columns"),
+        (json.dumps({**ROW, "petals": "many"}), "finite numbers.*`petals`: .*many"),
+    ):
+        payload = {"signature_name": "rows", "instances": [texts[0], wrong]}
+        status, answer = _rest(serving, "/v1/models/flowers:predict", payload)
+        text = answer["error"] if isinstance(answer, dict) else answer
+        assert status == 400
+        assert re.search(message, text), text
+
+
+@pytest.mark.parametrize("model", ["digits", "flowers"])
+def test_card_answers_the_card_and_the_class_names(
+    serving: Serving, model: str, digits_run: Run, flowers_run: Run
+) -> None:
+    card: Card = (digits_run if model == "digits" else flowers_run).card
+    payload = {"signature_name": "card", "instances": ["card"]}
+    status, answer = _rest(serving, f"/v1/models/{model}:predict", payload)
+    assert (status, answer["predictions"][0]["class_names"]) == (200, list(card.class_names))
+    assert Card.from_json(answer["predictions"][0]["card"]) == card
+    for url in (f"{serving.rest}/v1/models/{model}", f"{serving.grpc}/{model}"):
+        artefact = open_artefact(url)
+        assert (artefact.card, artefact.class_names) == (card, card.class_names)
+    request = predict_request(model, {"request": np.array([b"x"] * 300, object)}, signature="card")
+    with pytest.raises(grpc.RpcError, match="at most 256"):
+        _grpc(serving, request)
+
+
+@pytest.fixture(scope="module")
+def example(serving: Serving, tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], str]:
+    """Returns the example in the README of a deployment that matches a pattern, for the served flowers."""
+    folder = tmp_path_factory.mktemp("deployment")
+    write_serving_files("models/flowers", folder)
+    readme = (folder / "README.md").read_text()
+
+    def find(pattern: str) -> str:
+        (found,) = re.findall(pattern, readme, re.DOTALL | re.MULTILINE)
+        return str(found).replace("http://localhost:8501", serving.rest)
+
+    return find
+
+
+def _run(*command: str) -> str:
+    environment = {**os.environ, "no_proxy": "*"}
+    return subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=60).stdout
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_readmes_curl_lines_work(
+    example: Callable[[str], str], rows: tuple[list[str], np.ndarray], flowers_run: Run
+) -> None:
+    url = example("^url=[^\n]*")
+    line = example(r'^curl \$url -d \'\{"signature_name": "rows"[^\n]*')
+    others = r", \"has thorns\": true, \"petals\": 6}"
+    assert r"\"red\"}" in line
+    line = line.replace("}", others, 1).replace("null", "5.5")
+    answer = json.loads(_run("bash", "-c", f"{url}\n{line}"))
+    np.testing.assert_allclose(answer["predictions"][0]["probabilities"], rows[1][0], atol=SAME)
+    line = example(r'^curl \$url -d \'\{"signature_name": "card"[^\n]*')
+    answer = json.loads(_run("bash", "-c", f"{url}\n{line}"))
+    assert answer["predictions"][0]["class_names"] == list(flowers_run.card.class_names)
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+def test_the_readmes_javascript_works(
+    example: Callable[[str], str], rows: tuple[list[str], np.ndarray], flowers_run: Run, tmp_path: Path
+) -> None:
+    program = example("^```js\n(.*?)```")
+    first, _, rest = program.partition("\n")
+    assert first.startswith("const rows = [")
+    (tmp_path / "ask.mjs").write_text(f"const rows = [{', '.join(rows[0])}];\n{rest}")
+    printed = [line.split() for line in _run("node", str(tmp_path / "ask.mjs")).splitlines()]
+    assert [label for label, _ in printed] == [flowers_run.card.class_names[index] for index in rows[1].argmax(axis=1)]
+    np.testing.assert_allclose([float(p) for _, p in printed], rows[1].max(axis=1), atol=SAME)
+
+
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
 def test_the_client_gets_the_keras_models_answers_for_all_test_examples(
     serving: Serving, digits: Data, expected: np.ndarray, protocol: str
@@ -323,7 +444,7 @@ def test_the_server_answers_every_warm_up_request(
     for model, run in (("digits", digits_run), ("flowers", flowers_run)):
         card: Card = run.card
         records = read_warm_up(versions[model])
-        assert {record.signature for record in records} == set(signature_names(card))
+        assert {record.signature for record in records} == {*signature_names(card), CARD}
         for record in records:
             sizes = {len(array) for array in record.inputs.values()}
             outputs = _grpc(serving, predict_request(record.model, record.inputs, signature=record.signature))

@@ -98,6 +98,21 @@ def test_only_the_newest_versions_are_kept_on_request(tmp_path: Path) -> None:
     assert sorted(path.name for path in base.iterdir()) == ["10", "notes", "withdrawn-11"]
 
 
+def test_withdrawn_versions_go_once_a_newer_one_serves_and_their_numbers_are_not_used_again(tmp_path: Path) -> None:
+    base = make(tmp_path, "1", "2", "3", "withdrawn-notes")
+    rollback(base)
+    rollback(base)
+    assert delete_old_versions(base, keep=1) == []  # both can still serve again
+    assert publish_one(base, "new") == "4"
+    assert delete_old_versions(base, keep=5) == [2, 3]
+    assert sorted(path.name for path in base.iterdir()) == ["1", "4", "withdrawn-notes"]
+    make(base, "withdrawn-1", "5")
+    rollback(base)
+    assert delete_old_versions(base, keep=1) == [1, 1]
+    assert sorted(path.name for path in base.iterdir()) == ["4", "withdrawn-5", "withdrawn-notes"]
+    assert next_version(base) == 6
+
+
 def test_a_rollback_keeps_the_withdrawn_version_and_its_number(tmp_path: Path) -> None:
     base = make(tmp_path, "1", "2", "3")
     done = rollback(base)

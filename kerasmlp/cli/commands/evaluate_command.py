@@ -35,7 +35,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.server_requests import load_for_server
 
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
-    if artefact.served is not None:
+    if artefact.served is not None and artefact.card is None:
         artefact, data = load_for_server(args, artefact, artefact.served)
     else:
         data = load_for_test(args, artefact.card)

@@ -43,7 +43,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--keep",
         type=int,
         metavar="N",
-        help="number of versions to keep, with the new one; older ones are deleted (default: all)",
+        help="number of versions to keep, with the new one; older ones and withdrawn ones are deleted (default: all)",
     )
     group.add_argument(
         "--allow-change",
@@ -53,7 +53,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--serving",
         metavar="DIR",
-        help="also write what TF Serving needs: a Docker Compose file, configurations and a dashboard, with comments",
+        help="also write what TF Serving needs: a Docker Compose file, configurations and a dashboard, with comments; "
+        "if DIR has them, add the model to them",
     )
     group = parser.add_argument_group("TFLite")
     group.add_argument(

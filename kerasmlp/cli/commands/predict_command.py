@@ -63,7 +63,7 @@ def run(args: Namespace) -> Outcome:
 
 def _prediction(artefact: Artefact, path: Path, options: TableOptions, *, invert: bool) -> Callable[[], np.ndarray]:
     """Reads and checks the examples in a file. Returns a function that computes their probabilities."""
-    if artefact.served is not None:
+    if artefact.served is not None and artefact.card is None:
         from kerasmlp.cli.server_requests import read_request
 
         return read_request(artefact.served, path, options, invert=invert)

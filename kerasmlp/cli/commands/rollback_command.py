@@ -16,7 +16,9 @@ EXAMPLES = ("kerasmlp rollback models/digits",)
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument(
-        "base", metavar="BASE", help="folder of numbered versions; the newest one stays in it as withdrawn-N"
+        "base",
+        metavar="BASE",
+        help="folder of numbered versions; the newest one stays in it as withdrawn-N until an export with --keep",
     )
 
 
