@@ -23,7 +23,7 @@ from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
 from kerasmlp.export.saved_model.image_decoding import decode_image, takes_images
 from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows
-from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs
+from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs, lean
 
 if TYPE_CHECKING:
     import keras
@@ -63,6 +63,7 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
     """
     import tensorflow as tf
 
+    model = lean(model)
     name = input_name(card.feature_shape)
     shape = (None, *card.feature_shape)
 

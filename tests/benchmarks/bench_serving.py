@@ -6,7 +6,9 @@ answer the same 1, 32 and 256 examples through `serving_default`:
 
 - `python`: the function that `tf.saved_model.load` returns, called in this process with tensors;
 - `session`: a TensorFlow session in this process, as a server uses it, called with arrays. There is no Python code
-  around it, so the additional work weighs most;
+  around it, so the additional work weighs most. It is asked for probabilities and classes: texts become Python objects
+  here, which takes 6 to 10 us for one example and which a server does not do;
+- `session, label`: the same, with all three outputs;
 - `rest` and `grpc`: one `tensorflow_model_server` that serves both, asked by one client and by four clients at once.
   Measured only if the server is on PATH or in the variable KERASMLP_MODEL_SERVER.
 
@@ -14,8 +16,11 @@ Rounds alternate between the two exports, and every second round starts with the
 the results are the median microseconds, and the median, minimum and maximum of the ratio within a round; with a server,
 also the requests per second of four clients. The benchmark checks that both exports give the same classes, and that our
 probabilities are within 1e-6 of the softmax of the stock logits. The time of an export includes its check in plain
-TensorFlow. The benchmark fails if a ratio for `python`, `rest` or `grpc` exceeds 1.15 for one example or 1.2 for 256,
-or if an export takes more than 10 s.
+TensorFlow. The benchmark fails if a ratio exceeds 1.1 for any way but `session, label`, or if an export takes more than
+10 s.
+
+Calls of the two exports alternate, in a new order each time, because the speed of a shared machine changes within
+milliseconds.
 
     python tests/benchmarks/bench_serving.py --data mnist.npz --json serving.json
 
@@ -28,6 +33,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import random
 import statistics
 import sys
 import tempfile
@@ -47,6 +53,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import kerasmlp
 from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.client import connect
+from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES
 from kerasmlp.export import export_saved_model
 from tests.benchmarks.machine import describe_machine
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
@@ -54,10 +61,10 @@ from tests.helpers.model_server import REASON, ModelServer, find_model_server
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "numpy", "grpcio")
 SIZES = (784, 128, 64, 10)
 BATCHES = (1, 32, 256)
-BARS = {1: 1.15, 256: 1.2}
+BAR = 1.1
 LONGEST_EXPORT_S = 10.0
 OURS, STOCK = "kerasmlp", "stock"
-SECONDS = 0.15  # for each way, batch and export in a round
+SECONDS = 0.3  # for each way and batch in a round
 CLIENTS, CLIENT_SECONDS = 4, 2.0
 
 Call = Callable[[np.ndarray], dict[str, np.ndarray]]
@@ -118,7 +125,8 @@ def _ways(folder: Path) -> Iterator[dict[str, dict[str, Call]]]:
     with ExitStack() as stack:
         ways = {
             "python": {peer: _in_python(_version(folder, peer)) for peer in (OURS, STOCK)},
-            "session": {peer: _in_session(_version(folder, peer)) for peer in (OURS, STOCK)},
+            "session": {peer: _in_session(_version(folder, peer), without=LABEL) for peer in (OURS, STOCK)},
+            "session, label": {peer: _in_session(_version(folder, peer)) for peer in (OURS, STOCK)},
         }
         if find_model_server() is None:
             print(f"{REASON}; measured in this process only.", file=sys.stderr)
@@ -148,7 +156,7 @@ def _in_python(version: Path) -> Call:
     return call
 
 
-def _in_session(version: Path) -> Call:
+def _in_session(version: Path, *, without: str = "") -> Call:
     import tensorflow as tf
     from tensorflow.core.protobuf.config_pb2 import CallableOptions
 
@@ -157,7 +165,7 @@ def _in_session(version: Path) -> Call:
         graph = tf.compat.v1.saved_model.loader.load(session, ["serve"], str(version))
     signature = graph.signature_def["serving_default"]
     (source,) = signature.inputs.values()
-    names = sorted(signature.outputs)
+    names = sorted(set(signature.outputs) - {without})
     options = CallableOptions(feed=[source.name], fetch=[signature.outputs[name].name for name in names])
     run = session._make_callable_from_options(options)
     return lambda features: dict(zip(names, run(features), strict=True))
@@ -169,10 +177,8 @@ def _measure(peers: dict[str, Call], features: np.ndarray, rounds: int) -> dict[
     for size in BATCHES:
         batch = features[:size]
         _check({peer: call(batch) for peer, call in peers.items()})
-        times: dict[str, list[float]] = {peer: [] for peer in peers}
-        for number in range(rounds):
-            for peer in (OURS, STOCK) if number % 2 == 0 else (STOCK, OURS):
-                times[peer].append(_median_us(peers[peer], batch))
+        rounds_us = [_medians_us(peers, batch) for _ in range(rounds)]
+        times = {peer: [us[peer] for us in rounds_us] for peer in peers}
         ratios = [ours / stock for ours, stock in zip(times[OURS], times[STOCK], strict=True)]
         measured[str(size)] = {
             **{f"{peer}_us": statistics.median(values) for peer, values in times.items()},
@@ -181,26 +187,30 @@ def _measure(peers: dict[str, Call], features: np.ndarray, rounds: int) -> dict[
     return measured
 
 
-def _median_us(call: Call, batch: np.ndarray) -> float:
-    for _ in range(5):
-        call(batch)
-    times = []
+def _medians_us(peers: dict[str, Call], batch: np.ndarray) -> dict[str, float]:
+    """Returns the median microseconds of a call of each export. Each measured call follows one of the same export."""
+    times: dict[str, list[int]] = {peer: [] for peer in peers}
+    order = list(peers)
     until = time.perf_counter() + SECONDS
     while time.perf_counter() < until:
-        began = time.perf_counter_ns()
-        call(batch)
-        times.append(time.perf_counter_ns() - began)
-    return statistics.median(times) / 1000
+        random.shuffle(order)
+        for peer in order:
+            peers[peer](batch)
+            began = time.perf_counter_ns()
+            peers[peer](batch)
+            times[peer].append(time.perf_counter_ns() - began)
+    return {peer: statistics.median(values) / 1000 for peer, values in times.items()}
 
 
 def _check(outputs: dict[str, dict[str, Any]]) -> None:
     """Checks that both exports give the same answers."""
     ours = {name: np.asarray(output) for name, output in outputs[OURS].items()}
     (logits,) = (np.asarray(output) for output in outputs[STOCK].values())
-    assert ours.keys() == {"probabilities", "class_id", "label"}, ours.keys()
+    assert ours.keys() in ({PROBABILITIES, CLASS_ID}, {PROBABILITIES, CLASS_ID, LABEL}), ours.keys()
     assert np.abs(ours["probabilities"] - softmax(logits)).max() <= 1e-6
     assert (ours["class_id"] == logits.argmax(axis=1)).all()
-    assert [int(label) for label in ours["label"]] == ours["class_id"].tolist()
+    if LABEL in ours:
+        assert [int(label) for label in ours[LABEL]] == ours[CLASS_ID].tolist()
 
 
 def _throughput(folder: Path, features: np.ndarray) -> dict[str, Any]:
@@ -235,10 +245,10 @@ def _requests_per_s(url: str, batch: np.ndarray) -> float:
 def _failures(results: dict[str, Any]) -> list[str]:
     failures = []
     for way, by_batch in results["ways"].items():
-        for size, bar in BARS.items():
-            ratio = by_batch[str(size)]["ratio"]["median"]
-            if way != "session" and ratio > bar:
-                failures.append(f"{way}, {size} examples: {ratio:.2f} times the stock export, more than {bar}")
+        for size, row in by_batch.items():
+            ratio = row["ratio"]["median"]
+            if way != "session, label" and ratio > BAR:
+                failures.append(f"{way}, {size} examples: {ratio:.2f} times the stock export, more than {BAR}")
     if results["export_s"]["median"] > LONGEST_EXPORT_S:
         failures.append(f"an export takes {results['export_s']['median']:.1f} s, more than {LONGEST_EXPORT_S:g}")
     return failures
@@ -247,13 +257,13 @@ def _failures(results: dict[str, Any]) -> list[str]:
 def _print(results: dict[str, Any]) -> None:
     seconds = results["export_s"]
     print(f"an export: {seconds['median']:.1f} s ({seconds['least']:.1f} to {seconds['most']:.1f})")
-    print(f"{'way':<10}{'examples':>9}{'kerasmlp us':>13}{'stock us':>10}{'ratio':>8}{'spread':>14}")
+    print(f"{'way':<16}{'examples':>9}{'kerasmlp us':>13}{'stock us':>10}{'ratio':>8}{'spread':>14}")
     for way, by_batch in results["ways"].items():
         for size, row in by_batch.items():
             ratio = row["ratio"]
             spread = f"{ratio['least']:.2f}-{ratio['most']:.2f}"
             print(
-                f"{way:<10}{size:>9}{row[f'{OURS}_us']:>13.1f}{row[f'{STOCK}_us']:>10.1f}{ratio['median']:>8.2f}"
+                f"{way:<16}{size:>9}{row[f'{OURS}_us']:>13.1f}{row[f'{STOCK}_us']:>10.1f}{ratio['median']:>8.2f}"
                 f"{spread:>14}"
             )
     for way, by_batch in results.get("four_clients", {}).items():

@@ -32,6 +32,7 @@ from kerasmlp.export.saved_model.column_inputs import encode_columns
 from kerasmlp.export.saved_model.exporting import check_same_contract, write_saved_model
 from kerasmlp.export.saved_model.image_decoding import decode_image
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import PROGRAM, check_answers, start_plain_tensorflow
+from kerasmlp.export.saved_model.signature_outputs import lean
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
 from kerasmlp.export.saved_model.warm_up_requests import (
     BATCH_SIZES,
@@ -502,7 +503,7 @@ def test_a_version_that_differs_from_its_keras_model_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def write_broken(model: keras.Model, card: Card, path: Path) -> None:
-        kernel = model.get_layer("logits").kernel
+        kernel = model.layers[-1].kernel
         kernel.assign(kernel * 1.0001)
         write_saved_model(model, card, path)
 
@@ -533,14 +534,46 @@ RIGHT = {
         ({"probabilities": EXPECTED * np.nan}, "probabilities.*not finite"),
         ({"probabilities": EXPECTED[:1]}, r"probabilities \(1, 2\); .* probabilities \(2, 2\)"),
         ({"class_id": np.array([1, 1])}, "50.00% of 2 test examples"),
+        ({"class_id": np.array([0, 2])}, "50.00% of 2 test examples"),
+        ({"class_id": np.array([0, -1])}, "50.00% of 2 test examples"),
         ({"label": np.array([b"lily", b"rose"], object)}, "test example 1 `rose`; .*`røse`"),
     ],
-    ids=["a difference", "not finite", "too few", "another class", "another label"],
+    ids=["a difference", "not finite", "too few", "another class", "no class", "less than a class", "another label"],
 )
 def test_answers_that_differ_from_the_keras_model_are_refused(change: dict[str, np.ndarray], message: str) -> None:
     assert check_answers("It", RIGHT, EXPECTED, ("lily", "røse")) == 0
     with pytest.raises(ParityError, match=message):
         check_answers("It", RIGHT | change, EXPECTED, ("lily", "røse"))
+
+
+def test_a_lean_model_answers_exactly_what_its_model_answers_from_fewer_operations(digits: Data) -> None:
+    import keras
+    import tensorflow as tf
+
+    class Own(keras.layers.Layer):
+        def call(self, inputs: Any, training: bool = True) -> Any:
+            return inputs * 2 if training else inputs
+
+    inputs = keras.Input((8, 8))
+    flat = keras.layers.Flatten()(keras.layers.Rescaling(1 / 16)(inputs))
+    branches = [keras.layers.Dense(4)(flat), keras.layers.Dense(4)(Own()(keras.layers.Rescaling(2, offset=1)(flat)))]
+    model = keras.Model(inputs, keras.layers.Add()(branches))
+    features = digits.test.features[:32].astype(np.float32)
+    leaner = lean(model)
+    np.testing.assert_array_equal(leaner(features, training=False), model(features, training=False))
+
+    def operations(network: keras.Model) -> int:
+        function = tf.function(lambda features: network(features, training=False))
+        return len(function.get_concrete_function(tf.TensorSpec((None, 8, 8))).graph.get_operations())
+
+    assert operations(leaner) <= operations(model) - 6
+
+
+def test_either_of_two_equally_probable_classes_is_right() -> None:
+    expected = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]], np.float32)
+    for class_id, label in ((0, b"lily"), (1, b"rose")):
+        answers = {"probabilities": expected, "class_id": np.array([class_id]), "label": np.array([label], object)}
+        assert check_answers("It", answers, expected, ("lily", "rose")) == 0
 
 
 def test_the_process_of_the_check_refuses_to_run_with_kerasmlp_imported() -> None:
