@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
-from kerasmlp.data.cautions import is_uneven
+from kerasmlp.tasks.class_cautions import is_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

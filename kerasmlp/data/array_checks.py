@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.tasks.class_cautions import are_quantities
 
 if TYPE_CHECKING:
     from kerasmlp.data.table_encoding import Encoder
     from kerasmlp.data.types import DataSpec
 
 _MIN_EXAMPLES = 20  # with fewer examples, labels that are nearly all distinct may be what the user meant
+_MOST_NUMBERS = 1000  # classes that are numbers
 _LARGEST_WHOLE = 2**53  # float64 has every whole number up to here
 _NOT_IN_NAMES = ("Cc", "Cs", "Zl", "Zp")  # Unicode's control characters, halves of characters, and line breaks
 
@@ -83,7 +85,7 @@ def check_labels(name: str, key: str, values: Any) -> tuple[np.ndarray, list[str
     notes = []
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    elif labels.ndim == 2 and _is_one_hot(labels):
+    elif labels.ndim == 2 and is_one_hot(labels):
         notes.append(f"`{key}` holds one-hot rows; the label of a row is the number of its column, from 0.")
         labels = labels.argmax(axis=1)
     if labels.ndim != 1:
@@ -109,8 +111,8 @@ def check_labels(name: str, key: str, values: Any) -> tuple[np.ndarray, list[str
     return labels, notes
 
 
-def _is_one_hot(labels: np.ndarray) -> bool:
-    """Whether each row has exactly one 1 and otherwise 0."""
+def is_one_hot(labels: np.ndarray) -> bool:
+    """Returns whether each row has exactly one 1 and otherwise 0."""
     if labels.dtype.kind not in "biuf" or labels.shape[1] < 2:
         return False
     is_one = labels == 1
@@ -179,9 +181,14 @@ def check_aligned(name: str, key: str, values: Any, num_examples: int) -> np.nda
 def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
     """Raises `InvalidValue` for labels that no classifier can learn, or that cannot name a class.
 
-    Such are labels that are all the same, more than half of at least 20 labels that are distinct, and texts that
-    `check_can_name` refuses.
+    Such are labels that are all the same, more than half of at least 20 labels that are distinct, more than 1,000
+    different numbers, and texts that `check_can_name` refuses.
     """
+    if len(classes) > _MOST_NUMBERS and are_quantities(list(map(str, classes))):
+        raise InvalidValue(
+            f"{name}: the target has {len(classes):,} different numbers, such as {classes[0]} and {classes[1]}, which "
+            "are too many classes. Predict the number with `task=regression`."
+        )
     if num_examples >= _MIN_EXAMPLES and len(classes) > num_examples / 2:
         raise InvalidValue(
             f"{name}: {len(classes):,} of {num_examples:,} labels are different, such as `{classes[0]}` and "

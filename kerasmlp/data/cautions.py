@@ -1,79 +1,21 @@
 """Cautions: what to know before trusting figures on some data, one sentence or two each.
 
-Those about the columns of a table are in `kerasmlp.data.column_cautions`.
+Those about the columns of a table are in `kerasmlp.data.column_cautions`, those about targets in `kerasmlp.tasks`.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from kerasmlp._system.wording import percent
 from kerasmlp.data.images import is_image_shape
 from kerasmlp.data.splitting import Indices
 
-FEW_EXAMPLES = 5  # a network hardly learns a class with fewer training examples
-MAX_NAMED = 5  # classes or columns that a sentence names
-_MANY_NUMBERS = 20  # more classes that are all numbers look like a quantity
 _REPEATED_SHARE = 0.01  # before the split, fewer repetitions are not worth a sentence
 _BLANK_SHARE = 0.1  # fewer images of a single colour are not worth a sentence
 _BLOCK = 1024  # examples that are hashed at a time, few enough for the processor's cache
-
-
-def is_uneven(largest_share: float, num_classes: int) -> bool:
-    """Returns whether classes are so uneven that accuracy alone misleads.
-
-    Args:
-        largest_share: Share of the examples that are of the most frequent class, in [0, 1].
-        num_classes: Number of classes.
-
-    Example:
-        >>> is_uneven(0.6, 2), is_uneven(0.75, 2), is_uneven(0.54, 5), is_uneven(0.11, 10)
-        (False, True, True, False)
-    """
-    return largest_share > min(0.7, max(0.2, 2 / num_classes))
-
-
-def class_cautions(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> list[str]:
-    """Returns cautions about classes: missing in a split, rare, uneven, or numbers that look like a quantity.
-
-    Args:
-        counts: Number of examples of each class in each split, integers `(classes,)`. If the examples are not split
-            yet, all of them are called `train`.
-        class_names: Name of each class.
-
-    Example:
-        >>> [note.split(":")[0] for note in class_cautions({"train": np.array([90, 10])}, ("no", "yes"))]
-        ['The class `no` makes up 90% of the examples']
-    """
-    notes = []
-    if _are_quantities(class_names):
-        notes.append(
-            f"The {len(class_names)} classes are numbers such as `{class_names[0]}` and `{class_names[-1]}`. kerasmlp "
-            "predicts classes, not quantities: an answer that is almost right counts as wrong. If the numbers are "
-            "quantities, replace them by a few ranges."
-        )
-    for part, meaning in (
-        ("validation", "the choice of the best epoch ignores"),
-        ("test", "the test accuracy says nothing about"),
-    ):
-        absent = [class_names[index] for index in np.flatnonzero(counts.get(part, np.ones(1)) == 0)]
-        if absent and counts[part].any():
-            pronoun = "it" if len(absent) == 1 else "them"
-            notes.append(f"{named(absent, 'class', 'has')} no example in {part}, so {meaning} {pronoun}.")
-    rare = [class_names[index] for index in np.flatnonzero((counts["train"] > 0) & (counts["train"] < FEW_EXAMPLES))]
-    if rare:
-        notes.append(f"{named(rare, 'class', 'has')} fewer than {FEW_EXAMPLES} training examples; add more.")
-    judged, what = (counts["test"], "test examples") if "test" in counts else (counts["train"], "examples")
-    largest = judged.max() / max(judged.sum(), 1)
-    if is_uneven(largest, len(class_names)):
-        notes.append(
-            f"The class `{class_names[judged.argmax()]}` makes up {percent(largest)} of the {what}: a network that "
-            "always answers it has that accuracy. Look at the balanced accuracy, too; training with "
-            '`class_weight="balanced"` gives rare classes more weight.'
-        )
-    return notes
 
 
 def duplicate_cautions(keys: np.ndarray, indices: Indices, *, can_stay_together: bool) -> list[str]:
@@ -191,50 +133,3 @@ def example_keys(features: np.ndarray) -> np.ndarray:
         content[:, :row_bytes] = block.view(np.uint8)
         keys[start : start + _BLOCK] = content.view(np.uint32).astype(np.uint64) @ factors
     return keys
-
-
-def percent(share: float) -> str:
-    """Returns a share in percent with three digits.
-
-    Example:
-        >>> percent(0.99), percent(0.0004), percent(1)
-        ('99%', '0.04%', '100%')
-    """
-    return f"{100 * share:.3g}%"
-
-
-def named(names: Sequence[str], kind: str, verb: str) -> str:
-    """Returns the beginning of a sentence about classes or columns.
-
-    Args:
-        names: Their names; some of them are shown.
-        kind: `class` or `column`.
-        verb: In the singular: `has`, `is` or any that ends in s.
-
-    Example:
-        >>> named(["a"], "class", "has"), named(["a", "b"], "column", "holds")
-        ('The class `a` has', 'The columns `a`, `b` hold')
-    """
-    shown = ", ".join(f"`{name}`" for name in names[:MAX_NAMED])
-    if len(names) == 1:
-        return f"The {kind} {shown} {verb}"
-    more = f" and {len(names) - MAX_NAMED:,} more" if len(names) > MAX_NAMED else ""
-    plurals = {"class": "classes", "has": "have", "is": "are", "does": "do"}
-    return f"The {plurals.get(kind, f'{kind}s')} {shown}{more} {plurals.get(verb, verb.removesuffix('s'))}"
-
-
-def _are_quantities(class_names: Sequence[str]) -> bool:
-    """Whether names are many numbers, and neither codes such as 007 nor the numbers from 0 or 1 on."""
-    if len(class_names) <= _MANY_NUMBERS:
-        return False
-    numbers = set()
-    for name in class_names:
-        digits = name.lstrip("-")
-        try:
-            number = float(name)
-        except ValueError:
-            return False
-        if not math.isfinite(number) or (digits[:1] == "0" and digits[1:2].isdigit()):
-            return False
-        numbers.add(number)
-    return all(numbers != set(range(first, first + len(class_names))) for first in (0, 1))

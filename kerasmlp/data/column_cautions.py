@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.cautions import MAX_NAMED, duplicate_cautions, named, percent
+from kerasmlp._system.wording import MAX_NAMED, named, percent
+from kerasmlp.data.cautions import duplicate_cautions
 from kerasmlp.data.columns import CATEGORY, Column
 
 if TYPE_CHECKING:

@@ -63,6 +63,7 @@ class ColumnEvidence:
     _code_widths: set[int] = field(default_factory=set)
     _styles: list[Column] | None = None  # columns of numbers and dates that read every value so far
     _integers: Integers = field(default_factory=Integers)
+    _distinct: set[float] = field(default_factory=set)  # of typed numbers, up to MAX_CATEGORIES + 1
 
     def add(self, values: pa.Array) -> None:
         """Takes more values."""
@@ -85,6 +86,8 @@ class ColumnEvidence:
             if kind == NUMBER:
                 finite = pc.drop_null(pc.if_else(pc.is_inf(present), None, present)).to_numpy(zero_copy_only=False)
                 self._integers.add(finite, keep=self._has_key_name)
+                if len(self._distinct) <= MAX_CATEGORIES:
+                    self._distinct.update(pc.unique(pc.drop_null(present)).to_pylist()[: MAX_CATEGORIES + 1])
         self.num_rows += len(values)
 
     def _add_texts(self, values: pa.Array) -> None:
@@ -251,6 +254,30 @@ class ColumnEvidence:
         words = self._few_words()
         is_boolean = self._typed == {BOOLEAN} or (bool(words) and words <= _TRUE_FALSE)
         return Column(self.name, BOOLEAN if is_boolean else CATEGORY, is_numeric=self.is_numeric)
+
+    @property
+    def distinct_numbers(self) -> set[float] | None:
+        """The distinct values if all are numbers, at most 1,001; None if they are not, or may be codes."""
+        if self._typed:
+            return self._distinct if self.is_numeric else None
+        column = None if self._may_be_codes else self.in_own_style(NUMBER)
+        if column is None:
+            return None
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        words = pa.array(sorted(self._words), pa.string())
+        return set(pc.drop_null(column.number_style.read(words)).to_pylist())
+
+    def number_column(self) -> Column | None:
+        """Returns the column as numbers, and None if not all values are numbers."""
+        if self._typed:
+            return Column(self.name, NUMBER) if self._typed == {NUMBER} and not self._words else None
+        return self.in_own_style(NUMBER)
+
+    def first_word(self) -> str:
+        """Returns one of the texts for a message; empty if there is none."""
+        return min(self._words, default="")
 
     @property
     def is_numeric(self) -> bool:

@@ -11,19 +11,21 @@ import numpy as np
 from kerasmlp.data.array_checks import (
     align_labels,
     check_aligned,
-    check_class_names,
     check_classes,
     check_features,
-    check_labels,
     check_no_encoder,
 )
+from kerasmlp.data.array_targets import check_width, class_names_of, looks_like, read_targets
 from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.pixel_ranges import detect_range, range_notes, summarise
 from kerasmlp.data.source import Scan
-from kerasmlp.data.splitting import Splitting, check_classes_are_trained
+from kerasmlp.data.splitting import Splitting
 from kerasmlp.data.types import Data, DataSpec, Split
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import TaskOptions
 
 
 class InMemorySource:
@@ -45,13 +47,15 @@ class InMemorySource:
         times: Any = None,
         request: dict[str, Any] | None = None,
         reading_notes: Iterable[str] = (),
+        task: TaskOptions | None = None,
     ) -> None:
         """Checks the arrays.
 
         Args:
             name: Name of the data.
             x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
-            y_train: Labels, whole numbers or strings, `(examples,)`, in any form that `check_labels` takes.
+            y_train: Targets: labels, whole numbers or strings, `(examples,)`, in any form that `check_labels` takes; or
+                numbers `(examples,)` or `(examples, targets)`.
             x_test: Features of the source's own test examples. None: the source has no test of its own.
             y_test: Labels of the test examples. Each label must also occur in `y_train`.
             x_validation: Features of the source's own validation examples. None: validation is taken from training.
@@ -62,6 +66,7 @@ class InMemorySource:
             times: Time of each training example, numbers `(examples,)`.
             request: The arguments of `load_data` that load the same examples again, apart from those of the split.
             reading_notes: What was understood or skipped before, as in `Data.reading_notes`.
+            task: What the user says about the task. By default, `looks_like` decides.
 
         Raises:
             InvalidType: an array is not numeric, or the labels are neither whole numbers nor strings.
@@ -72,19 +77,19 @@ class InMemorySource:
         self.has_test = x_test is not None
         self._request = request
         features = check_features(name, "x_train", x_train)
-        raw, notes = _check_part_labels(name, "train", y_train, len(features))
-        self._notes = [*reading_notes, *notes]
-        classes, labels = np.unique(raw, return_inverse=True)
-        check_class_names(name, class_names, len(classes))
-        self._class_names = class_names or tuple(map(str, classes))
+        self._options, self._given_names = task or TaskOptions(), class_names
+        self._kind = self._options.kind or (
+            Classification.kind if class_names else looks_like(name, "y_train", y_train)
+        )
         # Training, then the source's own validation and its own test, if it has them: the order of all examples.
-        self._parts = {"train": Split(features, labels.astype(np.int32))}
+        self._features, self._raw = {"train": features}, {"train": y_train}
         for part, x, y in (("validation", x_validation, y_validation), ("test", x_test, y_test)):
             if x is not None:
-                self._parts[part], notes = _check_own_part(name, part, x, y, self._parts["train"], classes)
-                self._notes += notes
-        self._groups = None if groups is None else check_aligned(name, "groups", groups, len(raw))
-        self._times = None if times is None else check_aligned(name, "times", times, len(raw))
+                self._features[part], self._raw[part] = _check_own_features(name, part, x, features), y
+        self._task, self._parts, notes = self._read(self._kind)
+        self._notes = [*reading_notes, *notes]
+        self._groups = None if groups is None else check_aligned(name, "groups", groups, len(features))
+        self._times = None if times is None else check_aligned(name, "times", times, len(features))
         summaries = [(f"x_{part}", summarise(np.asarray(split.features))) for part, split in self._parts.items()]
         self._feature_range = feature_range or detect_range(summaries[0][1])
         self._notes += range_notes(summaries, self._feature_range, is_given=feature_range is not None)
@@ -98,17 +103,16 @@ class InMemorySource:
                 "and `times` are known for `x_train` only. Leave out `test_share` or `x_test`."
             )
         splitting = splitting.for_source(has_test=self.has_test, has_validation="validation" in self._parts)
-        labels, class_names = self._classes(spec)
+        labels, task = self._targets(spec)
         indices = splitting.indices(
             self.name,
-            labels,
+            task.strata(labels),
             num_own_test=self._num_own("test"),
             num_own_validation=self._num_own("validation"),
             groups=self._for_all(self._groups),
             times=self._for_all(self._times),
         )
-        if spec is None:
-            check_classes_are_trained(self.name, labels, indices, class_names)
+        task = self._scan(labels, task).trained_task(self.name, indices, spec)
         watch = ArrayWatch(indices)
         for part in self._parts.values():
             watch.add(np.asarray(part.features))
@@ -117,51 +121,74 @@ class InMemorySource:
             train=Split(self._take(indices.train), labels[indices.train]),
             validation=Split(self._take(indices.validation), labels[indices.validation]),
             test=Split(self._take(indices.test), labels[indices.test]),
-            class_names=class_names,
+            class_names=class_names_of(task),
             feature_range=self._feature_range,
-            fingerprint=self.fingerprint(),
+            fingerprint=self.fingerprint(spec),
             request=None if self._request is None else {**self._request, **splitting.request()},
             reading_notes=(*self._notes, *splitting.notes),
             cautions=watch.cautions(),
+            task=task,
         )
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
         """Returns all examples as the test split; there is no progress to show."""
         check_no_encoder(self.name, None if spec is None else spec.encoder)
-        labels, class_names = self._classes(spec)
+        labels, task = self._targets(spec)
         nothing = Split(self._parts["train"].features[:0], labels[:0])
         return Data(
             name=self.name,
             train=nothing,
             validation=nothing,
             test=Split(self._all_features(), labels),
-            class_names=class_names,
+            class_names=class_names_of(task),
             feature_range=self._feature_range,
-            fingerprint=self.fingerprint(),
+            fingerprint=self.fingerprint(spec),
             reading_notes=tuple(self._notes),
+            task=task,
         )
 
     @contextmanager
     def scanned(self, spec: DataSpec | None = None) -> Iterator[Scan]:
         """Yields all examples: the training ones are one piece, those of each other part another."""
-        yield Scan(
-            classes=np.array(self._class_names),
-            labels=self._all_labels(),
+        yield self._scan(np.concatenate([part.labels for part in self._parts.values()]), self._task)
+
+    def _scan(self, labels: np.ndarray, task: Task) -> Scan:
+        names = class_names_of(task)
+        return Scan(
+            classes=np.array(names),
+            labels=labels,
             pieces=lambda: iter([part.features for part in self._parts.values()]),
             num_own_test=self._num_own("test"),
             num_own_validation=self._num_own("validation"),
-            class_names=self._class_names,
+            class_names=names,
             feature_range=self._feature_range,
             reading_notes=tuple(self._notes),
+            task=task,
         )
 
     def fingerprint(self, spec: DataSpec | None = None) -> str:
         """Returns the SHA-256 over all examples."""
-        digest = ArrayDigest(self._class_names)
-        for part in self._parts.values():
+        task, parts = self._task, self._parts
+        if spec is not None and spec.task is not None and spec.task.kind != task.kind:
+            task, parts, _ = self._read(spec.task.kind)
+        digest = ArrayDigest(task.names)
+        for part in parts.values():
             digest.add(np.asarray(part.features))
             digest.add(part.labels)
         return digest.hexdigest()
+
+    def _read(self, kind: str) -> tuple[Task, dict[str, Split], list[str]]:
+        """The task, the parts with their targets, and what was understood."""
+        task, targets, notes = read_targets(
+            self.name, self._raw, kind, self._options, class_names=lambda classes: self._given_names
+        )
+        for part, found in targets.items():
+            if len(found) != len(self._features[part]):
+                raise InvalidValue(
+                    f"{self.name}: `x_{part}` and `y_{part}` need the same number of examples; got "
+                    f"{len(self._features[part])} and {len(found)}."
+                )
+        return task, {part: Split(self._features[part], found) for part, found in targets.items()}, notes
 
     def _num_own(self, part: str) -> int | None:
         """Number of examples of the source's own validation or test; None if it has none."""
@@ -173,16 +200,22 @@ class InMemorySource:
             return None
         return np.resize(values, sum(map(len, self._parts.values())))
 
-    def _classes(self, spec: DataSpec | None) -> tuple[np.ndarray, tuple[str, ...]]:
-        """The labels of all examples and the names of the classes: those of the network, or those that occur."""
-        labels = self._all_labels()
-        if spec is None or spec.class_names is None:
-            check_classes(self.name, np.array(self._class_names), len(labels))
-            return labels, self._class_names
-        return align_labels(self.name, self._class_names, labels, spec), spec.class_names
-
-    def _all_labels(self) -> np.ndarray:
-        return np.concatenate([part.labels for part in self._parts.values()])
+    def _targets(self, spec: DataSpec | None) -> tuple[np.ndarray, Task]:
+        """The targets of all examples and the task: that of the network, or what the targets look like."""
+        known = None if spec is None or spec.class_names is None else spec.task or Classification(spec.class_names)
+        kind = self._kind if known is None else known.kind
+        task, parts = self._task, self._parts
+        if kind != self._kind:
+            task, parts, _ = self._read(kind)
+        targets = np.concatenate([part.labels for part in parts.values()])
+        if known is None:
+            if task.kind == Classification.kind:
+                check_classes(self.name, np.array(task.names), len(targets))
+            return targets, task
+        if known.kind == Classification.kind:
+            return align_labels(self.name, task.names, targets, spec), known
+        check_width(self.name, targets, known)
+        return targets, known
 
     def _all_features(self) -> np.ndarray:
         parts = [np.asarray(part.features) for part in self._parts.values()]
@@ -201,25 +234,12 @@ class InMemorySource:
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
 
-def _check_own_part(name: str, part: str, x: Any, y: Any, train: Split, classes: np.ndarray) -> tuple[Split, list[str]]:
-    """The source's own validation or test, whose examples have the shape and the classes of training."""
+def _check_own_features(name: str, part: str, x: Any, train: np.ndarray) -> np.ndarray:
+    """The features of the source's own validation or test, whose examples have the shape of training."""
     features = check_features(name, f"x_{part}", x)
-    if train.features.shape[1:] != features.shape[1:]:
+    if train.shape[1:] != features.shape[1:]:
         raise InvalidValue(
-            f"{name}: the examples of `x_train` and `x_{part}` need the same shape; got {train.features.shape[1:]} and "
+            f"{name}: the examples of `x_train` and `x_{part}` need the same shape; got {train.shape[1:]} and "
             f"{features.shape[1:]}."
         )
-    raw, notes = _check_part_labels(name, part, y, len(features))
-    unseen = np.setdiff1d(raw, classes)
-    if len(unseen):
-        raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_{part}` but not in `y_train`.")
-    return Split(features, np.searchsorted(classes, raw).astype(np.int32)), notes
-
-
-def _check_part_labels(name: str, part: str, y: Any, num_examples: int) -> tuple[np.ndarray, list[str]]:
-    labels, notes = check_labels(name, f"y_{part}", y)
-    if num_examples != len(labels):
-        raise InvalidValue(
-            f"{name}: `x_{part}` and `y_{part}` need the same number of examples; got {num_examples} and {len(labels)}."
-        )
-    return labels, notes
+    return features

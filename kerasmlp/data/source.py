@@ -15,6 +15,9 @@ from kerasmlp.data.columns import Column
 from kerasmlp.data.splitting import Indices, Splitting
 from kerasmlp.data.types import Data, DataSpec
 from kerasmlp.settings_base import Settings
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import TaskOptions
 
 
 class Source(Protocol):
@@ -75,7 +78,9 @@ class SourceOptions(Settings):
 
     Attributes:
         data_dir: Folder where TensorFlow Datasets or scikit-learn keep data sets.
-        target: Column of the labels.
+        target: Column of the labels, or columns of the targets.
+        task: Kind of task.
+        log_target: Whether a network learns the logarithm of numbers.
         group: Column whose equal values stay together in one split.
         time: Column that orders the rows in time.
         split: Which examples of a TensorFlow Datasets set to train on.
@@ -94,7 +99,9 @@ class SourceOptions(Settings):
     """
 
     data_dir: str | PathLike[str] | None = None
-    target: str | None = None
+    target: str | Sequence[str] | None = None
+    task: str | None = None
+    log_target: bool = False
     group: str | None = None
     time: str | None = None
     split: str | None = None
@@ -110,6 +117,11 @@ class SourceOptions(Settings):
     decimal: str | None = None
     encoding: str | None = None
     header: str | None = None
+
+    @property
+    def task_options(self) -> TaskOptions:
+        """What the user says about the task."""
+        return TaskOptions(self.task, self.log_target)
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.
@@ -139,7 +151,7 @@ class TableFacts:
 
     Attributes:
         columns: How each column but the target and those of groups and times is read, in the order of the table.
-        target: Name of the column of labels.
+        targets: Names of the columns of targets; one for classification.
         row_keys: Hash of each row with its label, uint64 `(rows,)`.
         split_keys: Hash of each training row over all its columns and its label, uint64 `(rows,)`. It does not depend
             on what the user says about the columns.
@@ -149,7 +161,7 @@ class TableFacts:
     """
 
     columns: tuple[Column, ...]
-    target: str
+    targets: tuple[str, ...]
     row_keys: np.ndarray
     split_keys: np.ndarray
     feature_keys: np.ndarray
@@ -162,9 +174,9 @@ class Scan:
     """The labels of all examples of a source, and its features in pieces.
 
     Attributes:
-        classes: The distinct labels, sorted.
-        labels: Index in `classes` of the label of each example, int32 `(examples,)`. The source's own test examples
-            come last, and its own validation examples just before them.
+        classes: The distinct labels, sorted; empty if the targets are no labels.
+        labels: Index in `classes` of the label of each example, int32 `(examples,)`, or the targets of each example, as
+            in `Split.labels`. The source's own test examples come last, and its own validation examples just before.
         pieces: A function that reads the features of all examples in the same order: arrays `(any number, ...)`, or for
             a table the canonical values of its feature columns. Each call reads them again from the start.
         num_own_test: Number of test examples that the source itself names; None if it names none.
@@ -176,6 +188,7 @@ class Scan:
         times: Time of each example as a number, if the source is split by time.
         reading_notes: As `Data.reading_notes`.
         format: As `Data.format`.
+        task: What the targets are, before anything is learnt from them. None: classification.
     """
 
     classes: np.ndarray
@@ -190,6 +203,34 @@ class Scan:
     times: np.ndarray | None = None
     reading_notes: tuple[str, ...] = ()
     format: str = ""
+    task: Task | None = None
+
+    @property
+    def class_names_of_task(self) -> tuple[str, ...]:
+        """Name of each class; none if the targets are no labels."""
+        return self.names if len(self.classes) else ()
+
+    @property
+    def learnt(self) -> Task:
+        """The task."""
+        return self.task or Classification(self.names)
+
+    def trained_task(self, name: str, indices: Indices, spec: DataSpec | None) -> Task:
+        """Returns the task of a network that trains on these examples, or that of the network that exists.
+
+        Args:
+            name: What messages call the source.
+            indices: The positions of the examples of each split.
+            spec: What an existing network knows about its data.
+
+        Raises:
+            InvalidValue: the training examples do not allow to learn the task.
+        """
+        if spec is not None:
+            return spec.task or self.learnt
+        others = {part: self.labels[getattr(indices, part)] for part in ("validation", "test")}
+        self.learnt.check_split(name, self.labels[indices.train], others)
+        return self.learnt.trained_on(self.labels[indices.train])
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -208,7 +249,7 @@ class Scan:
         """
         return splitting.indices(
             name,
-            self.labels,
+            self.learnt.strata(self.labels),
             num_own_test=self.num_own_test,
             num_own_validation=self.num_own_validation,
             groups=self.groups,

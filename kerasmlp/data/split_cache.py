@@ -26,6 +26,7 @@ from kerasmlp.data.splitting import Indices
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.task import Task
 
 STORE_NAME = "store.json"
 CACHE_VARIABLE = "KERASMLP_CACHE"
@@ -46,6 +47,7 @@ class EntryFacts:
         reading_notes: As `Data.reading_notes`.
         format: As `Data.format`.
         train_fingerprint: As `Data.train_fingerprint`.
+        task: As `Data.task`.
         source_id: Identifies the source and its state. All entries made from an unchanged source have the same.
     """
 
@@ -58,6 +60,7 @@ class EntryFacts:
     format: str
     train_fingerprint: str | None
     source_id: str
+    task: Task
 
 
 def cache_folder() -> Path:
@@ -201,6 +204,7 @@ def write_entry(
         format=facts.format,
         train_fingerprint=facts.train_fingerprint,
         moments=None if moments is None else moments.result(),
+        task=facts.task,
     )
     layout = {"feature_shape": list(shape), "dtype": dtype.str, "source_id": facts.source_id}
     write_json(folder / STORE_NAME, {**data.to_config(), **layout})

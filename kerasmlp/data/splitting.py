@@ -100,7 +100,8 @@ class Splitting:
 
         Args:
             name: What messages call the data.
-            labels: Class of each example, integers `(examples,)`. The examples of the source's own test come last.
+            labels: Class or other stratum of each example, integers `(examples,)`. The examples of the source's own test
+                come last.
             num_own_test: Number of examples in the source's own test. None: the source has no test of its own.
             num_own_validation: Number of examples in the source's own validation, which come just before the test. They
                 are exactly the validation then. None: a share of the other examples becomes validation.
@@ -170,18 +171,6 @@ class Splitting:
             return _choose(labels, self.test_share or DEFAULT_TEST_SHARE, 0, groups, times, keys)
         is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
         return is_test
-
-
-def check_classes_are_trained(name: str, labels: np.ndarray, indices: Indices, class_names: tuple[str, ...]) -> None:
-    """Raises `InvalidValue` if validation or test have a class of which training has no example."""
-    trained = np.bincount(labels[indices.train], minlength=len(class_names)) > 0
-    for part in ("validation", "test"):
-        unseen = np.setdiff1d(labels[getattr(indices, part)], np.flatnonzero(trained))
-        if len(unseen):
-            raise InvalidValue(
-                f"{name}: label `{class_names[unseen[0]]}` occurs in {part} but not in training; remove its examples, "
-                "or split in another way."
-            )
 
 
 def _check_share(name: str, share: Any) -> None:

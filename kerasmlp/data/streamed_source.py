@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes, check_features, check_no_encoder
+from kerasmlp.data.array_targets import check_width
 from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.fingerprints import ArrayDigest
@@ -28,13 +29,13 @@ from kerasmlp.data.split_cache import (
     open_or_write,
     write_entry,
 )
-from kerasmlp.data.splitting import Indices, Splitting, check_classes_are_trained
+from kerasmlp.data.splitting import Indices, Splitting
 from kerasmlp.data.table_encoding import learn_encoder, require_encoder
 from kerasmlp.data.table_scan import rows_at
 from kerasmlp.data.types import Data, DataSpec
 from kerasmlp.errors import InvalidValue
 
-FORMAT = 5  # of cache entries. Entries of another format are not found, so their sources are read again.
+FORMAT = 6  # of cache entries. Entries of another format are not found, so their sources are read again.
 
 _Choose = Callable[[Scan], Indices]
 
@@ -66,14 +67,10 @@ class StreamedSource:
     def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split, encoded and on disk. They are read only if they are not in the cache."""
 
-        def choose(scan: Scan) -> Indices:
-            indices = scan.indices(self.name, splitting)
-            if spec is None:
-                check_classes_are_trained(self.name, scan.labels, indices, scan.names)
-            return indices
-
         splitting = splitting.for_source(has_test=self.has_test, has_validation=self.has_validation)
-        data = self._cached(splitting.request(), choose, spec, show_progress)
+        data = self._cached(
+            splitting.request(), lambda scan: scan.indices(self.name, splitting), spec, show_progress
+        )
         return replace(data, reading_notes=(*data.reading_notes, *splitting.notes))
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
@@ -142,9 +139,10 @@ class StreamedSource:
         spec: DataSpec | None,
         progress: Progress,
     ) -> None:
-        if spec is None:
+        if spec is None and len(scan.classes):
             check_classes(self.name, scan.classes, len(scan.labels))
         indices = choose(scan)
+        task = scan.trained_task(self.name, indices, spec)
         encoder = None if spec is None else spec.encoder
         pieces, fingerprint = self._digested(scan)
         watch: ArrayWatch | TableWatch
@@ -163,7 +161,7 @@ class StreamedSource:
             pieces = map(encoder.encode_canonical, watch.pieces(pieces))
         facts = EntryFacts(
             name=self.name,
-            class_names=scan.names,
+            class_names=scan.class_names_of_task,
             feature_range=scan.feature_range,
             request=None if self.request is None else {**self.request, **asked},
             encoder=encoder,
@@ -173,6 +171,7 @@ class StreamedSource:
             if scan.table and (self.has_test or self.has_validation)
             else None,
             source_id=self._id(spec),
+            task=task,
         )
         counted = _counted(pieces, len(scan.labels), progress)
         needs_moments = scan.feature_range is None
@@ -183,7 +182,7 @@ class StreamedSource:
     def _digested(self, scan: Scan) -> tuple[Iterator[Any], Callable[[], str]]:
         """The checked arrays or the frames of a source, and a function for the fingerprint once all are read."""
         if scan.table is None:
-            arrays = ArrayDigest(scan.names)
+            arrays = ArrayDigest(scan.learnt.names)
             return arrays.watch(self._checked(scan.pieces()), scan.labels_by_part), arrays.hexdigest
         table = scan.table
         return scan.pieces(), lambda: table.fingerprint
@@ -192,6 +191,9 @@ class StreamedSource:
         """The scan with the classes of the network in place of those that occur."""
         if spec is None or scan.table is not None:
             return scan
+        if not spec.class_names and spec.task is not None and spec.class_names is not None:
+            check_width(self.name, scan.labels, spec.task)
+            return replace(scan, task=spec.task)
         labels = align_labels(self.name, scan.names, scan.labels, spec)
         return replace(scan, classes=np.array(spec.class_names), class_names=spec.class_names, labels=labels)
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from kerasmlp.data.column_roles import ColumnRoles
 from kerasmlp.data.columns import DROPPED
 from kerasmlp.data.raw_rows import RawRows
+from kerasmlp.tasks.task_table import TaskOptions
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 
@@ -41,12 +42,13 @@ class TableParts:
 class TableUse:
     """What a user says about the columns of a table. The fields are arguments of `kerasmlp.load_data`."""
 
-    target: str | None = None
+    target: str | Sequence[str] | None = None
     group: str | None = None
     time: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     drop: Sequence[str] = ()
     keep_duplicates_together: bool = False
+    task: TaskOptions = field(default_factory=TaskOptions)
 
     def __post_init__(self) -> None:
         """Checks the types.

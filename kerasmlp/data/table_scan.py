@@ -21,9 +21,12 @@ from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
 from kerasmlp.data.table_encoding import Encoder, require_encoder
 from kerasmlp.data.table_parts import TableParts, TableUse
+from kerasmlp.data.target_columns import read_targets_as
 from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -62,7 +65,12 @@ def scan_table(
     reading = _reading(name, parts.train, roles, use, spec)
     collected = _Collected(name, roles, reading)
     pieces = keep(collected.canonical_pieces(parts))
-    classes, labels = collected.classes(spec)
+    task = _task(name, use, reading, spec)
+    if task.kind == Classification.kind:
+        classes, labels = collected.classes(spec)
+        task = Classification(tuple(map(str, classes)))
+    else:
+        classes, labels = np.zeros(0, str), collected.targets()
     groups = collected.groups()
     keys = collected.keys()
     if use.keep_duplicates_together:
@@ -72,7 +80,7 @@ def scan_table(
     counts = collected.num_rows
     facts = TableFacts(
         columns=reading.columns,
-        target=roles.target,
+        targets=roles.targets,
         row_keys=keys.rows,
         split_keys=keys.split,
         feature_keys=keys.features,
@@ -90,7 +98,20 @@ def scan_table(
         times=collected.times(),
         reading_notes=(*(note for part in parts.given for note in part.notes), *reading.notes),
         format=parts.description,
+        task=task,
     )
+
+
+def _task(name: str, use: TableUse, reading: _Reading, spec: DataSpec | None) -> Task:
+    """The task, before anything is learnt from the targets; or that of the network."""
+    names = tuple(target.name for target in reading.targets)
+    if spec is not None and spec.task is not None and spec.task.kind != Classification.kind:
+        if len(names) != spec.task.width:
+            raise InvalidValue(
+                f"`{name}` has the targets {', '.join(names)}; the network answers {', '.join(spec.task.names)}."
+            )
+        return spec.task
+    return use.task.make(reading.kind, names)
 
 
 @dataclass(frozen=True)
@@ -99,7 +120,8 @@ class _Reading:
 
     Attributes:
         columns: All columns but those with a role.
-        target: The column of labels.
+        kind: The kind of task.
+        targets: The columns of targets.
         time: The column of times, if the table is split by time.
         telling: How all columns without a role are read to tell rows apart. The split depends on them, and therefore
             not on what the user says about the columns.
@@ -108,7 +130,8 @@ class _Reading:
     """
 
     columns: tuple[Column, ...]
-    target: Column
+    kind: str
+    targets: Sequence[Column]
     time: Column | None
     telling: Sequence[Column]
     notes: tuple[str, ...] = ()
@@ -128,15 +151,16 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     if not num_rows:
         raise InvalidValue(f"`{name}` has no row; examples were expected.")
     settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
-    target = evidence.pop(roles.target).target()
-    if spec is not None and spec.class_names is not None:
-        target = _target_like(roles.target, spec.class_names)
+    kind = use.task.kind if spec is None or spec.task is None or spec.class_names is None else spec.task.kind
+    kind, targets = read_targets_as(name, [evidence.pop(target) for target in roles.targets], kind)
+    if spec is not None and spec.class_names:
+        targets = [_target_like(roles.targets[0], spec.class_names)]
     time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
     telling = [evidence[column].telling_column() for column in sorted(evidence.keys() - unusable)]
     if known is not None:
         is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
         styled = styled_for(known.columns, rows, source=name, any_unit=is_server)
-        return _Reading(styled, target, time, list(filter(None, telling)), any_unit=is_server)
+        return _Reading(styled, kind, targets, time, list(filter(None, telling)), any_unit=is_server)
     decided = decide_columns([one for column, one in evidence.items() if column not in unusable], name, wanted)
     columns = tuple(
         decided.get(column) or Column(column, DROPPED) for column in rows.names if column not in roles.names
@@ -146,7 +170,7 @@ def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: 
     inferred = [column for column in columns if column.name not in wanted]
     missing = {each.name: evidence[each.name].missing_words(each.kind) for each in columns if each.is_feature}
     notes += column_notes(inferred, missing)
-    return _Reading(columns, target, time, list(filter(None, telling)), tuple(notes))
+    return _Reading(columns, kind, targets, time, list(filter(None, telling)), tuple(notes))
 
 
 def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
@@ -204,6 +228,7 @@ class _Collected:
         self._name, self._roles, self._reading = name, roles, reading
         self.num_rows: list[int] = []
         self._labels, self._groups = Codes(), Codes()
+        self._numbers: list[np.ndarray] = []
         self._times: list[np.ndarray] = []
         self._feature_keys: list[np.ndarray] = []
         self._row_keys: list[np.ndarray] = []
@@ -218,10 +243,13 @@ class _Collected:
                 if part is parts.train
                 else styled_for(self._reading.columns, part, source=source, any_unit=self._reading.any_unit)
             )
+            targets = self._reading.targets
+            if part is not parts.train and self._reading.kind != Classification.kind:
+                targets = styled_for(tuple(targets), part, source=source)
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
                 rows = encoder.canonical(piece, source=source, first_row=done)
-                self._add(piece, rows, source, done)
+                self._add(piece, rows, targets, source, done)
                 self._add_split_keys(piece, rows, is_train=part is parts.train)
                 done += piece.num_rows
                 yield rows
@@ -229,10 +257,22 @@ class _Collected:
                 raise InvalidValue(f"`{source}` has no row; examples were expected.")
             self.num_rows.append(done)
 
-    def _add(self, piece: pa.Table, rows: pa.Table, source: str, first_row: int) -> None:
-        target = self._reading.target
-        labels = as_text(self._values(piece, target, "label", source, first_row))
-        self._labels.add(labels)
+    def _add(
+        self, piece: pa.Table, rows: pa.Table, targets: Sequence[Column], source: str, first_row: int
+    ) -> None:
+        if self._reading.kind == Classification.kind:
+            hashed = {"": as_text(self._values(piece, targets[0], "label", source, first_row))}
+            self._labels.add(hashed[""])
+        else:
+            hashed = {target.name: self._values(piece, target, "target", source, first_row) for target in targets}
+            numbers = np.stack([column.to_numpy(zero_copy_only=False) for column in hashed.values()], axis=1)
+            is_bad = ~np.isfinite(numbers.astype(np.float32)).all(axis=1)
+            if is_bad.any():
+                raise InvalidValue(
+                    f"`{source}`, row {first_row + int(is_bad.argmax()) + 1} has a target that is not finite or beyond "
+                    f"the range of float32: {numbers[is_bad.argmax()].tolist()}."
+                )
+            self._numbers.append(numbers.astype(np.float32))
         if self._roles.group is not None:
             column = Column(self._roles.group, CATEGORY, is_numeric=True)
             self._groups.add(self._values(piece, column, "group", source, first_row))
@@ -242,8 +282,8 @@ class _Collected:
             self._times.append((times.cast("int64") if is_date else times).to_numpy(zero_copy_only=False))
         hashes = row_hashes(rows)
         self._feature_keys.append(hashes)
-        self._row_keys.append(row_hashes({"": labels}, hashes))
-        self._label_hashes = row_hashes({"": labels})
+        self._row_keys.append(row_hashes(hashed, hashes))
+        self._label_hashes = row_hashes(hashed)
 
     def _add_split_keys(self, piece: pa.Table, rows: pa.Table, *, is_train: bool) -> None:
         """Adds what the split depends on. Own validation and test rows are not split."""
@@ -289,11 +329,15 @@ class _Collected:
     def classes(self, spec: DataSpec | None) -> tuple[np.ndarray, np.ndarray]:
         """The distinct labels, and the index of each row's label among them, int32 `(rows,)`."""
         if spec is None or spec.class_names is None:
-            classes, labels = self._labels.sorted(by_number=self._reading.target.is_numeric)
+            classes, labels = self._labels.sorted(by_number=self._reading.targets[0].is_numeric)
             check_classes(self._name, classes, len(labels))
             return classes, labels
         known = list(self._labels.known)
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)
+
+    def targets(self) -> np.ndarray:
+        """The targets of all rows, float32 `(rows, targets)`."""
+        return np.concatenate(self._numbers)
 
     def groups(self) -> np.ndarray | None:
         return None if self._roles.group is None else self._groups.sorted(by_number=False)[1]
@@ -308,7 +352,7 @@ class _Collected:
 
     def fingerprint(self, counts: list[int]) -> str:
         """The fingerprint of the first parts, which have so many rows."""
-        names = [*(column.name for column in self._reading.columns if column.is_feature), self._roles.target]
+        names = [*(column.name for column in self._reading.columns if column.is_feature), *self._roles.targets]
         return table_fingerprint(names, np.split(self.keys().rows[: sum(counts)], np.cumsum(counts)[:-1]))
 
 

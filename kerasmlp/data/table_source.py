@@ -10,7 +10,7 @@ import numpy as np
 
 from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.splitting import Indices, Splitting, check_classes_are_trained
+from kerasmlp.data.splitting import Indices, Splitting
 from kerasmlp.data.table_encoding import Encoder, learn_encoder, require_encoder
 from kerasmlp.data.table_parts import TableParts, TableUse
 from kerasmlp.data.table_scan import rows_at, scan_table
@@ -46,8 +46,8 @@ class TableSource:
         splitting = splitting.for_source(has_test=self.has_test, has_validation=self.has_validation)
         indices = scan.indices(self.name, splitting)
         encoder = None if spec is None else spec.encoder
+        task = scan.trained_task(self.name, indices, spec)
         if spec is None:
-            check_classes_are_trained(self.name, scan.labels, indices, scan.names)
             rows = rows_at(scan.pieces(), indices.train, len(scan.labels))
             encoder = learn_encoder(rows, facts.columns, facts.split_keys[indices.train], source=self.name)
         encoder = require_encoder(self.name, encoder)
@@ -59,7 +59,7 @@ class TableSource:
             train=train,
             validation=validation,
             test=test,
-            class_names=scan.names,
+            class_names=scan.class_names_of_task,
             feature_range=None,
             fingerprint=facts.fingerprint,
             request=None if self._request is None else {**self._request, **splitting.request()},
@@ -68,6 +68,7 @@ class TableSource:
             reading_notes=(*scan.reading_notes, *splitting.notes),
             cautions=watch.cautions(),
             format=scan.format,
+            task=task,
         )
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:
@@ -84,13 +85,14 @@ class TableSource:
             train=nothing,
             validation=nothing,
             test=Split(features, scan.labels),
-            class_names=scan.names,
+            class_names=scan.class_names_of_task,
             feature_range=None,
             fingerprint=facts.fingerprint,
             encoder=encoder,
             reading_notes=scan.reading_notes,
             cautions=watch.cautions(),
             format=scan.format,
+            task=(spec and spec.task) or scan.learnt,
         )
 
     @contextmanager

@@ -11,6 +11,9 @@ import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import task_from_config
 
 if TYPE_CHECKING:
     import keras
@@ -27,7 +30,8 @@ class Split:
     Attributes:
         features: Raw features, any numeric dtype, `(examples, *feature_shape)`: a NumPy array, or a
             `kerasmlp.data.disk_array.DiskArray` if the source is streamed.
-        labels: Class indices, int32 `(examples,)`, from 0 to `num_classes - 1`.
+        labels: The targets. For classification class indices, int32 `(examples,)`, from 0 to `num_classes - 1`; for
+            regression numbers, float32 `(examples, targets)`.
     """
 
     features: Array
@@ -42,24 +46,28 @@ class DataSpec:
     """What a trained network knows about its data. It decides how every later file is read.
 
     Attributes:
-        class_names: Name of each class, in the order of the outputs. None: the classes of the data.
+        class_names: Name of each class, in the order of the outputs; empty for other tasks. None: the classes of the
+            data.
         feature_range: Lowest and highest raw value, or None if the data define no range.
         encoder: How the columns of a table become features. None if the data are not a table.
+        task: What the network learns. None: classification.
     """
 
     class_names: tuple[str, ...] | None
     feature_range: tuple[float, float] | None = None
     encoder: Encoder | None = None
+    task: Task | None = None
 
     def to_config(self) -> dict[str, Any]:
         """Returns the spec as values for JSON."""
         columns = None if self.encoder is None else self.encoder.to_config()
-        return {"class_names": self.class_names, "feature_range": self.feature_range, "columns": columns}
+        config = {"class_names": self.class_names, "feature_range": self.feature_range, "columns": columns}
+        return config if self.task is None or self.class_names else {**config, "task": self.task.to_config()}
 
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """The examples of one classification problem.
+    """The examples of one problem.
 
     Attributes:
         name: Name of the data in tables and file names.
@@ -67,7 +75,7 @@ class Data:
         validation: Examples that choices are made on, such as which epoch to keep. Taken from the training examples,
             stratified and seeded.
         test: Examples that judge a finished network, once.
-        class_names: Name of each class, in the order of the label indices.
+        class_names: Name of each class, in the order of the label indices; empty for other tasks.
         feature_range: Lowest and highest value that a feature can have, if the source defines them, as pixels do. None
             for measured quantities.
         fingerprint: SHA-256 over all examples as they came from the source. It does not depend on the split.
@@ -81,6 +89,7 @@ class Data:
         reading_notes: What was understood, skipped or decided when the data were read, one sentence each.
         cautions: What to know before trusting figures on the data, one sentence each. See `kerasmlp.data.cautions`.
         format: How the file of a table is written, such as `UTF-8, separated by commas`; empty for other data.
+        task: What a network can learn from the data. Defaults to the classification of `class_names`.
     """
 
     name: str
@@ -97,11 +106,17 @@ class Data:
     reading_notes: tuple[str, ...] = ()
     cautions: tuple[str, ...] = ()
     format: str = ""
+    task: Task = field(default=None)  # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        """Fills in the task."""
+        if self.task is None:
+            object.__setattr__(self, "task", Classification(self.class_names))
 
     @property
     def spec(self) -> DataSpec:
         """What a network that is trained on these data knows about them."""
-        return DataSpec(self.class_names, self.feature_range, self.encoder)
+        return DataSpec(self.class_names, self.feature_range, self.encoder, self.task)
 
     @property
     def feature_shape(self) -> tuple[int, ...]:
@@ -115,8 +130,13 @@ class Data:
 
     @property
     def num_classes(self) -> int:
-        """Number of classes: the last of a network's sizes."""
+        """Number of classes: the last of a classifier's sizes."""
         return len(self.class_names)
+
+    @property
+    def num_outputs(self) -> int:
+        """Number of classes or targets: the last of a network's sizes."""
+        return self.task.width
 
     def preprocessing(self) -> keras.layers.Layer:
         """Returns a new layer that scales raw features. Put it at the front of the model.
@@ -147,6 +167,13 @@ class Data:
             name="normalization",
         )
 
+    def postprocessing(self) -> list[keras.layers.Layer]:
+        """Returns new layers that turn the last dense layer's values into answers. Put them at the end of the model.
+
+        Standardised numbers are scaled to the units of the targets. Classification needs no such layer.
+        """
+        return self.task.postprocessing()
+
     def to_config(self) -> dict[str, Any]:
         """Returns everything but the examples, ready for JSON. `from_config` takes it together with the splits."""
         return {
@@ -161,7 +188,12 @@ class Data:
             "cautions": list(self.cautions),
             "format": self.format,
             "train_fingerprint": self.train_fingerprint,
+            **self.task_config(),
         }
+
+    def task_config(self) -> dict[str, Any]:
+        """Returns the task for files, which mention it only if it is no classification."""
+        return {} if self.class_names else {"task": self.task.to_config()}
 
     @staticmethod
     def from_config(config: Mapping[str, Any], *, train: Split, validation: Split, test: Split) -> Data:
@@ -189,6 +221,7 @@ class Data:
             cautions=tuple(config.get("cautions", ())),
             format=config.get("format", ""),
             train_fingerprint=config.get("train_fingerprint"),
+            task=task_from_config(config["task"]) if "task" in config else None,  # type: ignore[arg-type]
         )
 
 

@@ -1,51 +1,174 @@
-"""Classification: how a network is compiled for it, and how its epochs and trials are ranked."""
+"""`Classification`: one label out of several classes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.errors import InvalidValue
+from kerasmlp.plots import plot_confusion
+from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
+from kerasmlp.tasks.task import MAX, MIN, Scores, Task
 
 if TYPE_CHECKING:
     import keras
 
-MONITOR, MONITOR_MODE = "val_accuracy", "max"
+# Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
+# the same value (keras.config.epsilon).
+SMALLEST_PROBABILITY = 1e-7
 
 
-def rank(result: Mapping[str, Any]) -> tuple[float, float]:
-    """Returns the sort key of an epoch or a trial; the larger key is the better result.
+@dataclass(frozen=True, eq=False)
+class Evaluation(Scores):
+    """The scores of a classifier on a split.
 
-    A higher validation accuracy is better. Between equal accuracies, the lower validation loss is better.
-
-    Args:
-        result: Holds `val_accuracy` and `val_loss`.
-
-    Example:
-        >>> epochs = [{"val_accuracy": 0.9, "val_loss": 0.4}, {"val_accuracy": 0.9, "val_loss": 0.3}]
-        >>> max(epochs, key=rank)["val_loss"]
-        0.3
+    Attributes:
+        accuracy: Share of examples whose most probable class is the true class, in [0, 1].
+        loss: Mean cross-entropy in nats; probabilities below 1e-7 count as 1e-7.
+        confusion: Number of examples by true class (rows) and predicted class (columns), int64
+            `(num_classes, num_classes)`.
+        class_names: Name of each class.
     """
-    return (result["val_accuracy"], -result["val_loss"])
+
+    accuracy: float
+    loss: float
+    confusion: np.ndarray
+    class_names: tuple[str, ...]
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes of the share of their examples that were classified correctly, in [0, 1].
+
+        Classes without an example do not count. A network that always gives the same answer reaches 1 / classes.
+        """
+        counts = self.confusion.sum(axis=1)
+        return float((self.confusion.diagonal()[counts > 0] / counts[counts > 0]).mean())
+
+    @property
+    def largest_class_share(self) -> float:
+        """Share of the examples that are of the most frequent class: the accuracy of always answering it."""
+        return float(self.confusion.sum(axis=1).max() / self.examples)
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The scores by name."""
+        return {
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "loss": self.loss,
+            "largest_class_share": self.largest_class_share,
+        }
+
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Writes `confusion.png`."""
+        plot_confusion(self.confusion, self.class_names, folder / "confusion.png", title=title)
 
 
-def compile_model(
-    model: keras.Model,
-    optimizer: keras.Optimizer,
-    *,
-    loss: keras.losses.Loss | None = None,
-    metrics: Sequence[keras.metrics.Metric] = (),
-) -> None:
-    """Compiles a model that ends in logits, for labels that are class indices.
+@dataclass(frozen=True)
+class Classification(Task):
+    """One label out of several classes. Targets are class indices, int32 `(examples,)`; outputs are logits."""
 
-    Args:
-        model: Maps features to logits `(batch, classes)`.
-        optimizer: The optimizer.
-        loss: A loss of class indices `(batch,)` and logits. Default: cross-entropy.
-        metrics: Metrics beside `accuracy`.
-    """
-    import keras
+    kind = "classification"
+    main = "probabilities"
+    unit = "classes"
+    objectives = {"val_accuracy": MAX, "val_loss": MIN}
+    losses = ("cross_entropy",)
+    logged = "accuracy"
 
-    model.compile(
-        optimizer=optimizer,
-        loss=loss or keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-        metrics=[keras.metrics.SparseCategoricalAccuracy(name="accuracy"), *metrics],
-    )
+    def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
+        """Raises `InvalidValue` if a split has a class of which training has no example."""
+        trained = np.bincount(train, minlength=self.width) > 0
+        for part, labels in others.items():
+            unseen = np.setdiff1d(labels, np.flatnonzero(trained))
+            if len(unseen):
+                raise InvalidValue(
+                    f"{name}: label `{self.names[unseen[0]]}` occurs in {part} but not in training; remove its "
+                    "examples, or split in another way."
+                )
+
+    def cautions(self, parts: Mapping[str, np.ndarray]) -> list[str]:
+        """Returns cautions about classes that are rare, missing in a split or uneven."""
+        counts = {part: np.bincount(labels, minlength=self.width) for part, labels in parts.items()}
+        return class_cautions(counts, self.names)
+
+    def describe(self, targets: np.ndarray) -> dict[str, Any]:
+        """Returns the number of examples of each class."""
+        counts = np.bincount(targets, minlength=self.width)
+        return {"classes": dict(zip(self.names, counts.tolist(), strict=True))}
+
+    def make_loss(self, name: str) -> keras.losses.Loss:
+        """Returns the cross-entropy of class indices and logits."""
+        import keras
+
+        self.check_loss(name)
+        return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    def make_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the accuracy."""
+        import keras
+
+        return [keras.metrics.SparseCategoricalAccuracy(name="accuracy")]
+
+    def answer(self, outputs: Any, ops: Any = np) -> Any:
+        """Returns the softmax of logits."""
+        if ops is np:
+            exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
+            return exponentials / exponentials.sum(axis=-1, keepdims=True)
+        # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait, which
+        # takes 60 us on two cores: as long as all layers take for 32 examples.
+        return ops.exp(ops.nn.log_softmax(outputs))
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> Evaluation:
+        """Returns the scores of probabilities `(examples, classes)` for the labels `(examples,)`.
+
+        Example:
+            >>> probabilities = np.array([[1.0, 0.0], [0.8, 0.2], [0.7, 0.3], [0.6, 0.4]])
+            >>> scores = Classification(("no", "yes")).score(probabilities, np.array([0, 0, 0, 1]))
+            >>> scores.accuracy, scores.balanced_accuracy, scores.largest_class_share
+            (0.75, 0.5, 0.75)
+        """
+        predicted = answers.argmax(axis=1)
+        of_the_right_class = answers[np.arange(len(targets)), targets]
+        confusion = np.zeros((self.width, self.width), np.int64)
+        np.add.at(confusion, (targets, predicted), 1)
+        return Evaluation(
+            examples=len(targets),
+            accuracy=float((predicted == targets).mean()),
+            loss=float(-np.log(np.maximum(of_the_right_class, SMALLEST_PROBABILITY)).mean()),
+            confusion=confusion,
+            class_names=self.names,
+        )
+
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Returns the accuracies."""
+        rows = [
+            ("validation accuracy", f"{metrics['val_accuracy']:.2%}"),
+            ("test accuracy", f"{metrics['test_accuracy']:.2%}"),
+        ]
+        balanced, share = metrics.get("test_balanced_accuracy"), metrics.get("largest_class_share")
+        if balanced is None or share is None or not is_uneven(share, self.width):  # None in runs of earlier versions
+            return rows
+        always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
+        return [*rows, ("test balanced accuracy", f"{balanced:.2%} ({always})")]
+
+    def shown(self, name: str, value: float) -> str:
+        """Returns accuracies in percent."""
+        return f"{value:.2%}" if name.endswith(("accuracy", "share")) else f"{value:.4f}"
+
+    def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
+        """Returns the class and the probability of every class."""
+        return [
+            {
+                "class": self.names[int(row.argmax())],
+                "probabilities": dict(zip(self.names, map(float, row), strict=True)),
+            }
+            for row in answers
+        ]
+
+    def predicted(self, answer: Mapping[str, Any]) -> str:
+        """Returns the class and its probability."""
+        return f"{answer['class']} ({answer['probabilities'][answer['class']]:.2%})"

@@ -11,7 +11,8 @@ import pandas as pd
 import pytest
 
 import kerasmlp
-from kerasmlp.data.cautions import class_cautions, example_keys, is_uneven
+from kerasmlp.data.cautions import example_keys
+from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
 from kerasmlp.data.describing import data_notes, describe_source
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions

@@ -1,0 +1,134 @@
+"""`read_targets`: the targets in arrays, as labels or as numbers, and the task that they are for."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from kerasmlp.data.array_checks import as_array, check_class_names, check_labels, is_one_hot
+from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.tasks.class_cautions import are_quantities
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.regression import Regression
+from kerasmlp.tasks.task import Task, check_finite
+from kerasmlp.tasks.task_table import TaskOptions
+
+
+def read_targets(
+    name: str,
+    parts: Mapping[str, Any],
+    kind: str,
+    options: TaskOptions,
+    *,
+    class_names: Callable[[np.ndarray], tuple[str, ...] | None],
+) -> tuple[Task, dict[str, np.ndarray], list[str]]:
+    """Returns the task, before anything is learnt from the targets; the targets; and what was understood on the way.
+
+    Args:
+        name: What messages call the data.
+        parts: The targets of `train` and, if there are any, `validation` and `test`: anything that `numpy.asarray`
+            takes, in a form that `check_labels` or `check_numbers` takes.
+        kind: The kind of task.
+        options: What the user says about the task.
+        class_names: Returns the name of each class, given the sorted labels; None if the labels are the names.
+
+    Raises:
+        InvalidType: the targets do not suit the task.
+        InvalidValue: a target is missing or not finite, a label occurs in a part but not in training, or there are more
+            or fewer class names than classes.
+    """
+    notes: list[str] = []
+    found: dict[str, np.ndarray] = {}
+    for part, values in parts.items():
+        if kind == Classification.kind:
+            found[part], understood = check_labels(name, f"y_{part}", values)
+            notes += understood
+        else:
+            found[part] = check_numbers(name, f"y_{part}", values)
+    if kind != Classification.kind:
+        return options.make(kind, target_names(name, {f"y_{part}": one for part, one in found.items()})), found, notes
+    classes = np.unique(found["train"])
+    names = class_names(classes)
+    check_class_names(name, names, len(classes))
+    for part, labels in found.items():
+        unseen = np.setdiff1d(labels, classes)
+        if len(unseen):
+            raise InvalidValue(f"{name}: the label `{unseen[0]}` occurs in `y_{part}` but not in `y_train`.")
+        found[part] = np.searchsorted(classes, labels).astype(np.int32)
+    return options.make(kind, names or tuple(map(str, classes))), found, notes
+
+
+def looks_like(name: str, key: str, values: Any) -> str:
+    """Returns the kind of task that the targets in an array look like.
+
+    Numbers that are not whole, several numbers per example, and more than 20 different numbers that do not count from 0
+    or 1 on are quantities. One-hot rows and everything else are labels.
+    """
+    targets = as_array(name, key, values)
+    if targets.dtype.kind not in "iuf" or not len(targets):
+        return Classification.kind
+    if targets.ndim == 2 and targets.shape[1] > 1:
+        return Classification.kind if is_one_hot(targets) else Regression.kind
+    finite = targets[np.isfinite(targets)] if targets.dtype.kind == "f" else targets
+    distinct = np.unique(finite)
+    is_whole = targets.dtype.kind != "f" or bool((distinct == np.rint(distinct)).all())
+    is_quantity = not is_whole or are_quantities([f"{value:.0f}" for value in distinct.tolist()])
+    return Regression.kind if is_quantity else Classification.kind
+
+
+def check_numbers(name: str, key: str, values: Any) -> np.ndarray:
+    """Returns targets that are numbers, float32 `(examples, targets)`.
+
+    Raises:
+        InvalidType: they are no numbers.
+        InvalidValue: they have another shape, or one is NaN or infinite.
+    """
+    targets = as_array(name, key, values)
+    if targets.dtype.kind == "O":
+        with contextlib.suppress(ValueError, TypeError):
+            targets = targets.astype(np.float64)
+    if targets.dtype.kind not in "biuf":
+        example = targets.reshape(-1)[0] if targets.size else ""
+        raise InvalidType(
+            f"{name}: `{key}` needs numbers for `task=regression`; got {str(example)!r} (dtype {targets.dtype})."
+        )
+    if targets.ndim == 1:
+        targets = targets[:, np.newaxis]
+    if targets.ndim != 2 or not targets.size:
+        raise InvalidValue(
+            f"{name}: `{key}` needs one or several numbers per example, shaped (examples,) or (examples, targets); got "
+            f"{targets.shape}."
+        )
+    check_finite(name, key, targets)
+    return targets.astype(np.float32)
+
+
+def target_names(name: str, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
+    """Returns the names of targets in arrays `(examples, targets)`: `target`, or `target_1` and so on.
+
+    Raises:
+        InvalidValue: the arrays have different numbers of targets.
+    """
+    widths = {key: targets.shape[1] for key, targets in parts.items()}
+    if len(set(widths.values())) > 1:
+        each = ", ".join(f"{width} in `{key}`" for key, width in widths.items())
+        raise InvalidValue(f"{name}: all parts need the same number of targets per example; got {each}.")
+    (width,) = set(widths.values())
+    return ("target",) if width == 1 else tuple(f"target_{number}" for number in range(1, width + 1))
+
+
+def check_width(name: str, targets: np.ndarray, task: Task) -> None:
+    """Raises `InvalidValue` if there are more or fewer targets than a network answers."""
+    if targets.shape[1] != task.width:
+        raise InvalidValue(
+            f"`{name}` has {targets.shape[1]} targets per example; the network answers {task.width}: "
+            f"{', '.join(task.names)}."
+        )
+
+
+def class_names_of(task: Task) -> tuple[str, ...]:
+    """Returns the names of the classes; none for other tasks."""
+    return task.names if task.kind == Classification.kind else ()

@@ -1,0 +1,52 @@
+"""`read_targets_as`: which task the target columns of a table are for, and how they are read."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from kerasmlp.data.column_kinds import ColumnEvidence
+from kerasmlp.data.columns import Column
+from kerasmlp.errors import InvalidValue, shortened
+from kerasmlp.tasks.class_cautions import are_quantities
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.regression import Regression
+
+
+def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str | None) -> tuple[str, list[Column]]:
+    """Returns the kind of task, and how each target column is read.
+
+    Args:
+        source: What messages call the table.
+        evidence: What the target columns have shown.
+        kind: The kind of task. None: what the columns look like.
+
+    Raises:
+        InvalidValue: the columns do not suit the task.
+    """
+    if kind is None:
+        is_regression = len(evidence) > 1 or is_quantity(evidence[0])
+        kind = Regression.kind if is_regression else Classification.kind
+    if kind == Classification.kind:
+        if len(evidence) > 1:
+            names = ", ".join(f"`{one.name}`" for one in evidence)
+            raise InvalidValue(f"`{source}`: `task=classification` needs one target column; got {names}.")
+        return kind, [evidence[0].target()]
+    columns = []
+    for one in evidence:
+        column = one.number_column()
+        if column is None:
+            word = one.first_word()
+            example = f" such as `{shortened(word, 40)}`" if word else ""
+            raise InvalidValue(
+                f"`{source}`: `task={kind}` needs numbers in the column `{one.name}`; it has values{example} that are "
+                "not read as numbers."
+            )
+        columns.append(column)
+    return kind, columns
+
+
+def is_quantity(evidence: ColumnEvidence) -> bool:
+    """Returns whether the values of a target column are quantities: see `kerasmlp.data.array_checks.looks_like`."""
+    finite = [value for value in evidence.distinct_numbers or () if math.isfinite(value)]
+    return any(value != int(value) for value in finite) or are_quantities([f"{value:.0f}" for value in finite])

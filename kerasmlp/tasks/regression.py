@@ -1,0 +1,209 @@
+"""`Regression`: one or several numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from kerasmlp.errors import InvalidValue
+from kerasmlp.plots import plot_predicted
+from kerasmlp.tasks.task import MIN, Scores, Task, number
+
+if TYPE_CHECKING:
+    import keras
+
+POISSON = "poisson"
+NUM_STRATA = 10  # ranges of a target, of which a split takes the same share
+
+
+@dataclass(frozen=True, eq=False)
+class RegressionScores(Scores):
+    """The scores of predicted numbers on a split. Those of several targets are means over the targets.
+
+    Attributes:
+        answers: The predicted numbers, float `(examples, targets)`.
+        targets: The true numbers, `(examples, targets)`.
+        names: Name of each target.
+        means: Mean of each target over the training examples, `(targets,)`.
+        scales: Standard deviation of each target over the training examples, `(targets,)`.
+    """
+
+    answers: np.ndarray
+    targets: np.ndarray
+    names: tuple[str, ...]
+    means: np.ndarray
+    scales: np.ndarray
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The scores by name: `rmse`, `mae`, `r2` and `mean_rmse`, and with several targets also those of each.
+
+        `rmse` and `mae` are in the target's unit; with several targets they are in standard deviations, because the
+        targets may have different units. `mean_rmse` is the `rmse` of always predicting the mean of training.
+        """
+        one_by_one = [self._of(index) for index in range(len(self.names))]
+        if len(self.names) == 1:
+            return one_by_one[0]
+        in_deviations = [
+            {name: value if name == "r2" else value / scale for name, value in scores.items()}
+            for scores, scale in zip(one_by_one, self.scales, strict=True)
+        ]
+        together = {name: float(np.mean([scores[name] for scores in in_deviations])) for name in in_deviations[0]}
+        each = {
+            f"{name}_{target}": value
+            for target, scores in zip(self.names, one_by_one, strict=True)
+            for name, value in scores.items()
+        }
+        return {**together, **each}
+
+    def _of(self, index: int) -> dict[str, float]:
+        true = self.targets[:, index].astype(np.float64)
+        errors = self.answers[:, index] - true
+        squares, spread = float(np.square(errors).mean()), float(true.var())
+        return {
+            "rmse": squares**0.5,
+            "mae": float(np.abs(errors).mean()),
+            "r2": 1 - squares / spread if spread else float(squares == 0),
+            "mean_rmse": float(np.square(true - self.means[index]).mean() ** 0.5),
+        }
+
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Writes `predicted.png`: predicted against true numbers, and the residuals."""
+        plot_predicted(self.answers, self.targets, self.names, folder / "predicted.png", title=title)
+
+
+@dataclass(frozen=True)
+class Regression(Task):
+    """One or several numbers. Targets and outputs are float32 `(examples, targets)` in the target's own units.
+
+    Attributes:
+        log: Whether the network learns the logarithm of the targets, and ends in an exponential.
+        means: Mean of each target over the training examples, in its own unit; empty before `trained_on`.
+        scales: Standard deviation of each, in its own unit.
+        log_means: Mean of the logarithm of each, if `log`.
+        log_scales: Standard deviation of the logarithm of each, if `log`.
+    """
+
+    log: bool = False
+    means: tuple[float, ...] = ()
+    scales: tuple[float, ...] = ()
+    log_means: tuple[float, ...] = ()
+    log_scales: tuple[float, ...] = ()
+
+    kind = "regression"
+    main = "values"
+    unit = "targets"
+    objectives = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
+    losses = ("mse", "mae", "huber", POISSON)
+    logged = "rmse"
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Returns which tenth of all examples the first target belongs to."""
+        edges = np.quantile(targets[:, 0], np.linspace(0, 1, NUM_STRATA + 1)[1:-1])
+        return np.searchsorted(np.unique(edges), targets[:, 0], side="right").astype(np.int32)
+
+    def trained_on(self, targets: np.ndarray) -> Regression:
+        """Returns the task with the mean and the standard deviation of each target.
+
+        Raises:
+            InvalidValue: a target is constant, or `log` is set and a target is negative.
+        """
+        targets = targets.astype(np.float64)
+        means, scales = targets.mean(axis=0), targets.std(axis=0)
+        for name, least, largest in zip(self.names, targets.min(axis=0), targets.max(axis=0), strict=True):
+            if least == largest:
+                raise InvalidValue(
+                    f"The target `{name}` is {number(least)} in all training examples, so there is nothing to learn."
+                )
+            if self.log and least < 0:
+                raise InvalidValue(
+                    f"`log_target=True` needs targets above 0; the least of `{name}` is {number(least)}. Leave it out."
+                )
+        learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
+        if not self.log:
+            return learnt
+        if (targets == 0).any():  # counts: their logarithm has no mean
+            return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * self.width)
+        logs = np.log(targets)
+        return replace(learnt, log_means=tuple(logs.mean(axis=0).tolist()), log_scales=tuple(logs.std(axis=0).tolist()))
+
+    def describe(self, targets: np.ndarray) -> dict[str, Any]:
+        """Returns the range, mean and standard deviation of each target."""
+        about = {}
+        for name, values in zip(self.names, targets.astype(np.float64).T, strict=True):
+            about[name] = {"lowest": values.min(), "highest": values.max(), "mean": values.mean(), "std": values.std()}
+        return {"targets": {name: {key: float(value) for key, value in one.items()} for name, one in about.items()}}
+
+    def postprocessing(self) -> list[keras.layers.Layer]:
+        """Returns a layer that scales standardised numbers to the targets' units, and an exponential if `log`."""
+        import keras
+
+        offset, scale = (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+        layers = [keras.layers.Rescaling(list(scale), offset=list(offset), dtype="float32", name="units")]
+        return [*layers, keras.layers.Activation("exponential", dtype="float32", name="exponential")] if self.log else layers
+
+    def make_loss(self, name: str) -> keras.losses.Loss:
+        """Returns a loss of numbers in the targets' units, which it standardises.
+
+        `mse`, `mae` and `huber` compare standardised numbers, or standardised logarithms if `log`. `poisson` compares
+        counts and needs `log`.
+
+        Raises:
+            InvalidValue: there is no such loss, or `poisson` is used without `log`.
+        """
+        self.check_loss(name)
+        from kerasmlp.tasks.keras_parts import StandardisedLoss, poisson
+
+        if name == POISSON:
+            if not self.log:
+                raise InvalidValue("`loss=poisson` needs data that were loaded with `log_target=True`.")
+            return poisson()
+        offset, scale = (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+        return StandardisedLoss(base=name, offset=list(offset), scale=list(scale), log=self.log)
+
+    def make_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the RMSE."""
+        from kerasmlp.tasks.keras_parts import RootMeanSquaredError
+
+        return [RootMeanSquaredError(scale=[1.0] if self.width == 1 else list(self.scales), name="rmse")]
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
+        """Returns the scores of numbers `(examples, targets)`."""
+        return RegressionScores(
+            len(targets), answers, targets, self.names, np.array(self.means), np.array(self.scales)
+        )
+
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Returns the RMSE of validation and test, and how good always predicting the mean would be."""
+        unit = "" if self.width == 1 else " standard deviations"
+        rows = [
+            ("validation RMSE", f"{number(metrics['val_rmse'])}{unit}"),
+            ("test RMSE", f"{number(metrics['test_rmse'])}{unit} (always the mean: {number(metrics['test_mean_rmse'])})"),
+            ("test MAE", f"{number(metrics['test_mae'])}{unit}"),
+            ("test R2", f"{metrics['test_r2']:.4f}"),
+        ]
+        if self.width > 1:
+            rows += [(f"test RMSE of {name}", number(metrics[f"test_rmse_{name}"])) for name in self.names]
+        return rows
+
+    def shown(self, name: str, value: float) -> str:
+        """Returns four digits."""
+        return number(value)
+
+    def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
+        """Returns the value of each target."""
+        return [{"values": dict(zip(self.names, map(float, row), strict=True))} for row in answers]
+
+    def predicted(self, answer: Mapping[str, Any]) -> str:
+        """Returns the values in words."""
+        if self.width == 1:
+            return number(answer["values"][self.names[0]])
+        return "  ".join(f"{name} {number(value)}" for name, value in answer["values"].items())
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the task as values for JSON."""
+        return {"kind": self.kind, **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}}

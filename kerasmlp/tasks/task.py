@@ -1,0 +1,222 @@
+"""`Task`, the interface of everything that differs between the kinds of problem that a network can learn."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kerasmlp.errors import InvalidValue, nearest
+
+if TYPE_CHECKING:
+    import keras
+
+MIN, MAX = "min", "max"
+
+
+@dataclass(frozen=True, eq=False)
+class Scores(ABC):
+    """How good answers are, as numbers and as pictures.
+
+    Attributes:
+        examples: Number of examples.
+    """
+
+    examples: int
+
+    @property
+    @abstractmethod
+    def numbers(self) -> dict[str, float]:
+        """The scores by name, as `metrics.json` and `evaluate --json` call them. The first is the most important."""
+
+    @abstractmethod
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Writes pictures to a folder.
+
+        Args:
+            folder: An existing folder.
+            title: What was judged, for the titles.
+        """
+
+
+@dataclass(frozen=True)
+class Task(ABC):
+    """What a network learns. A task of one kind is a class; each data set has an object of it.
+
+    Attributes:
+        names: Name of each class, label or target, in the order of the outputs.
+    """
+
+    names: tuple[str, ...]
+
+    kind: ClassVar[str]  # its name in files and as `task=`
+    main: ClassVar[str]  # the output of an artefact that `Artefact.answers` returns
+    unit: ClassVar[str]  # what messages call what the network answers, in the plural
+    objectives: ClassVar[Mapping[str, str]]  # what can decide the best epoch: `min` or `max` by name
+    losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
+    logged: ClassVar[str]  # the metric beside the loss in every epoch
+
+    @property
+    def width(self) -> int:
+        """Number of values that the network answers per example: the last of its sizes."""
+        return len(self.names)
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of an answer to one example."""
+        return (self.width,)
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Returns a whole number for each example. A split keeps the share of each number, `(examples,)`."""
+        return targets
+
+    def trained_on(self, targets: np.ndarray) -> Task:
+        """Returns the task with everything that is learnt from the training targets, such as their mean."""
+        return self
+
+    def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
+        """Raises `InvalidValue` if the training targets do not allow to learn what the others ask."""
+
+    def cautions(self, parts: Mapping[str, np.ndarray]) -> list[str]:
+        """Returns what to know before trusting figures, from the targets of each split by name."""
+        return []
+
+    @abstractmethod
+    def describe(self, targets: np.ndarray) -> dict[str, Any]:
+        """Returns what describes targets, ready for JSON: `classes` or `targets` by name."""
+
+    def postprocessing(self) -> list[keras.layers.Layer]:
+        """Returns new layers that turn the last dense layer's values into the network's output."""
+        return []
+
+    @abstractmethod
+    def make_loss(self, name: str) -> keras.losses.Loss:
+        """Returns one of `losses`, for targets and outputs of the network."""
+
+    @abstractmethod
+    def make_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the metrics of every epoch."""
+
+    def answer(self, outputs: Any, ops: Any = np) -> Any:
+        """Returns the main output, from the network's output.
+
+        Args:
+            outputs: The network's output, `(examples, ...)`.
+            ops: The library that computes: NumPy, or TensorFlow in a graph.
+        """
+        return outputs
+
+    @abstractmethod
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> Scores:
+        """Returns how good the main outputs are, `(examples, *answer_shape)`."""
+
+    @abstractmethod
+    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+        """Returns the lines that a person reads first: a description and a value each.
+
+        Args:
+            metrics: Scores by name, as `metrics.json` has them with `test_` and `val_` in front.
+        """
+
+    @abstractmethod
+    def shown(self, name: str, value: float) -> str:
+        """Returns the value of a score or objective for people."""
+
+    @abstractmethod
+    def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
+        """Returns the answer to each example, ready for JSON."""
+
+    @abstractmethod
+    def predicted(self, answer: Mapping[str, Any]) -> str:
+        """Returns one of `predictions` in words."""
+
+    def to_config(self) -> dict[str, Any]:
+        """Returns the task as values for JSON."""
+        return {"kind": self.kind, "names": list(self.names)}
+
+    def objective(self, name: str | None) -> tuple[str, str]:
+        """Returns what decides the best epoch, and `min` or `max`.
+
+        Args:
+            name: One of `objectives`, or None for the first.
+
+        Raises:
+            InvalidValue: the task has no such objective.
+        """
+        if name is None:
+            return next(iter(self.objectives.items()))
+        if name not in self.objectives:
+            raise InvalidValue(
+                f"`objective={name}`: {self.kind} has no such objective; choose one of {', '.join(self.objectives)}."
+                f"{nearest(name, self.objectives)}"
+            )
+        return name, self.objectives[name]
+
+    def rank(self, result: Mapping[str, Any], objective: str | None = None) -> tuple[float, float]:
+        """Returns the sort key of an epoch or a trial; the larger key is the better result.
+
+        Between equal values of the objective, the lower validation loss is better.
+
+        Args:
+            result: Holds the objective and `val_loss`.
+            objective: One of `objectives`, or None for the first.
+        """
+        name, mode = self.objective(objective)
+        value = result[name]
+        return (value if mode == MAX else -value, -result["val_loss"])
+
+    def check_loss(self, name: str) -> None:
+        """Raises `InvalidValue` if the task has no loss of this name."""
+        if name not in self.losses:
+            raise InvalidValue(
+                f"`loss={name}`: {self.kind} has no such loss; choose one of {', '.join(self.losses)}."
+                f"{nearest(name, self.losses)}"
+            )
+
+    def compile(
+        self,
+        model: keras.Model,
+        optimizer: keras.Optimizer,
+        *,
+        loss: keras.losses.Loss | str | None = None,
+        metrics: Sequence[keras.metrics.Metric] = (),
+    ) -> None:
+        """Compiles a model for the task.
+
+        Args:
+            model: A model whose output the task understands.
+            optimizer: The optimizer.
+            loss: A loss, or the name of one of `losses`. Defaults to the first of `losses`.
+            metrics: Metrics beside those of the task.
+        """
+        if loss is None or isinstance(loss, str):
+            loss = self.make_loss(loss or self.losses[0])
+        model.compile(optimizer=optimizer, loss=loss, metrics=[*self.make_metrics(), *metrics])
+
+
+def check_finite(name: str, key: str, targets: np.ndarray) -> None:
+    """Raises `InvalidValue` if a target is NaN or infinite. It names the first one."""
+    is_bad = ~np.isfinite(targets)
+    if is_bad.any():
+        index = int(np.argwhere(is_bad)[0][0])
+        value = targets[index] if targets.ndim == 1 else targets[index][is_bad[index]][0]
+        raise InvalidValue(
+            f"{name}: `{key}` needs finite numbers as targets; got {value} at index {index}. Leave the example out."
+        )
+
+
+def number(value: float) -> str:
+    """Returns a number with four digits for people.
+
+    Example:
+        >>> number(0.51234), number(51234.9), number(0.0)
+        ('0.5123', '51,235', '0')
+    """
+    if value and math.isfinite(value) and abs(value) < 1000:
+        return f"{value:.4g}"
+    return f"{value:,.0f}"
