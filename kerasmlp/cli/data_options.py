@@ -26,9 +26,10 @@ if TYPE_CHECKING:
 
 DIGITS = "digits"
 DATA_HELP = (
-    "`digits` (1,797 real 8x8 scans, built in); a `.csv` or `.parquet` table; an `.npz` file with x_train, y_train, "
-    "x_test and y_test, or with x and y; IDX files; a folder with a sub-folder of images for each class; "
-    "`openml:NAME`; or the name of a TensorFlow Datasets set such as `mnist`"
+    "`digits` (1,797 real 8x8 scans) or the tables `iris`, `wine`, `breast_cancer` and `diabetes`, all built in; a "
+    "`.csv` or `.parquet` table; an `.npz` file with x_train, y_train, x_test and y_test, or with x and y; IDX files; "
+    "a folder with a sub-folder of images for each class; `openml:NAME`; or the name of a TensorFlow Datasets set such "
+    "as `mnist`"
 )
 
 
@@ -220,6 +221,7 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
     from kerasmlp.card import SPLIT_OPTIONS
     from kerasmlp.data.images import is_image_shape
     from kerasmlp.data.raw_tables import TABLE_SUFFIXES
+    from kerasmlp.data.readers.built_in_tables import BUILT_IN_TABLES
     from kerasmlp.data.readers.choosing import takes_option
 
     if card is None:
@@ -230,7 +232,7 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
                 f"`{args.artefact}` knows how to read its columns; leave out `{args.flags[option].text}`, which is for "
                 "training."
             )
-    if args.target is None and args.data.lower().endswith(TABLE_SUFFIXES):
+    if args.target is None and (args.data in BUILT_IN_TABLES or args.data.lower().endswith(TABLE_SUFFIXES)):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})
     if args.image_size is None and takes_option(args.data, "image_size") and is_image_shape(card.feature_shape):
         args = Namespace(**{**vars(args), "image_size": tuple(card.feature_shape[:2])})

@@ -38,6 +38,7 @@ def load_data(
         source: What to load, one of
 
             - `digits`: 1,797 scans of digits, 8x8 pixels, which come with scikit-learn;
+            - `iris`, `wine`, `breast_cancer` or `diabetes`: tables that come with scikit-learn;
             - the path of a table with a column of labels: a text file (`.csv`, `.tsv`, `.data`, `.txt`, gzipped or not)
               or a `.parquet`, `.feather` or `.jsonl` file;
             - the path of an `.npz` file with the arrays `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout),
@@ -51,8 +52,8 @@ def load_data(
         data_dir: Folder where TensorFlow Datasets looks for prepared sets and puts new ones. For `openml:NAME`, the
             folder where scikit-learn keeps its downloads. Defaults to the folder that each library uses by itself.
         target: Name of the column of labels in a table. Defaults to the column called `target`, `label` or `class`; if
-            there is not exactly one, `target` is required. In a set of TensorFlow Datasets it names the feature that
-            holds the labels, and defaults to the set's own label.
+            there is not exactly one, `target` is required. The built-in tables have a default of their own. In a set of
+            TensorFlow Datasets it names the feature that holds the labels, and defaults to the set's own label.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
             test has only patients that training has not seen. The column is not a feature. The shares are then
             counted over all rows (for `validation_share`, all rows outside the test), not within each class.

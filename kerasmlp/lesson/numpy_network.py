@@ -1,7 +1,7 @@
 """`NumpyMLP`: a multi-layer perceptron written in NumPy only, to learn from and to check the Keras models against.
 
-It is one file of nearly 400 lines on purpose, so that all formulas can be read in one sitting, from top to bottom: the
-activations, the softmax and its two losses, the optimizers, and the network. Its forward pass and its backward pass are
+It is one file of some 400 lines on purpose, so that all formulas can be read in one sitting, from top to bottom: the
+activations, the outputs and their losses, the optimizers, and the network. Its forward pass and its backward pass are
 one loop over the layers each. Rows are examples, so one matrix product serves a whole batch:
 
     n                                    examples in the batch
@@ -10,6 +10,7 @@ one loop over the layers each. Rows are examples, so one matrix product serves a
     z_l = a_{l-1} W_l + b_l              (n, s_l), with W_l (s_{l-1}, s_l) and b_l (s_l,)
     a_l = f(z_l) for l < L               (n, s_l)
     p = softmax(z_L)                     (n, s_L), one probability per class; z_L are the logits
+    p = sigmoid(z_L) or p = z_L          (n, s_L), one probability per label, or linear outputs: predicted numbers
 
 Kernels have Keras's layout, (inputs, outputs). Losses and optimizers have Keras's scale, formulas and defaults, so
 several hundred steps agree with `keras.optimizers`. `kerasmlp.lesson.compare` trains the network next to Keras and
@@ -73,9 +74,7 @@ ACTIVATIONS = {
     # Maas, Hannun & Ng 2013, "Rectifier Nonlinearities Improve Neural Network Acoustic Models".
     "leaky_relu": Activation(lambda z: np.maximum(z, LEAK * z), lambda z, a: np.where(z > 0, np.ones_like(z), LEAK)),
     # exp(z) - 1 for z < 0, with the slope exp(z) = a + 1: Clevert et al. 2016, arXiv:1511.07289.
-    "elu": Activation(
-        lambda z: np.where(z > 0, z, np.expm1(np.minimum(z, 0))), lambda z, a: np.where(z > 0, np.ones_like(z), a + 1)
-    ),
+    "elu": Activation(lambda z: np.maximum(z, np.expm1(np.minimum(z, 0))), lambda z, a: np.minimum(a, 0) + 1),
     # z Phi(z), with the slope Phi(z) + z Phi'(z) by the product rule: Hendrycks & Gimpel 2016, arXiv:1606.08415.
     "gelu": Activation(
         lambda z: z * normal_cdf(z), lambda z, a: normal_cdf(z) + z * np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
@@ -83,6 +82,9 @@ ACTIVATIONS = {
     # log(1 + exp(z)), without overflow: Dugas et al. 2001, "Incorporating Second-Order Functional Knowledge".
     "softplus": Activation(lambda z: np.logaddexp(z, 0), lambda z, a: sigmoid(z)),
 }
+
+# The outputs, each with the losses that it can have; the first is its default.
+OUTPUTS = {"softmax": ("cross_entropy", "mse"), "sigmoid": ("cross_entropy",), "linear": ("mse",)}
 
 
 def softmax(logits: Array) -> Array:
@@ -181,7 +183,7 @@ class Optimizer:
 
     def __init__(self, name: str = "adam", learning_rate: float | None = None) -> None:
         """Uses the rule's rate if `learning_rate` is None. Raises `InvalidValue` for an unknown name or a bad rate."""
-        self.rule, default_rate = _choose("optimizer", name, OPTIMIZERS)
+        self.rule, default_rate = _choose("`optimizer`", name, OPTIMIZERS)
         self.learning_rate = default_rate if learning_rate is None else float(learning_rate)
         if not 0 < self.learning_rate < math.inf:
             raise InvalidValue(f"`learning_rate` needs to be a number above 0; got {learning_rate}.")
@@ -197,7 +199,7 @@ class Optimizer:
 
 
 class NumpyMLP:
-    """A multi-layer perceptron with a softmax output.
+    """A multi-layer perceptron that predicts classes (softmax), labels (sigmoid) or numbers (linear).
 
     `parameters` is [W_1, b_1, ..., W_L, b_L] with W_l (s_{l-1}, s_l) and b_l (s_l,), in Keras's layout and order.
 
@@ -214,7 +216,8 @@ class NumpyMLP:
         sizes: Iterable[int],
         *,
         activation: str = "relu",
-        loss: str = "cross_entropy",
+        output: str = "softmax",
+        loss: str | None = None,
         use_bias: bool = True,
         l2: float = 0.0,
         reproduce_notebook: bool = False,
@@ -229,13 +232,14 @@ class NumpyMLP:
         Args:
             sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`: at least two.
             activation: Activation of the hidden layers, one of `ACTIVATIONS`. Defaults to `"relu"`.
-            loss: `"cross_entropy"` or `"mse"`, both of the softmax. Defaults to `"cross_entropy"`.
+            output: What turns the last z into p: `"softmax"`, `"sigmoid"` or `"linear"`. Defaults to `"softmax"`.
+            loss: `"cross_entropy"` or `"mse"`, as `OUTPUTS` allows. Defaults to `None`: the first one there.
             use_bias: Whether layers add a bias. If not, the biases stay at zero. Defaults to `True`.
             l2: Weight of the penalty l2 * sum(W^2) over all kernels, at least 0. Defaults to `0`.
             reproduce_notebook: Whether to compute as the notebook "Neural Networks From Scratch" did. Its first kernels
                 have variance 1 / s_l and its first biases 0.1^2. Its mistakes: it uses only the diagonal p (1 - p) of
                 the softmax's Jacobian, and its bias gradients leave out the slope of their own layer. Needs
-                `loss="mse"`. Defaults to `False`.
+                `loss="mse"` of the softmax. Defaults to `False`.
             seed: Seed of the first parameters. Defaults to `None`: different ones each time.
             dtype: `"float32"`, or `"float64"` to check gradients. Defaults to `"float32"`.
 
@@ -244,15 +248,16 @@ class NumpyMLP:
             InvalidValue: a name is unknown, or a value is outside its range.
         """
         self.sizes = check_sizes(sizes)
-        self._activation: Activation = _choose("activation", activation, ACTIVATIONS)
-        self.activation, self.loss, self.use_bias, self.l2 = activation, loss, use_bias, l2
+        self._activation: Activation = _choose("`activation`", activation, ACTIVATIONS)
+        losses: tuple[str, ...] = _choose("`output`", output, OUTPUTS)
+        self.loss: str = _choose(f"`loss` of {output}", losses[0] if loss is None else loss, {n: n for n in losses})
+        self.activation, self.output, self.use_bias, self.l2 = activation, output, use_bias, l2
         self.reproduce_notebook = reproduce_notebook
-        self.dtype: np.dtype[Any] = _choose("dtype", dtype, {name: np.dtype(name) for name in ("float32", "float64")})
-        _choose("loss", loss, {"cross_entropy": None, "mse": None})
+        self.dtype: np.dtype[Any] = _choose("`dtype`", dtype, {name: np.dtype(name) for name in ("float32", "float64")})
         if not 0 <= l2 < math.inf:
             raise InvalidValue(f"`l2` needs to be a number of at least 0; got {l2}.")
-        if reproduce_notebook and loss != "mse":
-            raise InvalidValue(f'`reproduce_notebook=True` needs `loss="mse"`, the loss of the notebook; got {loss!r}.')
+        if reproduce_notebook and (output, self.loss) != ("softmax", "mse"):
+            raise InvalidValue(f'`reproduce_notebook=True` needs softmax, `loss="mse"`; got {output}, {self.loss!r}.')
         rng = np.random.default_rng(seed)
         self.parameters: list[Array] = []
         for fan_in, fan_out in zip(self.sizes[:-1], self.sizes[1:], strict=True):
@@ -284,25 +289,30 @@ class NumpyMLP:
 
         Backpropagation (Rumelhart et al. 1986; "Deep Learning", algorithm 6.4), with delta_l = dJ / dz_l (n, s_l):
 
-            delta_L = (p - y) / n                                   cross-entropy: PRML, eq. 4.109
-            delta_L = softmax_backward(p, 2 (p - y) / (n s_L))      mean squared error
+            delta_L = (p - y) / n                                   softmax, cross-entropy: PRML, eq. 4.109
+            delta_L = softmax_backward(p, 2 (p - y) / (n s_L))      softmax, mean squared error
+            delta_L = (p - y) / (n s_L)                             sigmoid, cross-entropy
+            delta_L = 2 (p - y) / (n s_L)                           linear, mean squared error
             dJ / dW_l = a_{l-1}^T delta_l + 2 l2 W_l                (s_{l-1}, s_l)
             dJ / db_l = sum over the batch of delta_l               (s_l,)
             delta_{l-1} = (delta_l W_l^T) * f'(z_{l-1})             (n, s_{l-1})
 
-        `x` holds features (n, s_0). `labels` holds class indices, integers (n,) from 0 to s_L - 1. Other dtypes of
-        labels raise `InvalidType`; other shapes and values raise `InvalidValue`.
+        `x` holds features (n, s_0). `labels` holds class indices (n,) for softmax, 0 or 1 (n, s_L) for sigmoid, numbers
+        (n, s_L) for linear outputs. Other dtypes raise `InvalidType`; other shapes and values raise `InvalidValue`.
         """
         zs, activations = self.forward(x)
-        y = self._check_labels(labels, len(zs[-1]))
-        p, targets = softmax(zs[-1]), np.eye(self.sizes[-1], dtype=self.dtype)[y]
-        if self.loss == "cross_entropy":
-            loss = cross_entropy(zs[-1], y)
-            delta = upstream = (p - targets) / len(y)
+        z, y = zs[-1], self._check_labels(labels, len(zs[-1]))
+        is_softmax = self.output == "softmax"
+        p = softmax(z) if is_softmax else ACTIVATIONS[self.output].function(z)
+        targets = np.eye(self.sizes[-1], dtype=self.dtype)[y] if is_softmax else y.astype(self.dtype)
+        if self.loss == "cross_entropy":  # of sigmoid, -y log p - (1 - y) log(1 - p): PRML, eq. 4.90
+            loss = cross_entropy(z, y) if is_softmax else float(np.mean(np.logaddexp(z, 0) - targets * z))
+            delta = upstream = (p - targets) / y.size  # as many as the loss is averaged over: n, or n s_L for sigmoid
         else:
             loss = float(np.mean((p - targets) ** 2))
-            upstream = 2 * (p - targets) / p.size  # dJ / dp, (n, s_L)
-            delta = upstream * p * (1 - p) if self.reproduce_notebook else softmax_backward(p, upstream)
+            delta = upstream = 2 * (p - targets) / p.size  # dJ / dp, (n, s_L)
+            if is_softmax:
+                delta = upstream * p * (1 - p) if self.reproduce_notebook else softmax_backward(p, upstream)
         gradients: list[Array] = []
         for index, (kernel, _) in reversed(list(enumerate(self.layers))):
             loss += self.l2 * float(np.sum(kernel * kernel))
@@ -330,21 +340,21 @@ class NumpyMLP:
 
         Args:
             x: Features, (examples, s_0).
-            labels: Class indices, integers (examples,) from 0 to s_L - 1.
+            labels: What to learn, as `loss_and_gradients` takes it.
             epochs: Passes over the data, at least 1. Defaults to `1`.
             batch_size: Examples per step, at least 1. The last batch of an epoch may be smaller. Defaults to `32`.
             optimizer: Turns gradients into steps. It keeps its memory after the call, so a second call with the same
                 optimizer continues. Defaults to `None`: a new `Optimizer("adam")`.
             shuffle: Whether each epoch draws its own order of the examples. Defaults to `True`.
             seed: Seed of these orders. Defaults to `None`: different ones each time.
-            validation_data: Features and labels that `val_accuracy` is measured on. Defaults to `None`.
+            validation_data: Features and labels to measure the network on after each epoch. Defaults to `None`.
 
         Returns:
             One value per epoch of `loss` (with the penalty, averaged over the epoch) and `seconds` (of training only);
-            and of `val_accuracy` if there is `validation_data`.
+            and, if there is `validation_data`, of `val_accuracy`, or of `val_loss` for linear outputs.
 
         Raises:
-            InvalidType: `labels` are not integers.
+            InvalidType: `labels` have the wrong dtype.
             InvalidValue: an array has the wrong shape, or a value is outside its range.
         """
         x, optimizer = np.asarray(x, dtype=self.dtype), optimizer or Optimizer()
@@ -364,7 +374,9 @@ class NumpyMLP:
                 total_loss += loss * len(batch)
             history["loss"].append(total_loss / len(x))
             history["seconds"].append(time.perf_counter() - started)
-            if validation_data is not None:
+            if validation_data is not None and self.output == "linear":
+                history.setdefault("val_loss", []).append(self.loss_and_gradients(*validation_data)[0])
+            elif validation_data is not None:
                 history.setdefault("val_accuracy", []).append(self.accuracy(*validation_data))
         return history
 
@@ -372,27 +384,37 @@ class NumpyMLP:
         """Returns z_L (n, s_L) for x (n, s_0), which is also what the model of `build_mlp` returns."""
         return self.forward(x)[0][-1]
 
-    def predict(self, x: ArrayLike) -> Labels:
-        """Returns the most probable class of each example, (n,). Softmax does not change which logit is the largest."""
-        return np.asarray(self.logits(x).argmax(axis=1))
+    def predict(self, x: ArrayLike) -> Labels | Array:
+        """Returns the most probable class (n,) for softmax, 0 or 1 per label (n, s_L) for sigmoid, z_L for linear."""
+        z = self.logits(x)
+        if self.output == "softmax":
+            return np.asarray(z.argmax(axis=1))
+        return z if self.output == "linear" else (z > 0).astype(int)
 
     def accuracy(self, x: ArrayLike, labels: ArrayLike) -> float:
-        """Returns the share of examples whose most probable class is the label, from 0 to 1."""
+        """Returns the share of classes, or of labels for sigmoid, that are predicted right, from 0 to 1."""
+        if self.output == "linear":
+            raise InvalidValue("Numbers have no accuracy; `loss_and_gradients` returns how far linear outputs are off.")
         predicted = self.predict(x)
         return float(np.mean(predicted == self._check_labels(labels, len(predicted))))
 
-    def _check_labels(self, labels: ArrayLike, num_examples: int) -> Labels:
-        y = np.asarray(labels)
-        if not np.issubdtype(y.dtype, np.integer):
-            raise InvalidType(f"`labels` needs class indices, which are integers; got {y.dtype}.")
-        if y.shape != (num_examples,):
-            raise InvalidValue(f"`labels` needs one label per example, shape ({num_examples},); got {y.shape}.")
-        if y.size and not 0 <= y.min() <= y.max() < self.sizes[-1]:
-            raise InvalidValue(f"`labels` needs classes from 0 to {self.sizes[-1] - 1}; got {y.min()} to {y.max()}.")
+    def _check_labels(self, labels: ArrayLike, num_examples: int) -> Labels | Array:
+        y, width, largest = np.asarray(labels), self.sizes[-1], float(np.finfo(self.dtype).max)
+        kinds, wanted, shape, low, high = {
+            "softmax": ("iu", "class indices, which are integers", (num_examples,), 0, width - 1),
+            "sigmoid": ("iub", "0 or 1 for each label", (num_examples, width), 0, 1),
+            "linear": ("iuf", "numbers", (num_examples, width), -largest, largest),
+        }[self.output]
+        if y.dtype.kind not in kinds:
+            raise InvalidType(f"`labels` needs {wanted}; got {y.dtype}.")
+        if y.shape != shape:
+            raise InvalidValue(f"`labels` needs the shape {shape} with {self.output} outputs; got {y.shape}.")
+        if y.size and not low <= y.min() <= y.max() <= high:
+            raise InvalidValue(f"`labels` needs values from {low} to {high}; got {y.min()} to {y.max()}.")
         return y
 
 
 def _choose(option: str, name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
-        raise InvalidValue(f"`{option}` needs one of {', '.join(known)}; got {name!r}.{nearest(str(name), known)}")
+        raise InvalidValue(f"{option} needs one of {', '.join(known)}; got {name!r}.{nearest(str(name), known)}")
     return known[name]

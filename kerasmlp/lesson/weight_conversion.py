@@ -23,16 +23,24 @@ PASSING = ("InputLayer", "Flatten", "Dropout")  # layers that do not change the 
 
 
 def from_keras(
-    model: keras.Model, *, preprocessed: bool = False, loss: str = "cross_entropy", dtype: str = "float64"
+    model: keras.Model,
+    *,
+    preprocessed: bool = False,
+    output: str = "softmax",
+    loss: str | None = None,
+    dtype: str = "float64",
 ) -> NumpyMLP:
     """Returns a NumPy network with a copy of the weights, the activation and the L2 penalty of a Keras model.
 
     Args:
-        model: A chain of dense layers and activations that ends in logits, such as `build_mlp` returns.
+        model: A chain of dense layers and activations that ends in a dense layer without one, such as `build_mlp`
+            returns for classes and labels. A model of numbers that ends in a `Rescaling` layer is refused, because its
+            penalty and its gradients would differ; `numpy_logits` computes it.
         preprocessed: Whether the network will be given features that have passed the model's preprocessing layer. Needs
             to be `True` for a model with such a layer. (`numpy_logits` takes raw features.) Defaults to `False`.
-        loss: Loss of the network, `"cross_entropy"` or `"mse"`, because the model does not store one. Defaults to
-            `"cross_entropy"`.
+        output: Output of the network, `"softmax"`, `"sigmoid"` or `"linear"`, because the model does not store one.
+            Defaults to `"softmax"`.
+        loss: Loss of the network, as `NumpyMLP` takes it. Defaults to `None`: the default of the output.
         dtype: dtype of the network, `"float64"` or `"float32"`. Defaults to `"float64"`.
 
     Returns:
@@ -47,13 +55,23 @@ def from_keras(
         >>> network.sizes, network.activation
         ((4, 8, 3), 'tanh')
     """
-    preprocessing, dense, activations = _split(model)
+    preprocessing, dense, activations, postprocessing = _split(model)
+    if postprocessing:
+        raise InvalidValue(
+            f"`model` ends in the layer `{postprocessing[0].name}`, which a NumPy network does not have. Use "
+            "`numpy_logits(model, x)`, or convert a model without that layer and scale the labels instead."
+        )
     if preprocessing and not preprocessed:
         raise InvalidValue(
             f"`model` begins with the preprocessing layer `{preprocessing[0].name}`, which a NumPy network does not "
             "have. Use `numpy_logits(model, x)` for raw features `x`, or pass `preprocessed=True` and give the network "
             "the output of that layer."
         )
+    return _network(dense, activations, output=output, loss=loss, dtype=dtype)
+
+
+def _network(dense: list[Any], activations: set[str], **options: Any) -> NumpyMLP:
+    """Returns a network with the weights and the penalty of dense layers. `options` are those of `NumpyMLP`."""
     penalties = {_l2(layer) for layer in dense}
     biases = {bool(layer.use_bias) for layer in dense}
     for what, found in (("activation", activations), ("L2 penalty", penalties), ("`use_bias`", biases)):
@@ -62,10 +80,9 @@ def from_keras(
     network = NumpyMLP(
         [dense[0].kernel.shape[0], *(layer.units for layer in dense)],
         activation=activations.pop(),
-        loss=loss,
         use_bias=biases.pop(),
         l2=penalties.pop(),
-        dtype=dtype,
+        **options,
     )
     for (kernel, bias), layer in zip(network.layers, dense, strict=True):
         kernel[...] = _array(layer.kernel)
@@ -75,6 +92,8 @@ def from_keras(
 
 def to_keras(network: NumpyMLP, *, name: str = "mlp") -> keras.Model:
     """Returns the Keras model that `build_mlp` makes of the network's settings, with a copy of its weights in float32.
+
+    It returns what `network.logits` returns, whatever the output of the network.
 
     Example:
         >>> to_keras(NumpyMLP([4, 8, 3], seed=0)).count_params()
@@ -88,10 +107,11 @@ def to_keras(network: NumpyMLP, *, name: str = "mlp") -> keras.Model:
 
 
 def numpy_logits(model: keras.Model, features: ArrayLike) -> Array:
-    """Returns the logits of a Keras model for raw features, computed independently of Keras: in NumPy, in float64.
+    """Returns the outputs of a Keras model for raw features, computed independently of Keras: in NumPy, in float64.
 
     Args:
-        model: A model that `from_keras` takes. It may begin with `Rescaling` or `Normalization` layers.
+        model: A model that `from_keras` takes. It may begin with `Rescaling` or `Normalization` layers, and end in
+            `Rescaling` layers. It returns the logits of classes or labels, or numbers.
         features: Raw features, `(n, *input_shape)`, of any numeric dtype.
 
     Returns:
@@ -108,14 +128,18 @@ def numpy_logits(model: keras.Model, features: ArrayLike) -> Array:
     x = np.asarray(features, dtype=np.float64)
     if x.shape[1:] != model.input_shape[1:]:
         raise InvalidValue(f"`features` needs the shape {('n', *model.input_shape[1:])}; got {x.shape}.")
-    for layer in _split(model)[0]:
+    preprocessing, dense, activations, postprocessing = _split(model)
+    for layer in preprocessing:
         if type(layer).__name__ == "Rescaling":
-            x = x * np.asarray(layer.scale) + np.asarray(layer.offset)
+            x = _rescaled(layer, x)
         elif layer.invert:
             raise InvalidValue(f"`numpy_logits` cannot compute the inverse normalisation of layer `{layer.name}`.")
         else:  # Keras divides by at least its epsilon of 1e-7
             x = (x - _array(layer.mean)) / np.maximum(np.sqrt(_array(layer.variance)), 1e-7)
-    return from_keras(model, preprocessed=True).logits(x.reshape(len(x), -1))
+    outputs = _network(dense, activations, dtype="float64").logits(x.reshape(len(x), -1))
+    for layer in postprocessing:
+        outputs = _rescaled(layer, outputs)
+    return outputs
 
 
 def to_torch(network: NumpyMLP) -> torch.nn.Sequential:
@@ -141,12 +165,13 @@ def to_torch(network: NumpyMLP) -> torch.nn.Sequential:
     return torch.nn.Sequential(*layers)
 
 
-def from_torch(module: torch.nn.Sequential, *, loss: str = "cross_entropy") -> NumpyMLP:
+def from_torch(module: torch.nn.Sequential, *, output: str = "softmax", loss: str | None = None) -> NumpyMLP:
     """Returns a NumPy network with a copy of the weights and the activation of a PyTorch module.
 
     Args:
         module: Linear layers with the same activation between each two, such as `to_torch` returns.
-        loss: Loss of the network, `"cross_entropy"` or `"mse"`. Defaults to `"cross_entropy"`.
+        output: Output of the network, `"softmax"`, `"sigmoid"` or `"linear"`. Defaults to `"softmax"`.
+        loss: Loss of the network, as `NumpyMLP` takes it. Defaults to `None`: the default of the output.
 
     Raises:
         ImportError: PyTorch is not installed.
@@ -165,6 +190,7 @@ def from_torch(module: torch.nn.Sequential, *, loss: str = "cross_entropy") -> N
     network = NumpyMLP(
         [linear[0].in_features, *(layer.out_features for layer in linear)],
         activation=str(names.pop()),
+        output=output,
         loss=loss,
         use_bias=linear[0].bias is not None,
         dtype=str(linear[0].weight.dtype).removeprefix("torch."),
@@ -193,13 +219,19 @@ def _torch_activation(name: str) -> torch.nn.Module:
     return modules[name]
 
 
-def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
-    """Returns the preprocessing layers, the dense layers, and the names of the hidden activations of a model."""
+def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str], list[Any]]:
+    """Returns the layers before the dense ones, the dense ones, their hidden activations, and the layers behind."""
     preprocessing: list[Any] = []
     dense: list[Any] = []
     names: list[list[str]] = []  # names of the activations after each dense layer
+    postprocessing: list[Any] = []
     for layer in model.layers:
         kind = type(layer).__name__
+        if postprocessing and kind != "Rescaling":
+            raise InvalidValue(
+                "A NumPy network has no rescaling between its layers; `model` has the Rescaling layer "
+                f"`{postprocessing[0].name}` before the {kind} layer `{layer.name}`."
+            )
         if kind == "Dense" or (kind == "Activation" and dense):
             if kind == "Dense":
                 dense.append(layer)
@@ -208,6 +240,8 @@ def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
             names[-1] += [name] if name != "linear" else []
         elif kind in PREPROCESSING and not dense:
             preprocessing.append(layer)
+        elif kind == "Rescaling":
+            postprocessing.append(layer)
         elif kind not in PASSING:
             raise InvalidValue(
                 f"A NumPy network has only dense layers and activations; `model` has the {kind} layer `{layer.name}`."
@@ -217,7 +251,12 @@ def _split(model: keras.Model) -> tuple[list[Any], list[Any], set[str]]:
     hidden = {" then ".join(found) or "linear" for found in names[:-1]} or {"linear"}
     if unknown := hidden - set(ACTIVATIONS):
         raise InvalidValue(f"A NumPy network supports {', '.join(ACTIVATIONS)}; `model` has {', '.join(unknown)}.")
-    return preprocessing, dense, hidden
+    return preprocessing, dense, hidden, postprocessing
+
+
+def _rescaled(layer: Any, x: Array) -> Array:
+    """Returns what a `Rescaling` layer makes of an array, in float64."""
+    return np.asarray(x * np.asarray(layer.scale, np.float64) + np.asarray(layer.offset, np.float64))
 
 
 def _l2(layer: Any) -> float:

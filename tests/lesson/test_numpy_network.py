@@ -22,6 +22,7 @@ from kerasmlp.lesson.framework_comparison import ComparisonData, load_comparison
 from kerasmlp.lesson.numpy_network import (
     ACTIVATIONS,
     OPTIMIZERS,
+    OUTPUTS,
     Array,
     Labels,
     NumpyMLP,
@@ -37,7 +38,7 @@ from tests.benchmarks.bench_numpy_mlp import notebook_gradients
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
-LOSSES = ("cross_entropy", "mse")
+LOSSES = [(output, loss) for output, losses in OUTPUTS.items() for loss in losses]
 # TensorFlow stores the slope 0.2 of its leaky ReLU and the root of 2 in its GELU as float32, even when it computes in
 # float64.
 FLOAT32_CONSTANTS = {"leaky_relu", "gelu"}
@@ -62,10 +63,13 @@ def mnist() -> ComparisonData:
     return load_comparison_data(Path(os.environ["KERASMLP_MNIST"]))
 
 
-def examples(network: NumpyMLP, num_examples: int, *, seed: int = 0) -> tuple[Array, Labels]:
-    """Returns random features and labels."""
+def examples(network: NumpyMLP, num_examples: int, *, seed: int = 0) -> tuple[Array, Array | Labels]:
+    """Returns random features, and labels of the kind that the network's output needs."""
     rng = np.random.default_rng(seed)
-    return rng.standard_normal((num_examples, network.sizes[0])), rng.integers(network.sizes[-1], size=num_examples)
+    x, shape = rng.standard_normal((num_examples, network.sizes[0])), (num_examples, network.sizes[-1])
+    if network.output == "softmax":
+        return x, rng.integers(network.sizes[-1], size=num_examples)
+    return x, rng.integers(2, size=shape) if network.output == "sigmoid" else rng.standard_normal(shape)
 
 
 def with_random_biases(network: NumpyMLP, *, seed: int = 0) -> NumpyMLP:
@@ -96,7 +100,11 @@ def keras_loss(network: NumpyMLP, model: Any, x: Any, labels: Any) -> Any:
     import keras
 
     dtype, logits = network.dtype.name, model(x, training=True)
-    if network.loss == "cross_entropy":
+    if network.output == "sigmoid":
+        value = keras.losses.BinaryCrossentropy(from_logits=True, dtype=dtype)(labels, logits)
+    elif network.output == "linear":
+        value = keras.losses.MeanSquaredError(dtype=dtype)(labels, logits)
+    elif network.loss == "cross_entropy":
         value = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype=dtype)(labels, logits)
     else:
         targets = keras.ops.one_hot(labels, network.sizes[-1], dtype=dtype)
@@ -127,15 +135,23 @@ def test_forward_follows_a_pass_worked_by_hand() -> None:
     ends=st.tuples(st.integers(1, 5), st.integers(2, 5)),
     num_examples=st.integers(1, 6),
     activation=st.sampled_from(sorted(ACTIVATIONS)),
-    loss=st.sampled_from(LOSSES),
+    output_and_loss=st.sampled_from(LOSSES),
     l2=st.sampled_from([0.0, 0.01]),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=200, deadline=None)  # a slow machine must not fail the test
 def test_gradients_are_those_of_central_differences(
-    hidden: list[int], ends: tuple[int, int], num_examples: int, activation: str, loss: str, l2: float, seed: int
+    hidden: list[int],
+    ends: tuple[int, int],
+    num_examples: int,
+    activation: str,
+    output_and_loss: tuple[str, str],
+    l2: float,
+    seed: int,
 ) -> None:
-    network = NumpyMLP([ends[0], *hidden, ends[1]], activation=activation, loss=loss, l2=l2, seed=seed, dtype="float64")
+    output, loss = output_and_loss
+    sizes = [ends[0], *hidden, ends[1]]
+    network = NumpyMLP(sizes, activation=activation, output=output, loss=loss, l2=l2, seed=seed, dtype="float64")
     with_random_biases(network, seed=seed)
     x, labels = examples(network, num_examples, seed=seed)
     if activation in KINKED:  # a step of 1e-5, times weights and features of a few units, stays below 1e-3
@@ -214,13 +230,14 @@ def test_large_numbers_neither_overflow_nor_turn_into_nan() -> None:
 # --------------------------------------------------------------------------------------------------- against Keras
 
 
-@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize(("output", "loss"), LOSSES)
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
-def test_forward_loss_and_gradients_are_those_of_keras(activation: str, loss: str) -> None:
+def test_forward_loss_and_gradients_are_those_of_keras(activation: str, output: str, loss: str) -> None:
     import tensorflow as tf
 
+    options: dict[str, Any] = {"activation": activation, "output": output, "loss": loss}
     # The penalty is exact in float32, which Keras stores it in.
-    network = NumpyMLP([7, 6, 5, 4], activation=activation, loss=loss, l2=2**-6, seed=0, dtype="float64")
+    network = NumpyMLP([7, 6, 5, 4], **options, l2=2**-6, seed=0, dtype="float64")
     model = keras_twin(with_random_biases(network))
     x, labels = examples(network, 11)
     # In float64 only the order of the sums differs; constants in float32 differ by 3e-8.
@@ -236,16 +253,21 @@ def test_forward_loss_and_gradients_are_those_of_keras(activation: str, loss: st
 
 
 def distance_after_300_steps(
-    name: str, activation: str, constants: dict[str, float], keras_constants: dict[str, float]
+    name: str,
+    activation: str,
+    constants: dict[str, float],
+    keras_constants: dict[str, float],
+    *,
+    output: str = "softmax",
 ) -> tuple[float, float]:
     """Returns the largest difference of a parameter between NumPy and Keras, and the largest change since the start."""
     import tensorflow as tf
 
-    network = NumpyMLP([6, 5, 4, 3], activation=activation, seed=1, dtype="float64")
+    network = NumpyMLP([6, 5, 4, 3], activation=activation, output=output, seed=1, dtype="float64")
     model = keras_twin(network)
     start = [parameter.copy() for parameter in network.parameters]
     x, labels = examples(network, 300 * 8)
-    batches, batch_labels = tf.constant(x.reshape(300, 8, 6)), tf.constant(labels.reshape(300, 8))
+    batches, batch_labels = tf.constant(x.reshape(300, 8, 6)), tf.constant(labels.reshape(300, 8, *labels.shape[1:]))
     optimizer = make_optimizer(name, RATES[name])
     for constant, value in keras_constants.items():
         assert hasattr(optimizer, constant)
@@ -296,6 +318,13 @@ def test_300_steps_with_the_defaults_end_where_those_of_keras_end(optimizer: str
     assert apart < 2e-6
 
 
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_300_steps_with_other_outputs_end_where_those_of_keras_end(output: str) -> None:
+    apart, moved = distance_after_300_steps("sgd", "tanh", {}, {}, output=output)
+    assert moved > 0.05
+    assert apart < 1e-13  # as for the softmax
+
+
 def test_optimizers_have_the_default_rates_of_keras() -> None:
     from keras import optimizers
 
@@ -328,7 +357,46 @@ def test_history_is_that_of_keras_fit_in_float32() -> None:
     np.testing.assert_allclose(history["val_accuracy"], expected["val_accuracy"], atol=1.5 / 270)
 
 
+@pytest.mark.parametrize(("output", "score"), [("sigmoid", "val_accuracy"), ("linear", "val_loss")])
+def test_history_of_other_outputs_is_that_of_keras_fit_in_float32(output: str, score: str) -> None:
+    import keras
+
+    network = NumpyMLP([5, 8, 3], output=output, l2=1e-3, seed=0)
+    model = keras_twin(network)
+    losses = {"sigmoid": keras.losses.BinaryCrossentropy(from_logits=True), "linear": keras.losses.MeanSquaredError()}
+    # `threshold` is that of the logits, 0, for a probability of 0.5.
+    model.compile(
+        keras.optimizers.Adam(), losses[output], metrics=[keras.metrics.BinaryAccuracy("accuracy", threshold=0)]
+    )
+    x, labels = examples(network, 300)
+    options: dict[str, Any] = {"epochs": 3, "shuffle": False, "validation_data": examples(network, 80, seed=1)}
+    expected = model.fit(x, labels, verbose=0, **options).history
+    history = network.fit(x, labels, **options)
+    assert list(history) == ["loss", "seconds", score]
+    for name in ("loss", score):
+        np.testing.assert_allclose(history[name], expected[name], rtol=1e-4)  # 30 steps in float32
+
+
 # -------------------------------------------------------------------------------------------------------- training
+
+
+def test_linear_outputs_learn_a_linear_function_of_several_targets() -> None:
+    network = NumpyMLP([3, 2], output="linear", seed=0)
+    x = np.random.default_rng(0).standard_normal((200, 3))
+    labels = x @ np.array([[1.0, -2], [0, 3], [0.5, 0]]) + np.array([5.0, -1])
+    network.fit(x, labels, epochs=60, optimizer=Optimizer("adam", 0.05), seed=0)
+    assert network.loss_and_gradients(x, labels)[0] < 1e-4 * labels.var()
+    np.testing.assert_array_equal(network.predict(x), network.logits(x))
+
+
+def test_sigmoid_outputs_learn_labels_that_do_not_exclude_each_other() -> None:
+    network = NumpyMLP([2, 2], output="sigmoid", seed=0)
+    x = np.random.default_rng(0).standard_normal((300, 2))
+    labels = x > 0
+    network.fit(x, labels, epochs=30, optimizer=Optimizer("adam", 0.05), seed=0)
+    assert network.accuracy(x, labels) > 0.97
+    assert set(network.predict(x).ravel().tolist()) == {0, 1}
+    assert network.predict(x).shape == labels.shape
 
 
 def test_a_network_learns_the_digits_within_twelve_epochs() -> None:
@@ -411,7 +479,7 @@ def test_correct_gradients_and_adam_reach_97_percent_on_mnist_in_four_epochs(mni
 
 
 def test_the_module_stays_short_enough_to_read_in_one_sitting() -> None:
-    assert len(Path(kerasmlp.lesson.numpy_network.__file__).read_text().splitlines()) < 400
+    assert len(Path(kerasmlp.lesson.numpy_network.__file__).read_text().splitlines()) <= 420
 
 
 def test_importing_the_network_imports_no_framework() -> None:
@@ -429,10 +497,17 @@ def test_importing_the_network_imports_no_framework() -> None:
     ("options", "message"),
     [
         ({"activation": "rleu"}, r"`activation` .*linear, .*'rleu'.*`relu`"),
+        ({"output": "logits"}, r"`output` .*softmax, sigmoid, linear.*'logits'"),
         ({"loss": "hinge"}, r"`loss` .*cross_entropy, mse.*'hinge'"),
+        ({"output": "linear", "loss": "cross_entropy"}, r"`loss` of linear .*mse.*'cross_entropy'"),
+        ({"output": "sigmoid", "loss": "mse"}, r"`loss` of sigmoid .*cross_entropy.*'mse'"),
+        (
+            {"output": "linear", "reproduce_notebook": True},
+            r"`reproduce_notebook=True` .*`loss=\"mse\"`.*linear, 'mse'",
+        ),
         ({"dtype": "float16"}, r"`dtype` .*float32, float64.*'float16'"),
         ({"l2": -1}, r"`l2` .*-1"),
-        ({"reproduce_notebook": True}, r"`reproduce_notebook=True` .*`loss=\"mse\"`.*'cross_entropy'"),
+        ({"reproduce_notebook": True}, r"`reproduce_notebook=True` .*`loss=\"mse\"`.*softmax, 'cross_entropy'"),
         ({"sizes": [3]}, "`sizes`"),
     ],
 )
@@ -473,3 +548,27 @@ def test_wrong_arguments_of_fit_are_refused(
 ) -> None:
     with pytest.raises(error, match=message):
         NumpyMLP([3, 2]).fit(x, labels, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("output", "labels", "error", "message"),
+    [
+        ("sigmoid", np.zeros((2, 2)), InvalidType, r"`labels` .*0 or 1.*float64"),
+        ("sigmoid", [0, 1], InvalidValue, r"`labels` .*\(2, 2\) with sigmoid.*\(2,\)"),
+        ("sigmoid", [[0, 1], [2, 0]], InvalidValue, r"`labels` .*0 to 1.*0 to 2"),
+        ("linear", [["a", "b"], ["c", "d"]], InvalidType, r"`labels` .*numbers.*<U1"),
+        ("linear", np.zeros(2), InvalidValue, r"`labels` .*\(2, 2\) with linear.*\(2,\)"),
+        ("linear", [[0, 1], [2, float("nan")]], InvalidValue, r"`labels` .*nan"),
+        ("linear", [[0, 1], [2, float("inf")]], InvalidValue, r"`labels` .*inf"),
+    ],
+)
+def test_labels_that_do_not_fit_the_output_are_refused(
+    output: str, labels: Any, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        NumpyMLP([3, 2], output=output).fit(np.zeros((2, 3)), labels)
+
+
+def test_numbers_have_no_accuracy() -> None:
+    with pytest.raises(InvalidValue, match="accuracy.*`loss_and_gradients`"):
+        NumpyMLP([3, 2], output="linear").accuracy(np.zeros((2, 3)), np.zeros((2, 2)))

@@ -114,6 +114,26 @@ def test_numpy_logits_of_raw_features_are_those_of_the_model(preprocessing: str,
     np.testing.assert_allclose(numpy_logits(model, raw), expected, rtol=1e-5, atol=1e-5 * np.abs(expected).max())
 
 
+@pytest.mark.parametrize(("scale", "offset"), [(2.5, -1.0), ([2.0, 0.5, 100.0], [0.0, 1.0, 1e3])])
+def test_numpy_logits_of_a_model_that_scales_its_outputs_are_in_its_units(scale: Any, offset: Any) -> None:
+    import keras
+
+    model = keras.Sequential([build_mlp([6, 8, 3], seed=0), keras.layers.Rescaling(scale, offset)])
+    chain = keras.Sequential([*model.layers[0].layers, model.layers[1]])
+    x = features(32, 6)
+    assert_near(numpy_logits(chain, x), model(x), FLOAT32)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_networks_with_other_outputs_convert_to_keras_and_back(output: str) -> None:
+    network = NumpyMLP([6, 8, 3], output=output, seed=0)
+    model, x = to_keras(network), features(32, 6)
+    assert_near(model(x), network.logits(x), FLOAT32)
+    back = from_keras(model, output=output)
+    assert (back.output, back.loss) == (output, network.loss)
+    np.testing.assert_array_equal(back.parameters[0], network.parameters[0])
+
+
 def test_numpy_logits_are_those_of_a_keras_file_that_was_loaded_again(tmp_path: Path) -> None:
     import keras
 
@@ -155,8 +175,16 @@ def unfit_models() -> dict[str, tuple[Any, str]]:
             "Activation layer",
         ),
         "rescaling between": (
-            chain(layers.Dense(3, "relu"), layers.Rescaling(2.0), layers.Dense(2)),
-            "Rescaling layer",
+            chain(layers.Dense(3, "relu"), layers.Rescaling(2.0, name="half"), layers.Dense(2)),
+            "Rescaling layer `half` before the Dense layer",
+        ),
+        "rescaling behind": (
+            chain(layers.Dense(3, "relu"), layers.Dense(2), layers.Rescaling(2.0, name="units")),
+            "ends in the layer `units`.*`numpy_logits",
+        ),
+        "exponential behind": (
+            chain(layers.Dense(3, "relu"), layers.Dense(2), layers.Activation("exponential")),
+            "`model` needs to end in a dense layer.*exponential",
         ),
         "mixed biases": (
             chain(layers.Dense(3, use_bias=False), layers.Dense(2)),
@@ -240,6 +268,23 @@ def test_to_torch_and_back_is_the_same_network(activation: str, dtype: str, use_
     )
     for ours, theirs in zip(back.parameters, network.parameters, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("output", ["sigmoid", "linear"])
+def test_networks_with_other_outputs_convert_to_torch_and_back(output: str) -> None:
+    torch = pytest.importorskip("torch", reason=TORCH_MISSING)
+    network = NumpyMLP([6, 8, 3], output=output, seed=0, dtype="float64")
+    x, labels = features(16, 6).astype(np.float64), np.arange(48).reshape(16, 3) % 2
+    module, targets = to_torch(network), torch.from_numpy(labels).double()
+    loss = {"sigmoid": torch.nn.BCEWithLogitsLoss(), "linear": torch.nn.MSELoss()}[output]
+    expected = loss(module(torch.from_numpy(x)), targets)
+    expected.backward()
+    value, gradients = network.loss_and_gradients(x, labels)
+    assert value == pytest.approx(expected.item(), rel=1e-12)
+    for gradient, parameter in zip(gradients, module.parameters(), strict=True):
+        assert_near(gradient.T, parameter.grad.numpy(), FLOAT64)
+    back = from_torch(module, output=output)
+    assert (back.output, back.loss) == (output, network.loss)
 
 
 def test_from_torch_refuses_what_a_numpy_network_cannot_represent() -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.cli.command_outcome import Outcome
 
-EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind")
+EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind", "kerasmlp info wine")
 # Options that apply to data only.
 _DATA_OPTIONS = (
     *("data_dir", "target", "group", "time", "test", "validation", "columns", "drop", "keep_duplicates_together"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kerasmlp.data.raw_tables import TABLE_SUFFIXES
+from kerasmlp.data.readers.built_in_tables import BUILT_IN_TABLES, read_built_in_table
 from kerasmlp.data.readers.class_folders import is_image_folder
 from kerasmlp.data.readers.digits import read_digits
 from kerasmlp.data.readers.idx import is_idx, read_idx
@@ -108,7 +109,7 @@ def _find_reader(source: str) -> Reader:
 
 def _is_path(source: str) -> bool:
     """Whether a source is a path. Names of TensorFlow Datasets contain slashes and dots too, as in `mnist:3.0.1`."""
-    if source == DIGITS or source.startswith(OPENML_PREFIX):
+    if source in (DIGITS, *BUILT_IN_TABLES) or source.startswith(OPENML_PREFIX):
         return False
     path = Path(source)
     return path.exists() or path.is_absolute() or path.suffix[1:2].isalpha()
@@ -130,6 +131,13 @@ def _read_image_folder(source: str, options: SourceOptions) -> Source:
 # The first reader that recognises a source reads it.
 READERS = (
     Reader("scikit-learn's digits", "`digits`", lambda source: source == DIGITS, lambda source, _: read_digits()),
+    Reader(
+        "scikit-learn's tables",
+        f"`{'`, `'.join(BUILT_IN_TABLES)}`",
+        lambda source: source in BUILT_IN_TABLES,
+        read_built_in_table,
+        options=COLUMN_OPTIONS,
+    ),
     Reader(
         "sets of openml.org",
         "`openml:NAME`",

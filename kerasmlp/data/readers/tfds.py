@@ -19,6 +19,7 @@ from kerasmlp.data.column_roles import TARGET_NAMES, find_roles
 from kerasmlp.data.images import PIXEL_RANGE
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.raw_rows import FrameRows, PieceRows
+from kerasmlp.data.readers.built_in_tables import BUILT_IN_TABLES
 from kerasmlp.data.readers.decoded_arrays import scan_arrays
 from kerasmlp.data.readers.table_in_pieces import disk_keep, table_use
 from kerasmlp.data.source import Scan, Source, SourceOptions
@@ -61,7 +62,7 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Sourc
         raise NotFound(f"There is no folder `{data_dir}`; `data_dir` needs a folder of TensorFlow Datasets.")
     known = tfds.list_builders(with_community_datasets=False)
     if base not in known and not (data_dir is not None and (Path(data_dir) / base).is_dir()):
-        hint = nearest(base, ["digits", *known])
+        hint = nearest(base, ["digits", *BUILT_IN_TABLES, *known])
         raise InvalidValue(f"There is no data source `{name}`.{hint} {known_sources}")
     builder = _prepared_builder(tfds, name, data_dir)
     chosen = _Set(name, builder, *_find_splits(name, builder.info.splits, options.split, options.test_split))
