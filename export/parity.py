@@ -10,7 +10,7 @@ import numpy as np
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.errors import ParityError as ParityError
-from kerasmlp.evaluation import check_artefact_fits, score
+from kerasmlp.evaluation import check_artefact_fits
 from kerasmlp.export.artefact_report import FLOAT_TOLERANCE, MAX_DROP, ArtefactReport, check_report
 from kerasmlp.run import Run, as_run
 
@@ -89,7 +89,7 @@ class Reference:
         artefact = open_artefact(run.path)
         check_artefact_fits(artefact, data)
         self.probabilities = artefact.probabilities(data.test.features)
-        self.accuracy = score(self.probabilities, data.test.labels, data.num_classes).accuracy
+        self.accuracy = data.task.score(self.probabilities, data.test.labels).accuracy
         best = np.sort(self.probabilities, axis=1)
         # Two probabilities that each differ by the tolerance can change places if they are twice as far apart.
         self.ties = int((best[:, -1] - best[:, -2] <= 2 * FLOAT_TOLERANCE).sum())
@@ -116,7 +116,7 @@ class Reference:
             format=artefact.format,
             precision=artefact.precision,
             size_bytes=artefact.size_bytes,
-            accuracy=score(probabilities, test.labels, self.data.num_classes).accuracy,
+            accuracy=self.data.task.score(probabilities, test.labels).accuracy,
             keras_accuracy=self.accuracy,
             agreement=agreement,
             max_abs_diff=difference if artefact.has_probabilities else None,

@@ -9,8 +9,9 @@ from .data.loading import load_data as load_data
 from .data.pipelines import make_pipeline as make_pipeline
 from .data.types import Data as Data
 from .data.types import Split as Split
-from .evaluation import Evaluation as Evaluation
 from .evaluation import evaluate as evaluate
 from .model.building import build_mlp as build_mlp
 from .run import Run as Run
+from .tasks.classification import Evaluation as Evaluation
+from .tasks.regression import RegressionScores as RegressionScores
 from .training.fitting import train as train

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import task_from_config
 
 SPLIT_OPTIONS = ("group", "time", "test_share", "keep_duplicates_together")
 PACKAGES = ("tensorflow", "keras")
@@ -36,6 +39,8 @@ class Card:
         train_fingerprint: As `Data.train_fingerprint`.
         split: The arguments `target` and `SPLIT_OPTIONS` of the `load_data` call for its training, so that the same
             test examples can be found again.
+        task: What the network learnt; None for classification.
+        scores: Scores of the trained Keras model on the test, by name; empty for classification.
     """
 
     dataset: str
@@ -49,6 +54,13 @@ class Card:
     columns: tuple[dict[str, Any], ...] | None = None
     train_fingerprint: str | None = None
     split: dict[str, Any] = field(default_factory=dict)
+    task: Task | None = None
+    scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def learnt(self) -> Task:
+        """What the network learnt."""
+        return self.task or Classification(self.class_names)
 
     @property
     def encoder(self) -> Encoder | None:
@@ -58,15 +70,21 @@ class Card:
     @property
     def spec(self) -> DataSpec:
         """What the network knows about its data."""
-        return DataSpec(self.class_names, self.feature_range, self.encoder)
+        return DataSpec(self.class_names, self.feature_range, self.encoder, self.learnt)
 
     def to_json(self) -> str:
         """Returns the card as indented JSON."""
-        return json.dumps(asdict(self), indent=2) + "\n"
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        for name in ("task", "scores"):  # new in cards, so those of classifiers stay as they are
+            if not values[name]:
+                del values[name]
+        if self.task is not None:
+            values["task"] = self.task.to_config()
+        return json.dumps(values, indent=2) + "\n"
 
     def labels_text(self) -> str:
-        """Returns the class names, one per line, as TFLite and TF Serving clients expect a label file."""
-        return "".join(f"{name}\n" for name in self.class_names)
+        """Returns the names of classes or targets, one per line, as a label file for clients."""
+        return "".join(f"{name}\n" for name in self.learnt.names)
 
     @staticmethod
     def from_json(text: str | bytes) -> Card:
@@ -82,6 +100,7 @@ class Card:
                 **{part.name: values[part.name] for part in fields(Card) if part.name in values},
             }
             Card(**known)  # raises if a field is missing
+            known["task"] = task_from_config(known["task"]) if known.get("task") else None
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidValue(f"`{CARD_NAME}` does not describe a network made by kerasmlp: {error!r}.") from error
         for name in ("sizes", "feature_shape", "class_names", "feature_range", "columns"):
@@ -98,7 +117,7 @@ class Card:
         Raises:
             InvalidValue: one of the files is damaged.
         """
-        config = read_json(folder / CONFIG_NAME)
+        config, metrics = read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME)
         data, request = config["data"], config["data"]["request"] or {}
         return Card(
             dataset=data["name"],
@@ -107,11 +126,13 @@ class Card:
             feature_shape=tuple(data["feature_shape"]),
             feature_range=None if data["feature_range"] is None else tuple(data["feature_range"]),
             class_names=tuple(data["class_names"]),
-            test_accuracy=read_json(folder / METRICS_NAME)["test_accuracy"],
+            test_accuracy=metrics.get("test_accuracy"),
             versions=config["versions"],
             columns=None if data.get("columns") is None else tuple(data["columns"]),
             train_fingerprint=data.get("train_fingerprint"),
             split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
+            task=task_from_config(data["task"]) if "task" in data else None,
+            scores={name: metrics[f"test_{name}"] for name in metrics.get("scores", ())},
         )
 
 

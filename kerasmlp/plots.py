@@ -10,7 +10,6 @@ from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
 from kerasmlp._system.files import appearing
-from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,33 +23,37 @@ MOST_COUNTS = 30  # a confusion matrix of more classes shows colours without num
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
 LEAST_SPAN = 0.01  # smallest range of accuracies on the axis of a search
 STRIP_STEP = 0.08  # height of a row in the strip below the accuracies, as a share of their range
+MOST_TARGETS_SHOWN, MOST_DOTS = 4, 3000  # in a plot of predictions
 MOST_RATES = 6  # labels on the axis of learning rates
 
 
-def plot_history(history: Sequence[dict[str, float]], path: Path, *, title: str) -> None:
-    """Writes a PNG of training and validation loss and accuracy by epoch, with the best epoch marked.
+def plot_history(
+    history: Sequence[dict[str, float]], path: Path, *, best: dict[str, float], quantity: str, title: str
+) -> None:
+    """Writes a PNG of the loss and a metric by epoch, in training and validation, with the best epoch marked.
 
     Args:
         history: The rows of `Run.history`.
         path: Where to write the PNG.
-        title: What was trained, for the title.
+        best: The row of the best epoch.
+        quantity: The metric, such as `accuracy`.
+        title: What was trained and how well, for the title.
     """
     epochs = [int(row["epoch"]) for row in history]
-    best = max(history, key=rank)
     figure = _figure(9.0, 3.8)
-    for position, (quantity, label) in enumerate((("loss", "loss (nats)"), ("accuracy", "accuracy")), start=1):
+    for position, shown in enumerate(("loss", quantity), start=1):
         axes = figure.add_subplot(1, 2, position)
         for prefix, name, color in (("", "training", TRAINING_COLOR), ("val_", "validation", VALIDATION_COLOR)):
-            values = [row[prefix + quantity] for row in history]
+            values = [row[prefix + shown] for row in history]
             axes.plot(epochs, values, color=color, label=name, marker="o" if len(epochs) < 20 else None, markersize=3)
         axes.axvline(best["epoch"], color=MUTED, linewidth=0.8, linestyle=":")
-        axes.plot(best["epoch"], best["val_" + quantity], "o", color=VALIDATION_COLOR, markersize=8, fillstyle="none")
-        axes.set(xlabel="epoch", ylabel=label)
+        axes.plot(best["epoch"], best["val_" + shown], "o", color=VALIDATION_COLOR, markersize=8, fillstyle="none")
+        axes.set(xlabel="epoch", ylabel=shown)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(color="#e6e6e6", linewidth=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False)
-    figure.suptitle(f"{title}: best epoch {int(best['epoch'])}, validation accuracy {best['val_accuracy']:.2%}")
+    figure.suptitle(title)
     _save(figure, path)
 
 
@@ -81,6 +84,37 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     _label_classes(axes, class_names, np.diag(shares))
     accuracy = np.trace(counts) / max(counts.sum(), 1)
     axes.set_title(f"{title}: {accuracy:.2%} of {counts.sum():,} examples correct", fontsize=11)
+    _save(figure, path)
+
+
+def plot_predicted(answers: np.ndarray, targets: np.ndarray, names: Sequence[str], path: Path, *, title: str) -> None:
+    """Writes a PNG of predicted against true numbers, and of the residuals, for each target.
+
+    Args:
+        answers: Predicted numbers, `(examples, targets)`.
+        targets: True numbers, `(examples, targets)`.
+        names: Name of each target.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
+    """
+    shown = min(len(names), MOST_TARGETS_SHOWN)
+    figure = _figure(9.0, 4.0 * shown)
+    dots = np.random.default_rng(0).permutation(len(answers))[:MOST_DOTS]
+    for index in range(shown):
+        predicted, true = answers[:, index].astype(np.float64), targets[:, index].astype(np.float64)
+        axes = figure.add_subplot(shown, 2, 2 * index + 1)
+        axes.plot(true[dots], predicted[dots], ".", color=TRAINING_COLOR, markersize=4, alpha=0.4, markeredgewidth=0)
+        ends = [min(true.min(), predicted.min()), max(true.max(), predicted.max())]
+        axes.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=f"true {names[index]}", ylabel="predicted")
+        beside = figure.add_subplot(shown, 2, 2 * index + 2)
+        beside.hist(predicted - true, bins=60, color=VALIDATION_COLOR)
+        beside.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
+        beside.set(xlabel=f"residual of {names[index]} (predicted - true)", ylabel="examples")
+        for each in (axes, beside):
+            each.grid(color="#e6e6e6", linewidth=0.6)
+            each.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
     _save(figure, path)
 
 
@@ -129,6 +163,10 @@ def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str)
         )
     figure.suptitle(f"{title}: {outcome}", fontsize=11)
     _save(figure, path)
+
+
+def _key(record: Mapping[str, Any]) -> tuple[float, float]:
+    return (record["val_accuracy"], -record["val_loss"])
 
 
 def _robust_range(scores: Sequence[float]) -> tuple[float, float]:
@@ -226,7 +264,7 @@ def _best_so_far(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]
     """The completed trials that were better than all earlier ones."""
     steps: list[Mapping[str, Any]] = []
     for record in records:
-        if record["status"] == "completed" and (not steps or rank(record) > rank(steps[-1])):
+        if record["status"] == "completed" and (not steps or _key(record) > _key(steps[-1])):
             steps.append(record)
     return steps
 

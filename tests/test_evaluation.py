@@ -9,13 +9,13 @@ from sklearn.metrics import balanced_accuracy_score
 from kerasmlp import data_from_arrays, evaluate
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.evaluation import score
 from kerasmlp.run import Run
+from kerasmlp.tasks.classification import Classification
 
 
 def test_scores_equal_those_calculated_by_hand() -> None:
     probabilities = np.array([[0.8, 0.2, 0.0], [0.5, 0.25, 0.25], [0.0, 0.0, 1.0], [0.1, 0.2, 0.7]], np.float32)
-    evaluation = score(probabilities, np.array([0, 1, 0, 2]), 3)
+    evaluation = Classification(("a", "b", "c")).score(probabilities, np.array([0, 1, 0, 2]))
     assert evaluation.accuracy == 0.5
     # The probabilities of the true classes are 0.8, 0.25, 0 (counted as 1e-7) and 0.7.
     assert evaluation.loss == pytest.approx(-np.log([0.8, 0.25, 1e-7, 0.7]).mean(), rel=1e-6)
@@ -31,7 +31,9 @@ def test_balanced_accuracy_is_that_of_scikit_learn_also_where_a_class_is_absent(
     answers = probabilities.argmax(axis=1)
     probabilities[answers == 2] = np.eye(4)[0]  # scikit-learn warns about answers that are no label
     expected = balanced_accuracy_score(labels, probabilities.argmax(axis=1))
-    assert score(probabilities, labels, 4).balanced_accuracy == pytest.approx(expected)
+    assert Classification(("a", "b", "c", "d")).score(probabilities, labels).balanced_accuracy == pytest.approx(
+        expected
+    )
 
 
 def test_the_scores_of_a_run_are_those_in_its_metrics(digits_run: Run, digits: Data) -> None:

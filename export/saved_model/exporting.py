@@ -27,7 +27,7 @@ from kerasmlp.contract import (
     SERVING_DEFAULT,
 )
 from kerasmlp.errors import InvalidValue
-from kerasmlp.evaluation import check_artefact_fits, score
+from kerasmlp.evaluation import check_artefact_fits
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.saved_model.column_inputs import describe_columns
@@ -250,14 +250,14 @@ def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
 def _report(
     folder: Path, answers: Mapping[str, np.ndarray], expected: np.ndarray, difference: float, data: Data
 ) -> ArtefactReport:
-    labels, num_classes = data.test.labels, data.num_classes
+    labels = data.test.labels
     return ArtefactReport(
         path=str(folder),
         format="saved_model",
         precision="float32",
         size_bytes=size_bytes(folder),
-        accuracy=score(answers[PROBABILITIES], labels, num_classes).accuracy,
-        keras_accuracy=score(expected, labels, num_classes).accuracy,
+        accuracy=data.task.score(answers[PROBABILITIES], labels).accuracy,
+        keras_accuracy=data.task.score(expected, labels).accuracy,
         agreement=float((answers[CLASS_ID] == expected.argmax(axis=1)).mean()),
         max_abs_diff=difference,
         examples=len(labels),

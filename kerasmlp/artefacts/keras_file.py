@@ -14,6 +14,7 @@ from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.model.model_files import load_keras
+from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
     import keras
@@ -21,11 +22,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class KerasFile(Artefact):
-    """A Keras model that ends in logits."""
+    """A Keras model, which ends in logits or in numbers."""
 
     path: Path
     model: keras.Model = field(repr=False)
     card: Card | None = None
+    known_task: Task | None = None  # of a model without a card
     format: str = field(default="keras", init=False)
     precision: str = field(default="float32", init=False)
 
@@ -35,41 +37,46 @@ class KerasFile(Artefact):
         return tuple(self.model.input_shape[1:])
 
     @property
-    def num_classes(self) -> int:  # type: ignore[override]
+    def num_outputs(self) -> int:  # type: ignore[override]
         """Number of probabilities per example."""
         return int(self.model.output_shape[-1])
 
+    @property
+    def task(self) -> Task:
+        """What the network learnt."""
+        return self.known_task or super().task
+
     def run_batch(self, features: np.ndarray) -> np.ndarray:
-        """Computes the softmax of the model's logits."""
+        """Computes the answers."""
         import tensorflow as tf
 
         return np.asarray(self._predict(tf.cast(features, tf.float32)))
 
     @cached_property
     def _predict(self) -> Callable[[Any], Any]:
-        import keras
         import tensorflow as tf
 
-        model = self.model  # not `self`: this object would hold itself
+        model, task = self.model, self.task  # not `self`: this object would hold itself
 
         @tf.function(input_signature=[tf.TensorSpec((None, *self.feature_shape), tf.float32)])
         def predict(features: Any) -> Any:
-            return keras.ops.softmax(model(features, training=False))
+            return task.answer(model(features, training=False), tf)
 
         # One graph for batches of any size. TensorFlow counts calls of `predict` itself and, after several artefacts,
         # would warn about frequent retracing.
         return predict.get_concrete_function()  # type: ignore[no-any-return]
 
 
-def wrap_model(model: keras.Model, path: Path, card: Card | None = None) -> Artefact:
+def wrap_model(model: keras.Model, path: Path, card: Card | None = None, task: Task | None = None) -> Artefact:
     """Returns a Keras model in memory as an artefact.
 
     Args:
-        model: Maps raw features to logits `(batch, classes)`.
+        model: Maps raw features to logits `(batch, classes)`, or to what another task needs.
         path: What messages call it.
         card: Its card, if it has one.
+        task: What it learnt. Defaults to what the card says, or classification.
     """
-    return KerasFile(path, model, card)
+    return KerasFile(path, model, card, task)
 
 
 def _matches_run(path: str) -> bool:

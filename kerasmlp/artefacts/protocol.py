@@ -11,8 +11,10 @@ import numpy as np
 
 from kerasmlp._system.files import size_bytes
 from kerasmlp.card import Card
-from kerasmlp.contract import EVALUATION_BATCH_SIZE
+from kerasmlp.contract import EVALUATION_BATCH_SIZE, PROBABILITIES
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kerasmlp.client.classifier import Classifier
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Artefact(Protocol):
-    """A trained network in one of its formats: raw features in, class probabilities out.
+    """A trained network in one of its formats: raw features in, answers out.
 
     Each format derives a class from this one. It sets the attributes and defines `run_batch`; the rest is the same for
     all formats.
@@ -31,7 +33,7 @@ class Artefact(Protocol):
         format: `keras`, `saved_model` or `tflite`; for a served network the protocol, `rest` or `grpc`.
         precision: `float32`, or for TFLite another precision that `kerasmlp.export.export_tflite` takes.
         feature_shape: Shape of one raw example.
-        num_classes: Number of probabilities per example.
+        num_outputs: Number of classes or targets.
         card: What the artefact says about itself; None if it carries no card.
         has_probabilities: False if the network returns only the class, whose probability is then given as 1.
         served: The client of a served network, for everything else that its server can do; None for files.
@@ -41,7 +43,7 @@ class Artefact(Protocol):
     format: str
     precision: str
     feature_shape: tuple[int, ...]
-    num_classes: int
+    num_outputs: int
     card: Card | None
     has_probabilities: bool = True
     served: Classifier | None = None
@@ -53,14 +55,24 @@ class Artefact(Protocol):
             features: Raw features, any numeric dtype, `(batch, *feature_shape)`, with 1 to 1024 examples.
 
         Returns:
-            Probabilities float32 `(batch, num_classes)`.
+            Answers float32 `(batch, *task.answer_shape)`.
         """
         ...
 
     @property
+    def task(self) -> Task:
+        """What the network learnt. Without a card it is a classifier."""
+        return self.card.learnt if self.card else Classification(self.class_names)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes, or of targets."""
+        return self.num_outputs
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class, or its index if the artefact carries no names."""
-        return self.card.class_names if self.card else tuple(str(index) for index in range(self.num_classes))
+        """The name of each class, or its index if the artefact carries no names; none for other tasks."""
+        return self.card.class_names if self.card else tuple(str(index) for index in range(self.num_outputs))
 
     @property
     def known_names(self) -> dict[int, str]:
@@ -72,15 +84,15 @@ class Artefact(Protocol):
         """Size on disk in bytes, of all files of a folder; 0 for a served network."""
         return size_bytes(Path(self.path))
 
-    def probabilities(self, features: Array) -> np.ndarray:
-        """Returns the probability of each class for each example.
+    def answers(self, features: Array) -> np.ndarray:
+        """Returns the answer to each example: probabilities of classes, or numbers.
 
         Args:
             features: Raw features, any numeric dtype, `(examples, *feature_shape)`. Trailing axes of length 1 may be
                 missing or added, as in `(examples, 28, 28, 1)` for a network of `(28, 28)`.
 
         Returns:
-            float32 `(examples, num_classes)`; each row adds up to 1.
+            float32 `(examples, *task.answer_shape)`; probabilities of each example add up to 1.
 
         Raises:
             InvalidValue: the examples have another shape.
@@ -92,7 +104,17 @@ class Artefact(Protocol):
             self.run_batch(features[i : i + EVALUATION_BATCH_SIZE].reshape(-1, *self.feature_shape))
             for i in range(0, len(features), EVALUATION_BATCH_SIZE)
         ]
-        return np.concatenate(batches) if batches else np.zeros((0, self.num_classes), np.float32)
+        return np.concatenate(batches) if batches else np.zeros((0, *self.task.answer_shape), np.float32)
+
+    def probabilities(self, features: Array) -> np.ndarray:
+        """Returns the probability of each class for each example; see `answers`.
+
+        Raises:
+            InvalidValue: the network answers no probabilities, or the examples have another shape.
+        """
+        if self.task.main != PROBABILITIES:
+            raise InvalidValue(f"`{self.path}` answers {self.task.main}, not probabilities; use `answers`.")
+        return self.answers(features)
 
 
 @dataclass(frozen=True)

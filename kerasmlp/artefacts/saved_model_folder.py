@@ -22,7 +22,7 @@ class SavedModelFolder(Artefact):
     path: Path
     precision: str
     feature_shape: tuple[int, ...]
-    num_classes: int
+    num_outputs: int
     card: Card | None
     input_name: str
     loaded: Any = field(repr=False)  # what `tf.saved_model.load` returned; it owns the variables of its signatures
@@ -60,7 +60,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
             loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures[SERVING_DEFAULT]
         (input_name, spec), *others = signature.structured_input_signature[1].items()
-        num_classes = signature.structured_outputs[PROBABILITIES].shape[-1]
+        num_outputs = signature.structured_outputs[PROBABILITIES].shape[-1]
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise InvalidValue(
             f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` returns `{PROBABILITIES}`: "
@@ -70,7 +70,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
         raise InvalidValue(f"`{folder}` takes {len(others) + 1} inputs; a network with one input was expected.")
     card_path = folder / EXTRA_FOLDER / CARD_NAME
     card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
-    return SavedModelFolder(folder, spec.dtype.name, tuple(spec.shape[1:]), num_classes, card, input_name, loaded)
+    return SavedModelFolder(folder, spec.dtype.name, tuple(spec.shape[1:]), num_outputs, card, input_name, loaded)
 
 
 SAVED_MODEL_FOLDER = ArtefactFormat("a SavedModel folder", _matches, _open)

@@ -39,11 +39,11 @@ class ServedModel(Artefact):
         if text is None:
             return None
         card = Card.from_json(text)
-        if (card.feature_shape, len(card.class_names)) != (self.served.feature_shape, self.num_classes):
+        if (card.feature_shape, len(card.class_names)) != (self.served.feature_shape, self.num_outputs):
             raise unexpected(
                 self.served.client.address,
                 f"answered a card for examples of shape {card.feature_shape} and {len(card.class_names)} classes; its "
-                f"network takes {self.served.feature_shape} and has {self.num_classes} classes",
+                f"network takes {self.served.feature_shape} and has {self.num_outputs} classes",
             )
         return card
 
@@ -58,8 +58,8 @@ class ServedModel(Artefact):
         return self.served.dtype
 
     @property
-    def num_classes(self) -> int:  # type: ignore[override]
-        """Number of probabilities per example."""
+    def num_outputs(self) -> int:  # type: ignore[override]
+        """Number of classes."""
         return self.served.num_classes
 
     @property

@@ -23,7 +23,7 @@ class TFLiteFile(Artefact):
     path: Path
     precision: str
     feature_shape: tuple[int, ...]
-    num_classes: int
+    num_outputs: int
     card: Card | None
     runtime: Runtime = field(repr=False)
     format: str = field(default="tflite", init=False)
@@ -38,7 +38,7 @@ class TFLiteFile(Artefact):
         contents = self.runtime.contents
         values = self.runtime.answers(as_input(features, contents.source.shape[1:]))
         if contents.target.name == CLASS_ID:
-            certain: np.ndarray = np.eye(self.num_classes, dtype=np.float32)[values.astype(int)]
+            certain: np.ndarray = np.eye(self.num_outputs, dtype=np.float32)[values.astype(int)]
             return certain
         return softmax(values) if contents.target.name == LOGITS else values
 
@@ -73,8 +73,8 @@ def _open(path: str, timeout_s: float) -> Artefact:
         raise InvalidValue(
             f"`{path}` returns `{answer.name}` of shape {answer.shape}; probabilities of classes were expected."
         )
-    feature_shape, num_classes = (card.feature_shape, len(card.class_names)) if card else (shape, int(answer.shape[-1]))
-    return TFLiteFile(file, contents.precision, feature_shape, num_classes, card, runtime)
+    feature_shape, num_outputs = (card.feature_shape, len(card.class_names)) if card else (shape, int(answer.shape[-1]))
+    return TFLiteFile(file, contents.precision, feature_shape, num_outputs, card, runtime)
 
 
 def read_card(path: Path) -> Card | None:

@@ -77,7 +77,19 @@ def add_source_options(group: _ArgumentGroup) -> None:
     """Adds the options that say how to read the data."""
     group.add_argument("--data-dir", metavar="DIR", help="folder of prepared TensorFlow Datasets or openml.org sets")
     group.add_argument(
-        "--target", metavar="COLUMN", help="column of a table with the labels (default: target, label or class)"
+        "--target",
+        metavar="COLUMN,...",
+        help="column of a table with the labels or numbers to predict (default: target, label or class)",
+    )
+    group.add_argument(
+        "--task",
+        metavar="NAME",
+        help="what to learn: classification or regression (default: what the target looks like)",
+    )
+    group.add_argument(
+        "--log-target",
+        action="store_true",
+        help="learn the logarithm of numbers above 0 that span orders of magnitude",
     )
     group.add_argument(
         "--group",

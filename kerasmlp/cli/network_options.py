@@ -55,9 +55,9 @@ def layer_sizes(args: Namespace, data: Data) -> tuple[int, ...]:
     """
     from kerasmlp.model.building import check_sizes, check_sizes_fit
 
-    sizes = args.sizes or (data.num_features, *(args.hidden or DEFAULT_HIDDEN), data.num_classes)
+    sizes = args.sizes or (data.num_features, *(args.hidden or DEFAULT_HIDDEN), data.num_outputs)
     checked = check_sizes(sizes)
-    check_sizes_fit(checked, data.feature_shape, data.num_classes)
+    check_sizes_fit(checked, data.feature_shape, data.num_outputs, data.task.unit)
     return checked
 
 

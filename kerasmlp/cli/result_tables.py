@@ -8,7 +8,6 @@ from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
-from kerasmlp.tasks.class_cautions import is_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -23,8 +22,10 @@ if TYPE_CHECKING:
 
 
 def show_run(run: Run) -> None:
-    """Prints what was trained, and the accuracy it reached."""
-    metrics = run.metrics
+    """Prints what was trained, and how good it is."""
+    metrics, task = run.metrics, run.card.learnt
+    validated = task.shown(task.logged, metrics[f"val_{task.logged}"])
+    tested = {name.removeprefix("test_"): value for name, value in metrics.items()}
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
         ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
@@ -32,37 +33,12 @@ def show_run(run: Run) -> None:
             "settings",
             f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
         ),
-        (
-            "validation accuracy",
-            f"{metrics['val_accuracy']:.2%} (epoch {metrics['best_epoch']} of {metrics['epochs']})",
-        ),
-        ("test accuracy", f"{metrics['test_accuracy']:.2%} of {metrics['test_examples']:,}"),
-        *uneven_rows(
-            "test balanced accuracy",
-            metrics.get("test_balanced_accuracy"),
-            metrics.get("largest_class_share"),
-            metrics["sizes"][-1],
-        ),
+        (f"validation {task.logged}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
+        *task.rows(tested, "test "),
+        ("test examples", f"{metrics['test_examples']:,}"),
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
     ]
     results_console().print(make_table(("trained", ""), rows))
-
-
-def uneven_rows(
-    name: str, balanced_accuracy: float | None, largest_share: float | None, num_classes: int
-) -> list[tuple[str, str]]:
-    """Returns a row with the balanced accuracy where classes are uneven, and no row where they are not.
-
-    Args:
-        name: What the row is called.
-        balanced_accuracy: The balanced accuracy; None in runs of earlier versions.
-        largest_share: Share of the most frequent class; None in runs of earlier versions.
-        num_classes: Number of classes.
-    """
-    if balanced_accuracy is None or largest_share is None or not is_uneven(largest_share, num_classes):
-        return []
-    always = f"always the largest class: {largest_share:.2%} accuracy, {1 / num_classes:.2%} balanced"
-    return [(name, f"{balanced_accuracy:.2%} ({always})")]
 
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:

@@ -144,7 +144,7 @@ class TableWatch:
         """A caution about the columns that nearly determine the label on rows that their rule was not made from."""
         import pyarrow as pa
 
-        if not self._is_learnt or self._is_sampled.sum() < _FEWEST:
+        if not self._is_learnt or self._is_sampled.sum() < _FEWEST or not len(self._scan.classes):
             return []
         sample = self._sampled()
         order = np.argsort(self._keys[self._is_sampled])

@@ -56,9 +56,8 @@ def find_roles(
         found = [column for column in columns if column.lower() in TARGET_NAMES]
         if len(found) != 1:
             raise InvalidValue(
-                f"It is not clear which column of `{name}` holds the labels or the numbers to predict; pass its name as "
-                f"`target`. The columns "
-                f"are {', '.join(columns)}."
+                f"It is not clear which column of `{name}` holds the labels or the numbers to predict; pass its name "
+                f"as `target`. The columns are {', '.join(columns)}."
             )
         target = found[0]
     if isinstance(target, str):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.data.cautions import ArrayWatch, class_cautions
+from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.column_cautions import TableWatch
 from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, WHY_UNUSED, Column
 from kerasmlp.data.fingerprints import ArrayDigest
@@ -42,7 +42,9 @@ def describe_source(source: Source) -> dict[str, Any]:
           The last two are None if the source does not say which they are;
         - `reading_notes`: what was understood, skipped or decided when it was read;
         - `cautions`: what to know before trusting figures on it, as far as that does not depend on a split;
-        - `classes`: the number of examples of each class by name, including validation and test examples;
+        - `task`: what a network can learn from it;
+        - `classes`: the number of examples of each class by name, including validation and test examples; or `targets`:
+          `lowest`, `highest`, `mean` and `std` of each target;
         - for arrays `feature_shape`, `dtype` and `feature_range`, the lowest and highest value that occurs;
         - for tables `format` (how the file is written), `target` and `columns`: what `describe_columns` says about each
           column, and `missing` (number of missing values) and `values`. `values` is the lowest and highest value of a
@@ -69,7 +71,8 @@ def first_of_each_class(source: Source, count: int) -> tuple[np.ndarray, np.ndar
         Features `(examples, ...)` in the order of the source, and class indices int32 `(examples,)`.
     """
     with source.scanned() as scan:
-        places = [np.flatnonzero(scan.labels == index)[:count] for index in range(len(scan.classes))]
+        strata = scan.learnt.strata(scan.labels)
+        places = [np.flatnonzero(strata == index)[:count] for index in np.unique(strata)]
         wanted = np.sort(np.concatenate(places))
         found: list[np.ndarray] = []
         start = 0
@@ -95,11 +98,10 @@ def describe_data(data: Data) -> dict[str, Any]:
     splits = {}
     for name in ("train", "validation", "test"):
         split = getattr(data, name)
-        counts = np.bincount(split.labels, minlength=data.num_classes)
-        classes = dict(zip(data.class_names, counts.tolist(), strict=True))
-        splits[name] = {"examples": len(split), "classes": classes}
+        splits[name] = {"examples": len(split), **data.task.describe(split.labels)}
     return {
         "name": data.name,
+        "task": data.task.kind,
         "fingerprint": data.fingerprint,
         "request": data.request,
         "feature_shape": list(data.feature_shape),
@@ -155,8 +157,7 @@ def _becomes(column: Column) -> str:
 
 
 def _describe_scan(name: str, scan: Scan) -> dict[str, Any]:
-    names = scan.names
-    counts = np.bincount(scan.labels, minlength=len(names))
+    task = scan.learnt
     num_test, num_validation = scan.num_own_test or 0, scan.num_own_validation or 0
     train, validation, test = np.split(
         np.arange(len(scan.labels)), [len(scan.labels) - num_test - num_validation, len(scan.labels) - num_test]
@@ -164,23 +165,22 @@ def _describe_scan(name: str, scan: Scan) -> dict[str, Any]:
     indices = Indices(train, validation, test)
     about: dict[str, Any]
     if scan.table is None:
-        arrays, seen = ArrayDigest(names), ArrayWatch(indices)
+        arrays, seen = ArrayDigest(task.names), ArrayWatch(indices)
         about = _summarise_arrays(seen.pieces(arrays.watch(scan.pieces(), scan.labels_by_part)))
         fingerprint, cautions = arrays.hexdigest(), seen.cautions()
     else:
         about, cautions = _describe_table(name, scan, indices)
         fingerprint = scan.table.fingerprint
-    by_part = {"train": np.bincount(scan.labels[train], minlength=len(names))}
-    if num_test:
-        by_part["test"] = np.bincount(scan.labels[test], minlength=len(names))
+    by_part = {"train": scan.labels[train]} | ({"test": scan.labels[test]} if num_test else {})
     return {
         "fingerprint": fingerprint,
         "examples": len(train),
         "validation_examples": scan.num_own_validation,
         "test_examples": scan.num_own_test,
-        "classes": dict(zip(names, counts.tolist(), strict=True)),
+        "task": task.kind,
+        **task.describe(scan.labels),
         "reading_notes": list(scan.reading_notes),
-        "cautions": [*class_cautions(by_part, names), *cautions],
+        "cautions": [*task.cautions(by_part), *cautions],
         **about,
     }
 
@@ -197,7 +197,7 @@ def _describe_table(name: str, scan: Scan, indices: Indices) -> tuple[dict[str, 
     watch = TableWatch(scan, indices, columns, is_learnt=True)
     summaries = _summarise_columns(watch.pieces(scan.pieces()), columns)
     described = [{**about, **summary} for about, summary in zip(describe_columns(columns), summaries, strict=True)]
-    about = {"format": scan.format, "target": scan.table.target, "columns": described}
+    about = {"format": scan.format, "target": ",".join(scan.table.targets), "columns": described}
     return about, (*problems, *watch.cautions())
 
 
@@ -212,11 +212,7 @@ def data_notes(data: Data) -> list[str]:
         >>> data_notes(load_data("digits"))
         []
     """
-    counts = {
-        part: np.bincount(getattr(data, part).labels, minlength=data.num_classes)
-        for part in ("train", "validation", "test")
-    }
-    notes = class_cautions(counts, data.class_names)
+    notes = data.task.cautions({part: getattr(data, part).labels for part in ("train", "validation", "test")})
     if is_channel_first(data.feature_shape):
         notes.append(
             f"The examples have the shape {data.feature_shape}, so their channels seem to come first. The network can "

@@ -212,7 +212,7 @@ class InMemorySource:
             if task.kind == Classification.kind:
                 check_classes(self.name, np.array(task.names), len(targets))
             return targets, task
-        if known.kind == Classification.kind:
+        if known.kind == Classification.kind and spec is not None:
             return align_labels(self.name, task.names, targets, spec), known
         check_width(self.name, targets, known)
         return targets, known

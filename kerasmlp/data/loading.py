@@ -10,6 +10,7 @@ from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import Splitting
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.settings_base import accepts
+from kerasmlp.tasks.task_table import TaskOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -51,9 +52,15 @@ def load_data(
 
         data_dir: Folder where TensorFlow Datasets looks for prepared sets and puts new ones. For `openml:NAME`, the
             folder where scikit-learn keeps its downloads. Defaults to the folder that each library uses by itself.
-        target: Name of the column of labels in a table. Defaults to the column called `target`, `label` or `class`; if
+        target: Name of the column of labels or numbers to predict in a table. For several numbers a list of names, or
+            one text with commas between them. Defaults to the column called `target`, `label` or `class`; if
             there is not exactly one, `target` is required. The built-in tables have a default of their own. In a set of
             TensorFlow Datasets it names the feature that holds the labels, and defaults to the set's own label.
+        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
+            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
+            are quantities, everything else are labels.
+        log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
+            magnitude. Its answers are in the targets' own units. Defaults to `False`.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
             test has only patients that training has not seen. The column is not a feature. The shares are then
             counted over all rows (for `validation_share`, all rows outside the test), not within each class.
@@ -123,8 +130,10 @@ def load_data(
 
 def data_from_frame(
     frame: pd.DataFrame,
-    target: str,
+    target: str | Sequence[str],
     *,
+    task: str | None = None,
+    log_target: bool = False,
     test: pd.DataFrame | None = None,
     validation: pd.DataFrame | None = None,
     test_share: float | None = None,
@@ -144,7 +153,13 @@ def data_from_frame(
 
     Args:
         frame: One row per example.
-        target: Name of the column of labels, whole numbers or strings.
+        target: Name of the column of labels, whole numbers or strings, or of numbers to predict. For several numbers a
+            list of names.
+        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
+            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
+            are quantities, everything else are labels.
+        log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
+            magnitude. Its answers are in the targets' own units. Defaults to `False`.
         test: The test rows, if they are a frame of their own. Defaults to `None`: `test_share` of `frame`.
         validation: The validation rows, if they are a frame of their own. Defaults to `None`: `validation_share`.
         test_share: Share of the rows that becomes the test, between 0 and 1, both excluded. It is taken from each
@@ -194,7 +209,10 @@ def data_from_frame(
         None if validation is None else FrameRows(validation, drop, source="validation"),
         None if test is None else FrameRows(test, drop, source="test"),
     )
-    use = TableUse(str(target), group, time, columns or {}, drop, keep_duplicates_together)
+    target = target if isinstance(target, str | list | tuple) else str(target)  # columns may have numbers as names
+    use = TableUse(
+        target, group, time, columns or {}, drop, keep_duplicates_together, task=TaskOptions(task, log_target)
+    )
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
 
@@ -206,6 +224,8 @@ def data_from_dataset(
     name: str = "dataset",
     feature_range: tuple[float, float] | None = None,
     class_names: tuple[str, ...] | None = None,
+    task: str | None = None,
+    log_target: bool = False,
     stream: bool = False,
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
@@ -222,6 +242,11 @@ def data_from_dataset(
         feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
             values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
+            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
+            are quantities, everything else are labels.
+        log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
+            magnitude. Its answers are in the targets' own units. Defaults to `False`.
         stream: Whether to keep the examples in a file instead of memory. The file is deleted when this process ends.
             Defaults to `False`.
         validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
@@ -250,7 +275,15 @@ def data_from_dataset(
     from kerasmlp.data.readers.tf_dataset import read_dataset
 
     show_progress = shows_progress(verbose)
-    source = read_dataset(name, dataset, test, feature_range=feature_range, class_names=class_names, stream=stream)
+    source = read_dataset(
+        name,
+        dataset,
+        test,
+        feature_range=feature_range,
+        class_names=class_names,
+        stream=stream,
+        task=TaskOptions(task, log_target),
+    )
     return source.split(Splitting(validation_share, test_share, seed), show_progress=show_progress)
 
 
@@ -265,6 +298,8 @@ def data_from_arrays(
     name: str = "arrays",
     feature_range: tuple[float, float] | None = None,
     class_names: tuple[str, ...] | None = None,
+    task: str | None = None,
+    log_target: bool = False,
     groups: Any = None,
     times: Any = None,
     validation_share: float = VALIDATION_SHARE,
@@ -276,7 +311,8 @@ def data_from_arrays(
     Args:
         x_train: Features, numeric `(examples, ...)`. float64 becomes float32; other types stay as they are.
         y_train: Labels, whole numbers, strings or booleans, `(examples,)` or `(examples, 1)`; or one-hot rows
-            `(examples, classes)`, which become the numbers of their columns.
+            `(examples, classes)`, which become the numbers of their columns; or numbers to predict, `(examples,)` or
+            `(examples, targets)`.
         x_test: Features of the test examples, of the same shape per example. Defaults to `None`: the test is taken
             from `x_train`.
         y_test: Labels of the test examples. Each label must also occur in `y_train`.
@@ -287,6 +323,11 @@ def data_from_arrays(
         feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
             values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
+        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
+            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
+            are quantities, everything else are labels.
+        log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
+            magnitude. Its answers are in the targets' own units. Defaults to `False`.
         groups: Group of each example of `x_train`, whole numbers or strings, `(examples,)`. Examples of one group go to
             the same split. `test_share` is then a share of all examples, and `validation_share` a share of the examples
             outside the test, whatever their class. Defaults to `None`: examples are independent.
@@ -328,5 +369,6 @@ def data_from_arrays(
         class_names=class_names,
         groups=groups,
         times=times,
+        task=TaskOptions(task, log_target),
     )
     return source.split(Splitting(validation_share, test_share, seed))

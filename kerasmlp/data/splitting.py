@@ -100,8 +100,8 @@ class Splitting:
 
         Args:
             name: What messages call the data.
-            labels: Class or other stratum of each example, integers `(examples,)`. The examples of the source's own test
-                come last.
+            labels: Class or other stratum of each example, integers `(examples,)`. Those of the source's own test come
+                last.
             num_own_test: Number of examples in the source's own test. None: the source has no test of its own.
             num_own_validation: Number of examples in the source's own validation, which come just before the test. They
                 are exactly the validation then. None: a share of the other examples becomes validation.

@@ -66,11 +66,8 @@ class StreamedSource:
 
     def split(self, splitting: Splitting, *, spec: DataSpec | None = None, show_progress: bool = False) -> Data:
         """Returns the examples, split, encoded and on disk. They are read only if they are not in the cache."""
-
         splitting = splitting.for_source(has_test=self.has_test, has_validation=self.has_validation)
-        data = self._cached(
-            splitting.request(), lambda scan: scan.indices(self.name, splitting), spec, show_progress
-        )
+        data = self._cached(splitting.request(), lambda scan: scan.indices(self.name, splitting), spec, show_progress)
         return replace(data, reading_notes=(*data.reading_notes, *splitting.notes))
 
     def whole(self, spec: DataSpec | None = None, *, show_progress: bool = False) -> Data:

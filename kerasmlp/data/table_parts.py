@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from kerasmlp.data.column_roles import ColumnRoles
 from kerasmlp.data.columns import DROPPED
 from kerasmlp.data.raw_rows import RawRows
-from kerasmlp.tasks.task_table import TaskOptions
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
+from kerasmlp.tasks.task_table import TaskOptions
 
 
 @dataclass(frozen=True)

@@ -257,9 +257,7 @@ class _Collected:
                 raise InvalidValue(f"`{source}` has no row; examples were expected.")
             self.num_rows.append(done)
 
-    def _add(
-        self, piece: pa.Table, rows: pa.Table, targets: Sequence[Column], source: str, first_row: int
-    ) -> None:
+    def _add(self, piece: pa.Table, rows: pa.Table, targets: Sequence[Column], source: str, first_row: int) -> None:
         if self._reading.kind == Classification.kind:
             hashed = {"": as_text(self._values(piece, targets[0], "label", source, first_row))}
             self._labels.add(hashed[""])

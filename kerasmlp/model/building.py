@@ -36,6 +36,7 @@ def build_mlp(
     kernel_initializer: str | None = None,
     preprocessing: keras.layers.Layer | None = None,
     augmentation: keras.layers.Layer | None = None,
+    postprocessing: Sequence[keras.layers.Layer] = (),
     seed: int | None = None,
     name: str = "mlp",
 ) -> keras.Model:
@@ -61,6 +62,8 @@ def build_mlp(
             and therefore of everything that is exported from it.
         augmentation: A layer that changes raw images while the model trains, such as `kerasmlp.model.Augmentation()`.
             Exported models do not contain it.
+        postprocessing: Layers behind the last dense layer, such as `data.postprocessing()`, which scales standardised
+            numbers to the units of the targets. Defaults to none.
         seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 
@@ -118,6 +121,8 @@ def build_mlp(
             x = keras.layers.Dropout(dropout, seed=dropout_seed, name=f"dropout_{index}")(x)
     # float32 under every dtype policy: a softmax over half-precision logits loses digits that the loss needs.
     outputs = dense(len(widths) - 1, widths[-1], use_bias=use_bias, dtype="float32", name="logits")(x)
+    for layer in postprocessing:
+        outputs = layer(outputs)
     return keras.Model(inputs, outputs, name=name)
 
 
@@ -146,14 +151,16 @@ def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:
     return tuple(widths)
 
 
-def check_sizes_fit(sizes: Sequence[int], feature_shape: Sequence[int], num_classes: int) -> None:
+def check_sizes_fit(
+    sizes: Sequence[int], feature_shape: Sequence[int], num_outputs: int, unit: str = "classes"
+) -> None:
     """Raises `InvalidValue` if `sizes` does not fit the data. The message names sizes that would."""
     num_features = math.prod(feature_shape)
-    if sizes[0] != num_features or sizes[-1] != num_classes:
-        fitting = [num_features, *sizes[1:-1], num_classes]
+    if sizes[0] != num_features or sizes[-1] != num_outputs:
+        fitting = [num_features, *sizes[1:-1], num_outputs]
         raise InvalidValue(
             f"`sizes` {list(sizes)} does not fit the data: its examples have {num_features} features "
-            f"(shape {tuple(feature_shape)}) and {num_classes} classes; `{','.join(map(str, fitting))}` would fit."
+            f"(shape {tuple(feature_shape)}) and {num_outputs} {unit}; `{','.join(map(str, fitting))}` would fit."
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -63,6 +63,17 @@ class Evaluation(Scores):
             "largest_class_share": self.largest_class_share,
         }
 
+    def details(self) -> dict[str, Any]:
+        """Returns the confusion matrix."""
+        return {"confusion": self.confusion.tolist()}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Returns the class that is found least often."""
+        counts = self.confusion.sum(axis=1)
+        recalls = self.confusion.diagonal() / counts.clip(min=1)
+        hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
+        return [("hardest class", f"{self.class_names[hardest]} ({recalls[hardest]:.1%} found)")]
+
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `confusion.png`."""
         plot_confusion(self.confusion, self.class_names, folder / "confusion.png", title=title)
@@ -75,9 +86,10 @@ class Classification(Task):
     kind = "classification"
     main = "probabilities"
     unit = "classes"
-    objectives = {"val_accuracy": MAX, "val_loss": MIN}
+    objectives: ClassVar[Mapping[str, str]] = {"val_accuracy": MAX, "val_loss": MIN}
     losses = ("cross_entropy",)
     logged = "accuracy"
+    unprefixed = ("largest_class_share",)
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if a split has a class of which training has no example."""
@@ -118,8 +130,8 @@ class Classification(Task):
         if ops is np:
             exponentials = np.exp(outputs - outputs.max(axis=-1, keepdims=True))
             return exponentials / exponentials.sum(axis=-1, keepdims=True)
-        # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait, which
-        # takes 60 us on two cores: as long as all layers take for 32 examples.
+        # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait,
+        # which takes 60 us on two cores: as long as all layers take for 32 examples.
         return ops.exp(ops.nn.log_softmax(outputs))
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Evaluation:
@@ -143,21 +155,24 @@ class Classification(Task):
             class_names=self.names,
         )
 
-    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Returns the accuracies."""
-        rows = [
-            ("validation accuracy", f"{metrics['val_accuracy']:.2%}"),
-            ("test accuracy", f"{metrics['test_accuracy']:.2%}"),
-        ]
-        balanced, share = metrics.get("test_balanced_accuracy"), metrics.get("largest_class_share")
-        if balanced is None or share is None or not is_uneven(share, self.width):  # None in runs of earlier versions
-            return rows
-        always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
-        return [*rows, ("test balanced accuracy", f"{balanced:.2%} ({always})")]
+    def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+        """Returns the accuracies, and the loss where it is known."""
+        rows = [(f"{prefix}accuracy", f"{scores['accuracy']:.2%}")]
+        balanced, share = scores.get("balanced_accuracy"), scores.get("largest_class_share")
+        if (
+            balanced is not None and share is not None and is_uneven(share, self.width)
+        ):  # None in runs of earlier versions
+            always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
+            rows.append((f"{prefix}balanced accuracy", f"{balanced:.2%} ({always})"))
+        return rows
 
     def shown(self, name: str, value: float) -> str:
         """Returns accuracies in percent."""
         return f"{value:.2%}" if name.endswith(("accuracy", "share")) else f"{value:.4f}"
+
+    def shown_target(self, target: Any) -> str:
+        """Returns the name of the class."""
+        return self.names[int(target)]
 
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
         """Returns the class and the probability of every class."""
@@ -172,3 +187,16 @@ class Classification(Task):
     def predicted(self, answer: Mapping[str, Any]) -> str:
         """Returns the class and its probability."""
         return f"{answer['class']} ({answer['probabilities'][answer['class']]:.2%})"
+
+
+MONITOR, MONITOR_MODE = "val_accuracy", "max"
+
+
+def rank(result: Mapping[str, Any]) -> tuple[float, float]:
+    """Returns the sort key of a trial; the larger key is the better result."""
+    return (result["val_accuracy"], -result["val_loss"])
+
+
+def compile_model(model: keras.Model, optimizer: keras.Optimizer, **options: Any) -> None:
+    """Compiles a model that ends in logits, for labels that are class indices."""
+    Classification(()).compile(model, optimizer, **options)

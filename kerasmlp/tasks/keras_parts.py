@@ -9,7 +9,7 @@ import keras
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
-class StandardisedLoss(keras.losses.Loss):  # type: ignore[misc]
+class StandardisedLoss(keras.losses.Loss):
     """A loss of numbers in the units of the targets, computed on standardised numbers.
 
     Without it, targets of 200,000 would need a tiny learning rate, and of several targets the one with the largest
@@ -55,7 +55,7 @@ def poisson() -> keras.losses.Loss:
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
-class RootMeanSquaredError(keras.metrics.Metric):  # type: ignore[misc]
+class RootMeanSquaredError(keras.metrics.Metric):
     """The root of the mean squared error: of one target, or the mean over several, each divided by its scale."""
 
     def __init__(self, scale: Sequence[float], name: str = "rmse", **options: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -97,7 +97,7 @@ class Regression(Task):
     kind = "regression"
     main = "values"
     unit = "targets"
-    objectives = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
+    objectives: ClassVar[Mapping[str, str]] = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
     losses = ("mse", "mae", "huber", POISSON)
     logged = "rmse"
 
@@ -144,7 +144,11 @@ class Regression(Task):
 
         offset, scale = (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
         layers = [keras.layers.Rescaling(list(scale), offset=list(offset), dtype="float32", name="units")]
-        return [*layers, keras.layers.Activation("exponential", dtype="float32", name="exponential")] if self.log else layers
+        return (
+            [*layers, keras.layers.Activation("exponential", dtype="float32", name="exponential")]
+            if self.log
+            else layers
+        )
 
     def make_loss(self, name: str) -> keras.losses.Loss:
         """Returns a loss of numbers in the targets' units, which it standardises.
@@ -173,21 +177,19 @@ class Regression(Task):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
         """Returns the scores of numbers `(examples, targets)`."""
-        return RegressionScores(
-            len(targets), answers, targets, self.names, np.array(self.means), np.array(self.scales)
-        )
+        return RegressionScores(len(targets), answers, targets, self.names, np.array(self.means), np.array(self.scales))
 
-    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-        """Returns the RMSE of validation and test, and how good always predicting the mean would be."""
+    def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+        """Returns the RMSE, how good always predicting the mean would be, the MAE and R2."""
         unit = "" if self.width == 1 else " standard deviations"
+        always = f"always the mean: {number(scores['mean_rmse'])}"
         rows = [
-            ("validation RMSE", f"{number(metrics['val_rmse'])}{unit}"),
-            ("test RMSE", f"{number(metrics['test_rmse'])}{unit} (always the mean: {number(metrics['test_mean_rmse'])})"),
-            ("test MAE", f"{number(metrics['test_mae'])}{unit}"),
-            ("test R2", f"{metrics['test_r2']:.4f}"),
+            (f"{prefix}RMSE", f"{number(scores['rmse'])}{unit} ({always})"),
+            (f"{prefix}MAE", f"{number(scores['mae'])}{unit}"),
+            (f"{prefix}R2", f"{scores['r2']:.4f}"),
         ]
         if self.width > 1:
-            rows += [(f"test RMSE of {name}", number(metrics[f"test_rmse_{name}"])) for name in self.names]
+            rows += [(f"{prefix}RMSE of {name}", number(scores[f"rmse_{name}"])) for name in self.names]
         return rows
 
     def shown(self, name: str, value: float) -> str:
@@ -206,4 +208,7 @@ class Regression(Task):
 
     def to_config(self) -> dict[str, Any]:
         """Returns the task as values for JSON."""
-        return {"kind": self.kind, **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}}
+        return {
+            "kind": self.kind,
+            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()},
+        }

@@ -21,7 +21,7 @@ MIN, MAX = "min", "max"
 
 @dataclass(frozen=True, eq=False)
 class Scores(ABC):
-    """How good answers are, as numbers and as pictures.
+    """How good answers are, as numbers and as pictures. Each of `numbers` is an attribute, too.
 
     Attributes:
         examples: Number of examples.
@@ -33,6 +33,20 @@ class Scores(ABC):
     @abstractmethod
     def numbers(self) -> dict[str, float]:
         """The scores by name, as `metrics.json` and `evaluate --json` call them. The first is the most important."""
+
+    def __getattr__(self, name: str) -> Any:
+        """Returns one of `numbers`."""
+        if not name.startswith("_") and name in self.numbers:
+            return self.numbers[name]
+        raise AttributeError(f"{type(self).__name__} has no score `{name}`")
+
+    def details(self) -> dict[str, Any]:
+        """Returns what else `evaluate --json` says, ready for JSON."""
+        return {}
+
+    def rows(self) -> list[tuple[str, str]]:
+        """Returns what else a person should see: a description and a value each."""
+        return []
 
     @abstractmethod
     def draw(self, folder: Path, *, title: str) -> None:
@@ -59,12 +73,18 @@ class Task(ABC):
     unit: ClassVar[str]  # what messages call what the network answers, in the plural
     objectives: ClassVar[Mapping[str, str]]  # what can decide the best epoch: `min` or `max` by name
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
+    unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
 
     @property
     def width(self) -> int:
         """Number of values that the network answers per example: the last of its sizes."""
         return len(self.names)
+
+    @property
+    def logged_objectives(self) -> tuple[str, str]:
+        """The objectives that Keras computes in every epoch."""
+        return (f"val_{self.logged}", "val_loss")
 
     @property
     def answer_shape(self) -> tuple[int, ...]:
@@ -79,7 +99,7 @@ class Task(ABC):
         """Returns the task with everything that is learnt from the training targets, such as their mean."""
         return self
 
-    def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
+    def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:  # noqa: B027
         """Raises `InvalidValue` if the training targets do not allow to learn what the others ask."""
 
     def cautions(self, parts: Mapping[str, np.ndarray]) -> list[str]:
@@ -116,16 +136,21 @@ class Task(ABC):
         """Returns how good the main outputs are, `(examples, *answer_shape)`."""
 
     @abstractmethod
-    def rows(self, metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the lines that a person reads first: a description and a value each.
 
         Args:
-            metrics: Scores by name, as `metrics.json` has them with `test_` and `val_` in front.
+            scores: `Scores.numbers`.
+            prefix: What was judged, such as "test ".
         """
 
     @abstractmethod
     def shown(self, name: str, value: float) -> str:
         """Returns the value of a score or objective for people."""
+
+    def shown_target(self, target: Any) -> str:
+        """Returns a target in words."""
+        return ", ".join(map(number, target))
 
     @abstractmethod
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:

@@ -25,12 +25,11 @@ from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.tasks.classification import MONITOR, MONITOR_MODE, compile_model
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.run_recorder import RunRecorder
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import ValidationScores, evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights
 
 if TYPE_CHECKING:
@@ -51,7 +50,9 @@ def train(
     verbose: str | int = "auto",
     **options: Any,
 ) -> Run:
-    """Trains `model` on `data.train` and keeps the weights of the epoch with the best validation accuracy.
+    """Trains `model` on `data.train` and keeps the weights of the epoch that is best on validation.
+
+    For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
@@ -70,7 +71,8 @@ def train(
 
     Args:
         model: A model that `build_mlp` returned, or any Keras model that maps `(batch, *data.feature_shape)` to logits
-            `(batch, data.num_classes)`.
+            `(batch, data.num_classes)`. For regression, it maps to numbers `(batch, targets)` in the targets' units and
+            ends in `data.postprocessing()`.
         data: The data, such as `load_data` returns.
         settings: Settings to start from. Defaults to `TrainingSettings()`, whose attributes are explained there.
         out: The run directory. By default, the first of `runs/NAME`, `runs/NAME-2`, ... that is free or holds this
@@ -161,8 +163,8 @@ def train_run(
     config = training_config(model, data, settings, search=search)
     write_json(run.path / CONFIG_NAME, config)
     write_json(run.path / DATA_NAME, describe_data(data))
-    write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.class_names))
-    optimizer = _compile(model, settings, len(data.train))
+    write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
+    optimizer = _compile(model, data, settings)
     prepare(
         model,
         batch_size=settings.batch_size,
@@ -171,10 +173,12 @@ def train_run(
         require_xla=settings.require_xla,
     )
     # The recorder keeps the counters of these callbacks.
-    kept = [StopOnNonFiniteLoss(), *callbacks]
+    objective, mode = data.task.objective(settings.objective)
+    scores = [] if objective in data.task.logged_objectives else [ValidationScores(data)]
+    kept = [*scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
-        kept.append(keras.callbacks.EarlyStopping(MONITOR, mode=MONITOR_MODE, patience=settings.early_stopping))
-    recorder = RunRecorder(run, kept)
+        kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
+    recorder = RunRecorder(run, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < settings.epochs:
         display = ProgressDisplay(len(data.train)) if is_chief() and shows_progress(verbose) else None
@@ -192,7 +196,7 @@ def train_run(
                 validation_data=validation_blocks(data),
                 epochs=settings.epochs,
                 initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels, data.class_names),
+                class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
                 shuffle=False,  # the blocks are shuffled
                 verbose=0,
                 callbacks=[*kept, *([display] if display else []), recorder],
@@ -207,14 +211,14 @@ def train_run(
     return run
 
 
-def _compile(model: keras.Model, settings: TrainingSettings, num_examples: int) -> keras.Optimizer:
+def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> keras.Optimizer:
     """Compiles the model, in the scope of its strategy if it has one. Returns the optimizer."""
     strategy = strategy_of(model)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            steps = settings.epochs * math.ceil(num_examples / settings.batch_size)
+            steps = settings.epochs * math.ceil(len(data.train) / settings.batch_size)
             cosine_steps = steps if settings.schedule == "cosine" else None
             optimizer = make_optimizer(optimizer, settings.initial_learning_rate, cosine_steps=cosine_steps)
-        compile_model(model, optimizer, loss=settings.loss, metrics=settings.metrics)
+        data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)
     return optimizer

@@ -9,11 +9,12 @@ import keras
 import numpy as np
 
 from kerasmlp._system.files import write_json
-from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import METRICS_NAME
 from kerasmlp.evaluation import evaluate
 from kerasmlp.model.augmentation import Augmentation
-from kerasmlp.plots import IMAGES_PER_CLASS, plot_confusion, plot_examples, plot_history
+from kerasmlp.model.model_files import load_keras
+from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples, plot_history
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -34,19 +35,17 @@ def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder
         config: What `config.json` says.
     """
     _plot_augmentation(run, model, data)
-    saved = open_artefact(run.model_path)
+    task = data.task
+    saved = wrap_model(load_keras(run.model_path), run.model_path, task=task)
     tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
     seconds = [row["seconds"] for row in recorder.history]
     sizes, settings = config["model"]["sizes"], dict(config["training"])
     if not isinstance(settings["optimizer"], str):
         settings["optimizer"] = settings["optimizer"]["class_name"]
     metrics = {
-        "test_accuracy": tested.accuracy,
-        "test_balanced_accuracy": tested.balanced_accuracy,
-        "test_loss": tested.loss,
-        "val_accuracy": validated.accuracy,
-        "val_loss": validated.loss,
-        "largest_class_share": tested.largest_class_share,
+        "task": task.kind,
+        **{name if name in task.unprefixed else f"test_{name}": value for name, value in tested.numbers.items()},
+        **{f"val_{name}": value for name, value in validated.numbers.items() if name not in task.unprefixed},
         "best_epoch": int(recorder.best["epoch"]),
         "parameters": config["model"]["parameters"],
         **settings,
@@ -58,8 +57,16 @@ def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder
         "sizes": sizes,
     }
     title = f"{data.name}, {' - '.join(map(str, sizes))}"
-    plot_history(recorder.history, run.path / "plots" / "training.png", title=title)
-    plot_confusion(tested.confusion, data.class_names, run.path / "plots" / "confusion.png", title=f"{title}, test")
+    best, objective = recorder.best, task.objective(settings.get("objective"))[0]
+    words = f"best epoch {best['epoch']:.0f}, {objective} {task.shown(objective, best[objective])}"
+    plot_history(
+        recorder.history,
+        run.path / "plots" / "training.png",
+        best=best,
+        quantity=task.logged,
+        title=f"{title}: {words}",
+    )
+    tested.draw(run.path / "plots", title=f"{title}, test")
     write_json(run.path / METRICS_NAME, metrics)
 
 
@@ -74,7 +81,7 @@ def _plot_augmentation(run: Run, model: keras.Model, data: Data) -> None:
     seen = [keras.ops.convert_to_numpy(copy(images, training=True)) for _ in range(IMAGES_PER_CLASS - 1)]
     rows = np.stack([images.astype(np.float32), *seen], axis=1)
     labels = np.repeat(np.arange(len(images)), IMAGES_PER_CLASS)
-    names = [data.class_names[label] for label in data.train.labels[:NUM_AUGMENTED]]
+    names = [data.task.shown_target(target) for target in data.train.labels[:NUM_AUGMENTED]]
     plot_examples(
         rows.reshape(-1, *images.shape[1:]),
         labels,

@@ -54,6 +54,7 @@ def data_config(data: Data) -> dict[str, Any]:
         "feature_shape": data.feature_shape,
         "feature_range": data.feature_range,
         "class_names": data.class_names,
+        **data.task_config(),
         **({} if data.encoder is None else {"columns": data.encoder.to_config()}),
         **({} if data.train_fingerprint is None else {"train_fingerprint": data.train_fingerprint}),
     }
@@ -68,13 +69,22 @@ def model_sizes(model: keras.Model, data: Data) -> list[int]:
     units = [layer.units for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     input_shape, output_shape = model.input_shape[1:], model.output_shape[1:]
     sizes = [math.prod(input_shape), *(units or output_shape)]
-    check_sizes_fit([sizes[0], output_shape[-1]], data.feature_shape, data.num_classes)
+    check_sizes_fit([sizes[0], output_shape[-1]], data.feature_shape, data.num_outputs, data.task.unit)
     if tuple(input_shape) != data.feature_shape:
         raise InvalidValue(
             f"The model takes examples of shape {tuple(input_shape)}, but the data has {data.feature_shape}. Build the "
             "model with `build_mlp(..., input_shape=data.feature_shape)`."
         )
-    last = model.layers[-1]
+    last = next((layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense)), model.layers[-1])
+    ending = [layer.name for layer in model.layers[model.layers.index(last) + 1 :]]
+    expected = [layer.name for layer in data.postprocessing()]
+    if ending != expected:
+        if expected:
+            raise InvalidValue(
+                "The model needs to answer in the units of the targets. Build it with "
+                "`build_mlp(..., postprocessing=data.postprocessing())`."
+            )
+        last = model.layers[-1]
     if getattr(last, "activation", keras.activations.linear) is not keras.activations.linear:
         raise InvalidValue(
             f"The model needs to end in logits, as the models of `build_mlp` do. Its last layer `{last.name}` applies "

@@ -6,7 +6,7 @@ import csv
 import inspect
 import io
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -18,16 +18,17 @@ from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
 from kerasmlp.engine.saved_state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
 from kerasmlp.run import Run
-from kerasmlp.tasks.classification import rank
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+Rank = Callable[[Mapping[str, Any]], tuple[float, ...]]
 
 
 class RunRecorder(keras.callbacks.Callback):
     """Writes `history.csv`, the best model so far and the whole state of the training after every epoch.
 
-    `kerasmlp.tasks.classification.rank` decides which epoch is the best. Pass this callback last, so that the changes
+    `rank` decides which epoch is the best. Pass this callback last, so that the changes
     that other callbacks make at the end of an epoch (a lower learning rate, a counter of epochs without progress) are
     part of the state.
 
@@ -36,9 +37,16 @@ class RunRecorder(keras.callbacks.Callback):
         best: The row of the best epoch.
     """
 
-    def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback]) -> None:
-        """Prepares to write to the directory of `run`. The counters of the callbacks `others` are kept, too."""
+    def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback], rank: Rank) -> None:
+        """Prepares to write to the directory of `run`.
+
+        Args:
+            run: The run directory.
+            others: Callbacks whose counters are kept, too.
+            rank: Returns the sort key of a row of `history`; the larger key is the better epoch.
+        """
         super().__init__()
+        self.rank = rank
         self.run = run
         self.others = others
         self.history: list[dict[str, float]] = []
@@ -52,7 +60,7 @@ class RunRecorder(keras.callbacks.Callback):
     @property
     def best(self) -> dict[str, float]:
         """The row of the best epoch so far. At least one epoch must have ended."""
-        return max(self.history, key=rank)
+        return max(self.history, key=self.rank)
 
     def resume(self, model: keras.Model) -> int:
         """Sets model, optimizer and callbacks to the state after the last finished epoch.

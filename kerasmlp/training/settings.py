@@ -36,15 +36,19 @@ class TrainingSettings(Settings):
             end of training instead of the weights of the best epoch. Defaults to `"adam"`.
         schedule: Learning-rate schedule: `"constant"`, or `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps. Defaults to `"constant"`.
-        loss: A Keras loss that takes class indices `(batch,)` and logits `(batch, classes)`. Defaults to cross-entropy.
+        loss: The name of a loss (for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that takes targets
+            and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
+            to cross-entropy and to `mse`.
+        objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
+            None, the default, is `val_accuracy` for classification and `val_rmse` for regression.
         metrics: Keras metrics to log in addition to `accuracy`.
         class_weight: A factor of the loss for each class index (1 for classes that are left out), or `"balanced"`:
             every class then has the same total weight, and the mean weight of an example is 1. Every class then needs
             at least one training example.
         sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0. It cannot
             be combined with `class_weight`.
-        early_stopping: Stops training after this many epochs without a better validation accuracy, at least 1. Defaults
-            to None, which never stops early.
+        early_stopping: Stops training after this many epochs without a better objective, at least 1. Defaults to None,
+            which never stops early.
         seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an
             argument of `build_mlp`. Defaults to `0`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, such a model is trained without XLA,
@@ -66,7 +70,8 @@ class TrainingSettings(Settings):
     learning_rate: float | None = None
     optimizer: str | keras.Optimizer = "adam"
     schedule: str = "constant"
-    loss: keras.losses.Loss | None = None
+    loss: keras.losses.Loss | str | None = None
+    objective: str | None = None
     metrics: Sequence[keras.metrics.Metric] = ()
     class_weight: Mapping[int, float] | str | None = None
     sample_weight: np.ndarray | None = field(default=None, compare=False)  # arrays have no single truth value
@@ -128,7 +133,10 @@ class TrainingSettings(Settings):
         from kerasmlp.training.weighting import class_weights, sample_weights
 
         check_batch_size(self.batch_size, len(data.train))
-        class_weights(self.class_weight, data.train.labels, data.class_names)
+        data.task.objective(self.objective)
+        if isinstance(self.loss, str):
+            data.task.make_loss(self.loss)
+        class_weights(self.class_weight, data.train.labels, data.task)
         sample_weights(self.sample_weight, len(data.train))
 
     def to_config(self) -> dict[str, Any]:
@@ -147,20 +155,21 @@ class TrainingSettings(Settings):
             "schedule": self.schedule,
             "early_stopping": self.early_stopping,
             "seed": self.seed,
+            **({} if self.objective is None else {"objective": self.objective}),
         }
 
     def loss_to_config(self, data: Data) -> dict[str, Any]:
         """Returns the sections `class_weight`, `sample_weight` (a digest) and `loss` of `config.json`."""
         import hashlib
 
-        from kerasmlp.training.weighting import balanced_weights, sample_weights
+        from kerasmlp.training.weighting import class_weights, sample_weights
 
         by_class = self.class_weight
         if isinstance(by_class, str):
-            by_class = balanced_weights(data.train.labels, data.class_names)
+            by_class = class_weights(by_class, data.train.labels, data.task)
         by_example = sample_weights(self.sample_weight, len(data.train))
-        if self.loss is None:
-            loss = None
+        if self.loss is None or isinstance(self.loss, str):
+            loss: Any = self.loss
         else:
             import keras
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine.block_datasets import block_dataset
@@ -21,6 +24,28 @@ def evaluation_batch_size(num_examples: int) -> int:
         (142, 1024)
     """
     return min(EVALUATION_BATCH_SIZE, num_examples)
+
+
+class ValidationScores(keras.callbacks.Callback):
+    """Adds the task's scores on validation to the logs of each epoch, for objectives that Keras does not compute.
+
+    Pass it before the callbacks that read the logs.
+    """
+
+    def __init__(self, data: Data) -> None:
+        """Takes the data."""
+        super().__init__()
+        self._data = data
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Scores the validation examples."""
+        from kerasmlp.artefacts.keras_file import wrap_model
+
+        examples = self._data.validation
+        answers = wrap_model(self.model, Path("model"), task=self._data.task).answers(examples.features)
+        scores = self._data.task.score(answers, examples.labels).numbers
+        if logs is not None:
+            logs.update({f"val_{name}": value for name, value in scores.items() if f"val_{name}" not in logs})
 
 
 def validation_blocks(data: Data) -> tf.data.Dataset:

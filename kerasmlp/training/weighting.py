@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.task import Task
 
 
-def class_weights(
-    weights: Mapping[int, float] | str | None, labels: np.ndarray, class_names: Sequence[str]
-) -> dict[int, float] | None:
+def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray, task: Task) -> dict[int, float] | None:
     """Returns the factor of every class index, or None if there are none.
 
     Keras fills only gaps with 1, and fails if the last classes are missing.
@@ -20,16 +19,19 @@ def class_weights(
     Args:
         weights: Factors by class index, None, or `"balanced"`.
         labels: Class indices of the training examples, `(examples,)`.
-        class_names: Name of each class, in the order of the indices.
+        task: What is learnt.
 
     Raises:
-        InvalidValue: a class index does not exist, or the weights are `"balanced"` and a class has no training example.
+        InvalidValue: the task has no classes, a class index does not exist, or the weights are `"balanced"` and a
+            class has no training example.
     """
-    num_classes = len(class_names)
     if weights is None:
         return None
+    if task.unit != "classes":
+        raise InvalidValue(f"`class_weight` is for classification; {task.kind} has no classes. Leave it out.")
+    num_classes = task.width
     if isinstance(weights, str):
-        return balanced_weights(labels, class_names)
+        return balanced_weights(labels, task.names)
     unknown = [index for index in weights if index not in range(num_classes)]
     if unknown:
         raise InvalidValue(f"`class_weight` needs class indices from 0 to {num_classes - 1}; got {unknown}.")

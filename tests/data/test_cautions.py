@@ -12,10 +12,10 @@ import pytest
 
 import kerasmlp
 from kerasmlp.data.cautions import example_keys
-from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
 from kerasmlp.data.describing import data_notes, describe_source
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
+from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
 from tests.helpers.image_files import write_images
 
 ROWS = 400

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
-    from kerasmlp.evaluation import Evaluation
+    from kerasmlp.tasks.task import Scores
 
 EXAMPLES = (
     "kerasmlp evaluate mobile/digits_int8.tflite digits",
@@ -40,39 +40,33 @@ def run(args: Namespace) -> Outcome:
     else:
         data = load_for_test(args, artefact.card)
     show_reading_notes(data.cautions, args.flags)
-    evaluation = kerasmlp.evaluate(artefact, data)
+    scores = kerasmlp.evaluate(artefact, data)
     result = {
         "artefact": args.artefact,
         "format": artefact.format,
         "precision": artefact.precision,
         "dataset": data.name,
         "same_data": None if artefact.card is None else artefact.card.fingerprint == data.fingerprint,
-        "examples": evaluation.examples,
-        "accuracy": evaluation.accuracy,
-        "balanced_accuracy": evaluation.balanced_accuracy,
-        "largest_class_share": evaluation.largest_class_share,
-        "loss": evaluation.loss if artefact.has_probabilities else None,
-        "confusion": evaluation.confusion.tolist(),
+        "task": data.task.kind,
+        "examples": scores.examples,
+        **scores.numbers,
+        **scores.details(),
+        **({} if artefact.has_probabilities else {"loss": None}),
     }
-    return Outcome(result, lambda: _show(result, artefact, evaluation, data))
+    return Outcome(result, lambda: _show(result, artefact, scores, data))
 
 
-def _show(result: dict[str, Any], artefact: Artefact, evaluation: Evaluation, data: Data) -> None:
+def _show(result: dict[str, Any], artefact: Artefact, scores: Scores, data: Data) -> None:
     from kerasmlp._system.terminal import results_console
-    from kerasmlp.cli.result_tables import make_table, uneven_rows
+    from kerasmlp.cli.result_tables import make_table
 
-    counts = evaluation.confusion.sum(axis=1)
-    recalls = evaluation.confusion.diagonal() / counts.clip(min=1)
-    hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
+    loss = result.get("loss")
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}"),
-        ("examples", f"{evaluation.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
-        ("accuracy", f"{evaluation.accuracy:.2%}"),
-        *uneven_rows(
-            "balanced accuracy", evaluation.balanced_accuracy, evaluation.largest_class_share, data.num_classes
-        ),
-        *([("loss", f"{evaluation.loss:.4f}")] if artefact.has_probabilities else []),
-        ("hardest class", f"{data.class_names[hardest]} ({recalls[hardest]:.1%} found)"),
+        ("examples", f"{scores.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
+        *data.task.rows(scores.numbers),
+        *([] if loss is None else [("loss", f"{loss:.4f}")]),
+        *scores.rows(),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 

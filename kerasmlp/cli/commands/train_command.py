@@ -42,8 +42,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which ends at 0"
     add_setting(group, TrainingSettings, "schedule", "NAME", meaning)
+    group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
-        "--early-stopping", type=int, metavar="N", help="stop after N epochs without a better validation accuracy"
+        "--loss",
+        metavar="NAME",
+        help="loss of numbers: mse, mae, huber or poisson (default: mse; cross-entropy for classes)",
+    )
+    group.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="what decides the best epoch, such as val_loss, val_accuracy or val_rmse (default: val_accuracy for "
+        "classes, val_rmse for numbers)",
     )
     group.add_argument(
         "--augment",
@@ -82,6 +91,7 @@ def run(args: Namespace) -> Outcome:
             input_shape=data.feature_shape,
             preprocessing=data.preprocessing(),
             augmentation=_augmentation(args, data),
+            postprocessing=data.postprocessing(),
             seed=args.seed,
             **build_options(args),
         )
@@ -93,6 +103,8 @@ def run(args: Namespace) -> Outcome:
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
         class_weight=args.class_weight,
+        loss=args.loss,
+        objective=args.objective,
         early_stopping=args.early_stopping,
         schedule=args.schedule,
         seed=args.seed,

@@ -24,7 +24,8 @@ from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 DIGITS = "digits"
 OPENML_PREFIX = "openml:"
-COLUMN_OPTIONS = ("target", "group", "time", "columns", "drop", "keep_duplicates_together")
+TASK_OPTIONS = ("task", "log_target")
+COLUMN_OPTIONS = ("target", *TASK_OPTIONS, "group", "time", "columns", "drop", "keep_duplicates_together")
 TEXT_OPTIONS = ("separator", "decimal", "encoding", "header")
 
 
@@ -170,7 +171,8 @@ READERS = (
         "the path of an `.npz` file with arrays such as x_train, y_train, x_test and y_test, or x and y, or of `.npy` "
         "files with such names",
         lambda source: _is_path(source) and is_arrays(Path(source)),
-        lambda source, _: read_arrays(Path(source)),
+        lambda source, options: read_arrays(Path(source), options),
+        options=TASK_OPTIONS,
     ),
     Reader(
         "sets of TensorFlow Datasets",

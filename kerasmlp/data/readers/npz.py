@@ -22,6 +22,7 @@ from kerasmlp.data.array_files import (
 )
 from kerasmlp.data.array_names import FEATURES, LABELS, PART_WORDS, find_roles_of_arrays, role_of
 from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue
 
 
@@ -32,18 +33,19 @@ def is_arrays(path: Path) -> bool:
     return path.suffix.lower() in (NPY_SUFFIX, NPZ_SUFFIX)
 
 
-def read_arrays(path: Path) -> InMemorySource:
+def read_arrays(path: Path, options: SourceOptions | None = None) -> InMemorySource:
     """Returns the examples in arrays whose names say what they hold; see `kerasmlp.data.array_names`.
 
     Args:
         path: An `.npz` file; or a folder of `.npy` files; or one of these files, which may share a prefix with the
             others, such as `birds_x.npy` and `birds_y.npy`.
+        options: What the user says about the task.
 
     Raises:
         InvalidValue: a file is damaged or too large for memory, an array is missing, or the names are ambiguous.
     """
     if path.suffix.lower() == NPZ_SUFFIX and not path.is_dir():
-        return read_npz(path)
+        return read_npz(path, options)
     folder, prefix = (path, "") if path.is_dir() else (path.parent, _prefix(path))
     files = {
         file.stem.removeprefix(prefix): file
@@ -53,20 +55,28 @@ def read_arrays(path: Path) -> InMemorySource:
     if not path.is_dir():
         files = {name: file for name, file in files.items() if role_of(name) is not None}
     name = prefix.rstrip("_.- ") or folder.resolve().name
-    return _source(path, name, files, npy_header, read_npy)
+    return _source(path, name, files, npy_header, read_npy, options)
 
 
-def read_npz(path: Path) -> InMemorySource:
+def read_npz(path: Path, options: SourceOptions | None = None) -> InMemorySource:
     """Returns the examples in an `.npz` file.
 
     Args:
         path: A file with arrays such as `x_train`, `y_train`, `x_test` and `y_test` (Keras's layout), or `x` and `y`.
+        options: What the user says about the task.
 
     Raises:
         InvalidValue: the file is damaged, lacks an array, or is too large for memory.
     """
     names = {name: name for name in npz_names(path)}
-    return _source(path, path.stem, names, lambda name: npz_header(path, name), lambda name: read_npz_array(path, name))
+    return _source(
+        path,
+        path.stem,
+        names,
+        lambda name: npz_header(path, name),
+        lambda name: read_npz_array(path, name),
+        options,
+    )
 
 
 def _source(
@@ -75,6 +85,7 @@ def _source(
     arrays: Mapping[str, Any],
     header: Callable[[Any], ArrayHeader],
     read: Callable[[Any], np.ndarray],
+    options: SourceOptions | None,
 ) -> InMemorySource:
     """The source of these arrays.
 
@@ -84,6 +95,7 @@ def _source(
         arrays: By the name of each array, what `header` and `read` take.
         header: Reads the header of an array.
         read: Reads an array.
+        options: What the user says about the task.
     """
     is_one_file = path.suffix.lower() == NPZ_SUFFIX and not path.is_dir()
     roles = find_roles_of_arrays(str(path), arrays, ending="" if is_one_file else NPY_SUFFIX)
@@ -96,7 +108,9 @@ def _source(
             if (part, kind) in roles.names:
                 parts[f"{letter}_{part}"] = read(arrays[roles.names[part, kind]])
     notes = [f"Not used of `{path}`: {', '.join(roles.unused)}."] if roles.unused else []
-    return InMemorySource(name, **parts, request={"source": str(path.resolve())}, reading_notes=notes)
+    options = options or SourceOptions()
+    request = {"source": str(path.resolve()), **options.request()}
+    return InMemorySource(name, **parts, request=request, reading_notes=notes, task=options.task_options)
 
 
 def _prefix(path: Path) -> str:

@@ -49,4 +49,4 @@ def read_openml(name: str, *, data_dir: str | PathLike[str] | None = None) -> In
     if name in _IMAGES:
         features = features.astype(np.uint8).reshape(-1, *_IMAGES[name])
     request = {"source": f"openml:{name}", "data_dir": None if data_dir is None else str(data_dir)}
-    return InMemorySource(name, features, labels.astype(str), request=request)
+    return InMemorySource(name, features, labels if labels.dtype.kind in "iuf" else labels.astype(str), request=request)

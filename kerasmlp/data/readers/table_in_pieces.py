@@ -65,6 +65,7 @@ def table_use(options: SourceOptions) -> TableUse:
         columns=options.columns or {},
         drop=options.drop,
         keep_duplicates_together=options.keep_duplicates_together,
+        task=options.task_options,
     )
 
 

@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import uuid
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ from kerasmlp.data.source import Scan, Source
 from kerasmlp.data.split_cache import cache_folder, make_cache
 from kerasmlp.data.streamed_source import StreamedSource
 from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task_table import TaskOptions
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -36,6 +39,7 @@ def read_dataset(
     feature_range: tuple[float, float] | None,
     class_names: tuple[str, ...] | None,
     stream: bool,
+    task: TaskOptions,
 ) -> Source:
     """Returns the examples of a dataset and, if there is one, of its test.
 
@@ -46,6 +50,7 @@ def read_dataset(
         feature_range: Lowest and highest possible value of a feature. Defaults to what `detect_range` finds.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
         stream: Whether to keep the examples in a file, which is deleted when this process ends.
+        task: What the user says about the task.
 
     Raises:
         InvalidType: one of the datasets is not a `tf.data.Dataset`, or its elements are not pairs of dense tensors.
@@ -58,11 +63,18 @@ def read_dataset(
         for part in parts:
             features, labels = zip(*_pairs(name, part), strict=True)
             arrays += [np.concatenate(features), np.concatenate(labels)]
-        return InMemorySource(name, *arrays, feature_range=feature_range, class_names=class_names)
+        return InMemorySource(name, *arrays, feature_range=feature_range, class_names=class_names, task=task)
 
     def look(folder: Path, spec: DataSpec | None) -> Scan:
         batches = [_pairs(name, part) for part in parts]
-        return scan_arrays(name, batches, folder, class_names=lambda labels: class_names, feature_range=feature_range)
+        return scan_arrays(
+            name,
+            batches,
+            folder,
+            class_names=lambda labels: class_names,
+            feature_range=feature_range,
+            task=replace(task, task=Classification.kind) if class_names else task,
+        )
 
     return StreamedSource(name, None, [uuid.uuid4().hex], test is not None, look, _own_folder())
 

@@ -30,6 +30,7 @@ from kerasmlp.data.table_scan import scan_table
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound, WorkFailed, nearest
+from kerasmlp.tasks.task_table import TaskOptions
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -84,7 +85,7 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Sourc
         def look(folder: Path, spec: DataSpec | None) -> Scan:
             if array is not None:
                 check_room(folder, chosen.num_bytes(columns, array))
-                return _scan_arrays(tfds, chosen, columns, str(array), label, folder)
+                return _scan_arrays(tfds, chosen, columns, str(array), label, folder, options.task_options)
             names = tuple(_column_names(columns))
             rows = [PieceRows(names, partial(_frames, chosen, columns, [part])) for part in chosen.splits]
             return scan_table(
@@ -111,6 +112,7 @@ def read_tfds(name: str, options: SourceOptions, *, known_sources: str) -> Sourc
         class_names=_class_names(tfds, columns[label], arrays[1]),
         feature_range=_feature_range(tfds, columns[array]),
         request=request,
+        task=options.task_options,
     )
 
 
@@ -199,8 +201,12 @@ def _pick(example: Mapping[str, Any], name: str) -> Any:
     return value
 
 
-def _find_label(tfds: Any, info: Any, columns: Mapping[str, Any], target: str | None, name: str) -> str:
+def _find_label(tfds: Any, info: Any, columns: Mapping[str, Any], target: str | Sequence[str] | None, name: str) -> str:
     if target is not None:
+        if not isinstance(target, str):
+            if len(target) != 1:
+                raise InvalidValue(f"The set `{name}` needs one feature as `target`; got {', '.join(target)}.")
+            (target,) = target
         if target not in columns:
             raise InvalidValue(
                 f"The set `{name}` of TensorFlow Datasets has no feature `{target}`.{nearest(target, columns)} Its "
@@ -271,7 +277,9 @@ def _column(feature: Any, values: np.ndarray) -> Any:
     return [value.decode("utf-8", "replace") for value in values] if values.dtype.kind in "OS" else values
 
 
-def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path) -> Scan:
+def _scan_arrays(
+    tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str, label: str, folder: Path, task: TaskOptions
+) -> Scan:
     """Decodes all examples to a file in one pass, because reading only the labels takes nearly as long."""
     parts = [
         ((_pick(batch, array), _pick(batch, label)) for batch in chosen.batches([split])) for split in chosen.splits
@@ -282,6 +290,7 @@ def _scan_arrays(tfds: Any, chosen: _Set, columns: Mapping[str, Any], array: str
         folder,
         class_names=lambda labels: _class_names(tfds, columns[label], labels),
         feature_range=_feature_range(tfds, columns[array]),
+        task=task,
     )
 
 
