@@ -3,8 +3,9 @@
 Guo et al., "On Calibration of Modern Neural Networks", arXiv:1706.04599. The temperature minimises the log-loss of the
 validation split. It is folded into the last layer, so that every artefact is calibrated.
 
-**One temperature for all labels** of multi-label data, not one per label: rare labels have too few positive examples
-for a number of their own, and the ranking of labels within an example, by which people read the answer, stays as it is.
+**One temperature for all labels** of multi-label data, not one per label, which needs more examples and gains little:
+on five labels made from adult, one temperature lowered the log-loss by 0.0020 (of 0.376) and five by 0.0026, with 1,000
+validation examples; of an overtrained network, by 0.0014 and 0.0013. The ranking of an example's labels also stays.
 
 **No class changes.** Dividing by a positive number keeps the order of the logits, and the side of 0 of each label's
 logit. In float32 the folded layer rounds differently, by about 1e-7 of the size of the summands, so only examples
@@ -16,7 +17,7 @@ makes the log-loss of other examples worse as often as better: on MNIST and adul
 examples. The three conditions of `calibrate` were measured in 100 random splits each of four networks (well trained
 and overtrained, on MNIST and adult, 1,000 to 5,000 validation examples). The log-loss of the others became worse in 0
 to 9 % of the splits, by 0.005 nats at most and 0.00005 on average; the overconfident network on MNIST gained 0.024 of
-its 0.144 nats in each.
+its 0.144 nats.
 """
 
 from __future__ import annotations
@@ -89,8 +90,7 @@ def calibrate(logits: Array, labels: Array) -> Calibration:
 
     A temperature is applied if the split has at least 1,000 examples, of which at least 10 are wrong (with fewer,
     single examples decide the temperature, and with none it has no minimum), and if it differs from 1 by at least
-    three standard errors. The standard error of the logarithm is robust ("sandwich", White, 1982), with one
-    observation per example, so that it also holds for labels that depend on each other.
+    three standard errors.
 
     Args:
         logits: Float `(examples, classes)` or `(examples, labels)` of the validation split.
@@ -117,12 +117,31 @@ def calibrate(logits: Array, labels: Array) -> Calibration:
             f"{wrong} answers on the validation split are wrong; at least {MIN_ERRORS} are needed to fit a temperature",
         )
     temperature = fit_temperature(logits, labels)
-    slopes, curvature = _derivatives(logits, labels, 1 / temperature)
-    # Both with respect to the inverse temperature; of its logarithm, the standard error is that divided by the inverse.
-    standard_error = np.sqrt((slopes**2).sum()) / max(curvature, 1e-300) * temperature
-    if abs(np.log(temperature)) < MIN_STANDARD_ERRORS * standard_error:
+    if abs(np.log(temperature)) < MIN_STANDARD_ERRORS * temperature_standard_error(logits, labels, temperature):
         return Calibration(1.0, "the network is calibrated as far as the validation split can tell")
     return Calibration(temperature, f"the network was {'over' if temperature > 1 else 'under'}confident")
+
+
+def temperature_standard_error(logits: Array, labels: Array, temperature: float) -> float:
+    """Returns the standard error of the logarithm of a fitted temperature.
+
+    It is robust ("sandwich", White, 1982), with one observation per example, so that it also holds for labels that
+    depend on each other.
+
+    Args:
+        logits: As for `fit_temperature`.
+        labels: As for `fit_temperature`.
+        temperature: What `fit_temperature` returned for them.
+
+    Example:
+        >>> import numpy as np
+        >>> logits, labels = np.array([[3.0, 0.0]] * 4000), np.array([0, 0, 0, 1] * 1000)
+        >>> round(temperature_standard_error(logits, labels, fit_temperature(logits, labels)), 3)
+        0.033
+    """
+    slopes, curvature = _derivatives(logits, labels, 1 / temperature)
+    # Both are derivatives by the inverse temperature b; the standard error of log(b) is that of b, divided by b.
+    return float(np.sqrt((slopes**2).sum()) / max(curvature, 1e-300) * temperature)
 
 
 def _derivatives(logits: Array, labels: Array, inverse: float) -> tuple[Array, float]:

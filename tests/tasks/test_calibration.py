@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerasmlp.tasks.calibration import Array, calibrate, fit_temperature
+from kerasmlp.tasks.calibration import Array, calibrate, fit_temperature, temperature_standard_error
 from kerasmlp.tasks.class_scores import log_loss
 
 
@@ -87,6 +87,17 @@ def test_an_overconfident_network_is_calibrated(kind: str) -> None:
     assert "overconfident" in calibration.reason
     others, truth = drawn(kind, 2.0, seed=1)
     assert loss(others, truth, calibration.temperature) < loss(others, truth, 1)
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_the_standard_error_is_the_spread_of_temperatures_over_samples(kind: str, temperature: float) -> None:
+    fits, errors = [], []
+    for seed in range(100):
+        logits, labels = drawn(kind, temperature, examples=500, seed=seed)
+        fits.append(np.log(fit_temperature(logits, labels)))
+        errors.append(temperature_standard_error(logits, labels, np.exp(fits[-1])))
+    assert np.mean(errors) == pytest.approx(np.std(fits), rel=0.25)  # the spread of 100 is known to 7 %
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])

@@ -77,6 +77,11 @@ def test_the_calibration_error_is_that_of_its_definition() -> None:
     assert curve.examples.sum() == len(labels)
 
 
+def test_a_confidence_on_the_border_of_two_bins_belongs_to_the_lower() -> None:
+    curve = ours.reliability_of(np.array([0.0, 0.25, 0.5, 0.75, 1.0]), np.ones(5, bool), bins=4)
+    assert curve.examples.tolist() == [2, 1, 1, 1]
+
+
 def test_the_calibration_error_falls_with_examples_if_labels_follow_the_probabilities() -> None:
     random = np.random.default_rng(0)
     p = random.uniform(size=200_000)

@@ -60,6 +60,11 @@ def test_rounding_in_another_runtime_moves_no_example_across_the_threshold() -> 
     assert np.abs(scores - threshold).min() > 4e-6
 
 
+def test_no_threshold_is_placed_between_scores_that_rounding_could_swap() -> None:
+    scores, positive = np.array([0.1, 0.3, 0.3 + 1e-7, 0.8]), np.array([0, 0, 1, 1])  # the best cut is at 0.3
+    assert choose_threshold(parse_threshold("best-f1"), scores, positive) == pytest.approx(0.2)
+
+
 def test_very_many_examples_still_have_a_threshold() -> None:
     scores = np.linspace(0, 1, 300_001)
     assert choose_threshold(parse_threshold("best-f1"), scores, scores > 0.7) == pytest.approx(0.7, abs=1e-5)
