@@ -1,0 +1,1 @@
+"""Tests of the statistics that tasks use, against scikit-learn, SciPy, simulation and hand-worked numbers."""
