@@ -208,14 +208,23 @@ class Classification(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read, or there are more than two classes."""
+        if threshold is not None:
+            parse_threshold(threshold)
+            if self.width != 2:
+                raise InvalidValue(f"`threshold={threshold}` needs two classes; the data have {self.width}.")
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns the class of each example."""
+        return self.class_ids(answers)
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Classification:
         """Returns the task with a threshold, if it is asked for, and conformal limits that are chosen on validation."""
         chosen = None
         if threshold is not None:
-            rule = parse_threshold(threshold)
-            if self.width != 2:
-                raise InvalidValue(f"`threshold={threshold}` needs two classes; the data have {self.width}.")
-            chosen = choose_threshold(rule, answers[:, 1], targets == 1)
+            self.check_threshold(threshold)
+            chosen = choose_threshold(parse_threshold(threshold), answers[:, 1], targets == 1)
         return replace(self, threshold=chosen, limits=class_limits(answers, targets))
 
     def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:

@@ -179,6 +179,15 @@ class MultiLabel(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read."""
+        if threshold is not None:
+            parse_threshold(threshold)
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns which labels each example has."""
+        return answers >= np.asarray(self.cuts, np.float32)
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> MultiLabel:
         """Returns the task with thresholds and conformal limits that are chosen on validation."""
         thresholds: tuple[float, ...] = ()

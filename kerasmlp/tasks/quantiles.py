@@ -197,7 +197,7 @@ class Quantiles(Regression):
 
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Quantiles:
         """Returns the task with conformal limits from validation (conformalised quantile regression)."""
-        self.refuse_threshold(threshold)
+        self.check_threshold(threshold)
         return replace(self, limits=quantile_limits(answers, targets, self.quantiles))
 
     def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:

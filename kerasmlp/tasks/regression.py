@@ -207,7 +207,7 @@ class Regression(Task):
 
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Regression:
         """Returns the task with conformal limits from validation."""
-        self.refuse_threshold(threshold)
+        self.check_threshold(threshold)
         return replace(self, limits=number_limits(answers, targets))
 
     def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:

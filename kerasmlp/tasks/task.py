@@ -200,6 +200,10 @@ class Task(ABC):
         """
         return None
 
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns what is decided from the main outputs, such as classes. Calibration must not change it."""
+        return answers
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Task:
         """Returns the task with everything that is chosen on validation: thresholds and conformal limits.
 
@@ -211,11 +215,11 @@ class Task(ABC):
         Raises:
             InvalidValue: the task has no threshold, or it cannot be chosen.
         """
-        self.refuse_threshold(threshold)
+        self.check_threshold(threshold)
         return self
 
-    def refuse_threshold(self, threshold: str | float | None) -> None:
-        """Raises `InvalidValue` if there is a threshold."""
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold does not suit the task."""
         if threshold is not None:
             raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
 
