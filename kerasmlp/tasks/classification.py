@@ -13,7 +13,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
-from kerasmlp.tasks.class_scores import precision_recall_curve, reliability_curve, roc_curve, score_classes
+from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
 from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
@@ -36,16 +36,14 @@ class Evaluation(Scores):
         confusion: Number of examples by true class (rows) and predicted class (columns), int64
             `(num_classes, num_classes)`.
         class_names: Name of each class.
-        probabilities: The answers, float `(examples, classes)`.
-        labels: The class of each example, `(examples,)`.
+        threshold: As `Classification.threshold`.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray
     class_names: tuple[str, ...]
-    probabilities: np.ndarray
-    labels: np.ndarray
+    threshold: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:
@@ -69,8 +67,9 @@ class Evaluation(Scores):
             "balanced_accuracy": self.balanced_accuracy,
             "loss": self.loss,
             "largest_class_share": self.largest_class_share,
-            **score_classes(self.probabilities, self.labels),
+            **score_classes(self.answers, self.targets),
             **({"f1": self.f1} if len(self.class_names) == 2 else {}),
+            **({} if self.threshold is None else {"f1_at_half": self.f1_at_half}),
         }
 
     @property
@@ -78,6 +77,11 @@ class Evaluation(Scores):
         """F1 of the second of two classes: the harmonic mean of its precision and recall, in [0, 1]."""
         hits, of_class, of_answer = self.confusion[1, 1], self.confusion[1].sum(), self.confusion[:, 1].sum()
         return float(2 * hits / max(of_class + of_answer, 1))
+
+    @property
+    def f1_at_half(self) -> float:
+        """F1 of the second of two classes if the more probable class were the answer."""
+        return f1_score(self.answers[:, 1] >= 0.5, self.targets == 1)
 
     def details(self) -> dict[str, Any]:
         """Returns the confusion matrix."""
@@ -93,11 +97,11 @@ class Evaluation(Scores):
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `confusion.png`, `reliability.png`, and for two classes `curves.png` (ROC, precision and recall)."""
         plot_confusion(self.confusion, self.class_names, folder / "confusion.png", title=title)
-        curve = reliability_curve(self.probabilities, self.labels)
+        curve = reliability_curve(self.answers, self.targets)
         plot_reliability(curve, folder / "reliability.png", title=title)
         if len(self.class_names) == 2:
             roc, precision = (
-                curve_of(self.probabilities[:, 1], self.labels == 1) for curve_of in (roc_curve, precision_recall_curve)
+                curve_of(self.answers[:, 1], self.targets == 1) for curve_of in (roc_curve, precision_recall_curve)
             )
             if roc is not None and precision is not None:
                 plot_curves(roc, precision, self.class_names[1], folder / "curves.png", title=title)
@@ -195,13 +199,13 @@ class Classification(Task):
         confusion = np.zeros((self.width, self.width), np.int64)
         np.add.at(confusion, (targets, predicted), 1)
         return Evaluation(
-            examples=len(targets),
+            answers=answers,
+            targets=targets,
             accuracy=float((predicted == targets).mean()),
             loss=float(-np.log(np.maximum(of_the_right_class, SMALLEST_PROBABILITY)).mean()),
             confusion=confusion,
             class_names=self.names,
-            probabilities=answers,
-            labels=targets,
+            threshold=self.threshold,
         )
 
     def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
@@ -247,9 +251,10 @@ class Classification(Task):
             always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
             rows.append((f"{prefix}balanced accuracy", f"{balanced:.2%} ({always})"))
         if self.threshold is not None:
-            rows.append(
-                (f"{prefix}F1 of {self.names[1]}", f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f})")
+            words = (
+                f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f}; from 0.5: {scores['f1_at_half']:.4f})"
             )
+            rows.append((f"{prefix}F1 of {self.names[1]}", words))
         return rows
 
     def shown(self, name: str, value: float) -> str:

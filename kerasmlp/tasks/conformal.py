@@ -95,7 +95,7 @@ class ConformalLimits:
             >>> scores = np.arange(100_000.0)
             >>> limits = ConformalLimits.of(lambda _: scores, len(scores))
             >>> len(limits.limits), round(limits.limit(0.9)), round(limits.limit(0.902))
-            (30, 90000, 91001)
+            (30, 90000, 91000)
         """
         limits = []
         for rank in _kept_ranks(examples):

@@ -28,34 +28,30 @@ class MultiLabelScores(Scores):
     """The scores of labels on a split.
 
     Attributes:
-        probabilities: Probability of each label, float `(examples, labels)`.
-        targets: Which labels each example has, 0/1 `(examples, labels)`.
         names: Name of each label.
         thresholds: Probability from which an example has each label.
     """
 
-    probabilities: np.ndarray
-    targets: np.ndarray
     names: tuple[str, ...]
     thresholds: tuple[float, ...]
 
     @property
     def numbers(self) -> dict[str, float]:
         """The scores by name; those of `kerasmlp.tasks.label_scores.score_labels`, and `accuracy`."""
-        right = (self.probabilities >= np.asarray(self.thresholds, np.float32)) == (self.targets == 1)
+        right = (self.answers >= np.asarray(self.thresholds, np.float32)) == (self.targets == 1)
         return {
-            **score_labels(self.probabilities, self.targets, self.thresholds),
+            **score_labels(self.answers, self.targets, self.thresholds),
             "accuracy": float(right.mean()),
         }
 
     def details(self) -> dict[str, Any]:
         """Returns the scores of each label."""
-        each = scores_per_label(self.probabilities, self.targets, self.thresholds)
+        each = scores_per_label(self.answers, self.targets, self.thresholds)
         return {"labels": dict(zip(self.names, each, strict=True))}
 
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `labels.png`: the precision, recall and F1 of each label."""
-        each = scores_per_label(self.probabilities, self.targets, self.thresholds)
+        each = scores_per_label(self.answers, self.targets, self.thresholds)
         plot_labels(each, self.names, folder / "labels.png", title=title)
 
 
@@ -144,7 +140,7 @@ class MultiLabel(Task):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> MultiLabelScores:
         """Returns the scores of probabilities `(examples, labels)`."""
-        return MultiLabelScores(len(targets), answers, targets, self.names, self.cuts)
+        return MultiLabelScores(answers, targets, self.names, self.cuts)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns F1, average precision and the share of right labels."""

@@ -43,13 +43,9 @@ class QuantileScores(Scores):
     """The scores of predicted quantiles on a split. With several targets, numbers are in standard deviations.
 
     Attributes:
-        answers: The predicted quantiles, float `(examples, targets, quantiles)`.
-        targets: The true numbers, `(examples, targets)`.
         task: The task.
     """
 
-    answers: np.ndarray
-    targets: np.ndarray
     task: Quantiles
 
     @property
@@ -161,7 +157,7 @@ class Quantiles(Regression):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> QuantileScores:  # type: ignore[override]
         """Returns the scores of quantiles `(examples, targets, quantiles)`."""
-        return QuantileScores(len(targets), answers, targets, self)
+        return QuantileScores(answers, targets, self)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the pinball loss, and the coverage and width of the outermost quantiles."""

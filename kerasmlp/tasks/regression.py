@@ -28,15 +28,11 @@ class RegressionScores(Scores):
     """The scores of predicted numbers on a split. Those of several targets are means over the targets.
 
     Attributes:
-        answers: The predicted numbers, float `(examples, targets)`.
-        targets: The true numbers, `(examples, targets)`.
         names: Name of each target.
         means: Mean of each target over the training examples, `(targets,)`.
         scales: Standard deviation of each target over the training examples, `(targets,)`.
     """
 
-    answers: np.ndarray
-    targets: np.ndarray
     names: tuple[str, ...]
     means: np.ndarray
     scales: np.ndarray
@@ -176,7 +172,7 @@ class Regression(Task):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
         """Returns the scores of numbers `(examples, targets)`."""
-        return RegressionScores(len(targets), answers, targets, self.names, np.array(self.means), np.array(self.scales))
+        return RegressionScores(answers, targets, self.names, np.array(self.means), np.array(self.scales))
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the RMSE, how good always predicting the mean would be, the MAE and R2."""

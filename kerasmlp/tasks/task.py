@@ -26,10 +26,17 @@ class Scores(ABC):
     """How good answers are, as numbers and as pictures. Each of `numbers` is an attribute, too.
 
     Attributes:
-        examples: Number of examples.
+        answers: The main outputs, `(examples, ...)`.
+        targets: The targets, as in `Split.labels`.
     """
 
-    examples: int
+    answers: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return len(self.targets)
 
     @property
     @abstractmethod
