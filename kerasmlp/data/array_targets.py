@@ -143,9 +143,9 @@ def target_names(name: str, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 
 def check_width(name: str, targets: np.ndarray, task: Task) -> None:
     """Raises `InvalidValue` if there are more or fewer targets than a network answers."""
-    if targets.shape[1] != task.width:
+    if targets.shape[1] != len(task.names):
         raise InvalidValue(
-            f"`{name}` has {targets.shape[1]} targets per example; the network answers {task.width}: "
+            f"`{name}` has {targets.shape[1]} targets per example; the network answers {len(task.names)}: "
             f"{', '.join(task.names)}."
         )
 

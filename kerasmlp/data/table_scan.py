@@ -108,7 +108,7 @@ def _task(name: str, use: TableUse, reading: _Reading, spec: DataSpec | None) ->
     """The task, before anything is learnt from the targets; or that of the network."""
     names = tuple(target.name for target in reading.targets)
     if spec is not None and spec.task is not None and spec.task.kind != Classification.kind:
-        if len(names) != spec.task.width:
+        if len(names) != len(spec.task.names):
             raise InvalidValue(
                 f"`{name}` has the targets {', '.join(names)}; the network answers {', '.join(spec.task.names)}."
             )
