@@ -127,6 +127,19 @@ def add_source_options(group: _ArgumentGroup) -> None:
         metavar="HxW",
         help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
     )
+    add_max_image_pixels(group)
+
+
+def add_max_image_pixels(group: _ArgumentGroup) -> None:
+    """Adds the option that says how large an image may be."""
+    from kerasmlp.data.images import MAX_IMAGE_PIXELS
+
+    group.add_argument(
+        "--max-image-pixels",
+        type=int,
+        metavar="N",
+        help=f"pixels of the largest image that is read (default: {MAX_IMAGE_PIXELS}, which is 4096x4096)",
+    )
 
 
 def add_text_options(group: _ArgumentGroup) -> None:
