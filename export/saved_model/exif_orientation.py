@@ -12,7 +12,7 @@ from kerasmlp.data.images import ORIENTATION_TAG
 
 # Parts of a file in front of its pixels, and single bytes that fill the space between them. Files have some dozens;
 # each takes the graph about 20 us.
-MAX_PARTS = 1000
+MAX_PARTS = 500
 _AFTER_IHDR = 33  # where the second chunk of a PNG file begins
 
 

@@ -79,7 +79,7 @@ def decode_images(files: Any, card: Card, *, max_pixels: int = MAX_IMAGE_PIXELS)
             lambda: headers.png_sizes[number],
         )
         total += tf.reduce_prod(size)
-        with tf.control_dependencies(check_size(size, total, width, max_pixels)):
+        with tf.control_dependencies(check_size(size, total, (height, width), max_pixels)):
             checked = tf.identity(content)
         image = _decode(checked, is_jpeg, headers.is_shallow_grey[number], card.feature_shape)
         return number + 1, total, levels.write(number, image)

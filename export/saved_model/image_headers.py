@@ -18,7 +18,8 @@ MAX_SIDE_IN_HEADER = 2**31 - 1  # so that the product of two sides fits into 64 
 # At most as many images in a request as the check before publishing sends, or as many as have this many pixels together
 # at the network's size, whichever is more. A file of 67 bytes becomes an input of the network's size.
 MIN_IMAGES = 512
-# All images in a request have at most as many pixels as this many images of the largest size: some seconds of decoding.
+# All images in a request have at most as many pixels as this many images of the largest size, which are decoded in some
+# seconds, or as `MIN_IMAGES` of the network's size, whichever is more.
 LARGEST_IMAGES = 16
 # Each scan of a JPEG file goes over the whole image, even if the scan has 30 bytes. Progressive files have about ten.
 # Bytes that only look like the start of a scan are once in 64 KiB of other data, such as a video behind the image.
@@ -98,26 +99,28 @@ def check_count(files: Any, size: tuple[int, int], max_pixels: int) -> Any:
     return tf.raw_ops.Assert(condition=count <= limit, data=data)
 
 
-def check_size(size: Any, total: Any, width: int, max_pixels: int) -> list[Any]:
+def check_size(given: Any, total: Any, size: tuple[int, int], max_pixels: int) -> list[Any]:
     """Returns operations that fail if an image is too large, or all images of a request together.
 
     Args:
-        size: Height and width of the image, int64 `(2,)`.
+        given: Height and width of the image, int64 `(2,)`.
         total: Number of pixels of this image and of those before it, int64 `()`.
-        width: The width that the network takes. An image is resized to it first, which makes a narrow one larger.
+        size: Height and width that the network takes. An image is first resized to the width, which makes a narrow one
+            larger.
         max_pixels: The largest number of pixels of an image.
     """
     import tensorflow as tf
 
+    height, width = size
     longest = max_pixels // width
-    is_small = (size[0] * size[1] <= max_pixels) & (tf.reduce_max(size) <= longest)
+    is_small = (given[0] * given[1] <= max_pixels) & (tf.reduce_max(given) <= longest)
     message = (
         f"An image needs at most {max_pixels} pixels, and at most {longest} on a side; received an image whose height "
         "and width are"
     )
     advice = "Make it smaller before you send it, or export the network with a larger `max_image_pixels`."
-    single = tf.raw_ops.Assert(condition=is_small, data=[message, size[0], size[1], advice])
-    limit = LARGEST_IMAGES * max_pixels
+    single = tf.raw_ops.Assert(condition=is_small, data=[message, given[0], given[1], advice])
+    limit = max(LARGEST_IMAGES * max_pixels, MIN_IMAGES * height * width)
     message = f"The images of a request need at most {limit} pixels together; received at least"
     together = tf.raw_ops.Assert(condition=total <= limit, data=[message, total, "Send them in several requests."])
     return [single, together]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,6 @@ import pytest
 from kerasmlp import build_mlp
 from kerasmlp.cli import main
 from kerasmlp.data.prediction_files import read_inputs
-from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model
 from kerasmlp.export.saved_model import image_resizing
@@ -86,9 +86,9 @@ def test_files_that_lie_about_their_size_or_take_long_are_refused(
     answer = answers[name]
     reason = {
         "another chunk before IHDR": "needs to begin with the chunk IHDR",
-        "a thousand scans": r"at most] [68] [scans; received] [1006]",
-        "many chunks": "at most 1000 parts",
-        "many filling bytes": "at most 1000 parts",
+        "a thousand scans": r"at most] [65] [scans; received] [1006]",
+        "many chunks": "at most 500 parts",
+        "many filling bytes": "at most 500 parts",
     }.get(name, "Invalid JPEG" if "JPEG" in name else "Invalid PNG")
     assert answer["code"] == "INVALID_ARGUMENT", answer
     assert reason in answer["message"]
@@ -149,9 +149,9 @@ def test_images_that_would_grow_while_they_are_resized_are_refused(ask: Callable
 
 
 def test_a_request_is_limited_too(ask: Callable[[list[bytes]], None]) -> None:
-    ask([blank_png(10, 10)] * 16)
-    with pytest.raises(Failure, match=r"at most 1600 pixels together; received at least\] \[1700\]"):
-        ask([blank_png(10, 10)] * 17)
+    ask([blank_png(10, 10)] * 327)
+    with pytest.raises(Failure, match=r"at most 32768 pixels together; received at least\] \[32800\]"):
+        ask([blank_png(10, 10)] * 328)
     ask([blank_png(1, 1)] * 512)
     with pytest.raises(Failure, match=r"at most 512 images; received\] \[513\]"):
         ask([blank_png(1, 1)] * 513)
@@ -169,12 +169,24 @@ def test_a_limit_for_images_is_refused_for_tables(flowers_run: Run, tmp_path: Pa
         export_saved_model(flowers_run, tmp_path / "flowers", max_image_pixels=1000)
 
 
-def test_an_export_of_the_command_line_takes_the_limit(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+def test_an_export_of_the_command_line_takes_the_limit(digits_run: Run, tmp_path: Path) -> None:
     base = tmp_path / "digits"
     assert main(["export", str(digits_run.path), "--saved-model", str(base), "--max-image-pixels", "99"]) == 0
     with pytest.raises(Failure, match="at most 99 pixels"):
         Loaded(base / "1").run("image_bytes", {"image_bytes": np.array([blank_png(10, 10)], object)})
     assert main(["export", str(digits_run.path), "--tflite", str(base), "--max-image-pixels", "99"]) == 2
+
+
+def test_predict_refuses_an_image_above_the_limit(
+    digits_run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "scan.png"
+    path.write_bytes(BOMBS["truncated PNG"]())
+    assert main(["predict", str(digits_run.path), str(path)]) == 2
+    assert re.search(r"scan\.png` has 5,000 x 5,000 .*16,777,216 .*`--max-image-pixels`", capsys.readouterr().err)
+    path.write_bytes(blank_png(10, 10))
+    assert main(["predict", str(digits_run.path), str(path), "--max-image-pixels", "99"]) == 2
+    assert main(["predict", str(digits_run.path), str(path), "--max-image-pixels", "100"]) == 0
 
 
 # Pixels

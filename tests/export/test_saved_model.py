@@ -501,10 +501,10 @@ def test_warm_up_requests_that_a_server_would_refuse_are_found(
 def test_a_version_that_differs_from_its_keras_model_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def write_broken(model: keras.Model, card: Card, path: Path) -> None:
+    def write_broken(model: keras.Model, card: Card, path: Path, **options: Any) -> None:
         kernel = model.get_layer("logits").kernel
         kernel.assign(kernel * 1.0001)
-        write_saved_model(model, card, path)
+        write_saved_model(model, card, path, **options)
 
     monkeypatch.setattr("kerasmlp.export.saved_model.exporting.write_saved_model", write_broken)
     base = tmp_path / "digits"
