@@ -22,11 +22,12 @@ from kerasmlp.contract import (
     EXTRA_FOLDER,
     IMAGE_BYTES,
     LABELS_NAME,
+    MAX_IMAGE_PIXELS,
     PROBABILITIES,
     ROWS,
     SERVING_DEFAULT,
 )
-from kerasmlp.data.images import MAX_IMAGE_PIXELS, check_max_image_pixels
+from kerasmlp.data.images import check_max_image_pixels
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, score
 from kerasmlp.export.artefact_report import ArtefactReport
@@ -109,7 +110,7 @@ def export_saved_model(
         allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
             Requests of existing clients would then fail. Defaults to `False`.
         max_image_pixels: The largest image that `image_bytes` accepts, in pixels; larger ones are refused before they
-            are decoded. While an image is decoded, it takes about 4 bytes per pixel (a progressive JPEG file up to 9).
+            are decoded. While an image is decoded, it takes about 4 bytes per pixel (a progressive JPEG file up to 11).
             At least the size that the network takes. Defaults to 16,777,216 (4,096 x 4,096).
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow prints. Defaults to `"auto"`.

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from kerasmlp.contract import MAX_IMAGE_PIXELS
 from kerasmlp.data.images import (
     BRIGHTEST,
-    MAX_IMAGE_PIXELS,
     MIRRORED_COLUMNS,
     MIRRORED_ROWS,
     SWAPPED,

@@ -12,6 +12,7 @@ from kerasmlp.contract import (
     CLASS_NAMES,
     COLUMNS,
     IMAGE_BYTES,
+    MAX_IMAGE_PIXELS,
     REQUEST,
     ROWS,
     SERVING_DEFAULT,
@@ -19,7 +20,7 @@ from kerasmlp.contract import (
     input_name,
 )
 from kerasmlp.data.columns import NUMBER
-from kerasmlp.data.images import BRIGHTEST, MAX_IMAGE_PIXELS, encode_png, scale_pixels
+from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
 from kerasmlp.export.saved_model.image_decoding import decode_images, takes_images
 from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows

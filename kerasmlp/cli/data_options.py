@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
 from kerasmlp.cli.option_types import column_kind, image_size, seed, words
-from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
+from kerasmlp.contract import DEFAULT_TEST_SHARE, MAX_IMAGE_PIXELS, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -132,8 +132,6 @@ def add_source_options(group: _ArgumentGroup) -> None:
 
 def add_max_image_pixels(group: _ArgumentGroup) -> None:
     """Adds the option that says how large an image may be."""
-    from kerasmlp.data.images import MAX_IMAGE_PIXELS
-
     group.add_argument(
         "--max-image-pixels",
         type=int,

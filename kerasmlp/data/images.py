@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from kerasmlp.contract import MAX_IMAGE_PIXELS
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -29,7 +30,6 @@ IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".webp", ".t
 BRIGHTEST = 255  # the highest value of a pixel; the lowest is 0
 CHANNELS = (1, 3)  # grey and RGB
 PIXEL_RANGE = (0.0, float(BRIGHTEST))
-MAX_IMAGE_PIXELS = 4096 * 4096  # a file of some kilobytes can hold an image that fills the memory
 
 ORIENTATION_TAG = 0x0112
 # How to turn an image upright by its EXIF orientation: swap rows and columns, then mirror each row, then each column.

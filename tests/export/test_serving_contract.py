@@ -33,8 +33,7 @@ from kerasmlp.card import Card
 from kerasmlp.client import connect
 from kerasmlp.client.grpc_transport import PREDICT
 from kerasmlp.client.message_conversion import predict_request, read_predict_response
-from kerasmlp.contract import CARD, column_input_names
-from kerasmlp.data.images import MAX_IMAGE_PIXELS
+from kerasmlp.contract import CARD, MAX_IMAGE_PIXELS, column_input_names
 from kerasmlp.data.types import Data
 from kerasmlp.export import rollback, write_serving_files
 from kerasmlp.export.saved_model.exporting import write_saved_model

@@ -29,8 +29,7 @@ _TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapip
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.contract import TFLITE_OUTPUTS
-    from kerasmlp.data.images import MAX_IMAGE_PIXELS
+    from kerasmlp.contract import MAX_IMAGE_PIXELS, TFLITE_OUTPUTS
     from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
