@@ -220,15 +220,16 @@ def _write_version(
     keras_model = open_artefact(run.path)
     check_artefact_fits(keras_model, data)
     features = np.asarray(data.test.features)  # may be a file that is read on demand
-    inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
-    expected = dict.fromkeys(inputs, keras_model.probabilities(features))
     chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
-    if ROWS in inputs:
-        inputs[ROWS] = signature_inputs(card, ROWS, features[chosen])
-        expected[ROWS] = expected[ROWS][chosen]
-    if IMAGE_BYTES in inputs:
-        inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
-        expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+    probabilities = keras_model.probabilities(features)
+    inputs, expected = {}, {}
+    for signature in signature_names(card):
+        is_slow = signature in (ROWS, IMAGE_BYTES)
+        examples = features[chosen] if is_slow else features
+        inputs[signature] = signature_inputs(card, signature, examples)
+        expected[signature] = probabilities[chosen] if is_slow else probabilities
+        if signature == IMAGE_BYTES:  # whose pixels are rounded
+            expected[signature] = keras_model.probabilities(from_levels(card, as_levels(card, examples)))
     signatures = tuple(inputs)
     inputs[CARD] = signature_inputs(card, CARD, features)
     with writing_version(base) as folder:

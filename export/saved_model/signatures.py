@@ -77,11 +77,15 @@ def build_signatures(
 
     def serve_images(image_bytes: Any) -> dict[str, Any]:
         files = check_shape(image_bytes, (None,))
-        features = decode_images(files, card, max_pixels=max_image_pixels)
+        features = tf.ensure_shape(features_of_images(files), shape)
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
     # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
+    @tf.function(autograph=False)
+    def features_of_images(files: Any) -> Any:
+        return decode_images(files, card, max_pixels=max_image_pixels)
+
     @tf.function(autograph=False)
     def features_of_columns(inputs: dict[str, Any]) -> Any:
         assert card.encoder is not None
