@@ -55,6 +55,10 @@ VALIDATION_SHARE = 0.1
 # Share of the examples that becomes the test of data without a test of their own, if the caller names no other.
 DEFAULT_TEST_SHARE = 0.2
 
+# Pixels of the largest image that is decoded, if the caller names no other number. A file of some kilobytes can hold an
+# image that fills the memory.
+MAX_IMAGE_PIXELS = 4096 * 4096
+
 # Seconds to wait for each answer of a model server, if the caller names no other number.
 TIMEOUT_S = 30.0
 

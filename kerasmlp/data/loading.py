@@ -80,6 +80,8 @@ def load_data(
             either way.
         image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
             same size.
+        max_image_pixels: The largest image of a folder, in pixels; a folder with a larger one is refused before any is
+            decoded. Defaults to 16,777,216 (4,096 x 4,096).
         test: Path of a table with the test rows, if they have a file of their own.
         validation: Path of a table with the validation rows, if they have a file of their own.
         columns: The kind of columns by name, such as `{"zip": "category", "born": "date"}`, where the inferred kind is

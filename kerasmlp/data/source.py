@@ -88,6 +88,7 @@ class SourceOptions(Settings):
         test_split: Which examples of a TensorFlow Datasets set are the test.
         stream: Whether to read the source in pieces and keep the examples on disk.
         image_size: Height and width that the images of a folder are resized to.
+        max_image_pixels: The largest image of a folder, in pixels.
         test: File of a table with the test rows.
         validation: File of a table with the validation rows.
         columns: Kinds of columns of a table by name.
@@ -110,6 +111,7 @@ class SourceOptions(Settings):
     test_split: str | None = None
     stream: bool = False
     image_size: tuple[int, int] | None = None
+    max_image_pixels: int | None = None
     test: str | PathLike[str] | None = None
     validation: str | PathLike[str] | None = None
     columns: Mapping[str, str] | None = None
