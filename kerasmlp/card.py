@@ -132,8 +132,13 @@ class Card:
             train_fingerprint=data.get("train_fingerprint"),
             split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
             task=task_from_config(data["task"]) if "task" in data else None,
-            scores={name: metrics[f"test_{name}"] for name in metrics.get("scores", ())},
+            scores=_test_scores(metrics) if "task" in data else {},
         )
+
+
+def _test_scores(metrics: dict[str, Any]) -> dict[str, float]:
+    tested = {name.removeprefix("test_"): value for name, value in metrics.items() if name.startswith("test_")}
+    return {name: value for name, value in tested.items() if name != "examples"}
 
 
 def check_run_is_finished(folder: Path) -> None:

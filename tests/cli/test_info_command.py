@@ -72,14 +72,14 @@ def test_models_that_were_not_built_here_are_described_too(tmp_path: Path, last:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), last])
     model.save(tmp_path / "own.keras")
     facts = read_facts(str(tmp_path / "own.keras"), timeout_s=1.0)
-    assert (facts.feature_shape, facts.num_classes, facts.class_names) == ((4,), 3, ("0", "1", "2"))
+    assert (facts.feature_shape, facts.num_outputs, facts.task.names) == ((4,), 3, ("0", "1", "2"))
 
 
 def test_a_saved_model_without_a_card_is_opened(artefacts: Path, tmp_path: Path) -> None:
     shutil.copytree(artefacts / "served" / "1", tmp_path / "foreign")
     shutil.rmtree(tmp_path / "foreign" / "assets.extra")
     facts = read_facts(str(tmp_path / "foreign"), timeout_s=1.0)
-    assert (facts.format, facts.card, facts.feature_shape, facts.num_classes) == ("saved_model", None, (8, 8), 10)
+    assert (facts.format, facts.card, facts.feature_shape, facts.num_outputs) == ("saved_model", None, (8, 8), 10)
 
 
 @pytest.mark.parametrize("name", ["run/model.keras", "mobile/digits_int8.tflite"])

@@ -43,6 +43,7 @@ from kerasmlp.export.saved_model.warm_up_requests import (
 )
 from kerasmlp.lesson.weight_conversion import numpy_logits
 from kerasmlp.run import Run
+from kerasmlp.tasks.classification import Classification
 from tests.helpers.image_kinds import encode_image, make_image_kinds
 from tests.helpers.tables import frame
 
@@ -541,9 +542,9 @@ RIGHT = {
     ids=["a difference", "not finite", "too few", "another class", "no class", "less than a class", "another label"],
 )
 def test_answers_that_differ_from_the_keras_model_are_refused(change: dict[str, np.ndarray], message: str) -> None:
-    assert check_answers("It", RIGHT, EXPECTED, ("lily", "røse")) == 0
+    assert check_answers("It", RIGHT, EXPECTED, Classification(("lily", "røse"))) == 0
     with pytest.raises(ParityError, match=message):
-        check_answers("It", RIGHT | change, EXPECTED, ("lily", "røse"))
+        check_answers("It", RIGHT | change, EXPECTED, Classification(("lily", "røse")))
 
 
 def test_a_lean_model_answers_exactly_what_its_model_answers_from_fewer_operations(digits: Data) -> None:
@@ -571,9 +572,9 @@ def test_a_lean_model_answers_exactly_what_its_model_answers_from_fewer_operatio
 
 def test_either_of_two_equally_probable_classes_is_right() -> None:
     expected = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]], np.float32)
-    for class_id, label in ((0, b"lily"), (1, b"rose")):
-        answers = {"probabilities": expected, "class_id": np.array([class_id]), "label": np.array([label], object)}
-        assert check_answers("It", answers, expected, ("lily", "rose")) == 0
+    for probabilities, class_id, label in ((expected[:, ::-1], 0, b"lily"), (expected, 1, b"rose")):
+        answers = {"probabilities": probabilities, "class_id": np.array([class_id]), "label": np.array([label], object)}
+        assert check_answers("It", answers, expected, Classification(("lily", "rose"))) <= 1e-7
 
 
 def test_the_process_of_the_check_refuses_to_run_with_kerasmlp_imported() -> None:
