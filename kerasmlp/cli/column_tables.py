@@ -97,16 +97,21 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
 
 def _show_targets(console: Console, about: Mapping[str, Any]) -> None:
     """Prints how many examples each class has, or which numbers each target has."""
-    if "classes" in about:
-        what, total = "classes", sum(about["classes"].values())
-        head: tuple[str, ...] = ("class", "examples", "share")
-        rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about["classes"].items()]
-    else:
-        what, head = "targets", ("target", *next(iter(about["targets"].values())))
-        rows = [(name, *map(number, values.values())) for name, values in about["targets"].items()]
+    what = next(what for what in ("classes", "labels", "targets") if what in about)
+    if what == "targets":
+        head = ("target", *next(iter(about[what].values())))
+        rows = [(name, *map(number, values.values())) for name, values in about[what].items()]
+    else:  # an example has one class, and any number of labels
+        total = sum(about[what].values()) if what == "classes" else _all_examples(about)
+        head = ("class" if what == "classes" else "label", "examples", "share")
+        rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about[what].items()]
     console.print()
     console.print(make_table(head, rows[:MAX_LINES]))
     show_how_many_more(console, len(rows) - MAX_LINES, what, "the output of `--json`")
+
+
+def _all_examples(about: Mapping[str, Any]) -> int:
+    return sum(about[f"{part}examples"] or 0 for part in ("", "validation_", "test_"))
 
 
 def _missing(column: Mapping[str, Any]) -> str:

@@ -230,15 +230,6 @@ class Regression(Task):
             return number(answer["values"][self.names[0]])
         return "  ".join(f"{name} {number(value)}" for name, value in answer["values"].items())
 
-    @property
-    def prediction_heads(self) -> tuple[str, ...]:
-        """The names of the targets."""
-        return self.names
-
-    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
-        """Returns the number of each target."""
-        return tuple(number(answer["values"][name]) for name in self.names)
-
     def to_config(self) -> dict[str, Any]:
         """Returns the task as values for JSON."""
         return {
