@@ -732,8 +732,11 @@ NUMBERS = np.array([[2e5, 1999.0], [4e5, 2001.0]], np.float32)
 @pytest.mark.parametrize(
     ("answers", "message"),
     [
-        ({"values": NUMBERS + np.float32([0.4, 0])}, "0.00% of 2 test examples, and its values.* 4.*e-06 standard dev"),
-        ({"values": NUMBERS + np.float32([0, 0.01])}, "0.00% of 2 test examples, and its values.* 2.*e-02"),
+        (
+            {"values": NUMBERS + np.array([0.4, 0], np.float32)},
+            "0.00% of 2 test examples, and its values.* 4.*e-06 standard dev",
+        ),
+        ({"values": NUMBERS + np.array([0, 0.01], np.float32)}, "0.00% of 2 test examples, and its values.* 2.*e-02"),
         ({"values": NUMBERS * np.nan}, "values that are not finite"),
         ({"values": NUMBERS[:, :1]}, r"values \(2, 1\); expected values \(2, 2\)"),
         ({"values": NUMBERS, "label": np.array([b"a", b"b"], object)}, r"label \(2,\), values .*; expected values"),
