@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 # Files of a run directory.
 CONFIG_NAME, DATA_NAME, METRICS_NAME, HISTORY_NAME = "config.json", "data.json", "metrics.json", "history.csv"
 MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
+TASK_NAME = "task.json"
+CALIBRATION_NAME = "calibration.json"  # only until the run is finished
 RUN_LOCK_NAME = ".lock"  # only while a process writes to the directory
 
 # Files that travel with artefacts.

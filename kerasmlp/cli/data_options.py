@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import column_kind, image_size, seed, words
+from kerasmlp.cli.option_types import column_kind, image_size, numbers, seed, words
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
@@ -84,12 +84,19 @@ def add_source_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--task",
         metavar="NAME",
-        help="what to learn: classification or regression (default: what the target looks like)",
+        help="what to learn: classification, regression or multi_label (default: what the target looks like)",
     )
     group.add_argument(
         "--log-target",
         action="store_true",
         help="learn the logarithm of numbers above 0 that span orders of magnitude",
+    )
+    group.add_argument(
+        "--quantiles",
+        type=numbers,
+        default=(),
+        metavar="Q,Q,...",
+        help="learn these quantiles of numbers, such as 0.05,0.5,0.95, instead of their mean",
     )
     group.add_argument(
         "--group",

@@ -81,6 +81,7 @@ class SourceOptions(Settings):
         target: Column of the labels, or columns of the targets.
         task: Kind of task.
         log_target: Whether a network learns the logarithm of numbers.
+        quantiles: The quantiles of numbers that a network learns.
         group: Column whose equal values stay together in one split.
         time: Column that orders the rows in time.
         split: Which examples of a TensorFlow Datasets set to train on.
@@ -102,6 +103,7 @@ class SourceOptions(Settings):
     target: str | Sequence[str] | None = None
     task: str | None = None
     log_target: bool = False
+    quantiles: Sequence[float] = ()
     group: str | None = None
     time: str | None = None
     split: str | None = None
@@ -121,7 +123,7 @@ class SourceOptions(Settings):
     @property
     def task_options(self) -> TaskOptions:
         """What the user says about the task."""
-        return TaskOptions(self.task, self.log_target)
+        return TaskOptions(self.task, self.log_target, tuple(self.quantiles))
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.

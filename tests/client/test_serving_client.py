@@ -259,7 +259,7 @@ def test_a_served_regression_answers_numbers_and_no_probabilities(stand_in: Stan
     for url in (f"{stand_in.rest}/v1/models/houses", f"{stand_in.grpc}/houses"):
         with connect(url) as client:
             found.append(client.answers(features))
-            assert (found[-1].dtype, found[-1].shape) == (np.float32, (len(features), 1))
+            assert (found[-1].dtype.name, found[-1].shape) == ("float32", (len(features), 1))
             np.testing.assert_array_equal(client.predict(features)["values"], found[-1])
             assert client.answers(features[:0]).shape == (0, 1)
             with pytest.raises(ServerError, match="answered `values`, but no `probabilities`"):
@@ -269,7 +269,7 @@ def test_a_served_regression_answers_numbers_and_no_probabilities(stand_in: Stan
         np.testing.assert_array_equal(served.answers(features), found[-1])
         with pytest.raises(InvalidValue, match="answers values, not probabilities"):
             served.probabilities(features)
-    np.testing.assert_array_equal(*found)
+    np.testing.assert_array_equal(found[0], found[1])
 
 
 @pytest.mark.parametrize(

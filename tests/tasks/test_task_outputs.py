@@ -9,12 +9,17 @@ import tensorflow as tf
 from kerasmlp.client.serving_client import main_output
 from kerasmlp.contract import MAIN_OUTPUTS
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
+from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import TASKS
 
 EXAMPLES: list[Task] = [
     Classification(("lily", "røse", "tulip")),
+    Classification(("no", "yes"), threshold=0.3),
+    MultiLabel(("red", "round", "old"), thresholds=(0.2, 0.5, 0.9)),
+    Quantiles(("x", "y"), means=(1.0, 2.0), scales=(2.0, 3.0), quantiles=(0.1, 0.5, 0.9)),
     Regression(("price",), means=(1.0,), scales=(2.0,)),
     Regression(("x", "y"), log=True, means=(1.0, 2.0), scales=(2.0, 3.0)),
 ]
@@ -43,7 +48,7 @@ def test_clients_know_the_main_output_of_every_task() -> None:
 
 
 def test_predictions_are_shown_as_a_table() -> None:
-    classes, price, both = EXAMPLES
+    classes, _, _, _, price, both = EXAMPLES
     (answer,) = classes.predictions(np.array([[0.2, 0.7, 0.1]]))
     assert classes.prediction_heads == ("class", "most probable")
     assert classes.prediction_cells(answer) == ("røse", "røse 70.0%  lily 20.0%  tulip 10.0%")

@@ -24,7 +24,7 @@ from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 DIGITS = "digits"
 OPENML_PREFIX = "openml:"
-TASK_OPTIONS = ("task", "log_target")
+TASK_OPTIONS = ("task", "log_target", "quantiles")
 COLUMN_OPTIONS = ("target", *TASK_OPTIONS, "group", "time", "columns", "drop", "keep_duplicates_together")
 TEXT_OPTIONS = ("separator", "decimal", "encoding", "header")
 
