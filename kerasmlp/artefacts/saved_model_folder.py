@@ -12,7 +12,7 @@ import numpy as np
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card
-from kerasmlp.client.serving_client import main_output
+from kerasmlp.client.model_signature import main_output
 from kerasmlp.contract import CARD_NAME, EXTRA_FOLDER, MAIN_OUTPUTS, PROBABILITIES, SAVED_MODEL_NAME, SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.task import Task

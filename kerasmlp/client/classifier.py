@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.client.failures import unexpected
-from kerasmlp.client.model_signature import TensorSpec
-from kerasmlp.client.serving_client import ServingClient, connect, main_output
+from kerasmlp.client.model_signature import TensorSpec, main_output
+from kerasmlp.client.serving_client import ServingClient, connect
 from kerasmlp.contract import (
     CARD,
     CLASS_ID,

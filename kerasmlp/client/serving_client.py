@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Protocol
@@ -11,9 +11,9 @@ import numpy as np
 
 from kerasmlp.client.address import REST, Address, parse_address
 from kerasmlp.client.failures import Retries, unexpected
-from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input
+from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input, main_output
 from kerasmlp.client.tensor_types import STRING
-from kerasmlp.contract import COLUMNS, LABELS, MAIN_OUTPUTS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
+from kerasmlp.contract import COLUMNS, LABELS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 MAX_ROWS = 256  # per request: the largest batch in an export's warm-up requests and in its batching configuration
@@ -327,16 +327,6 @@ class ServingClient:
             return np.array([value.decode() for value in array.ravel()], str).reshape(array.shape)
         except UnicodeDecodeError as error:
             raise unexpected(self.address, f"answered text in `{name}` that is not UTF-8 ({error})") from error
-
-
-def main_output(outputs: Container[str]) -> str | None:
-    """Returns which of a signature's outputs all others follow from; None if it is none that kerasmlp knows.
-
-    Example:
-        >>> main_output({"class_id", "label", "probabilities"}), main_output({"values"}), main_output({"output_0"})
-        ('probabilities', 'values', None)
-    """
-    return next((name for name in MAIN_OUTPUTS if name in outputs), None)
 
 
 def _open_transport(address: Address, timeout_s: float) -> Transport:

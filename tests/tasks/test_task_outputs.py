@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from kerasmlp.client.serving_client import main_output
+from kerasmlp.client.model_signature import main_output
 from kerasmlp.contract import MAIN_OUTPUTS
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
