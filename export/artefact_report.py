@@ -5,7 +5,7 @@ This module imports neither NumPy nor TensorFlow, so that the command line can r
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from kerasmlp.errors import ParityError
@@ -33,26 +33,32 @@ class ArtefactReport:
         format: `saved_model` or `tflite`.
         precision: `float32` or another key of `kerasmlp.export.tflite.precisions.PRECISIONS`.
         size_bytes: Size on disk, in bytes.
-        accuracy: Share of test examples that the artefact classifies correctly, in [0, 1]. 0 if it cannot be run.
-        keras_accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
-        agreement: Share of test examples on which both predict the same class, in [0, 1]. 0 if it cannot be run.
-        max_abs_diff: Largest absolute difference between any probability of the artefact and of the Keras model. None
-            if the artefact returns no probabilities.
+        accuracy: Share of test examples that the artefact classifies correctly, in [0, 1]. 0 if it cannot be run. None
+            for other tasks than classification.
+        keras_accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1], or None.
+        agreement: Share of test examples on which both predict the same class, in [0, 1], or None. 0 if it cannot be
+            run.
+        max_abs_diff: Largest absolute difference between any answer of the artefact and of the Keras model: of
+            probabilities, or of numbers in standard deviations of their target. None if the artefact returns a class
+            alone.
         examples: Number of test examples.
         latency_p50_us: Median time for one example on one thread, in microseconds. None if it was not measured.
         latency_p99_us: 99th percentile of that time, in microseconds. None if it was not measured.
         examples_per_s: Examples per second on one thread, in batches of 256. None if it was not measured.
         published: Whether the artefact is at `path`. One that differs too much from the Keras model is not published.
         reason: Why it is not published. None if it is.
+        task: What the network learnt, as `Task.kind`.
+        scores: Scores of the artefact by name, the most important one first. Empty if it cannot be run.
+        keras_scores: The same scores of the Keras model.
     """
 
     path: str
     format: str
     precision: str
     size_bytes: int
-    accuracy: float
-    keras_accuracy: float
-    agreement: float
+    accuracy: float | None
+    keras_accuracy: float | None
+    agreement: float | None
     max_abs_diff: float | None
     examples: int
     latency_p50_us: float | None = None
@@ -60,11 +66,44 @@ class ArtefactReport:
     examples_per_s: float | None = None
     published: bool = True
     reason: str | None = None
+    task: str = "classification"
+    scores: dict[str, float] = field(default_factory=dict)
+    keras_scores: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def score_name(self) -> str:
+        """Name of the most important score: `accuracy` for classification."""
+        return next(iter(self.keras_scores), "accuracy")
+
+    @property
+    def score(self) -> float | None:
+        """The most important score of the artefact; None if numbers cannot be computed with it."""
+        return self.scores.get(self.score_name, self.accuracy)
+
+    @property
+    def keras_score(self) -> float:
+        """The most important score of the Keras model."""
+        score = self.keras_scores.get(self.score_name, self.keras_accuracy)
+        assert score is not None, "only one of both is left out"
+        return score
 
     def to_dict(self) -> dict[str, Any]:
-        """Returns the fields by name, ready for JSON. `reason` is left out if the artefact is published."""
+        """Returns the fields by name, ready for JSON.
+
+        `reason` is left out if the artefact is published. Other tasks than classification have no accuracies and no
+        `agreement`, but `task`, the most important score under its own name, and that of the Keras model under
+        `keras_` and its name.
+        """
         values = asdict(self)
-        return {name: value for name, value in values.items() if name != "reason" or not self.published}
+        del values["scores"], values["keras_scores"]
+        if self.published:
+            del values["reason"]
+        if self.agreement is not None:
+            del values["task"]
+            return values
+        for name in ("accuracy", "keras_accuracy", "agreement"):
+            del values[name]
+        return {**values, self.score_name: self.score, f"keras_{self.score_name}": self.keras_score}
 
 
 def check_report(report: ArtefactReport, max_drop: float, *, ties: int = 0) -> None:

@@ -133,7 +133,7 @@ class Card:
             train_fingerprint=data.get("train_fingerprint"),
             split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
             task=_task_of(folder, data),
-            scores={name: metrics[f"test_{name}"] for name in metrics.get("scores", ())},
+            scores=_test_scores(metrics) if "task" in data else {},
         )
 
 
@@ -142,6 +142,11 @@ def _task_of(folder: Path, data: Mapping[str, Any]) -> Task | None:
     if (folder / TASK_NAME).is_file():
         return task_from_config(read_json(folder / TASK_NAME))
     return task_from_config(data["task"]) if "task" in data else None
+
+
+def _test_scores(metrics: dict[str, Any]) -> dict[str, float]:
+    tested = {name.removeprefix("test_"): value for name, value in metrics.items() if name.startswith("test_")}
+    return {name: value for name, value in tested.items() if name != "examples"}
 
 
 def check_run_is_finished(folder: Path) -> None:

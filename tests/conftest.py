@@ -47,6 +47,27 @@ def digits_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return kerasmlp.train(model, digits, epochs=6, learning_rate=5e-3, out=tmp_path_factory.mktemp("runs") / "digits")
 
 
+@pytest.fixture(scope="session")
+def houses() -> Data:
+    """A table of numbers and a category whose target `price` is a number."""
+    from tests.helpers.tables import houses_frame
+
+    return kerasmlp.data_from_frame(houses_frame(), "price", test_share=0.2)
+
+
+@pytest.fixture(scope="session")
+def houses_run(houses: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network trained on the houses. Tests must not write to it."""
+    model = kerasmlp.build_mlp(
+        [houses.num_features, 8, houses.num_outputs],
+        input_shape=houses.feature_shape,
+        preprocessing=houses.preprocessing(),
+        postprocessing=houses.postprocessing(),
+        seed=0,
+    )
+    return kerasmlp.train(model, houses, epochs=5, learning_rate=0.02, out=tmp_path_factory.mktemp("runs") / "houses")
+
+
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sources are read in many pieces, and training examples are shuffled in many buckets."""
@@ -69,13 +90,15 @@ def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
-    """A small stand-in for TF Serving that serves the digits as `digits` and the table as `flowers`."""
+def stand_in(
+    digits_run: Run, flowers_run: Run, houses_run: Run, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[StandIn]:
+    """A small stand-in for TF Serving that serves `digits`, and the tables `flowers` and `houses`."""
     from kerasmlp.export.saved_model.exporting import write_saved_model
     from tests.helpers.serving_stand_in import StandIn
 
     folder = tmp_path_factory.mktemp("served")
-    runs = {"digits": digits_run, "flowers": flowers_run}
+    runs = {"digits": digits_run, "flowers": flowers_run, "houses": houses_run}
     for name, run in runs.items():
         (folder / name).mkdir()
         write_saved_model(run.load_model(), run.card, folder / name / "1")

@@ -23,7 +23,6 @@ from kerasmlp.contract import (
     IMAGE_BYTES,
     LABELS_NAME,
     MAX_IMAGE_PIXELS,
-    PROBABILITIES,
     ROWS,
     SERVING_DEFAULT,
 )
@@ -91,13 +90,14 @@ def export_saved_model(
     - `columns` takes raw rows, one input `(batch,)` per column. Networks for tables have it. The file
       `assets.extra/columns.json` lists the inputs.
     - `rows` takes raw rows as JSON objects, string `(batch,)`. Networks for tables have it. Its input is called `rows`.
-    - `card` takes any text, string `(batch,)`, and returns the network's card and its class names. Its input is called
-      `request`.
+    - `card` takes any text, string `(batch,)`, and returns the network's card and the names of its classes or targets.
+      Its input is called `request`.
 
-    Each other signature returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label`
-    string `(batch,)`. Wrong shapes or values give an error that states what was expected and received.
+    Each other signature of a classifier returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32
+    `(batch,)` and `label` string `(batch,)`; that of a regression returns `values` float32 `(batch, targets)` in the
+    targets' units. Wrong shapes or values give an error that states what was expected and received.
 
-    The folder `assets.extra` also contains the class names, the card and warm-up requests. Before a version is
+    The folder `assets.extra` also contains the names, the card and warm-up requests. Before a version is
     published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes`
     and `rows` on 512 evenly spaced test examples, the others on all test examples.
 
@@ -107,8 +107,8 @@ def export_saved_model(
         data: The run's data, for the check. By default, they are loaded again from their source.
         keep: How many versions to keep, including the new one; at least 1. Older ones and withdrawn ones are deleted.
             Defaults to all.
-        allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
-            Requests of existing clients would then fail. Defaults to `False`.
+        allow_change: Whether the version may take other features or answer other classes, targets or outputs than
+            the newest one in `base`. Requests of existing clients would then fail. Defaults to `False`.
         max_image_pixels: The largest image that `image_bytes` accepts, in pixels; larger ones are refused before they
             are decoded. While an image is decoded, it takes about 4 bytes per pixel (a progressive JPEG file up to 11).
             At least the size that the network takes. Defaults to 16,777,216 (4,096 x 4,096).
@@ -117,15 +117,17 @@ def export_saved_model(
 
     Returns:
         The report of the new version. Its `max_abs_diff` is the largest absolute difference from the Keras model's
-        probabilities, over all signatures.
+        probabilities, or from its numbers in standard deviations of the target, over all signatures.
 
     Raises:
         OutputExists: `base` is a file, or is itself a SavedModel.
         InvalidValue: `base` cannot be written; `keep` is less than 1; `max_image_pixels` is too small, or is set for a
             network that takes no images; `verbose` has another value; the data cannot be loaded again; or the newest
-            version in `base` takes other features or has other classes, and `allow_change` is False.
-        ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or a warm-up
-            request fails. Nothing is published.
+            version in `base` takes other features or answers other classes, targets or outputs, and `allow_change` is
+            False.
+        ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or any number
+            by more than 1e-6 standard deviations of the target and the rounding of float32; or a warm-up request fails.
+            Nothing is published.
 
     See Also:
         `kerasmlp.export.write_serving_files`: writes a TF Serving configuration for `base`.
@@ -163,7 +165,8 @@ def check_same_contract(card: Card, base: Path) -> None:
     """Checks that clients of the newest version in `base` can also use a network with this card.
 
     Raises:
-        InvalidValue: the network takes other features or has other classes.
+        InvalidValue: the network takes other features, learnt something else, has other classes or targets, or lacks
+            an output.
     """
     numbers = version_numbers(base)
     path = base / str(numbers[-1]) / EXTRA_FOLDER / CARD_NAME if numbers else None
@@ -176,9 +179,15 @@ def check_same_contract(card: Card, base: Path) -> None:
         shape = f"examples of shape {card.feature_shape}"
         return [f"`{column['input']}` ({column['kind']})" for column in columns] or [shape]
 
+    def outputs(card: Card) -> list[str]:
+        named = {name: spec for name, spec in card.learnt.outputs.items() if name in served.learnt.outputs}
+        return [f"`{name}` {dtype} {axes}" for name, (dtype, axes) in sorted(named.items())]
+
     for verb, before, now in (
         ("takes", features(served), features(card)),
-        ("has the classes", list(served.class_names), list(card.class_names)),
+        ("was trained for", [served.learnt.kind], [card.learnt.kind]),
+        (f"has the {card.learnt.unit}", list(served.learnt.names), list(card.learnt.names)),
+        ("answers", outputs(served), outputs(card)),  # it may answer more
     ):
         if before != now:
             raise InvalidValue(
@@ -216,20 +225,20 @@ def _write_version(
 ) -> ArtefactReport:
     """Writes, checks and publishes a version."""
     card, num_examples = run.card, f"{len(data.test):,} test examples"
-    display.show(f"Keras model: classifying {num_examples}")
+    display.show(f"Keras model: answering {num_examples}")
     keras_model = open_artefact(run.path)
     check_artefact_fits(keras_model, data)
     features = np.asarray(data.test.features)  # may be a file that is read on demand
     chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
-    probabilities = keras_model.probabilities(features)
+    answers = keras_model.answers(features)
     inputs, expected = {}, {}
     for signature in signature_names(card):
         is_slow = signature in (ROWS, IMAGE_BYTES)
         examples = features[chosen] if is_slow else features
         inputs[signature] = signature_inputs(card, signature, examples)
-        expected[signature] = probabilities[chosen] if is_slow else probabilities
+        expected[signature] = answers[chosen] if is_slow else answers
         if signature == IMAGE_BYTES:  # whose pixels are rounded
-            expected[signature] = keras_model.probabilities(from_levels(card, as_levels(card, examples)))
+            expected[signature] = keras_model.answers(from_levels(card, as_levels(card, examples)))
     signatures = tuple(inputs)
     inputs[CARD] = signature_inputs(card, CARD, features)
     with writing_version(base) as folder:
@@ -242,27 +251,28 @@ def _write_version(
         display.show(f"SavedModel: checking in plain TensorFlow on {num_examples}")
         answers = plain.run(folder, inputs, name=name)
         differences = [
-            check_answers(
-                f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.class_names
-            )
+            check_answers(f"{name}, signature `{signature}`,", answers[signature], expected[signature], card.learnt)
             for signature in signatures
         ]
         check_card(f"{name}, signature `{CARD}`,", answers[CARD], card)
         report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
         display.show("SavedModel: publishing")
         report = replace(report, path=str(publish(folder, base)))
+    task, score = data.task, report.score_name
+    assert report.score is not None, "a SavedModel that was run"
     display.finish(
-        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
-        f"{report.keras_accuracy:.2%}), probabilities within {report.max_abs_diff:.0e}"
+        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, {score} {task.shown(score, report.score)} (Keras "
+        f"model {task.shown(score, report.keras_score)}), {task.main} within {report.max_abs_diff:.0e}"
+        f"{' standard deviations' if task.has_units else ''}"
     )
     return report
 
 
 def write_saved_model(model: keras.Model, card: Card, path: Path, *, max_image_pixels: int = MAX_IMAGE_PIXELS) -> None:
-    """Writes a SavedModel with its signatures, class names and card, without any check.
+    """Writes a SavedModel with its signatures, names and card, without any check.
 
     Args:
-        model: The network, from raw features to logits.
+        model: The network, from raw features to what its task understands, such as logits.
         card: The network's card.
         path: A folder that does not exist yet.
         max_image_pixels: The largest image that `image_bytes` accepts, in pixels. Defaults to 16,777,216.
@@ -286,15 +296,23 @@ def write_saved_model(model: keras.Model, card: Card, path: Path, *, max_image_p
 def _report(
     folder: Path, answers: Mapping[str, np.ndarray], expected: np.ndarray, difference: float, data: Data
 ) -> ArtefactReport:
-    labels = data.test.labels
+    task, targets = data.task, data.test.labels
+    scores, keras_scores = (task.score(each, targets).numbers for each in (answers[task.main], expected))
     return ArtefactReport(
         path=str(folder),
         format="saved_model",
         precision="float32",
         size_bytes=size_bytes(folder),
-        accuracy=data.task.score(answers[PROBABILITIES], labels).accuracy,
-        keras_accuracy=data.task.score(expected, labels).accuracy,
-        agreement=float((answers[CLASS_ID] == expected.argmax(axis=1)).mean()),
+        accuracy=scores.get("accuracy"),
+        keras_accuracy=keras_scores.get("accuracy"),
+        agreement=_agreement(answers, task.complete(expected)),
         max_abs_diff=difference,
-        examples=len(labels),
+        examples=len(targets),
+        task=task.kind,
+        scores=scores,
+        keras_scores=keras_scores,
     )
+
+
+def _agreement(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float | None:
+    return float((answers[CLASS_ID] == expected[CLASS_ID]).mean()) if CLASS_ID in expected else None

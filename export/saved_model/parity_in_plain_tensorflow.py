@@ -9,18 +9,20 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import CARD, CLASS_ID, CLASS_NAMES, EVALUATION_BATCH_SIZE, LABEL, PROBABILITIES
+from kerasmlp.contract import CARD, CLASS_NAMES, EVALUATION_BATCH_SIZE
 from kerasmlp.errors import ParityError
 
 if TYPE_CHECKING:
     from kerasmlp.card import Card
+    from kerasmlp.tasks.task import Task
 
 PROGRAM = Path(__file__).with_name("plain_tensorflow_program.py")
-# Both sides run the same operations on the same batches, so only the processor's kernels may cause a difference.
+# Both sides run the same operations on the same batches, so only the processor's kernels may cause a difference. For
+# numbers it is a share of their standard deviation.
 TOLERANCE = 1e-6
 
 Arrays = Mapping[str, np.ndarray]
@@ -73,52 +75,82 @@ def start_plain_tensorflow() -> Iterator[PlainTensorFlow]:
             process.kill()
 
 
-def check_answers(name: str, answers: Arrays, expected: np.ndarray, class_names: Sequence[str]) -> float:
-    """Returns the largest difference between any probability and the Keras model's.
+def check_answers(name: str, answers: Arrays, expected: np.ndarray, task: Task) -> float:
+    """Returns the largest difference between any main output and the Keras model's, as `Task.differences` measures it.
 
     Args:
         name: What messages call the SavedModel and its signature.
-        answers: `probabilities`, `class_id` and `label` for all examples.
-        expected: The Keras model's probabilities, `(examples, classes)`.
-        class_names: Name of each class.
+        answers: All outputs of the task for all examples.
+        expected: The Keras model's main output, `(examples, *answer_shape)`.
+        task: What the network learnt.
 
     Raises:
-        ParityError: an output is missing or has another shape; a probability is not finite or differs by more than
-            1e-6; an example has another class, unless the two are equally probable; or a label is not the name of
-            its class.
+        ParityError: an output is missing or has another shape; a main output is not finite or differs by more
+            than 1e-6; or another output does not follow from the Keras model's main output, or from one that differs
+            by 1e-6, as those of two equally probable classes do.
     """
-    if answers.keys() != {PROBABILITIES, CLASS_ID, LABEL} or answers[PROBABILITIES].shape != expected.shape:
-        shapes = ", ".join(f"{output} {array.shape}" for output, array in sorted(answers.items()))
-        raise ParityError(
-            f"{name} answers {shapes}; expected class_id, label and probabilities {expected.shape}. It is not "
-            "published."
+    num = len(expected)
+    shapes = {output: array.shape for output, array in answers.items()}
+    promised = {output: (num, *axes) for output, (_, axes) in task.outputs.items()}
+    if shapes != promised:
+        found, wanted = (
+            ", ".join(f"{output} {shape}" for output, shape in sorted(each.items())) for each in (shapes, promised)
         )
-    differences = np.abs(answers[PROBABILITIES] - expected)
-    classes = answers[CLASS_ID]
-    is_valid = (classes >= 0) & (classes < len(class_names))
-    chosen = np.take_along_axis(expected, np.where(is_valid, classes, 0)[:, np.newaxis], axis=1)[:, 0]
-    agreement = float((is_valid & (chosen >= expected.max(axis=1) - TOLERANCE)).mean())
-    if not np.isfinite(differences).all():
-        raise ParityError(f"{name} answers probabilities that are not finite numbers. It is not published.")
+        raise ParityError(f"{name} answers {found}; expected {wanted}. It is not published.")
+    main = answers[task.main]
+    if not np.isfinite(main).all():
+        raise ParityError(f"{name} answers {task.main} that are not finite numbers. It is not published.")
+    differences = task.differences(main, expected)
+    is_near = (differences <= task.tolerance(TOLERANCE, expected)).reshape(num, -1).all(axis=1)
     difference = float(differences.max())
-    if agreement < 1 or difference > TOLERANCE:
+    # What follows from numbers that are right to 1e-6 is right: either of two equally probable classes, for instance.
+    right = [task.complete(expected), task.complete(main)]
+    texts = [output for output, (dtype, _) in task.outputs.items() if dtype == "string"]
+    others = [output for output in task.outputs if output not in (task.main, *texts)]
+    agreement = float((_equal_one_of(answers, right, others, task) if others else is_near).mean())
+    if agreement < 1 or not is_near.all():
+        unit = " standard deviations" if task.has_units else ""
         raise ParityError(
-            f"{name} agrees with the Keras model on {agreement:.2%} of {len(expected)} test examples, and its "
-            f"probabilities differ by up to {difference:.1e}; expected 100% and at most {TOLERANCE:.0e}. It is not "
-            "published."
+            f"{name} agrees with the Keras model on {agreement:.2%} of {num} test examples, and its {task.main} differ "
+            f"by up to {difference:.1e}{unit}; expected 100% and at most {TOLERANCE:.0e}. It is not published."
         )
-    labels = np.array([label.encode() for label in class_names], object)[classes]
-    wrong = np.flatnonzero(answers[LABEL] != labels)
+    wrong = np.flatnonzero(~_equal_one_of(answers, right, [*others, *texts], task))
     if len(wrong):
+        index = wrong[0]
+        given, expects = ({text: _decoded(each[text])[index] for text in texts} for each in (answers, right[1]))
+        output = next((text for text in texts if given[text] != expects[text]), texts[0])
         raise ParityError(
-            f"{name} labels test example {wrong[0]} `{answers[LABEL][wrong[0]].decode(errors='replace')}`; expected "
-            f"`{labels[wrong[0]].decode()}`. It is not published."
+            f"{name} gives as {output} of test example {index} `{given[output]}`; expected `{expects[output]}`. It is "
+            "not published."
         )
     return difference
 
 
+def _equal_one_of(
+    answers: Arrays, right: Sequence[Mapping[str, Any]], outputs: Sequence[str], task: Task
+) -> np.ndarray:
+    """Returns for which examples all these outputs are those of one of the right answers, bool `(examples,)`."""
+    num = len(answers[task.main])
+    is_equal = np.zeros(num, bool)
+    for wanted in right:
+        equal = [_is_equal(answers[output], wanted[output], task).reshape(num, -1).all(axis=1) for output in outputs]
+        is_equal |= np.all([np.ones(num, bool), *equal], axis=0)
+    return is_equal
+
+
+def _is_equal(found: np.ndarray, wanted: np.ndarray, task: Task) -> np.ndarray:
+    if wanted.dtype.kind == "f":
+        return np.asarray(task.differences(found, wanted) <= task.tolerance(TOLERANCE, wanted))
+    return np.asarray(_decoded(found) == _decoded(wanted))
+
+
+def _decoded(array: np.ndarray) -> np.ndarray:
+    texts = [value.decode(errors="replace") if isinstance(value, bytes) else value for value in array.ravel().tolist()]
+    return np.array(texts).reshape(array.shape)
+
+
 def check_card(name: str, answers: Arrays, card: Card) -> None:
-    """Checks that the signature `card` answers the network's card and class names.
+    """Checks that the signature `card` answers the network's card and the names of its classes or targets.
 
     Args:
         name: What messages call the SavedModel and its signature.
@@ -128,6 +160,6 @@ def check_card(name: str, answers: Arrays, card: Card) -> None:
     Raises:
         ParityError: the answer is another one.
     """
-    expected = {CARD: [card.to_json().encode()], CLASS_NAMES: [[label.encode() for label in card.class_names]]}
+    expected = {CARD: [card.to_json().encode()], CLASS_NAMES: [[label.encode() for label in card.learnt.names]]}
     if {output: array.tolist() for output, array in answers.items()} != expected:
-        raise ParityError(f"{name} does not answer the network's card and class names. It is not published.")
+        raise ParityError(f"{name} does not answer the network's card and its names. It is not published.")

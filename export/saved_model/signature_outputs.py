@@ -7,8 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -33,7 +31,7 @@ def checked_outputs(
     from memory a second time.
 
     Args:
-        model: The network, from raw features to logits.
+        model: The network, from raw features to what its task understands, such as logits.
         card: The network's card.
         features: Raw features, float32 `(batch, *feature_shape)`.
         name: What messages call the features.
@@ -41,7 +39,7 @@ def checked_outputs(
         is_checked: Whether the features are known to be finite and within the card's range. Defaults to False.
 
     Returns:
-        `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)`, `label` string `(batch,)`.
+        What `Task.outputs` of the card's task says: `probabilities`, `class_id` and `label`, or `values`.
     """
     import tensorflow as tf
 
@@ -49,13 +47,8 @@ def checked_outputs(
         checks = [*checks, _check_values(features, name, card.feature_range)]
     with tf.control_dependencies(checks):
         features = tf.identity(features)
-    logits = model(features, training=False)
-    # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait, which
-    # takes 60 us on two cores: as long as all layers take for 32 examples.
-    probabilities = tf.exp(tf.nn.log_softmax(logits))
-    class_id = tf.argmax(probabilities, axis=-1, output_type=tf.int32)
-    label = tf.gather(tf.constant(card.class_names), class_id)
-    return {PROBABILITIES: probabilities, CLASS_ID: class_id, LABEL: label}
+    task = card.learnt
+    return task.complete(task.answer(model(features, training=False), tf), tf)
 
 
 def lean(model: keras.Model) -> keras.Model:

@@ -36,7 +36,7 @@ MAX_CARDS = 256  # per request: the largest batch of the batching configuration
 
 
 def signature_names(card: Card) -> tuple[str, ...]:
-    """Returns the signatures of a network that classify examples.
+    """Returns the signatures of a network that answer examples.
 
     They are `serving_default`, and `image_bytes` for images or `columns` and `rows` for tables.
     """
@@ -55,13 +55,14 @@ def build_signatures(
       others. `kerasmlp.contract.column_input_names` says what the inputs are called.
     - `rows` takes the same rows as JSON objects, string `(batch,)`, as `rows`.
     - `card` takes any text, string `(batch,)`, as `request`. It answers the network's card as JSON, `card` string
-      `(batch,)`, and its `class_names` string `(batch, classes)`.
+      `(batch,)`, and as `class_names` string `(batch, names)` the names of its classes or targets.
 
-    Each other one answers `probabilities` float32 `(batch, classes)`, `class_id` int32 `(batch,)` and `label` string
-    `(batch,)`. It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
+    Each other one answers the `outputs` of the network's task: for classification `probabilities` float32 `(batch,
+    classes)`, `class_id` int32 `(batch,)` and `label` string `(batch,)`, for regression `values` float32 `(batch,
+    targets)`. It raises `InvalidArgumentError` if the network cannot answer the shape or the values.
 
     Args:
-        model: The network, from raw features to logits.
+        model: The network, from raw features to what its task understands.
         card: The network's card.
         max_image_pixels: The largest image that `image_bytes` accepts, in pixels. Defaults to 16,777,216.
     """
@@ -112,7 +113,7 @@ def build_signatures(
             condition=size <= MAX_CARDS, data=[f"`{REQUEST}` needs at most {MAX_CARDS} texts; received", size]
         )
         with tf.control_dependencies([check]):
-            names = tf.tile(tf.constant(card.class_names)[tf.newaxis], [size, 1])
+            names = tf.tile(tf.constant(card.learnt.names)[tf.newaxis], [size, 1])
             return {CARD: tf.fill([size], card.to_json()), CLASS_NAMES: names}
 
     def traced(serve: Callable[..., Any], **specs: Any) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,13 +12,16 @@ import numpy as np
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card
-from kerasmlp.contract import CARD_NAME, EXTRA_FOLDER, PROBABILITIES, SAVED_MODEL_NAME, SERVING_DEFAULT
+from kerasmlp.client.model_signature import main_output
+from kerasmlp.contract import CARD_NAME, EXTRA_FOLDER, MAIN_OUTPUTS, PROBABILITIES, SAVED_MODEL_NAME, SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import task_answering
 
 
 @dataclass(frozen=True)
 class SavedModelFolder(Artefact):
-    """A SavedModel whose signature `serving_default` takes one input and returns `probabilities`."""
+    """A SavedModel whose signature `serving_default` takes one input and returns `probabilities` or `values`."""
 
     path: Path
     precision: str
@@ -25,15 +29,21 @@ class SavedModelFolder(Artefact):
     num_outputs: int
     card: Card | None
     input_name: str
+    main: str  # the output of `serving_default` that all others follow from
     loaded: Any = field(repr=False)  # what `tf.saved_model.load` returned; it owns the variables of its signatures
     format: str = field(default="saved_model", init=False)
 
+    @property
+    def task(self) -> Task:
+        """What the network learnt. Without a card, its main output tells."""
+        return self.card.learnt if self.card else task_answering(self.main, self.class_names)
+
     def run_batch(self, features: np.ndarray) -> np.ndarray:
-        """Computes the output `probabilities` of `serving_default`."""
+        """Computes the main output of `serving_default`."""
         import tensorflow as tf
 
         serve = self.loaded.signatures[SERVING_DEFAULT]
-        return np.asarray(serve(**{self.input_name: tf.cast(features, self.precision)})[PROBABILITIES])
+        return np.asarray(serve(**{self.input_name: tf.cast(features, self.precision)})[self.main])
 
 
 def _matches(path: str) -> bool:
@@ -60,17 +70,21 @@ def _open(path: str, timeout_s: float) -> Artefact:
             loaded = tf.saved_model.load(str(folder))
         signature = loaded.signatures[SERVING_DEFAULT]
         (input_name, spec), *others = signature.structured_input_signature[1].items()
-        num_outputs = signature.structured_outputs[PROBABILITIES].shape[-1]
+        outputs = signature.structured_outputs
+        main = main_output(outputs) or PROBABILITIES
+        num_outputs = math.prod(outputs[main].shape[1:])
     except (OSError, KeyError, ValueError, tf.errors.OpError) as error:
         raise InvalidValue(
-            f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` returns `{PROBABILITIES}`: "
+            f"`{folder}` cannot be loaded as a SavedModel whose `{SERVING_DEFAULT}` returns "
+            f"`{'` or `'.join(MAIN_OUTPUTS)}`: "
             f"{str(error).splitlines()[0]}"
         ) from error
     if others:
         raise InvalidValue(f"`{folder}` takes {len(others) + 1} inputs; a network with one input was expected.")
     card_path = folder / EXTRA_FOLDER / CARD_NAME
     card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
-    return SavedModelFolder(folder, spec.dtype.name, tuple(spec.shape[1:]), num_outputs, card, input_name, loaded)
+    shape = tuple(spec.shape[1:])
+    return SavedModelFolder(folder, spec.dtype.name, shape, num_outputs, card, input_name, main, loaded)
 
 
 SAVED_MODEL_FOLDER = ArtefactFormat("a SavedModel folder", _matches, _open)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -14,6 +15,8 @@ from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card
 from kerasmlp.client.address import is_address
 from kerasmlp.client.failures import unexpected
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import task_answering
 
 if TYPE_CHECKING:
     from kerasmlp.client.classifier import Classifier
@@ -39,11 +42,13 @@ class ServedModel(Artefact):
         if text is None:
             return None
         card = Card.from_json(text)
-        if (card.feature_shape, len(card.class_names)) != (self.served.feature_shape, self.num_outputs):
+        task, served = card.learnt, self.served
+        described = (card.feature_shape, task.main, task.answer_shape)
+        if described != (served.feature_shape, served.main, served.answer_shape):
             raise unexpected(
-                self.served.client.address,
-                f"answered a card for examples of shape {card.feature_shape} and {len(card.class_names)} classes; its "
-                f"network takes {self.served.feature_shape} and has {self.num_outputs} classes",
+                served.client.address,
+                f"answered a card for examples of shape {card.feature_shape} and {task.main} {task.answer_shape}; its "
+                f"network takes {served.feature_shape} and answers {served.main} {served.answer_shape}",
             )
         return card
 
@@ -59,19 +64,23 @@ class ServedModel(Artefact):
 
     @property
     def num_outputs(self) -> int:  # type: ignore[override]
-        """Number of classes."""
-        return self.served.num_classes
+        """Number of classes, or of numbers per example."""
+        return math.prod(self.served.answer_shape)
+
+    @property
+    def task(self) -> Task:
+        """What the network learnt. Without a card, its main output tells."""
+        return self.card.learnt if self.card else task_answering(self.served.main, self.served.class_names)
 
     @property
     def class_names(self) -> tuple[str, ...]:
         """The name of each class; without a card, `class 3` if no answer has contained class 3 yet."""
-        return self.served.class_names
+        return self.card.class_names if self.card else self.served.class_names
 
     @property
     def known_names(self) -> dict[int, str]:
         """The names of the classes that the card or answers have contained so far, by class index."""
-        _ = self.card
-        return dict(self.served.names)
+        return dict(enumerate(self.card.class_names)) if self.card else dict(self.served.names)
 
     @property
     def size_bytes(self) -> int:
@@ -87,8 +96,8 @@ class ServedModel(Artefact):
 
         Args:
             feature_shape: Shape of one example as `ask` takes it.
-            ask: Returns probabilities float32 `(batch, num_classes)` for examples `(batch, *feature_shape)`. An example
-                is for instance the number of a row whose columns `ask` looks up.
+            ask: Returns answers float32 `(batch, *task.answer_shape)` for examples `(batch, *feature_shape)`. An
+                example is for instance the number of a row whose columns `ask` looks up.
         """
         return dataclasses.replace(self, feature_shape=feature_shape, ask=ask)
 
@@ -97,7 +106,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
     from kerasmlp.client.classifier import open_classifier
 
     served = open_classifier(path, timeout_s=timeout_s)
-    return ServedModel(path, served, served.feature_shape, served.probabilities)
+    return ServedModel(path, served, served.feature_shape, served.answers)
 
 
 SERVED_MODEL = ArtefactFormat("the URL of a served model", is_address, _open)

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp._system.files import size_bytes
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CARD_NAME, CONFIG_NAME, EXTRA_FOLDER, METRICS_NAME, MODEL_NAME
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
     from kerasmlp.artefacts.tflite_contents import Contents
@@ -29,8 +31,8 @@ class ArtefactFacts:
         precision: As in `Artefact`.
         size_bytes: Size on disk in bytes, of all files of a folder; None for a served network.
         feature_shape: Shape of one raw example.
-        num_classes: Number of probabilities per example.
-        class_names: The name of each class, or its index if the artefact carries no names.
+        num_outputs: Number of probabilities or numbers per example.
+        task: What it learnt. Its names are the indices of the classes if the artefact carries no names.
         card: What it says about itself; None if it carries no card.
         tflite: The contents of a TFLite file; None for other formats.
         served: The client of a served network; None for files.
@@ -40,8 +42,8 @@ class ArtefactFacts:
     precision: str
     size_bytes: int | None
     feature_shape: tuple[int, ...]
-    num_classes: int
-    class_names: tuple[str, ...]
+    num_outputs: int
+    task: Task
     card: Card | None
     tflite: Contents | None = None
     served: Classifier | None = None
@@ -90,7 +92,8 @@ def _facts_of_keras_file(path: Path) -> ArtefactFacts | None:
         return None
     feature_shape, num_classes = shapes
     names = tuple(str(index) for index in range(num_classes))
-    return ArtefactFacts("keras", "float32", size_bytes(path), feature_shape, num_classes, names, None)
+    task = Classification(names)
+    return ArtefactFacts("keras", "float32", size_bytes(path), feature_shape, num_classes, task, None)
 
 
 def _shapes_in_keras_file(path: Path) -> tuple[tuple[int, ...], int] | None:
@@ -124,8 +127,8 @@ def _facts_of_card(card: Card, format_name: str, path: Path) -> ArtefactFacts:
         precision="float32",  # the only precision that kerasmlp writes in these formats
         size_bytes=size_bytes(path),
         feature_shape=card.feature_shape,
-        num_classes=len(card.class_names),
-        class_names=card.class_names,
+        num_outputs=card.learnt.width,
+        task=card.learnt,
         card=card,
     )
 
@@ -150,8 +153,8 @@ def facts_of_opened(path: str, *, timeout_s: float) -> ArtefactFacts:
         precision=artefact.precision,
         size_bytes=None if artefact.served else artefact.size_bytes,
         feature_shape=artefact.feature_shape,
-        num_classes=artefact.num_classes,
-        class_names=artefact.class_names,
+        num_outputs=artefact.num_outputs,
+        task=artefact.task,
         card=artefact.card,
         tflite=contents,
         served=artefact.served,

@@ -12,6 +12,7 @@ from kerasmlp.cli.result_tables import make_table
 from kerasmlp.contract import DEFAULT_TEST_SHARE
 from kerasmlp.data.describing import describe_columns
 from kerasmlp.errors import shortened
+from kerasmlp.tasks.task import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -78,16 +79,12 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
         low, high = about["feature_range"]
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
     else:
-        rows += [("format", about["format"]), ("labels", about["target"])]
+        rows += [("format", about["format"]), ("labels" if "classes" in about else "targets", about["target"])]
     rows.append(("fingerprint", about["fingerprint"][:12]))
     if about.get("picture"):
         rows.append(("picture", about["picture"]))
     console.print(make_table((about["name"], ""), rows))
-    total = sum(about["classes"].values())
-    shares = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about["classes"].items()]
-    console.print()
-    console.print(make_table(("class", "examples", "share"), shares[:MAX_LINES]))
-    show_how_many_more(console, len(shares) - MAX_LINES, "classes", "the output of `--json`")
+    _show_targets(console, about)
     if "columns" in about:
         console.print()
         show_columns(console, about["columns"], where="the output of `--json`")
@@ -96,6 +93,25 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
             console.print(f"\n{title}")
         for note in notes:
             console.print(f"- {named_by_flags(note, flags)}", markup=False)
+
+
+def _show_targets(console: Console, about: Mapping[str, Any]) -> None:
+    """Prints how many examples each class has, or which numbers each target has."""
+    what = next(what for what in ("classes", "labels", "targets") if what in about)
+    if what == "targets":
+        head = ("target", *next(iter(about[what].values())))
+        rows = [(name, *map(number, values.values())) for name, values in about[what].items()]
+    else:  # an example has one class, and any number of labels
+        total = sum(about[what].values()) if what == "classes" else _all_examples(about)
+        head = ("class" if what == "classes" else "label", "examples", "share")
+        rows = [(name, f"{count:,}", f"{count / total:.1%}") for name, count in about[what].items()]
+    console.print()
+    console.print(make_table(head, rows[:MAX_LINES]))
+    show_how_many_more(console, len(rows) - MAX_LINES, what, "the output of `--json`")
+
+
+def _all_examples(about: Mapping[str, Any]) -> int:
+    return sum(about[f"{part}examples"] or 0 for part in ("", "validation_", "test_"))
 
 
 def _missing(column: Mapping[str, Any]) -> str:

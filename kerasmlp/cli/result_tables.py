@@ -73,7 +73,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
     rows = [
         ("format", f"{facts.format}, {facts.precision}{size}"),
         ("takes", f"raw examples of shape {facts.feature_shape}"),
-        ("classes", f"{facts.num_classes}" if facts.served and not facts.card else ", ".join(facts.class_names)),
+        (facts.task.unit, f"{facts.num_outputs}" if facts.served and not facts.card else ", ".join(facts.task.names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),
         *(_card_rows(facts.card) if facts.card else ()),
@@ -103,8 +103,9 @@ def _card_rows(card: Card) -> list[tuple[str, str]]:
     if card.feature_range:
         rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
     rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))
-    if card.test_accuracy is not None:
-        rows.append(("test accuracy", f"{card.test_accuracy:.2%} (of the Keras model)"))
+    scores = card.scores or ({} if card.test_accuracy is None else {"accuracy": card.test_accuracy})
+    if scores:
+        rows += [(name, f"{value} (of the Keras model)") for name, value in card.learnt.rows(scores, "test ")]
     rows.append(("made with", ", ".join(f"{package} {version}" for package, version in card.versions.items())))
     return rows
 

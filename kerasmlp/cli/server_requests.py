@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 def read_request(
     served: Classifier, path: Path, options: TableOptions, *, invert: bool, max_image_pixels: int | None = None
 ) -> Callable[[], np.ndarray]:
-    """Reads and checks the examples in a file. Returns a function that asks the server for their probabilities.
+    """Reads and checks the examples in a file. Returns a function that asks the server for its answers.
 
     Images go to the signature `image_bytes`, because only the server knows which raw values its network takes. They are
     resized and made grey here, as for every other artefact. Rows of a table go to `columns`, if the server has this
@@ -66,19 +66,19 @@ def read_request(
         inputs = server_inputs(served, pieces)
         if not len(next(iter(inputs.values()))):
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
-        return lambda: served.probabilities(inputs, signature=COLUMNS)
+        return lambda: served.answers(inputs, signature=COLUMNS)
     features = read_inputs(
         path, served.feature_shape, PIXEL_RANGE, invert=invert, options=options, max_image_pixels=max_image_pixels
     )
     if path.suffix.lower() not in IMAGE_SUFFIXES:
-        return lambda: served.probabilities(features)
+        return lambda: served.answers(features)
     if IMAGE_BYTES not in served.client.signatures:
         raise InvalidValue(
             f"`{served.client.address.url}` has no signature `{IMAGE_BYTES}`, so the range of its pixels is unknown. "
             "Send raw features in a CSV or npz file, or use the run instead of the server."
         )
     picture = encode_png(np.rint(features[0]).astype(np.uint8))  # exact: an 8-bit image was read
-    return lambda: served.probabilities([picture], signature=IMAGE_BYTES)
+    return lambda: served.answers([picture], signature=IMAGE_BYTES)
 
 
 def columns_for_server(served: Classifier, columns: Sequence[str], *, source: str) -> Encoder:
@@ -158,7 +158,7 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
 
         def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
             rows = {name: values[numbers[:, 0]] for name, values in inputs.items()}
-            return served.probabilities(rows, signature=COLUMNS)
+            return served.answers(rows, signature=COLUMNS)
 
         assert isinstance(artefact, ServedModel)
         artefact = artefact.with_question((1,), ask_about_rows)

@@ -1,4 +1,4 @@
-"""`Classifier`: a served model that takes raw features and returns probabilities, as every kerasmlp artefact does."""
+"""`Classifier`: a served network that takes raw features and returns probabilities or numbers, as artefacts do."""
 
 from __future__ import annotations
 
@@ -10,43 +10,53 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.client.failures import unexpected
+from kerasmlp.client.model_signature import TensorSpec, main_output
 from kerasmlp.client.serving_client import ServingClient, connect
 from kerasmlp.contract import (
     CARD,
     CLASS_ID,
     CLASS_NAMES,
     LABEL,
+    MAIN_OUTPUTS,
     PROBABILITIES,
     REQUEST,
     SERVING_DEFAULT,
     TIMEOUT_S,
 )
+from kerasmlp.errors import InvalidValue
 
 
 @dataclass(frozen=True)
 class Classifier:
-    """A served network whose `serving_default` takes raw features and returns probabilities.
+    """A served network whose `serving_default` takes raw features and returns probabilities, or a regression's numbers.
 
     Attributes:
         client: The client that asks the server.
         input_name: Name of the input for raw features.
         feature_shape: Shape of one raw example.
         dtype: Type of the features.
-        num_classes: Number of probabilities per example.
-        names: Class names by class number, for the classes that the server has named so far. Stays empty if the model
-            answers neither `card` nor `label`.
+        answer_shape: Shape of the answer to one example: its first axis is the classes or targets.
+        main: The output that all others follow from: `probabilities` or `values`.
+        names: Names of classes or targets by number, for those that the server has named so far. Stays empty if the
+            model answers neither `card` nor `label`.
     """
 
     client: ServingClient
     input_name: str
     feature_shape: tuple[int, ...]
     dtype: str
-    num_classes: int
+    answer_shape: tuple[int, ...]
+    main: str = PROBABILITIES
     names: dict[int, str] = field(default_factory=dict)
 
     @property
+    def num_classes(self) -> int:
+        """Number of classes, or of targets."""
+        return self.answer_shape[0]
+
+    @property
     def class_names(self) -> tuple[str, ...]:
-        """The name of each class.
+        """The name of each class, or of each target.
 
         A model without the signature `card` tells the name of a class only when it answers that class. Until then the
         name is `class 3`. If the model does not answer `label` either, the name is the number: `3`.
@@ -79,29 +89,40 @@ class Classifier:
         answer = self.client.predict([CARD], signature=CARD)
         names = answer[CLASS_NAMES]
         if names.shape != (1, self.num_classes):
-            raise unexpected(self.client.address, f"named {names.size} classes, but has {self.num_classes} classes")
+            unit = "classes" if self.main == PROBABILITIES else "targets"
+            raise unexpected(self.client.address, f"named {names.size} {unit}, but has {self.num_classes} {unit}")
         self._remember(enumerate(names[0].tolist()))
         return str(answer[CARD][0])
 
-    def probabilities(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
-        """Returns the probability of each class for each example, and remembers the class names in the answer.
+    def answers(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
+        """Returns the main output for each example, and remembers the class names in the answer.
 
         Args:
             inputs: What `ServingClient.predict` takes: one array, or a dict of arrays or a frame for several inputs.
             signature: Name of the signature. Defaults to `"serving_default"`.
 
         Returns:
-            float32 `(examples, classes)`; each row adds up to 1.
+            float32 `(examples, *answer_shape)`; probabilities of classes add up to 1.
 
         Raises:
             InvalidType, InvalidValue: `inputs` do not fit the signature.
-            ServerError: the server is down, slow or serves another model; its answers are not probabilities; or it
-                gives one class two names.
+            ServerError: the server is down, slow or serves another model; its answers are neither probabilities nor
+                finite numbers; or it gives one class two names.
         """
         outputs = self.client.predict(inputs, signature=signature)
-        probabilities = self.client.checked_probabilities(outputs)
+        answers = self.client.checked_answers(outputs)
         self._remember_names(outputs)
-        return probabilities
+        return answers
+
+    def probabilities(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
+        """Returns the probability of each class for each example; see `answers`.
+
+        Raises:
+            InvalidValue: the network answers no probabilities.
+        """
+        if self.main != PROBABILITIES:
+            raise InvalidValue(f"`{self.client.address.url}` answers {self.main}, not probabilities; use `answers`.")
+        return self.answers(inputs, signature=signature)
 
     def _remember_names(self, outputs: Mapping[str, np.ndarray]) -> None:
         if CLASS_ID not in outputs or LABEL not in outputs:
@@ -119,7 +140,7 @@ class Classifier:
 
 
 def open_classifier(url: str, *, timeout_s: float = TIMEOUT_S) -> Classifier:
-    """Returns the classifier at `url`, after asking the server for its signatures.
+    """Returns the network at `url`, after asking the server for its signatures.
 
     Args:
         url: The URL of a model, such as `http://HOST:PORT/v1/models/NAME` or `grpc://HOST:PORT/NAME`.
@@ -127,24 +148,31 @@ def open_classifier(url: str, *, timeout_s: float = TIMEOUT_S) -> Classifier:
 
     Raises:
         InvalidValue: `url` is not such a URL.
-        ServerError: the server is down or slow, does not serve the model, or the model is not a classifier.
+        ServerError: the server is down or slow, does not serve the model, or the model answers something else than
+            probabilities or numbers of kerasmlp.
     """
     client = connect(url, timeout_s=timeout_s)
     signatures = client.signatures
     if SERVING_DEFAULT not in signatures:
         raise unexpected(client.address, f"has no signature `{SERVING_DEFAULT}`")
     signature = signatures[SERVING_DEFAULT]
-    target = signature.outputs.get(PROBABILITIES)
+    main = main_output(signature.outputs)
     (name, source), *others = signature.inputs.items()
-    *leading, num_classes = target.shape if target else (None,)
-    shape = tuple(axis for axis in source.shape[1:] if axis is not None)
-    if others or len(leading) != 1 or num_classes is None or len(shape) != len(source.shape) - 1 or not shape:
+    shape, answer_shape = _known_axes(source), _known_axes(signature.outputs[main]) if main else None
+    if others or main is None or shape is None or answer_shape is None:
         inputs, outputs = (
             ", ".join(f"`{key}` {spec}" for key, spec in tensors.items())
             for tensors in (signature.inputs, signature.outputs)
         )
         raise unexpected(
             client.address,
-            f"takes {inputs} and returns {outputs}; expected one input of known shape and `{PROBABILITIES}`",
+            f"takes {inputs} and returns {outputs}; expected one input of known shape and "
+            f"`{'` or `'.join(MAIN_OUTPUTS)}`",
         )
-    return Classifier(client, name, shape, source.dtype, num_classes)
+    return Classifier(client, name, shape, source.dtype, answer_shape, main)
+
+
+def _known_axes(spec: TensorSpec) -> tuple[int, ...] | None:
+    """Returns the axes behind the batch; None if there are none, or if one may have any length."""
+    axes = tuple(axis for axis in spec.shape[1:] if axis is not None)
+    return axes if axes and len(axes) == len(spec.shape) - 1 else None

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from kerasmlp.client.tensor_types import DTYPE_OF_NAME, DTYPE_OF_NUMBER, STRING
+from kerasmlp.contract import MAIN_OUTPUTS
 from kerasmlp.errors import InvalidType, InvalidValue
 
 MOST_AXES = 64  # of a NumPy array
@@ -69,6 +70,16 @@ class VersionStatus:
     version: int
     state: str
     message: str = ""
+
+
+def main_output(outputs: Container[str]) -> str | None:
+    """Returns which of a signature's outputs all others follow from; None if it is none that kerasmlp knows.
+
+    Example:
+        >>> main_output({"class_id", "label", "probabilities"}), main_output({"values"}), main_output({"output_0"})
+        ('probabilities', 'values', None)
+    """
+    return next((name for name in MAIN_OUTPUTS if name in outputs), None)
 
 
 def signatures_from_json(metadata: Any) -> dict[str, Signature]:

@@ -11,9 +11,9 @@ import numpy as np
 
 from kerasmlp.client.address import REST, Address, parse_address
 from kerasmlp.client.failures import Retries, unexpected
-from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input
+from kerasmlp.client.model_signature import Signature, TensorSpec, VersionStatus, as_input, main_output
 from kerasmlp.client.tensor_types import STRING
-from kerasmlp.contract import COLUMNS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
+from kerasmlp.contract import COLUMNS, LABELS, PROBABILITIES, SERVING_DEFAULT, TIMEOUT_S
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 
 MAX_ROWS = 256  # per request: the largest batch in an export's warm-up requests and in its batching configuration
@@ -195,11 +195,46 @@ class ServingClient:
 
         See Also:
             `predict`: returns all outputs.
+            `answers`: returns the probabilities of a classifier, and the numbers of a regression.
         """
         return self.checked_probabilities(self.predict(inputs, signature=signature))
 
+    def answers(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
+        """Returns the main output for each example: `probabilities`, or the `values` of a regression.
+
+        Args:
+            inputs: As in `probabilities`.
+            signature: As in `probabilities`.
+
+        Returns:
+            float32 `(examples, classes or targets)`.
+
+        Raises:
+            InvalidType, InvalidValue: `inputs` do not fit the signature.
+            ServerError: the server is down or slow, does not serve the model, is not TF Serving, or its answers are
+                not probabilities or not finite numbers.
+        """
+        return self.checked_answers(self.predict(inputs, signature=signature))
+
+    def checked_answers(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Returns the main output after checking that it holds probabilities or finite numbers.
+
+        Args:
+            outputs: What `predict` returned.
+
+        Raises:
+            ServerError: there is no such output, or its values are something else.
+        """
+        main = main_output(outputs)
+        if main in (None, PROBABILITIES):
+            return self.checked_probabilities(outputs)
+        answers = outputs[main]
+        if answers.dtype.kind != "f" or not np.isfinite(answers).all():
+            raise unexpected(self.address, f"answered `{main}` that are not finite numbers")
+        return answers
+
     def checked_probabilities(self, outputs: Mapping[str, np.ndarray]) -> np.ndarray:
-        """Returns the output `probabilities` after checking that each row adds up to 1.
+        """Returns the output `probabilities` after checking that each row adds up to 1, unless labels are independent.
 
         Args:
             outputs: What `predict` returned.
@@ -217,7 +252,7 @@ class ServingClient:
             )
         sums = probabilities.sum(axis=1)
         in_range = (probabilities >= 0).all(axis=1) & (probabilities <= 1 + SUM_TOLERANCE).all(axis=1)
-        wrong = ~(in_range & (np.abs(sums - 1) <= SUM_TOLERANCE))
+        wrong = ~(in_range & ((np.abs(sums - 1) <= SUM_TOLERANCE) | (LABELS in outputs)))
         if wrong.any():
             row = int(np.flatnonzero(wrong)[0])
             raise unexpected(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 # Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
 # the same value (keras.config.epsilon).
 SMALLEST_PROBABILITY = 1e-7
+NUM_SHOWN = 3  # classes in a table of predictions
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,7 +122,7 @@ class Classification(Task):
     limits: ConformalLimits | None = None
 
     kind = "classification"
-    main = "probabilities"
+    main = PROBABILITIES
     unit = "classes"
     objectives: ClassVar[Mapping[str, str]] = {
         "val_accuracy": MAX,
@@ -178,6 +180,28 @@ class Classification(Task):
         # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait,
         # which takes 60 us on two cores: as long as all layers take for 32 examples.
         return ops.exp(ops.nn.log_softmax(outputs))
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The probabilities, and the chosen class by its index and by its name."""
+        return {PROBABILITIES: ("float32", (self.width,)), CLASS_ID: ("int32", ()), LABEL: ("string", ())}
+
+    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
+        """Returns `probabilities`, `class_id` and `label`.
+
+        Example:
+            >>> Classification(("no", "yes")).complete(np.array([[0.25, 0.75]], np.float32))
+            {'probabilities': array([[0.25, 0.75]], dtype=float32), 'class_id': array([1], dtype=int32), \
+'label': array(['yes'], dtype='<U3')}
+        """
+        if ops is np:
+            class_id = self.class_ids(main).astype(np.int32)
+            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id]}
+        if self.threshold is None:
+            class_id = ops.argmax(main, axis=-1, output_type=ops.int32)
+        else:
+            class_id = ops.cast(main[:, 1] >= np.float32(self.threshold), ops.int32)
+        return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: ops.gather(ops.constant(self.names), class_id)}
 
     def class_ids(self, answers: np.ndarray) -> np.ndarray:
         """Returns the class that each example is given, `(examples,)`."""
@@ -278,6 +302,16 @@ class Classification(Task):
     def predicted(self, answer: Mapping[str, Any]) -> str:
         """Returns the class and its probability."""
         return f"{answer['class']} ({answer['probabilities'][answer['class']]:.2%})"
+
+    @property
+    def prediction_heads(self) -> tuple[str, ...]:
+        """Heads of a table of predictions."""
+        return ("class", "most probable")
+
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the class, and the most probable classes if probabilities are known."""
+        ranked = sorted((answer["probabilities"] or {}).items(), key=lambda item: -item[1])[:NUM_SHOWN]
+        return answer["class"], "  ".join(f"{name} {share:.1%}" for name, share in ranked)
 
 
 MONITOR, MONITOR_MODE = "val_accuracy", "max"

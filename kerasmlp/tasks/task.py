@@ -84,6 +84,7 @@ class Task(ABC):
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
+    has_units: ClassVar[bool] = False  # whether answers are numbers in the targets' own units, and not probabilities
 
     @property
     def width(self) -> int:
@@ -140,6 +141,37 @@ class Task(ABC):
         """
         return outputs
 
+    @property
+    @abstractmethod
+    def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """What a served network answers: type and axes behind the batch by name, the main output first.
+
+        Types are `float32`, `int32` and `string`.
+        """
+
+    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
+        """Returns all `outputs`, which follow from the main one.
+
+        Args:
+            main: The main output, `(examples, *answer_shape)`.
+            ops: As in `answer`.
+        """
+        return {self.main: main}
+
+    def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Returns by how much main outputs differ; numbers in standard deviations of their target."""
+        difference: np.ndarray = np.abs(answers - expected)
+        return difference
+
+    def tolerance(self, exact: float, expected: np.ndarray) -> Any:
+        """Returns the largest `differences` that the rounding of float32 explains, a number or an array.
+
+        Args:
+            exact: The largest difference of answers whose size is that of the spread of the targets.
+            expected: The main outputs of the Keras model.
+        """
+        return exact
+
     @abstractmethod
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Scores:
         """Returns how good the main outputs are, `(examples, *answer_shape)`."""
@@ -168,6 +200,15 @@ class Task(ABC):
     @abstractmethod
     def predicted(self, answer: Mapping[str, Any]) -> str:
         """Returns one of `predictions` in words."""
+
+    @property
+    def prediction_heads(self) -> tuple[str, ...]:
+        """Heads of a table of predictions."""
+        return (self.main,)
+
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns one of `predictions` as the cells of a table, under `prediction_heads`."""
+        return (self.predicted(answer),)
 
     def to_config(self) -> dict[str, Any]:
         """Returns the task as values for JSON."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -24,6 +24,16 @@ def task_from_config(config: Mapping[str, Any]) -> Task:
         Classification(names=('no', 'yes'), threshold=None, limits=None)
     """
     return TASKS[config["kind"]].from_config(config)
+
+
+def task_answering(main: str, names: Sequence[str]) -> Task:
+    """Returns the task of a network without a card, of which only the main output is known.
+
+    Example:
+        >>> task_answering("values", ["0"]).kind
+        'regression'
+    """
+    return next(task for task in TASKS.values() if task.main == main)(tuple(names))
 
 
 @dataclass(frozen=True)

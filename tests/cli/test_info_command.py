@@ -23,7 +23,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_tflite
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
-from tests.helpers.tables import frame
+from tests.helpers.tables import frame, houses_frame
 
 WITHOUT_TENSORFLOW = ["run", "run/model.keras", "plain.keras", "served", "served/1", "mobile/digits_int8.tflite"]
 
@@ -72,14 +72,14 @@ def test_models_that_were_not_built_here_are_described_too(tmp_path: Path, last:
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(3, "relu"), last])
     model.save(tmp_path / "own.keras")
     facts = read_facts(str(tmp_path / "own.keras"), timeout_s=1.0)
-    assert (facts.feature_shape, facts.num_classes, facts.class_names) == ((4,), 3, ("0", "1", "2"))
+    assert (facts.feature_shape, facts.num_outputs, facts.task.names) == ((4,), 3, ("0", "1", "2"))
 
 
 def test_a_saved_model_without_a_card_is_opened(artefacts: Path, tmp_path: Path) -> None:
     shutil.copytree(artefacts / "served" / "1", tmp_path / "foreign")
     shutil.rmtree(tmp_path / "foreign" / "assets.extra")
     facts = read_facts(str(tmp_path / "foreign"), timeout_s=1.0)
-    assert (facts.format, facts.card, facts.feature_shape, facts.num_classes) == ("saved_model", None, (8, 8), 10)
+    assert (facts.format, facts.card, facts.feature_shape, facts.num_outputs) == ("saved_model", None, (8, 8), 10)
 
 
 @pytest.mark.parametrize("name", ["run/model.keras", "mobile/digits_int8.tflite"])
@@ -178,6 +178,51 @@ def test_train_evaluate_and_info_show_columns_and_balanced_accuracy(
     assert scores["largest_class_share"] == metrics["largest_class_share"] > 0.7
     assert main([*command, "--overwrite", "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["data"] == recorded
+
+
+def test_info_describes_networks_and_data_for_numbers(
+    houses_run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    write_saved_model(houses_run.load_model(), houses_run.card, tmp_path / "served" / "1")
+    for path in (str(houses_run.path), str(tmp_path / "served")):
+        facts = read_facts(path, timeout_s=1.0)
+        assert facts == facts_of_opened(path, timeout_s=1.0)
+        assert main(["info", path, "--json"]) == 0
+        about = json.loads(capfd.readouterr().out)
+        assert (about["task"], about["num_targets"], about["card"]["task"]["names"]) == ("regression", 1, ["price"])
+        assert about["card"]["scores"]["rmse"] == houses_run.metrics["test_rmse"]
+        assert main(["info", path]) == 0
+        shown = lines_of(capfd.readouterr().out)
+        assert shown["targets"] == ["price"]
+        assert "of the Keras model" in shown["test RMSE"][0]
+    table = houses_frame()
+    table.to_csv(tmp_path / "houses.csv", index=False)
+    command = ["info", str(tmp_path / "houses.csv"), "--target", "price"]
+    assert main(command) == 0
+    shown = lines_of(capfd.readouterr().out)
+    assert shown["target"] == ["lowest", "highest", "mean", "std"]
+    assert shown["price"] == [f"{getattr(table['price'], name)():,.0f}" for name in ("min", "max", "mean")] + [
+        f"{table['price'].std(ddof=0):,.0f}"
+    ]
+    assert main([*command, "--json"]) == 0
+    about = json.loads(capfd.readouterr().out)
+    assert "classes" not in about
+    assert about["targets"]["price"]["highest"] == pytest.approx(table["price"].max(), rel=1e-6)
+
+
+def test_options_of_the_task_are_for_data(houses_run: Run, capfd: pytest.CaptureFixture[str]) -> None:
+    for option in (["--task", "regression"], ["--log-target"]):
+        assert main(["info", str(houses_run.path), *option]) == 2
+        assert f"`{option[0]}` is for data" in capfd.readouterr().err
+
+
+def test_a_picture_of_images_whose_targets_are_numbers_is_refused(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    generator = np.random.default_rng(0)
+    np.savez(tmp_path / "ages.npz", x=generator.random((50, 6, 6)), y=generator.normal(40, 9, 50))
+    assert main(["info", str(tmp_path / "ages.npz"), "--picture", str(tmp_path / "ages.png")]) == 2
+    assert "`--picture` shows images of each class" in capfd.readouterr().err
 
 
 def test_every_artefact_of_a_table_carries_its_columns(flowers_run: Run, tmp_path: Path) -> None:

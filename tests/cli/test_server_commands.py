@@ -21,9 +21,11 @@ from kerasmlp.client import failures
 from kerasmlp.data.raw_tables import TableOptions
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
+from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
+from kerasmlp.tasks.task import number
 from tests.helpers.serving_stand_in import Rogue, StandIn, http
-from tests.helpers.tables import frame
+from tests.helpers.tables import frame, houses_frame
 
 
 @pytest.fixture(params=["rest", "grpc"])
@@ -140,6 +142,59 @@ def test_without_a_card_rows_of_a_table_are_encoded_by_the_server(
     for own, other in zip(*predictions, strict=True):
         assert own["class"] == other["class"]
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate"])
+def test_numbers_are_the_same_from_a_server_a_file_and_the_run(
+    capfd: pytest.CaptureFixture[str], server: str, houses_run: Run, command: str
+) -> None:
+    write_saved_model(houses_run.load_model(), houses_run.card, Path("served/1"))
+    rows = houses_frame(40)
+    if command == "predict":
+        rows = rows.drop(columns="price")
+    rows.to_csv("june.csv", index=False)
+    arguments = ["june.csv", *(["--target", "price"] if command == "evaluate" else [])]
+    told = [_json(capfd, command, where, *arguments) for where in (str(houses_run.path), "served", f"{server}houses")]
+    for own in told[1:]:
+        if command == "evaluate":
+            assert own["rmse"] == pytest.approx(told[0]["rmse"], rel=1e-5)
+            assert (own["task"], own["examples"]) == ("regression", 40)
+            continue
+        for row, (one, other) in enumerate(zip(own["predictions"], told[0]["predictions"], strict=True), start=1):
+            assert one.keys() == {"file", "row", "values"}
+            assert (one["file"], one["row"], [*one["values"]]) == ("june.csv", row, ["price"])
+            assert one["values"]["price"] == pytest.approx(other["values"]["price"], abs=1)
+    assert main([command, f"{server}houses", *arguments]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    first = f"june.csv, row 1 {told[0]['predictions'][0]['values']['price']:,.0f}" if command == "predict" else "RMSE"
+    assert first in shown
+
+
+def test_info_of_a_served_regression_names_its_targets(
+    capfd: pytest.CaptureFixture[str], server: str, houses_run: Run
+) -> None:
+    about = _json(capfd, "info", f"{server}houses")
+    assert (about["task"], about["num_targets"], about["card"]["task"]["names"]) == ("regression", 1, ["price"])
+    assert about["server"]["signatures"]["rows"]["outputs"] == {"values": {"dtype": "float32", "shape": [None, 1]}}
+    assert main(["info", f"{server}houses"]) == 0
+    shown = " ".join(capfd.readouterr().out.split())
+    assert "targets price" in shown
+    assert f"test RMSE {number(houses_run.metrics['test_rmse'])}" in shown
+
+
+def test_data_for_another_task_are_refused(capfd: pytest.CaptureFixture[str], server: str) -> None:
+    houses_frame(40).to_csv("june.csv", index=False)
+    _fails(capfd, 2, "`june.csv`.*column `size`", "predict", f"{server}flowers", "june.csv")
+    _fails(
+        capfd,
+        2,
+        "numbers in the column `place`; it has values such as `",
+        "evaluate",
+        f"{server}houses",
+        "june.csv",
+        "--target",
+        "place",
+    )
 
 
 def test_a_table_is_read_as_the_network_reads_it(

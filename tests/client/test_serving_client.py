@@ -22,6 +22,7 @@ from PIL import Image
 from kerasmlp import open_artefact
 from kerasmlp.client import ServerError, ServingClient, connect, failures, protobuf_classes, serving_client
 from kerasmlp.client.address import is_address, parse_address
+from kerasmlp.client.classifier import open_classifier
 from kerasmlp.client.grpc_transport import GET_MODEL_METADATA
 from kerasmlp.client.message_conversion import predict_response
 from kerasmlp.client.model_signature import TensorSpec, as_input
@@ -250,6 +251,47 @@ def test_numbers_arrive_exactly_over_rest_and_over_grpc(stand_in: StandIn) -> No
         for features in (whole, near, np.concatenate([whole, near]), np.float32(1e-30) * whole):
             np.testing.assert_array_equal(rest.probabilities(features), over_grpc.probabilities(features))
         assert (rest.probabilities(whole) != rest.probabilities(near)).any()
+
+
+def test_a_served_regression_answers_numbers_and_no_probabilities(stand_in: StandIn, houses: Data) -> None:
+    features = np.asarray(houses.test.features)
+    found = []
+    for url in (f"{stand_in.rest}/v1/models/houses", f"{stand_in.grpc}/houses"):
+        with connect(url) as client:
+            found.append(client.answers(features))
+            assert (found[-1].dtype.name, found[-1].shape) == ("float32", (len(features), 1))
+            np.testing.assert_array_equal(client.predict(features)["values"], found[-1])
+            assert client.answers(features[:0]).shape == (0, 1)
+            with pytest.raises(ServerError, match="answered `values`, but no `probabilities`"):
+                client.probabilities(features)
+        served = open_classifier(url)
+        assert (served.main, served.answer_shape, served.class_names) == ("values", (1,), ("price",))
+        np.testing.assert_array_equal(served.answers(features), found[-1])
+        with pytest.raises(InvalidValue, match="answers values, not probabilities"):
+            served.probabilities(features)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+@pytest.mark.parametrize(
+    ("outputs", "message"),
+    [
+        ({"values": np.array([[1], [np.nan]], np.float32)}, "`values` that are not finite numbers"),
+        ({"values": np.array([[1], [2]])}, "`values` that are not finite numbers"),
+        ({"probabilities": np.array([[0.9, 0.8]], np.float32)}, "add up to 1.7"),
+        ({"probabilities": np.array([[0.9, 1.8]], np.float32), "labels": np.array([[1, 1]])}, "are not probabilities"),
+        ({"logits": np.array([[0.9, 1.8]], np.float32)}, "answered `logits`, but no `probabilities`"),
+    ],
+    ids=["not finite", "whole numbers", "a class", "labels", "neither"],
+)
+def test_main_outputs_are_checked(stand_in: StandIn, outputs: dict[str, np.ndarray], message: str) -> None:
+    with connect(f"{stand_in.rest}/v1/models/houses") as client, pytest.raises(ServerError, match=message):
+        client.checked_answers(outputs)
+
+
+def test_only_probabilities_of_classes_need_to_add_up_to_one(stand_in: StandIn) -> None:
+    several = {"probabilities": np.array([[0.9, 0.8]], np.float32), "labels": np.array([[1, 1]])}
+    with connect(f"{stand_in.rest}/v1/models/houses") as client:
+        assert client.checked_answers(several) is several["probabilities"]
 
 
 def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(stand_in: StandIn) -> None:

@@ -43,6 +43,8 @@ from kerasmlp.export.saved_model.warm_up_requests import (
 )
 from kerasmlp.lesson.weight_conversion import numpy_logits
 from kerasmlp.run import Run
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.regression import Regression
 from tests.helpers.image_kinds import encode_image, make_image_kinds
 from tests.helpers.tables import frame
 
@@ -541,9 +543,9 @@ RIGHT = {
     ids=["a difference", "not finite", "too few", "another class", "no class", "less than a class", "another label"],
 )
 def test_answers_that_differ_from_the_keras_model_are_refused(change: dict[str, np.ndarray], message: str) -> None:
-    assert check_answers("It", RIGHT, EXPECTED, ("lily", "røse")) == 0
+    assert check_answers("It", RIGHT, EXPECTED, Classification(("lily", "røse"))) == 0
     with pytest.raises(ParityError, match=message):
-        check_answers("It", RIGHT | change, EXPECTED, ("lily", "røse"))
+        check_answers("It", RIGHT | change, EXPECTED, Classification(("lily", "røse")))
 
 
 def test_a_lean_model_answers_exactly_what_its_model_answers_from_fewer_operations(digits: Data) -> None:
@@ -571,9 +573,9 @@ def test_a_lean_model_answers_exactly_what_its_model_answers_from_fewer_operatio
 
 def test_either_of_two_equally_probable_classes_is_right() -> None:
     expected = np.array([[0.5, np.nextafter(np.float32(0.5), np.float32(1))]], np.float32)
-    for class_id, label in ((0, b"lily"), (1, b"rose")):
-        answers = {"probabilities": expected, "class_id": np.array([class_id]), "label": np.array([label], object)}
-        assert check_answers("It", answers, expected, ("lily", "rose")) == 0
+    for probabilities, class_id, label in ((expected[:, ::-1], 0, b"lily"), (expected, 1, b"rose")):
+        answers = {"probabilities": probabilities, "class_id": np.array([class_id]), "label": np.array([label], object)}
+        assert check_answers("It", answers, expected, Classification(("lily", "rose"))) <= 1e-7
 
 
 def test_the_process_of_the_check_refuses_to_run_with_kerasmlp_imported() -> None:
@@ -641,3 +643,149 @@ def test_a_network_that_would_break_existing_clients_is_refused(
     with pytest.raises(InvalidValue, match="classes 0, .*, 9, .*classes 0, .*, ten, .*`allow_change=True`"):
         check_same_contract(renamed, base)
     assert [path.name for path in base.iterdir()] == ["1"]
+
+
+# Networks for numbers
+
+
+def houses_export(
+    run: Run, data: Data, base: Path, capsys: pytest.CaptureFixture[str]
+) -> tuple[dict[str, Answer], Answer]:
+    """Exports a network for numbers; returns what each signature and the Keras model answer to all test examples."""
+    report = export_saved_model(run, base, data=data, verbose=1)
+    assert (report.accuracy, report.keras_accuracy, report.agreement, report.task) == (None, None, None, "regression")
+    assert report.to_dict().keys() & {"accuracy", "agreement", "rmse", "keras_rmse"} == {"rmse", "keras_rmse"}
+    assert report.keras_scores["rmse"] == pytest.approx(run.metrics["test_rmse"], rel=1e-6)
+    assert report.scores["rmse"] == pytest.approx(report.keras_scores["rmse"], rel=1e-6)
+    assert report.max_abs_diff is not None
+    assert report.max_abs_diff <= 1e-6
+    assert "standard deviations" in capsys.readouterr().err
+    card = run.card
+    found = {}
+    for name in signature_names(card):
+        found[name] = load(base / "1", name)(**signature_inputs(card, name, np.asarray(data.test.features)))
+    return found, {"values": open_artefact(run.path).answers(data.test.features)}
+
+
+@pytest.fixture(scope="module")
+def rivers(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
+    """A network for the logarithm of two targets of very different sizes."""
+    from kerasmlp import train
+
+    table = frame(120).drop(columns="kind").dropna()
+    table = table.assign(depth=np.exp(table["size"] / 4), flow=1e6 * np.exp(table["size"]))
+    data = data_from_frame(table, ["depth", "flow"], log_target=True, test_share=0.3)
+    model = build_mlp(
+        [data.num_features, 6, 2],
+        input_shape=data.feature_shape,
+        preprocessing=data.preprocessing(),
+        postprocessing=data.postprocessing(),
+        seed=0,
+    )
+    return train(model, data, epochs=3, learning_rate=0.01, out=tmp_path_factory.mktemp("runs") / "rivers"), data
+
+
+def test_every_signature_answers_numbers_in_the_targets_own_units(
+    houses_run: Run, houses: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, expected = houses_export(houses_run, houses, tmp_path / "houses", capsys)
+    assert found.keys() == {"serving_default", "columns", "rows"}
+    spread = houses.train.labels.std()
+    for answer in found.values():
+        assert answer.keys() == {"values"}
+        assert (answer["values"].dtype, answer["values"].shape) == (np.float32, (len(houses.test), 1))
+        np.testing.assert_allclose(answer["values"], expected["values"], rtol=0, atol=1e-6 * spread)
+    assert np.abs(answer["values"] - houses.test.labels).mean() < spread, "the numbers are prices"
+    opened = open_artefact(tmp_path / "houses")
+    assert (opened.task, opened.num_outputs, opened.known_names) == (houses_run.card.task, 1, {})
+    with pytest.raises(InvalidValue, match="answers values, not probabilities"):
+        opened.probabilities(houses.test.features)
+    card = load(tmp_path / "houses" / "1", "card")(request=[b"card"])
+    assert (card["class_names"].tolist(), Card.from_json(card["card"][0])) == ([[b"price"]], houses_run.card)
+    assert (tmp_path / "houses" / "1" / "assets.extra" / "labels.txt").read_text() == "price\n"
+
+
+def test_logarithms_and_several_targets_are_undone_in_the_graph(
+    rivers: tuple[Run, Data], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, data = rivers
+    found, expected = houses_export(run, data, tmp_path / "rivers", capsys)
+    spread = data.train.labels.std(axis=0)
+    assert spread[1] > 1e6 * spread[0]
+    for answer in found.values():
+        assert (answer["values"] > 0).all()
+        differences = np.abs(answer["values"].astype(np.float64) - expected["values"]) / spread
+        assert differences.max() <= 1e-6
+
+
+def test_a_saved_model_for_numbers_without_a_card_is_recognised_by_its_output(houses_run: Run, tmp_path: Path) -> None:
+    write_saved_model(houses_run.load_model(), houses_run.card, tmp_path / "1")
+    shutil.rmtree(tmp_path / "1" / "assets.extra")
+    opened = open_artefact(tmp_path / "1")
+    assert (opened.card, opened.task.kind, opened.answers(np.zeros((2, 5))).shape) == (None, "regression", (2, 1))
+
+
+TWO = Regression(("price", "year"), means=(3e5, 2000.0), scales=(1e5, 0.5))
+NUMBERS = np.array([[2e5, 1999.0], [4e5, 2001.0]], np.float32)
+
+
+@pytest.mark.parametrize(
+    ("answers", "message"),
+    [
+        (
+            {"values": NUMBERS + np.array([0.4, 0], np.float32)},
+            "0.00% of 2 test examples, .* values.* 4.*e-06 standard",
+        ),
+        ({"values": NUMBERS + np.array([0, 0.01], np.float32)}, "0.00% of 2 test examples, and its values.* 2.*e-02"),
+        ({"values": NUMBERS * np.nan}, "values that are not finite"),
+        ({"values": NUMBERS[:, :1]}, r"values \(2, 1\); expected values \(2, 2\)"),
+        ({"values": NUMBERS, "label": np.array([b"a", b"b"], object)}, r"label \(2,\), values .*; expected values"),
+        ({"numbers": NUMBERS}, "numbers .*; expected values"),
+    ],
+    ids=["one target", "the other target", "not finite", "a missing target", "another output", "another name"],
+)
+def test_numbers_that_differ_from_the_keras_models_are_refused(answers: Any, message: str) -> None:
+    with pytest.raises(ParityError, match=message):
+        check_answers("It", answers, NUMBERS, TWO)
+
+
+def test_numbers_may_differ_by_the_rounding_of_float32() -> None:
+    near = np.nextafter(NUMBERS, np.float32(np.inf))  # a year is rounded to 2e-4 of this standard deviation
+    assert 1e-6 < check_answers("It", {"values": near}, NUMBERS, TWO) < 1e-3
+
+
+def test_a_network_for_another_task_or_other_targets_is_refused(houses_run: Run, tmp_path: Path) -> None:
+    card = houses_run.card
+    extra = tmp_path / "houses" / "1" / "assets.extra"
+    extra.mkdir(parents=True)
+    (extra / "card.json").write_text(card.to_json())
+    check_same_contract(card, tmp_path / "houses")
+    assert isinstance(card.task, Regression)
+    logarithm = dataclasses.replace(card, task=dataclasses.replace(card.task, log=True))
+    check_same_contract(logarithm, tmp_path / "houses")
+    for changed, message in (
+        (dataclasses.replace(card, task=None, class_names=("price",)), "trained for regression, but .* classification"),
+        (dataclasses.replace(card, task=Regression(("rent",))), "has the targets price, but .* rent"),
+    ):
+        with pytest.raises(InvalidValue, match=f"{message}.*`allow_change=True`"):
+            check_same_contract(changed, tmp_path / "houses")
+
+
+def test_a_version_may_answer_more_but_not_less_than_the_one_before(tmp_path: Path) -> None:
+    card = card_of((4,))
+    (tmp_path / "1" / "assets.extra").mkdir(parents=True)
+    (tmp_path / "1" / "assets.extra" / "card.json").write_text(card.to_json())
+
+    class Richer(Classification):
+        @property
+        def outputs(self) -> dict[str, Any]:
+            return {**super().outputs, "prediction_set": ("int32", (2,))}
+
+    class Poorer(Classification):
+        @property
+        def outputs(self) -> dict[str, Any]:
+            return {"probabilities": ("float32", (2,))}
+
+    check_same_contract(dataclasses.replace(card, task=Richer(card.class_names)), tmp_path)
+    with pytest.raises(InvalidValue, match="answers `class_id` int32 .*, but this network answers `probabilities`"):
+        check_same_contract(dataclasses.replace(card, task=Poorer(card.class_names)), tmp_path)

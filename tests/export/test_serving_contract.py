@@ -28,7 +28,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from kerasmlp import open_artefact
+from kerasmlp import evaluate, open_artefact
 from kerasmlp.card import Card
 from kerasmlp.client import connect
 from kerasmlp.client.grpc_transport import PREDICT
@@ -64,9 +64,14 @@ def _serve(kind: str, bases: Sequence[Path], folder: Path, *, flags: Sequence[st
 
 @pytest.fixture(scope="module")
 def versions(
-    digits_run: Run, flowers_run: Run, digits: Data, tmp_path_factory: pytest.TempPathFactory
+    digits_run: Run,
+    flowers_run: Run,
+    houses_run: Run,
+    digits: Data,
+    houses: Data,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    """Versions as an export writes them: `digits`; `changed`, which has other weights; `flowers`, for a table."""
+    """Versions as an export writes them: `digits`; `changed`, which has other weights; two tables."""
     folder = tmp_path_factory.mktemp("versions")
     changed = digits_run.load_model()
     changed.set_weights([weight * 1.5 for weight in changed.get_weights()])
@@ -77,6 +82,7 @@ def versions(
         ("digits", digits_run.load_model(), digits_run.card, digits.test.features),
         ("changed", changed, digits_run.card, digits.test.features),
         ("flowers", flowers_run.load_model(), flowers_run.card, flowers),
+        ("houses", houses_run.load_model(), houses_run.card, houses.test.features),
     ):
         write_saved_model(model, card, folder / name)
         inputs = {
@@ -91,9 +97,9 @@ def versions(
 def serving(
     request: pytest.FixtureRequest, versions: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Serving]:
-    """Serves version 1 of `digits` and of `flowers`."""
+    """Serves version 1 of `digits`, of `flowers` and of `houses`, which answers numbers."""
     folder = tmp_path_factory.mktemp("serving")
-    bases = [folder / "digits", folder / "flowers"]
+    bases = [folder / "digits", folder / "flowers", folder / "houses"]
     for base in bases:
         publish(versions[base.name], base, 1)
     with _serve(request.param, bases, folder) as server:
@@ -380,6 +386,76 @@ def test_the_client_gets_the_keras_models_answers_for_all_test_examples(
     np.testing.assert_allclose(artefact.probabilities(digits.test.features), expected, atol=SAME)
 
 
+# Numbers
+
+
+@pytest.fixture(scope="module")
+def prices(houses_run: Run, houses: Data) -> tuple[np.ndarray, float]:
+    """The Keras model's prices of the test examples `(examples, 1)`, and how far those of a server may be off."""
+    return open_artefact(houses_run.path).answers(houses.test.features), SAME * float(houses.train.labels.std())
+
+
+def test_a_single_output_is_a_plain_array_over_rest(
+    serving: Serving, houses: Data, prices: tuple[np.ndarray, float]
+) -> None:
+    expected, allowed = prices
+    signatures = _rest(serving, "/v1/models/houses/metadata")[1]["metadata"]["signature_def"]["signature_def"]
+    for name in ("serving_default", "columns", "rows"):
+        assert {key: _type(tensor) for key, tensor in signatures[name]["outputs"].items()} == {
+            "values": ("DT_FLOAT", ["-1", "1"])
+        }
+    features = np.asarray(houses.test.features).tolist()
+    status, by_row = _rest(serving, "/v1/models/houses:predict", {"instances": features})
+    assert status == 200
+    np.testing.assert_allclose(by_row["predictions"], expected, rtol=0, atol=allowed)
+    columnar = _rest(serving, "/v1/models/houses:predict", {"inputs": {"features": features}})[1]
+    np.testing.assert_allclose(columnar["outputs"], expected, rtol=0, atol=allowed)
+
+
+def test_columns_and_rows_get_the_keras_models_numbers_over_rest_and_grpc(
+    serving: Serving, houses_run: Run, houses: Data, prices: tuple[np.ndarray, float]
+) -> None:
+    expected, allowed = prices
+    features, card = np.asarray(houses.test.features), houses_run.card
+    outputs = _grpc(serving, predict_request("houses", {"features": features.astype(np.float32)}))
+    assert outputs.keys() == {"values"}
+    np.testing.assert_allclose(outputs["values"], expected, rtol=0, atol=allowed)
+    rows = [text.decode() for text in signature_inputs(card, "rows", features[:9])["rows"]]
+    payload = {"signature_name": "rows", "instances": rows}
+    answer = _rest(serving, "/v1/models/houses:predict", payload)[1]
+    np.testing.assert_allclose(answer["predictions"], expected[:9], rtol=0, atol=allowed)
+    for url in (f"{serving.rest}/v1/models/houses", f"{serving.grpc}/houses"):
+        with connect(url) as client:
+            columns = signature_inputs(card, "columns", features)
+            assert columns.keys() == {"area", "rooms", "place"}
+            for inputs, signature in ((features, "serving_default"), (columns, "columns")):
+                found = client.answers(inputs, signature=signature)
+                np.testing.assert_allclose(found, expected, rtol=0, atol=allowed)
+            np.testing.assert_allclose(client.answers(rows, signature="rows"), expected[:9], rtol=0, atol=allowed)
+        artefact = open_artefact(url)
+        assert (artefact.task, artefact.num_outputs, artefact.class_names) == (card.task, 1, ())
+        np.testing.assert_allclose(artefact.answers(features), expected, rtol=0, atol=allowed)
+        assert evaluate(artefact, houses).rmse == pytest.approx(houses_run.metrics["test_rmse"], rel=1e-4)
+
+
+def test_wrong_requests_for_numbers_are_refused(serving: Serving) -> None:
+    for payload, message in (
+        ({"instances": [[0] * 4]}, r"\[1,4\].*expected shape \[\?,5\]"),
+        ({"instances": [[0, 0, 0, 0, np.inf]]}, "`features` needs finite numbers"),
+        ({"signature_name": "rows", "instances": ['{"area": 5}']}, "value or null for each of the columns"),
+    ):
+        status, answer = _rest(serving, "/v1/models/houses:predict", payload)
+        text = answer["error"] if isinstance(answer, dict) else answer
+        assert status == 400
+        assert re.search(message, text, re.IGNORECASE), text
+
+
+def test_card_answers_the_names_of_targets(serving: Serving, houses_run: Run) -> None:
+    payload = {"signature_name": "card", "instances": ["card"]}
+    (answer,) = _rest(serving, "/v1/models/houses:predict", payload)[1]["predictions"]
+    assert (answer["class_names"], Card.from_json(answer["card"])) == (["price"], houses_run.card)
+
+
 # Refusals
 
 ZEROS = np.zeros((8, 8)).tolist()
@@ -467,9 +543,9 @@ def test_a_model_still_answers_after_refusals(serving: Serving, digits: Data, ex
 
 
 def test_the_server_answers_every_warm_up_request(
-    serving: Serving, versions: dict[str, Path], digits_run: Run, flowers_run: Run
+    serving: Serving, versions: dict[str, Path], digits_run: Run, flowers_run: Run, houses_run: Run
 ) -> None:
-    for model, run in (("digits", digits_run), ("flowers", flowers_run)):
+    for model, run in (("digits", digits_run), ("flowers", flowers_run), ("houses", houses_run)):
         card: Card = run.card
         records = read_warm_up(versions[model])
         assert {record.signature for record in records} == {*signature_names(card), CARD}

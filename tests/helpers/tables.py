@@ -1,4 +1,4 @@
-"""A small table of flowers, and writing a table to a CSV or Parquet file."""
+"""Small tables of flowers and of houses, and writing a table to a CSV or Parquet file."""
 
 from __future__ import annotations
 
@@ -18,6 +18,15 @@ def frame(rows: int = 200) -> pd.DataFrame:
     table = pd.DataFrame({"size": size, "colour": colour, "has thorns": is_rose, "petals": 6, "kind": kind})
     table.loc[~table.duplicated(["colour", "kind"]), "size"] = np.nan
     return table
+
+
+def houses_frame(rows: int = 200) -> pd.DataFrame:
+    """Houses whose price depends on area, rooms and place. No two rows are equal."""
+    generator = np.random.default_rng(0)
+    area, rooms = generator.uniform(40, 200, rows), generator.integers(1, 7, rows)
+    place = generator.choice(["city", "coast", "country"], rows)
+    price = 1_500 * area + 20_000 * rooms + 60_000 * (place == "coast") + generator.normal(0, 10_000, rows)
+    return pd.DataFrame({"area": area, "rooms": rooms, "place": place, "price": price})
 
 
 def write(path: Path, table: pd.DataFrame) -> Path:

@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind", "kerasmlp info wine")
 # Options that apply to data only.
 _DATA_OPTIONS = (
-    *("data_dir", "target", "group", "time", "test", "validation", "columns", "drop", "keep_duplicates_together"),
-    *("separator", "decimal", "encoding", "header", "split", "test_split", "stream", "picture"),
+    *("data_dir", "target", "task", "log_target", "group", "time", "test", "validation", "columns", "drop"),
+    *("keep_duplicates_together", "separator", "decimal", "encoding", "header", "split", "test_split", "stream"),
+    "picture",
 )
 
 
@@ -61,7 +62,8 @@ def _artefact_info(args: Namespace) -> Outcome:
         "precision": facts.precision,
         "size_bytes": facts.size_bytes,
         "feature_shape": list(facts.feature_shape),
-        "num_classes": facts.num_classes,
+        "task": facts.task.kind,
+        f"num_{facts.task.unit}": facts.num_outputs,
         "card": asdict(facts.card) if facts.card else None,
         "metrics": run.metrics if (run.path / METRICS_NAME).is_file() else None,
         "data": run.about_data if (run.path / DATA_NAME).is_file() else None,
@@ -100,6 +102,8 @@ def _data_info(args: Namespace) -> Outcome:
 
         if len(about.get("feature_shape", ())) not in (2, 3):
             raise InvalidValue(f"`--picture` shows images, and `{source.name}` does not consist of images.")
+        if "classes" not in about:
+            raise InvalidValue(f"`--picture` shows images of each class, and `{source.name}` has numbers as targets.")
         features, labels = first_of_each_class(source, IMAGES_PER_CLASS)
         plot_examples(features, labels, list(about["classes"]), Path(args.picture), title=source.name)
         about["picture"] = args.picture

@@ -1,4 +1,4 @@
-"""`kerasmlp predict`: classifies images and rows of files."""
+"""`kerasmlp predict`: answers images and rows of files with classes or numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.raw_tables import TableOptions
+    from kerasmlp.tasks.task import Task
 
 EXAMPLES = ("kerasmlp predict runs/digits seven.png", "kerasmlp predict mobile/flowers_float32.tflite june.csv")
-NUM_SHOWN = 3  # classes to show per prediction
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -41,7 +41,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(args: Namespace) -> Outcome:
-    """Classifies every example in the files."""
+    """Answers every example in the files."""
     import kerasmlp
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.raw_tables import TableOptions
@@ -51,20 +51,19 @@ def run(args: Namespace) -> Outcome:
     # Every file is read and checked before the first prediction.
     questions = [(name, _prediction(artefact, Path(name), options, args)) for name in args.files]
     answers = [(name, predict()) for name, predict in questions]
-    class_names = artefact.class_names  # a server tells them with its answers
-    predictions: list[dict[str, Any]] = []
-    for name, rows in answers:
-        for row, probabilities in enumerate(rows, start=1):
-            by_class = {label: float(p) for label, p in zip(class_names, probabilities, strict=True)}
-            answer = class_names[probabilities.argmax()]
-            known = by_class if artefact.has_probabilities else None
-            predictions.append({"file": name, "row": row, "class": answer, "probabilities": known})
-    num_rows = {name: len(probabilities) for name, probabilities in answers}
-    return Outcome({"artefact": args.artefact, "predictions": predictions}, lambda: _show(predictions, num_rows))
+    task = artefact.task  # a server tells the names of classes with its answers
+    unknown = {} if artefact.has_probabilities else {task.main: None}
+    predictions: list[dict[str, Any]] = [
+        {"file": name, "row": row, **answer, **unknown}
+        for name, rows in answers
+        for row, answer in enumerate(task.predictions(rows), start=1)
+    ]
+    num_rows = {name: len(rows) for name, rows in answers}
+    return Outcome({"artefact": args.artefact, "predictions": predictions}, lambda: _show(task, predictions, num_rows))
 
 
 def _prediction(artefact: Artefact, path: Path, options: TableOptions, args: Namespace) -> Callable[[], np.ndarray]:
-    """Reads and checks the examples in a file. Returns a function that computes their probabilities."""
+    """Reads and checks the examples in a file. Returns a function that computes the answers."""
     pixels = {"invert": args.invert, "max_image_pixels": args.max_image_pixels}
     if artefact.served is not None and artefact.card is None:
         from kerasmlp.cli.server_requests import read_request
@@ -74,16 +73,15 @@ def _prediction(artefact: Artefact, path: Path, options: TableOptions, args: Nam
 
     feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
     features = read_inputs(path, artefact.feature_shape, feature_range, encoder=encoder, options=options, **pixels)
-    return lambda: artefact.probabilities(features)
+    return lambda: artefact.answers(features)
 
 
-def _show(predictions: list[dict[str, Any]], num_rows: dict[str, int]) -> None:
+def _show(task: Task, predictions: list[dict[str, Any]], num_rows: dict[str, int]) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import make_table
 
     rows = []
     for prediction in predictions:
-        ranked = sorted((prediction["probabilities"] or {}).items(), key=lambda item: -item[1])[:NUM_SHOWN]
         name = f"{prediction['file']}" + (f", row {prediction['row']}" if num_rows[prediction["file"]] > 1 else "")
-        rows.append((name, str(prediction["class"]), "  ".join(f"{label} {p:.1%}" for label, p in ranked)))
-    results_console().print(make_table(("input", "class", "most probable"), rows))
+        rows.append((name, *task.prediction_cells(prediction)))
+    results_console().print(make_table(("input", *task.prediction_heads), rows))

@@ -1,0 +1,58 @@
+"""What artefacts answer: a graph and NumPy give the same outputs, with the types and shapes that a task promises."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from kerasmlp.client.model_signature import main_output
+from kerasmlp.contract import MAIN_OUTPUTS
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
+from kerasmlp.tasks.quantiles import Quantiles
+from kerasmlp.tasks.regression import Regression
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import TASKS
+
+EXAMPLES: list[Task] = [
+    Classification(("lily", "røse", "tulip")),
+    Classification(("no", "yes"), threshold=0.3),
+    MultiLabel(("red", "round", "old"), thresholds=(0.2, 0.5, 0.9)),
+    Quantiles(("x", "y"), means=(1.0, 2.0), scales=(2.0, 3.0), quantiles=(0.1, 0.5, 0.9)),
+    Regression(("price",), means=(1.0,), scales=(2.0,)),
+    Regression(("x", "y"), log=True, means=(1.0, 2.0), scales=(2.0, 3.0)),
+]
+
+
+@pytest.mark.parametrize("task", EXAMPLES, ids=lambda task: f"{task.kind}-{task.width}")
+def test_a_graph_and_numpy_answer_the_outputs_that_the_task_promises(task: Task) -> None:
+    outputs = np.random.default_rng(0).normal(size=(20, task.width)).astype(np.float32)
+    in_numpy = task.complete(task.answer(outputs))
+    in_graph = tf.function(lambda values: task.complete(task.answer(values, tf), tf))(outputs)
+    assert list(task.outputs) == list(in_numpy) == list(in_graph)
+    assert next(iter(task.outputs)) == task.main == main_output(task.outputs)
+    for name, (dtype, axes) in task.outputs.items():
+        found, wanted = in_graph[name], in_numpy[name]
+        assert (found.dtype.name, found.shape) == (dtype, (20, *axes))
+        assert wanted.shape == found.shape
+        if dtype == "string":
+            assert [text.decode() for text in found.numpy()] == wanted.tolist()
+        else:
+            assert wanted.dtype == dtype
+            np.testing.assert_allclose(found, wanted, atol=1e-6)
+
+
+def test_clients_know_the_main_output_of_every_task() -> None:
+    assert {task.main for task in TASKS.values()} <= set(MAIN_OUTPUTS)
+
+
+def test_predictions_are_shown_as_a_table() -> None:
+    classes, _, _, _, price, both = EXAMPLES
+    (answer,) = classes.predictions(np.array([[0.2, 0.7, 0.1]]))
+    assert classes.prediction_heads == ("class", "most probable")
+    assert classes.prediction_cells(answer) == ("røse", "røse 70.0%  lily 20.0%  tulip 10.0%")
+    assert classes.prediction_cells({"class": "lily", "probabilities": None}) == ("lily", "")
+    assert price.prediction_heads == ("values",)
+    assert price.prediction_cells(*price.predictions(np.array([[1234.5]]))) == ("1,234",)
+    assert both.prediction_cells(*both.predictions(np.array([[0.5, 2.0]]))) == ("x 0.5  y 2",)
