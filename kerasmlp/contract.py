@@ -25,10 +25,11 @@ SERVING_DEFAULT, IMAGE_BYTES, COLUMNS, ROWS, CARD = "serving_default", "image_by
 REQUEST = "request"  # the input of `card`, which may be any text, because TF Serving answers no request without inputs
 IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
 
-# Outputs. A TFLite file returns one of `TFLITE_OUTPUTS`.
+# Outputs. A TFLite file returns one of `TFLITE_OUTPUTS`; `Task.tflite_outputs` has those of a task.
 PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
+VALUES = "values"
 CLASS_NAMES = "class_names"  # of the signature `card`, besides the card itself, which has the signature's name
-TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
+TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID, VALUES)
 
 # Words for booleans, in small letters. The serving graph accepts exactly the words that training does.
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from kerasmlp.contract import CLASS_ID, LOGITS, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
@@ -84,11 +85,12 @@ class Classification(Task):
     """One label out of several classes. Targets are class indices, int32 `(examples,)`; outputs are logits."""
 
     kind = "classification"
-    main = "probabilities"
+    main = PROBABILITIES
     unit = "classes"
     objectives: ClassVar[Mapping[str, str]] = {"val_accuracy": MAX, "val_loss": MIN}
     losses = ("cross_entropy",)
     logged = "accuracy"
+    tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
@@ -133,6 +135,30 @@ class Classification(Task):
         # Equals `tf.nn.softmax` to 2e-7. `tf.nn.softmax` may hand a few hundred numbers to a thread pool and wait,
         # which takes 60 us on two cores: as long as all layers take for 32 examples.
         return ops.exp(ops.nn.log_softmax(outputs))
+
+    def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
+        """Returns probabilities, logits, or the index of the most probable class."""
+        if name == PROBABILITIES:
+            return tf.nn.softmax(outputs)  # one operation of TFLite
+        return tf.argmax(outputs, axis=-1, output_type=tf.int32) if name == CLASS_ID else outputs
+
+    def from_tflite(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Returns probabilities; the probability of a class that is given alone is 1."""
+        if name == CLASS_ID:
+            certain: np.ndarray = np.eye(self.width, dtype=np.float32)[values.astype(int)]
+            return certain
+        probabilities: np.ndarray = self.answer(values) if name == LOGITS else values
+        return probabilities
+
+    def agreement(self, answers: np.ndarray, expected: np.ndarray) -> float | None:
+        """Returns the share of examples with the same most probable class."""
+        return float((answers.argmax(axis=1) == expected.argmax(axis=1)).mean())
+
+    def ties(self, expected: np.ndarray, exact: float) -> int:
+        """Returns the number of examples whose two best classes have nearly equal probabilities."""
+        best = np.sort(expected, axis=1)
+        # Two probabilities that each differ by `exact` can change places if they are twice as far apart.
+        return int((best[:, -1] - best[:, -2] <= 2 * exact).sum())
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Evaluation:
         """Returns the scores of probabilities `(examples, classes)` for the labels `(examples,)`.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from kerasmlp.contract import VALUES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_predicted
 from kerasmlp.tasks.task import MIN, Scores, Task, number
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 
 POISSON = "poisson"
 NUM_STRATA = 10  # ranges of a target, of which a split takes the same share
+# Rounding errors of float32 that artefacts may differ by, in units in the last place of the answer.
+ROUNDING_ERRORS = 4 * np.finfo(np.float32).eps
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,11 +98,13 @@ class Regression(Task):
     log_scales: tuple[float, ...] = ()
 
     kind = "regression"
-    main = "values"
+    main = VALUES
     unit = "targets"
     objectives: ClassVar[Mapping[str, str]] = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
     losses = ("mse", "mae", "huber", POISSON)
     logged = "rmse"
+    tflite_outputs = (VALUES,)
+    has_units = True
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns which tenth of all examples the first target belongs to."""
@@ -174,6 +179,25 @@ class Regression(Task):
         from kerasmlp.tasks.keras_parts import RootMeanSquaredError
 
         return [RootMeanSquaredError(scale=[1.0] if self.width == 1 else list(self.scales), name="rmse")]
+
+    def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Returns the absolute differences in standard deviations of each target, float64."""
+        difference: np.ndarray = np.abs(answers.astype(np.float64) - expected) / np.array(self.scales)
+        return difference
+
+    def tolerance(self, exact: float, expected: np.ndarray) -> np.ndarray:
+        """Returns `exact` for each answer, and a few rounding errors of an answer that is much larger than the spread.
+
+        A rounding error of a logarithm is multiplied by its exponential.
+        """
+        sizes = np.abs(expected.astype(np.float64))
+        if self.log:
+            sizes = sizes * np.maximum(np.abs(np.log(np.maximum(sizes, np.finfo(np.float32).tiny))), 1)
+        return np.asarray(exact + ROUNDING_ERRORS * sizes / np.array(self.scales))
+
+    def allowed_loss(self, max_drop: float) -> float:
+        """Returns `max_drop` standard deviations; with several targets, scores are in standard deviations already."""
+        return max_drop * (self.scales[0] if self.width == 1 else 1.0)
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
         """Returns the scores of numbers `(examples, targets)`."""
