@@ -84,8 +84,8 @@ def export_tflite(
       them, because features are far from zero in comparison with how much they vary.
     - A network that learnt the logarithm of its targets ends in EXP.
     - One scale of 8 bits does not fit numbers far from zero. An `int8` file therefore scales the standardised numbers
-      to their units by RESHAPE, MUL, RESHAPE and ADD in floating point, behind a DEQUANTIZE. Files of other precisions
-      do the same only if the mean of a target is more than 8 times its standard deviation.
+      to their units by SUB and MUL in floating point, behind a DEQUANTIZE. Files of other precisions do the same only
+      if the mean of a target is more than 3 standard deviations from zero.
     - A `float16` file has a DEQUANTIZE for each kernel.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
