@@ -6,15 +6,19 @@ This module imports neither NumPy nor TensorFlow, so that the command line can r
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kerasmlp.errors import ParityError
 
+if TYPE_CHECKING:
+    from kerasmlp.tasks.task import Task
+
 # A float artefact computes the same sums as the Keras model, but adds the terms in another order. Probabilities then
-# differ by a few 1e-7; 1e-5 leaves room for wide layers. All other precisions round the weights, and most of them
-# also the values between layers, to fewer bits.
+# differ by a few 1e-7, and so do numbers in standard deviations of their target; 1e-5 leaves room for wide layers. All
+# other precisions round the weights, and most of them also the values between layers, to fewer bits.
 FLOAT_TOLERANCE = 1e-5
-# Default of `max_drop`: the accuracy that a rounded artefact may lose.
+# Default of `max_drop`: the accuracy that a rounded artefact may lose, or the share of the target's standard deviation
+# by which its RMSE may grow.
 MAX_DROP = 0.005
 # An artefact may predict a different class from the Keras model on at most this many times `max_drop` of the examples.
 # This counts changes from wrong to right as well as from right to wrong, which cancel out in the accuracy.
@@ -22,6 +26,8 @@ DISAGREEMENTS_PER_DROP = 10
 # Test examples that a rounded artefact may always lose, unless `max_drop` is 0. Of 30 examples, one with nearly equal
 # probabilities is 3.3 points of accuracy, which says nothing about the artefact.
 EXAMPLES_BY_CHANCE = 2
+# Scores are sums of floating-point numbers, so a score at the limit may seem to be beyond it by this share.
+ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -106,43 +112,71 @@ class ArtefactReport:
         return {**values, self.score_name: self.score, f"keras_{self.score_name}": self.keras_score}
 
 
-def check_report(report: ArtefactReport, max_drop: float, *, ties: int = 0) -> None:
+def check_report(
+    report: ArtefactReport,
+    max_drop: float,
+    *,
+    ties: int = 0,
+    task: Task | None = None,
+    is_exact: bool | None = None,
+) -> None:
     """Raises `ParityError` if the artefact differs too much from its Keras model to be published.
 
-    A `float32` artefact must predict the same class on every example but for ties, with probabilities within 1e-5. An
-    artefact of another precision may lose up to `max_drop` of the accuracy, and may predict a different class on up to
-    10 x `max_drop` of the examples. Unless `max_drop` is 0, either may also be two examples.
+    A `float32` artefact must give the same answers: the same class on every example but for ties, with probabilities
+    within 1e-5, or numbers within 1e-5 of the target's standard deviation. The most important score of an artefact of
+    another precision may be worse by `max_drop`, and it may predict a different class on up to 10 x `max_drop` of the
+    examples. Unless `max_drop` is 0, either may also be two examples.
 
     Args:
         report: The comparison.
-        max_drop: Accuracy that may be lost, in [0, 1].
+        max_drop: Accuracy that may be lost, in [0, 1]; for numbers the share of the target's standard deviation by
+            which the RMSE may grow.
         ties: Number of test examples whose two best classes have equal probabilities, within what the sums of float32
             can decide.
+        task: What the network learnt. Defaults to classification.
+        is_exact: Whether all answers are within the tolerance of `float32`. Defaults to what `max_abs_diff` says.
     """
+    from kerasmlp.tasks.classification import Classification
+    from kerasmlp.tasks.task import MIN, score_title
+
+    task = task or Classification(())
     name, count = f"{report.format} {report.precision} ({report.path})", f"{report.examples} test examples"
-    num_different = round((1 - report.agreement) * report.examples)
+    difference = report.max_abs_diff or 0.0
+    num_different = 0 if report.agreement is None else round((1 - report.agreement) * report.examples)
     if report.precision == "float32":
-        if num_different > ties or (report.max_abs_diff or 0.0) > FLOAT_TOLERANCE:
+        if num_different <= ties and (difference <= FLOAT_TOLERANCE if is_exact is None else is_exact):
+            return
+        if report.agreement is None:
             raise ParityError(
-                f"{name} predicts the same class as the Keras model on {report.agreement:.2%} of {count}, and its "
-                f"probabilities differ by up to {report.max_abs_diff or 0.0:.1e}. Expected 100% and at most "
+                f"The {task.main} of {name} differ from the Keras model's by up to {difference:.1e}"
+                f"{' standard deviations of the target' if task.has_units else ''} on {count}. Expected at most "
                 f"{FLOAT_TOLERANCE:.0e}. It is not published."
             )
-        return
-    advice = (
-        "Choose another precision, allow a larger `max_drop`, or train longer: a network with little training has many "
-        "near-ties between classes."
-    )
-    by_chance = EXAMPLES_BY_CHANCE if max_drop else 0
-    num_lost = round((report.keras_accuracy - report.accuracy) * report.examples)
-    if num_lost > max(max_drop * report.examples, by_chance):
         raise ParityError(
-            f"{name} has an accuracy of {report.accuracy:.2%} on {count}, and the Keras model has "
-            f"{report.keras_accuracy:.2%}. It loses more than {max_drop:.2%} and is not published. {advice}"
+            f"{name} predicts the same class as the Keras model on {report.agreement:.2%} of {count}, and its "
+            f"probabilities differ by up to {difference:.1e}. Expected 100% and at most {FLOAT_TOLERANCE:.0e}. It is "
+            "not published."
+        )
+    advice = "Choose another precision, allow a larger `max_drop`, or train longer"
+    if report.agreement is not None:
+        advice += ": a network with little training has many near-ties between classes"
+    score = report.score_name
+    is_better_lower = task.objectives.get(f"val_{score}") == MIN
+    by_chance = EXAMPLES_BY_CHANCE / report.examples if max_drop and report.agreement is not None else 0.0
+    allowed = task.allowed_loss(max_drop)
+    assert report.score is not None, "a report of an artefact that was run"
+    lost = report.score - report.keras_score if is_better_lower else report.keras_score - report.score
+    if lost > max(allowed, by_chance) * (1 + ROUNDING):
+        article = "an" if score[0] in "aeiour" else "a"  # "an RMSE"
+        more = f"{'grows by' if is_better_lower else 'loses'} more than {task.shown(score, allowed)}"
+        of_what = f" ({max_drop:g} standard deviations of the target)" if task.has_units else ""
+        raise ParityError(
+            f"{name} has {article} {score_title(score)} of {task.shown(score, report.score)} on {count}, and the Keras "
+            f"model has {task.shown(score, report.keras_score)}. It {more}{of_what} and is not published. {advice}."
         )
     most = DISAGREEMENTS_PER_DROP * max_drop
-    if num_different > max(most * report.examples, by_chance):
+    if report.agreement is not None and num_different > max(most * report.examples, by_chance * report.examples):
         raise ParityError(
             f"{name} predicts a different class from the Keras model on {1 - report.agreement:.2%} of {count}. At "
-            f"most {most:.1%} are allowed, {DISAGREEMENTS_PER_DROP} x `max_drop`. It is not published. {advice}"
+            f"most {most:.1%} are allowed, {DISAGREEMENTS_PER_DROP} x `max_drop`. It is not published. {advice}."
         )

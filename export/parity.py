@@ -15,7 +15,7 @@ from kerasmlp.export.artefact_report import FLOAT_TOLERANCE, MAX_DROP, ArtefactR
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
     from os import PathLike
     from pathlib import Path
 
@@ -31,7 +31,7 @@ def verify(
 ) -> list[ArtefactReport]:
     """Returns how artefacts compare with the Keras model of the run that they were exported from.
 
-    Every artefact classifies all test examples of the run's data.
+    Every artefact answers all test examples of the run's data.
 
     Args:
         run: The run that the artefacts were exported from, or its directory.
@@ -39,7 +39,8 @@ def verify(
             `.keras` file or a run directory.
         data: The run's data. Defaults to loading them again from where the run got them.
         max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1]. Defaults to
-            `0.005`. Unless it is 0, two test examples may always be lost.
+            `0.005`. Unless it is 0, two test examples may always be lost. For numbers, the RMSE may grow by `max_drop`
+            standard deviations of the target.
 
     Returns:
         One report per artefact, in the given order. Latencies are not measured and therefore None.
@@ -48,9 +49,10 @@ def verify(
         ParityError: a `float32` artefact predicts a different class from the Keras model on any example, or one of its
             probabilities differs by more than 1e-5. Or an artefact of another precision loses more accuracy than
             `max_drop`, or predicts a different class on more than 10 x `max_drop` of the examples, in both cases more
-            than two examples.
-        InvalidValue: an artefact cannot be opened or has other classes than the data, or the data cannot be loaded
-            again.
+            than two examples. For numbers: a `float32` artefact differs by more than 1e-5 standard deviations of the
+            target, beside the rounding of numbers much larger than that, or the RMSE of another grows too much.
+        InvalidValue: an artefact cannot be opened or has other classes or targets than the data, or the data cannot be
+            loaded again.
         NotFound: a path does not exist.
 
     See Also:
@@ -73,13 +75,13 @@ def verify(
 
 
 class Reference:
-    """The Keras model's probabilities for all test examples, computed once for all artefacts of a run.
+    """The Keras model's answers to all test examples, computed once for all artefacts of a run.
 
     Attributes:
         data: The run's data.
-        max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1].
-        probabilities: Probabilities that the Keras model returns, float32 `(test examples, num_classes)`.
-        accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1].
+        max_drop: As in `verify`.
+        answers: Answers of the Keras model, float32 `(test examples, *task.answer_shape)`.
+        scores: Its scores by name, the most important one first.
         ties: Number of test examples whose two best classes have equal probabilities, within the rounding of float32.
     """
 
@@ -88,11 +90,10 @@ class Reference:
         self.data, self.max_drop = data, max_drop
         artefact = open_artefact(run.path)
         check_artefact_fits(artefact, data)
-        self.probabilities = artefact.probabilities(data.test.features)
-        self.accuracy = data.task.score(self.probabilities, data.test.labels).accuracy
-        best = np.sort(self.probabilities, axis=1)
-        # Two probabilities that each differ by the tolerance can change places if they are twice as far apart.
-        self.ties = int((best[:, -1] - best[:, -2] <= 2 * FLOAT_TOLERANCE).sum())
+        self.task = artefact.task
+        self.answers = artefact.answers(data.test.features)
+        self.scores = self.task.score(self.answers, data.test.labels).numbers
+        self.ties = self.task.ties(self.answers, FLOAT_TOLERANCE)
 
     def compare(self, artefact: Artefact, *, published_as: Path | None = None) -> ArtefactReport:
         """Returns the report of one artefact that is good enough to be published.
@@ -104,31 +105,62 @@ class Reference:
         Raises:
             ParityError: the artefact differs too much from the Keras model (`check_report` has the rules), or it
                 returns values that are not finite. Its `reports` has the report of the artefact.
-            InvalidValue: the artefact has other classes than the data.
+            InvalidValue: the artefact has other classes or targets than the data.
         """
-        test = self.data.test
+        test, task = self.data.test, self.task
         check_artefact_fits(artefact, self.data)
-        probabilities = artefact.probabilities(test.features)
-        agreement = float((probabilities.argmax(axis=1) == self.probabilities.argmax(axis=1)).mean())
-        difference = float(np.abs(probabilities - self.probabilities).max())
-        report = ArtefactReport(
-            path=str(published_as or artefact.path),
-            format=artefact.format,
-            precision=artefact.precision,
-            size_bytes=artefact.size_bytes,
-            accuracy=self.data.task.score(probabilities, test.labels).accuracy,
-            keras_accuracy=self.accuracy,
-            agreement=agreement,
-            max_abs_diff=difference if artefact.has_probabilities else None,
-            examples=len(test),
+        answers = artefact.answers(test.features)
+        differences = task.differences(answers, self.answers)
+        report = self.report(
+            str(published_as or artefact.path),
+            artefact.format,
+            artefact.precision,
+            artefact.size_bytes,
+            scores=task.score(answers, test.labels).numbers,
+            agreement=task.agreement(answers, self.answers),
+            max_abs_diff=float(differences.max()) if artefact.has_probabilities else None,
+        )
+        is_exact = not artefact.has_probabilities or bool(
+            (differences <= task.tolerance(FLOAT_TOLERANCE, self.answers)).all()
         )
         try:
-            if not np.isfinite(probabilities).all():
+            if not np.isfinite(answers).all():
                 raise ParityError(
                     f"{report.format} {report.precision} ({report.path}) returns NaN or infinite values. It is not "
                     "published."
                 )
-            check_report(report, self.max_drop, ties=self.ties)
+            check_report(report, self.max_drop, ties=self.ties, task=task, is_exact=is_exact)
         except ParityError as error:
             raise ParityError(str(error), [replace(report, published=False, reason=str(error))]) from None
         return report
+
+    def report(
+        self,
+        path: str,
+        format: str,
+        precision: str,
+        size_bytes: int,
+        *,
+        scores: Mapping[str, float],
+        agreement: float | None = None,
+        max_abs_diff: float | None = None,
+        reason: str | None = None,
+    ) -> ArtefactReport:
+        """Returns a report on an artefact; with `reason` and without `scores` on one that cannot be run."""
+        decides = self.task.agreement(self.answers, self.answers) is not None
+        return ArtefactReport(
+            path=path,
+            format=format,
+            precision=precision,
+            size_bytes=size_bytes,
+            accuracy=scores.get("accuracy", 0.0) if decides else None,
+            keras_accuracy=self.scores["accuracy"] if decides else None,
+            agreement=0.0 if decides and agreement is None else agreement,
+            max_abs_diff=max_abs_diff,
+            examples=len(self.data.test),
+            published=reason is None,
+            reason=reason,
+            task=self.task.kind,
+            scores=dict(scores),
+            keras_scores=self.scores,
+        )

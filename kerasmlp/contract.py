@@ -27,13 +27,14 @@ SERVING_DEFAULT, IMAGE_BYTES, COLUMNS, ROWS, CARD = "serving_default", "image_by
 REQUEST = "request"  # the input of `card`, which may be any text, because TF Serving answers no request without inputs
 IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
 
-# Outputs. A TFLite file returns one of `TFLITE_OUTPUTS`; a SavedModel one of `MAIN_OUTPUTS`, and what follows from it.
+# Outputs. A TFLite file returns one of `TFLITE_OUTPUTS` (`Task.tflite_outputs` has those of a task). A SavedModel
+# returns one of `MAIN_OUTPUTS`, and what follows from it.
 PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
 LABELS = "labels"  # which of several labels an example has; their probabilities do not add up to 1
 VALUES, QUANTILES = "values", "quantiles"  # numbers in the targets' own units
 MAIN_OUTPUTS = (PROBABILITIES, VALUES, QUANTILES)
 CLASS_NAMES = "class_names"  # of classes or targets in the signature `card`, besides the card, which is called `card`
-TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID)
+TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID, VALUES, QUANTILES)
 
 # Words for booleans, in small letters. The serving graph accepts exactly the words that training does.
 TRUE_WORDS, FALSE_WORDS = ("true", "yes", "1", "1.0"), ("false", "no", "0", "0.0")

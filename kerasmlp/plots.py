@@ -335,30 +335,33 @@ def plot_examples(
     _save(figure, path)
 
 
-def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Writes a PNG of accuracy against size, one point per file, with the accuracy of the Keras model as a line.
+def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str, score: str = "accuracy") -> None:
+    """Writes a PNG of a score against size, one point per file, with the score of the Keras model as a line.
 
     Args:
         reports: What `ArtefactReport.to_dict` returns for each file.
         path: Where to write the PNG.
         title: What the files are, for the title.
+        score: Which score. An accuracy is shown in percent.
     """
+    factor, name = (100, f"{score} (%)") if score == "accuracy" else (1, score.replace("_", " "))
     figure = _figure(7.0, 4.2)
     axes = figure.add_subplot()
-    levels = sorted({report["keras_accuracy"] for report in reports})
+    levels = sorted({report[f"keras_{score}"] for report in reports})
     for level in levels:
-        axes.axhline(100 * level, color=MUTED, linewidth=1, linestyle=":", label="Keras model")
+        axes.axhline(factor * level, color=MUTED, linewidth=1, linestyle=":", label="Keras model")
     for report in reports:
-        kilobytes, accuracy = report["size_bytes"] / 1000, 100 * report["accuracy"]
-        axes.plot(kilobytes, accuracy, "o", color=TRAINING_COLOR, markersize=7)
+        kilobytes, height = report["size_bytes"] / 1000, factor * report[score]
+        axes.plot(kilobytes, height, "o", color=TRAINING_COLOR, markersize=7)
         label = report["precision"] + (", MediaPipe" if report["path"].endswith("_mediapipe.tflite") else "")
         if report.get("latency_p50_us") is not None:
             label += f"\n{report['latency_p50_us']:.1f} µs"
-        axes.annotate(label, (kilobytes, accuracy), xytext=(7, 5), textcoords="offset points", fontsize=9)
-    # At least half a percentage point, so that a difference of one example does not look large.
-    values = [100 * report["accuracy"] for report in reports] + [100 * level for level in levels]
-    middle, half = (max(values) + min(values)) / 2, max(0.25, 0.7 * (max(values) - min(values)))
-    axes.set(xlabel="size (kB)", ylabel="test accuracy (%)", ylim=(middle - half, middle + half), title=title)
+        axes.annotate(label, (kilobytes, height), xytext=(7, 5), textcoords="offset points", fontsize=9)
+    # At least half a percentage point or 1 % of another score, so that a difference of one example does not look large.
+    values = [factor * report[score] for report in reports] + [factor * level for level in levels]
+    least = 0.25 if score == "accuracy" else 0.005 * max(map(abs, values))
+    middle, half = (max(values) + min(values)) / 2, max(least, 0.7 * (max(values) - min(values)))
+    axes.set(xlabel="size (kB)", ylabel=f"test {name}", ylim=(middle - half, middle + half), title=title)
     axes.set_xlim(0, 1.25 * max(report["size_bytes"] for report in reports) / 1000)
     axes.grid(color="#e6e6e6", linewidth=0.6)
     axes.set_axisbelow(True)

@@ -230,13 +230,13 @@ def _write_version(
     check_artefact_fits(keras_model, data)
     features = np.asarray(data.test.features)  # may be a file that is read on demand
     chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
-    answers = keras_model.answers(features)
+    reference = keras_model.answers(features)
     inputs, expected = {}, {}
     for signature in signature_names(card):
         is_slow = signature in (ROWS, IMAGE_BYTES)
         examples = features[chosen] if is_slow else features
         inputs[signature] = signature_inputs(card, signature, examples)
-        expected[signature] = answers[chosen] if is_slow else answers
+        expected[signature] = reference[chosen] if is_slow else reference
         if signature == IMAGE_BYTES:  # whose pixels are rounded
             expected[signature] = keras_model.answers(from_levels(card, as_levels(card, examples)))
     signatures = tuple(inputs)

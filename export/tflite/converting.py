@@ -7,13 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, PROBABILITIES, SERVING_DEFAULT
+from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.classification import Classification
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kerasmlp.export.tflite.folding import FoldedLayer
+    from kerasmlp.tasks.task import Task
 
 # Weights of red, green and blue in a grey value, from ITU-R BT.601. Pillow uses the same weights.
 LUMA = (0.299, 0.587, 0.114)
@@ -24,11 +26,12 @@ def convert(
     name: str,
     *,
     batch_size: int | None = 1,
-    output: str = PROBABILITIES,
+    task: Task | None = None,
+    output: str | None = None,
     image_shape: tuple[int, ...] | None = None,
     front: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> bytes:
-    """Returns a float32 TFLite file that computes dense layers, and a softmax if the output is probabilities.
+    """Returns a float32 TFLite file that computes dense layers, and what the task computes from their values.
 
     The converter's `target_spec.supported_ops` allows `TFLITE_BUILTINS` only. With `SELECT_TF_OPS`, which Keras's own
     `export(format="litert")` allows as well, the file could need TensorFlow operations that apps do not include.
@@ -38,7 +41,9 @@ def convert(
         layers: The layers, as `fold` returns them.
         name: Name of the input.
         batch_size: Examples per call. None lets the file take any number.
-        output: `probabilities` or `logits`, float32 `(batch, num_classes)`, or `class_id`, int32 `(batch,)`.
+        task: What the network learnt. Defaults to classification.
+        output: One of `task.tflite_outputs`, such as `probabilities` and `logits`, float32 `(batch, num_classes)`, or
+            `class_id`, int32 `(batch,)`. Defaults to the first of them.
         image_shape: None makes the input float32 `(batch, features)`. `(height, width)` or `(height, width, channels)`
             makes it a colour image, float32 `(batch, height, width, 3)`, which is converted to grey unless the network
             itself takes three channels.
@@ -50,6 +55,8 @@ def convert(
     """
     import tensorflow as tf
 
+    task = task or Classification(())
+    name_of_output = output or task.tflite_outputs[0]
     shape = (len(layers[0].kernel),) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
@@ -69,11 +76,7 @@ def convert(
             x = tf.reshape(tf.reshape(x - mean, (*flat, 1)) * factor[:, np.newaxis], flat)
         for layer in layers:
             x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
-        if output == PROBABILITIES:
-            x = tf.nn.softmax(x)
-        elif output == CLASS_ID:
-            x = tf.argmax(x, axis=-1, output_type=tf.int32)
-        return {output: x}
+        return {name_of_output: task.tflite_answer(name_of_output, x, tf)}
 
     module = tf.Module()
     module.serve = serve
@@ -84,7 +87,8 @@ def convert(
         try:
             return bytes(converter.convert())
         except Exception as error:  # the converter's own exception class is in a private module
-            used = sorted({layer.activation.__name__ for layer in layers[:-1]})
+            *hidden, last = (layer.activation.__name__ for layer in layers)
+            used = sorted({*hidden, *(() if last == "linear" else (last,))})
             reason = str(error).strip().splitlines()[0]
             raise InvalidValue(
                 f"TFLite has no built-in operation for one of the activations {', '.join(used)}: {reason}. Choose "

@@ -22,7 +22,7 @@ from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
 from kerasmlp.export.tflite.converting import convert
-from kerasmlp.export.tflite.folding import fold, folding_is_precise, front
+from kerasmlp.export.tflite.folding import fold, folding_is_precise, front, units_are_precise
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.metadata import with_metadata
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize, without_outliers
@@ -31,6 +31,7 @@ from kerasmlp.export.tflite.request_checks import check_identical, check_request
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run, as_run
 from kerasmlp.settings_base import accepts
+from kerasmlp.tasks.task import score_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -56,21 +57,23 @@ def export_tflite(
 
     - The input is one flattened raw example, float32 `(1, features)`. Its name is `image` if examples have two or three
       axes, otherwise `features`.
-    - The output is `probabilities`, float32 `(1, num_classes)`.
-    - In an `int8` file for pixels both are int8. The tensors of the file state their scale and zero point.
+    - The output is `probabilities`, float32 `(1, num_classes)`; for numbers `values`, float32 `(1, targets)`, in the
+      targets' own units.
+    - In an `int8` file for pixels both are int8, but `values` are float32. The tensors of the file state their scale
+      and zero point.
 
     The precisions differ in what they store:
 
     - `float32` computes what the Keras model computes.
     - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
     - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
-    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels,
-      also everything else. It is calibrated on examples (see `calibration`).
+    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels and
+      classes, also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
 
-    Rescaling of pixels and batch normalisation are multiplied into the weights. A file for pixels therefore
-    consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX. It has other operations only
-    in these cases:
+    Rescaling of pixels, batch normalisation and the units of numbers are multiplied into the weights. A file for pixels
+    and classes therefore consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX; a file
+    for numbers needs no SOFTMAX. It has other operations only in these cases:
 
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
@@ -79,11 +82,15 @@ def export_tflite(
       include the scaling would not fit one either. An `int8` file converts the standardised features with QUANTIZE, and
       has a DEQUANTIZE before the SOFTMAX. A `float32` file has these operations only if it would lose digits without
       them, because features are far from zero in comparison with how much they vary.
+    - A network that learnt the logarithm of its targets ends in EXP.
+    - One scale of 8 bits does not fit numbers far from zero. An `int8` file therefore scales the standardised numbers
+      to their units by SUB and MUL in floating point, behind a DEQUANTIZE. Files of other precisions do the same only
+      if the mean of a target is more than 3 standard deviations from zero.
     - A `float16` file has a DEQUANTIZE for each kernel.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
-    which `unzip` can read. A file appears in `directory` only after it has classified all test examples about as well
-    as the Keras model. The folder also gets `report.json`, and `report.png`, a plot of size against accuracy.
+    which `unzip` can read. A file appears in `directory` only after it has answered all test examples about as well
+    as the Keras model. The folder also gets `report.json`, and `report.png`, a plot of size against accuracy or RMSE.
 
     Args:
         run: The run, or its directory.
@@ -100,19 +107,20 @@ def export_tflite(
             - quantize: Precisions to write, each at most once. Defaults to `("float32", "int8")` for pixels, and to
               `("float32", "int8-dynamic")` for tables, other measured features and MediaPipe.
             - batch_size: Examples per call, at least 1. None lets a file take any number. Defaults to `1`.
-            - output: `probabilities`; `logits`, float32 `(batch, num_classes)`; or `class_id`, int32 `(batch,)`.
-              Defaults to `probabilities`.
+            - output: `probabilities`; `logits`, float32 `(batch, num_classes)`; or `class_id`, int32 `(batch,)`. For
+              numbers only `values`. Defaults to `probabilities` or `values`.
             - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
               and older phones need this, and it costs accuracy. Defaults to `False`.
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
-              files take an image of pixels, `(1, height, width, 3)`. Not for `int8`, because MediaPipe cannot pass an
-              int8 input. Defaults to `False`.
+              files take an image of pixels, `(1, height, width, 3)`. For classification only, and not for `int8`,
+              because MediaPipe cannot pass an int8 input. Defaults to `False`.
             - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
-              each value. Defaults to 500 training examples, the same number of each class.
+              each value. Defaults to 500 training examples, the same number of each class or of each tenth of a
+              target.
             - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Two examples may always be lost,
-              unless it is 0. It does not apply to `float32`, which must agree with the Keras model on every example.
-              Defaults to `0.005`.
+              unless it is 0. For numbers, the RMSE may grow by `max_drop` standard deviations of the target. It does
+              not apply to `float32`, which must agree with the Keras model on every example. Defaults to `0.005`.
             - author: Author named in the metadata. Defaults to `kerasmlp` and its version.
             - version: Version of the network named in the metadata. Defaults to `"1"`.
 
@@ -121,7 +129,8 @@ def export_tflite(
         file other than `float32` that differs too much is not published, and its report has the reason.
 
     Raises:
-        InvalidValue: an option has a value outside its range, `calibration` or `mediapipe` does not fit the data,
+        InvalidValue: an option has a value outside its range, `calibration`, `output` or `mediapipe` does not fit the
+            data,
             `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer or an
             activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
@@ -129,7 +138,9 @@ def export_tflite(
         ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the
             same class on every example, with probabilities within 1e-5. Any other file may neither lose more accuracy
             than `max_drop` nor predict a different class from the Keras model on more than 10 x `max_drop` of the
-            examples. Such a file is not published; the files that passed are. `reports` of the error describes all.
+            examples. For numbers, a `float32` file must be within 1e-5 standard deviations of the target, beside the
+            rounding of numbers much larger than that, and the RMSE of any other file may grow by `max_drop` standard
+            deviations. Such a file is not published; the files that passed are. `reports` of the error describes all.
 
     See Also:
         `kerasmlp.export.export_saved_model`: exports for TensorFlow Serving.
@@ -164,7 +175,7 @@ def _write_files(
     run: Run, paths: dict[str, Path], settings: TFLiteSettings, data: Data, display: StageDisplay, *, overwrite: bool
 ) -> list[ArtefactReport]:
     """Writes the files that pass the check. Returns a report for each file, also for those that did not pass."""
-    display.show(f"Keras model: classifying {len(data.test):,} test examples")
+    display.show(f"Keras model: answering {len(data.test):,} test examples")
     reference = Reference(run, data, max_drop=settings.max_drop)
     contents = _convert(run, tuple(paths), settings, data, display)
     arrays: dict[Path, str] = {}
@@ -196,10 +207,11 @@ def _publish(precision: str, path: Path, content: bytes, reference: Reference, d
         display.finish(f"{precision}: not published")
         withheld: ArtefactReport = error.reports[0]
         return withheld
-    display.finish(
-        f"{precision}: {report.size_bytes / 1000:,.1f} kB, accuracy {report.accuracy:.2%} (Keras model "
-        f"{report.keras_accuracy:.2%}), {latency.latency_p50_us:.1f} µs per example"
-    )
+    name, shown = report.score_name, reference.task.shown
+    assert report.score is not None, "the file was run"
+    scores = f"{score_title(name)} {shown(name, report.score)} (Keras model {shown(name, report.keras_score)})"
+    size = f"{report.size_bytes / 1000:,.1f} kB"
+    display.finish(f"{precision}: {size}, {scores}, {latency.latency_p50_us:.1f} µs per example")
     return replace(report, **asdict(latency))
 
 
@@ -209,22 +221,22 @@ def _convert(
     """Returns the bytes of the file of each precision."""
     display.show("Folding the network into dense layers")
     card, model = run.card, run.load_model()
-    examples = calibration_examples(data.train) if settings.calibration is None else np.asarray(settings.calibration)
+    task, given = card.learnt, settings.calibration
+    examples = calibration_examples(data.train, task) if given is None else np.asarray(given)
     examples = examples.astype(np.float32).reshape(len(examples), -1)
-    is_precise = folding_is_precise(model, examples)
+    is_precise, unit_is_precise = folding_is_precise(model, examples), units_are_precise(model)
     mean, factor = front(model)
     form: dict[str, Any] = {
         "batch_size": settings.batch_size,
+        "task": task,
         "output": settings.output,
         "image_shape": card.feature_shape if settings.mediapipe else None,
     }
 
     @functools.cache
-    def float_content(*, keep_front: bool) -> bytes:
-        name = input_name(card.feature_shape)
-        if not keep_front:
-            return convert(fold(model), name, **form)
-        return convert(fold(model, keep_front=True), name, **form, front=(mean, factor))
+    def float_content(*, keep_front: bool, keep_back: bool) -> bytes:
+        layers = fold(model, keep_front=keep_front, keep_back=keep_back)
+        return convert(layers, input_name(card.feature_shape), **form, front=(mean, factor) if keep_front else None)
 
     files = {}
     for precision in precisions:
@@ -232,18 +244,21 @@ def _convert(
         # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are standardised before that.
         is_measured = card.feature_range is None and precision != "float32"
         keep_front = is_measured or not is_precise
-        unfolded = float_content(keep_front=keep_front)
+        # Nor do numbers in their own units fit 8 bits, if zero is far away or a few of them are much larger.
+        keep_back = task.has_units and (precision == "int8" or not unit_is_precise)
+        float_ends = keep_front or task.has_units
+        unfolded = float_content(keep_front=keep_front, keep_back=keep_back)
         usual = without_outliers(examples, mean, factor) if keep_front else examples
         content = quantize(
             unfolded,
             precision,
             examples=as_input(usual, read_contents(unfolded).source.shape[1:]),
-            input_range=card.feature_range,
-            float_ends=keep_front,
+            input_range=None if keep_front else card.feature_range,
+            float_ends=float_ends,
             per_tensor=settings.per_tensor,
         )
         contents = read_contents(content)
-        check_stored(contents, precision, float_ends=keep_front)
+        check_stored(contents, precision, float_ends=float_ends)
         files[precision] = with_metadata(content, contents, card, author=settings.author, version=settings.version)
     return files
 
@@ -261,17 +276,5 @@ def _naming_the_file(precision: str, path: Path, size_bytes: int, reference: Ref
             f"tflite {precision} ({path}) is not published, because LiteRT cannot run it. Leave this precision out of "
             f"`quantize`, or choose int8-dynamic. (LiteRT says: {reason}.)"
         )
-        report = ArtefactReport(
-            path=str(path),
-            format="tflite",
-            precision=precision,
-            size_bytes=size_bytes,
-            accuracy=0.0,
-            keras_accuracy=reference.accuracy,
-            agreement=0.0,
-            max_abs_diff=None,
-            examples=len(reference.data.test),
-            published=False,
-            reason=message,
-        )
+        report = reference.report(str(path), "tflite", precision, size_bytes, scores={}, reason=message)
         raise ParityError(message, [report]) from error

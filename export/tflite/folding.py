@@ -1,11 +1,12 @@
 """`fold`: reduces a trained model to the shortest chain of dense layers that computes the same.
 
-Where that would lose digits, which `folding_is_precise` tells, `front` returns what to compute before them.
+Where that would lose digits, which `folding_is_precise` and `units_are_precise` tell, what comes before or behind the
+dense layers can be left out of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 # Folding is refused if it makes the terms of a sum this many times larger, because three of float32's 24 bits are then
 # lost when the terms cancel.
 LARGEST_GROWTH = 8.0
+# The units of numbers are not folded if their mean is this many standard deviations from zero. It is less, because an
+# exponential behind it makes rounding errors larger.
+FARTHEST_MEAN = 3.0
+PACKAGE = "kerasmlp"  # under which the library registers its layers with Keras
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,7 +33,8 @@ class FoldedLayer:
     Attributes:
         kernel: float32 `(inputs, units)`.
         bias: float32 `(units,)`.
-        activation: A function of tensors. Without an activation, it is `keras.activations.linear`.
+        activation: A function of tensors. Without an activation, it is `keras.activations.linear`. That of the last
+            layer computes everything behind it.
     """
 
     kernel: np.ndarray
@@ -36,7 +42,7 @@ class FoldedLayer:
     activation: Callable[[Any], Any]
 
 
-def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
+def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = False) -> list[FoldedLayer]:
     """Returns the dense layers of a model, with all its other linear layers multiplied into them.
 
     - If `x' = scale * x + offset` is computed in front of `x' @ W + b`, the kernel becomes `scale[:, None] * W` and the
@@ -45,15 +51,18 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
       and the bias becomes `b * scale + offset`. Source: Jacob et al. 2018, arXiv:1712.05877, section 3.2.
 
     Dropout and augmentation do nothing at inference and are left out. The products are computed in float64 and rounded
-    to float32 once.
+    to float32 once. Behind the last dense layer there may be, after what can be multiplied into it, activations, more
+    scaling, and layers without weights that this library registers with Keras. They become its activation.
 
     Args:
         model: A model as `build_mlp` returns it, before or after training.
         keep_front: Whether to leave out the layers in front of the first dense layer. `front` returns what they
             compute. Defaults to `False`.
+        keep_back: Whether the activation of the last dense layer also scales its values, which are then not multiplied
+            into it. Defaults to `False`.
 
     Returns:
-        One layer per dense layer of the model, from flattened raw features to logits.
+        One layer per dense layer of the model, from flattened raw features to the model's output.
 
     Raises:
         InvalidValue: the model has no dense layer, or a layer that cannot be multiplied into a dense layer.
@@ -88,9 +97,10 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
         scale, offset, dense = np.ones(kernel.shape[1]), np.zeros(kernel.shape[1]), None
 
-    for layer in model.layers:
-        if isinstance(layer, layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation):
-            continue
+    idle = layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation
+    computing = [layer for layer in model.layers if not isinstance(layer, idle)]
+    num_before = max((index for index, layer in enumerate(computing, 1) if isinstance(layer, layers.Dense)), default=0)
+    for layer in computing[:num_before] or computing:
         if isinstance(layer, layers.Dense):
             if dense is not None:
                 close(activations.linear)
@@ -110,15 +120,97 @@ def fold(model: keras.Model, *, keep_front: bool = False) -> list[FoldedLayer]:
             else:
                 scale, offset = scale * factor, offset * factor + shift
         else:
-            raise InvalidValue(
-                f"The layer `{layer.name}` ({type(layer).__name__}) cannot be multiplied into a dense layer, and the "
-                "TFLite export writes dense layers only. Build the model with `build_mlp`, or remove the layer."
-            )
-    if dense is not None:
-        close(activations.linear)
-    if not folded:
+            raise _not_foldable(layer)
+    if not num_before:
         raise InvalidValue("The model has no dense layer, so there is nothing to export.")
+    behind = computing[num_before:]
+    while dense is not None and behind and not keep_back and (affine := _affine(behind[0])) is not None:
+        dense = (dense[0] * affine[0], dense[1] * affine[0] + affine[1])
+        del behind[0]
+    steps = [_step(layer) for layer in behind]
+    if dense is None:  # the last dense layer has an activation of its own
+        last = folded.pop()
+        dense, steps = (last.kernel, last.bias), [last.activation, *steps]
+    close(_in_turn(steps) if len(steps) > 1 else steps[0] if steps else activations.linear)
     return folded
+
+
+def _step(layer: keras.layers.Layer) -> Callable[[Any], Any]:
+    """Returns what a layer behind the last dense layer computes, as a function of tensors."""
+    from keras import layers, saving
+
+    if isinstance(layer, layers.Activation):
+        activation: Callable[[Any], Any] = layer.activation
+        return activation
+    if (affine := _affine(layer)) is not None:
+        return _scaling(*affine)
+    if layer.weights or not saving.get_registered_name(type(layer)).startswith(f"{PACKAGE}>"):
+        raise _not_foldable(layer)
+
+    def compute(x: Any) -> Any:
+        return layer(x)
+
+    compute.__name__ = layer.name
+    return compute
+
+
+def _scaling(factor: np.ndarray, shift: np.ndarray) -> Callable[[Any], Any]:
+    """Returns a function that computes `factor * x + shift` by two operations of TFLite, SUB and MUL."""
+    start, factors = np.asarray(shift / factor, np.float32), np.asarray(factor, np.float32)
+
+    def units(x: Any) -> Any:
+        # The converter would multiply `x * factor + shift` into the kernel in front of it. It does not do so with a
+        # difference that starts with a constant, so the kernel takes the sign alone.
+        return (start - x * np.float32(-1)) * factors
+
+    return units
+
+
+def _in_turn(steps: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
+    def compute(x: Any) -> Any:
+        for step in steps:
+            x = step(x)
+        return x
+
+    compute.__name__ = ", ".join(step.__name__ for step in steps)
+    return compute
+
+
+def _not_foldable(layer: keras.layers.Layer) -> InvalidValue:
+    return InvalidValue(
+        f"The layer `{layer.name}` ({type(layer).__name__}) cannot be multiplied into a dense layer, and the TFLite "
+        "export writes dense layers only. Build the model with `build_mlp`, or remove the layer."
+    )
+
+
+def units_are_precise(model: keras.Model) -> bool:
+    """Returns whether multiplying the scaling behind the last dense layer into it keeps the precision of float32.
+
+    The sums of years are hundreds of times larger than the spread of years. Each term then loses two or three digits.
+
+    Args:
+        model: A model as `build_mlp` returns it.
+
+    Example:
+        >>> import keras
+        >>> from kerasmlp import build_mlp
+        >>> years, prices = keras.layers.Rescaling([5.0], offset=[2010.0]), keras.layers.Rescaling([5.0], offset=[9.0])
+        >>> units_are_precise(build_mlp([2, 1], postprocessing=[years]))
+        False
+        >>> units_are_precise(build_mlp([2, 1], postprocessing=[prices]))
+        True
+    """
+    from keras import layers
+
+    scale, offset = np.ones(1), np.zeros(1)
+    for layer in reversed(model.layers):
+        if isinstance(layer, layers.Dense):
+            break
+        if (affine := _affine(layer)) is not None:
+            scale, offset = scale * affine[0], offset * affine[0] + affine[1]
+        elif isinstance(layer, layers.Activation):
+            scale, offset = np.ones(1), np.zeros(1)
+    return bool((np.abs(offset) <= FARTHEST_MEAN * np.abs(scale)).all())
 
 
 def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
@@ -178,8 +270,9 @@ def folding_is_precise(model: keras.Model, examples: np.ndarray) -> bool:
         sizes: np.ndarray = np.abs(values).mean(axis=0) @ np.abs(layer.kernel) + np.abs(layer.bias)
         return sizes
 
-    folded = size_of_terms(fold(model)[0], raw)
-    standardised = size_of_terms(fold(model, keep_front=True)[0], (raw - mean) * factor)
+    # Without the units of numbers, which can be much larger than everything else.
+    folded = size_of_terms(fold(model, keep_back=True)[0], raw)
+    standardised = size_of_terms(fold(model, keep_front=True, keep_back=True)[0], (raw - mean) * factor)
     return bool((folded <= LARGEST_GROWTH * standardised).all())
 
 

@@ -110,8 +110,12 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
     tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
     if card.feature_range is not None:
         tensor[5] = {0: [card.feature_range[1]], 1: [card.feature_range[0]]}
-    labels: _Table = {0: LABELS_NAME, 1: "The name of each class, one per line.", 2: _Byte(_TENSOR_AXIS_LABELS)}
-    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} for {len(card.class_names)} classes."}
+    task = card.learnt
+    one = _singular(task.unit)
+    labels: _Table = {0: LABELS_NAME, 1: f"The name of each {one}, one per line.", 2: _Byte(_TENSOR_AXIS_LABELS)}
+    count = f"{len(task.names)} {task.unit if len(task.names) > 1 else one}"
+    unit = ", in the unit that the training data have" if task.has_units else ""
+    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} for {count}{unit}."}
     if target.name == PROBABILITIES:
         answer[5] = {0: [1.0], 1: [0.0]}
     if target.name != CLASS_ID:
@@ -125,6 +129,16 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
         4: author,
         7: _PARSER_VERSION,
     }
+
+
+def _singular(noun: str) -> str:
+    """Returns the singular of a regular noun.
+
+    Example:
+        >>> _singular("classes"), _singular("targets")
+        ('class', 'target')
+    """
+    return noun.removesuffix("es" if noun.endswith("sses") else "s")
 
 
 def _encode(table: _Table) -> bytes:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from litert_quantizer import Quantizer
 
     from kerasmlp.data.types import Split
+    from kerasmlp.tasks.task import Task
 
 CALIBRATION_EXAMPLES = 500
 # Calibration counts values farther from the mean than this many standard deviations as if they were this far away. One
@@ -50,10 +51,10 @@ def quantize(
         precision: A key of `PRECISIONS`. `float32` returns the bytes as they are.
         examples: Real values of the input, float32 `(examples, *shape of one input)`. `int8` reads the range of each
             value in the network from them.
-        input_range: Lowest and highest possible value of the input, or None if unknown. For pixels, (0, 255) gives
-            `int8` an input with scale 1, in which a pixel is its own 8-bit value.
+        input_range: Lowest and highest possible value that the first dense layer takes from the input, or None if
+            unknown. For pixels, (0, 255) gives `int8` an input with scale 1, in which a pixel is its own 8-bit value.
         float_ends: Whether `int8` leaves what comes before and after the dense layers in float32: the input, its
-            standardisation, the softmax and the output.
+            standardisation, the softmax or the scaling to the target's unit, and the output.
         per_tensor: Whether all weights of a layer share one scale (`TENSORWISE`), which some microcontrollers and older
             phones need. By default each unit has its own scale (`CHANNELWISE`).
     """
@@ -80,7 +81,7 @@ def quantize(
         ranges: Any = None
         if quantizer.need_calibration:
             ranges = _ranges(float_content, quantizer, [{contents.source.name: batch} for batch in batches])
-            if input_range is not None and not float_ends:
+            if input_range is not None:
                 low, high = (np.full((1,) * examples.ndim, value, np.float32) for value in input_range)
                 ranges[contents.source.stored_name] = {"min": low, "max": high}
         result = quantizer.quantize(ranges, enable_progress_report=False)
@@ -130,21 +131,23 @@ def check_stored(contents: Contents, precision: str, *, float_ends: bool = False
             )
 
 
-def calibration_examples(split: Split, *, count: int = CALIBRATION_EXAMPLES, seed: int = 0) -> np.ndarray:
-    """Returns raw examples for calibration: the same number of each class, the same examples for the same seed.
+def calibration_examples(split: Split, task: Task, *, count: int = CALIBRATION_EXAMPLES, seed: int = 0) -> np.ndarray:
+    """Returns raw examples for calibration: the same number of each stratum, the same examples for the same seed.
 
     Args:
         split: The training split.
-        count: About how many examples to take. A class with fewer than its share contributes all it has.
-        seed: Seed of the choice within each class.
+        task: Decides by `strata` which examples are alike: those of a class, or of a range of numbers.
+        count: About how many examples to take. A stratum with fewer than its share contributes all it has.
+        seed: Seed of the choice within each stratum.
 
     Returns:
-        float32 `(examples, *feature_shape)`, in the order of the classes.
+        float32 `(examples, *feature_shape)`, in the order of the strata.
     """
     generator = np.random.default_rng(seed)
-    classes = np.unique(split.labels)
-    per_class = -(-count // len(classes))
-    chosen = [generator.permutation(np.flatnonzero(split.labels == label))[:per_class] for label in classes]
+    strata = task.strata(np.asarray(split.labels))
+    numbers = np.unique(strata)
+    per_stratum = -(-count // len(numbers))
+    chosen = [generator.permutation(np.flatnonzero(strata == number))[:per_stratum] for number in numbers]
     features: np.ndarray = split.features[np.concatenate(chosen)].astype(np.float32)
     return features
 

@@ -9,6 +9,7 @@ import numpy as np
 
 from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
+from kerasmlp.contract import CLASS_ID
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export.tflite.c_array import c_array_paths
 
@@ -34,14 +35,21 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         overwrite: Whether existing files may be replaced.
 
     Raises:
-        InvalidValue: `calibration` or `mediapipe` does not fit the run's data, or the folder is not writable.
+        InvalidValue: `calibration`, `output` or `mediapipe` does not fit the run's data or task, or the folder is not
+            writable.
         OutputExists: a file exists already, or `directory` is a file.
     """
     card = run.card
     if settings.calibration is not None:
         _check_calibration(np.asarray(settings.calibration), card.feature_shape)
     if settings.mediapipe:
-        _check_takes_images(card)
+        _check_is_for_mediapipe(card)
+    outputs = card.learnt.tflite_outputs
+    if settings.output is not None and settings.output not in outputs:
+        raise InvalidValue(
+            f"`output={settings.output}`: a network for {card.learnt.kind} answers {' or '.join(outputs)}. Leave out "
+            "`output`."
+        )
     variant = "_mediapipe" if settings.mediapipe else ""
     paths = {
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
@@ -78,7 +86,12 @@ def check_identical(files: Mapping[Path, bytes]) -> None:
             raise OutputExists(f"`{path}` exists, with other settings or from another version. {_OTHER_PLACE}")
 
 
-def _check_takes_images(card: Card) -> None:
+def _check_is_for_mediapipe(card: Card) -> None:
+    if CLASS_ID not in card.learnt.tflite_outputs:  # it names the most probable class
+        raise InvalidValue(
+            f"MediaPipe's ImageClassifier is for the classification of images, and the network of `{card.dataset}` is "
+            f"for {card.learnt.kind}. Leave out `mediapipe`."
+        )
     shape = card.feature_shape
     is_image = len(shape) == 2 or (len(shape) == 3 and shape[2] in (1, 3))
     if not is_image or card.feature_range is None:

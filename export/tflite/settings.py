@@ -36,14 +36,15 @@ class TFLiteSettings(Settings):
         quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8` and `int4`. None
             chooses them by the kind of data: see `precisions`.
         batch_size: Examples per call, at least 1. None writes files that take any number.
-        output: What a file answers: `probabilities`, `logits` or `class_id`.
+        output: What a file answers: `probabilities`, `logits` or `class_id` for classes, `values` for numbers. None
+            chooses `probabilities` or `values`.
         per_tensor: Whether all weights of a layer share one scale, instead of one scale per unit.
         mediapipe: Whether the files take images as MediaPipe's ImageClassifier passes them.
         c_array: Whether each file is also written as a C array.
         calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the range of each value. None
             takes 500 training examples. Two settings are compared without it.
         max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Unless it is 0, a file may always lose
-            two examples.
+            two examples. For numbers, the RMSE may grow by `max_drop` standard deviations of the target.
         author: Author named in the metadata.
         version: Version named in the metadata.
 
@@ -58,7 +59,7 @@ class TFLiteSettings(Settings):
 
     quantize: Sequence[str] | None = None
     batch_size: int | None = 1
-    output: str = PROBABILITIES
+    output: str | None = None
     per_tensor: bool = False
     mediapipe: bool = False
     c_array: bool = False
@@ -78,14 +79,15 @@ class TFLiteSettings(Settings):
             raise InvalidValue(
                 f"`batch_size` needs to be at least 1, or None for any number of examples; got {self.batch_size}."
             )
-        if self.output not in TFLITE_OUTPUTS:
+        if self.output is not None and self.output not in TFLITE_OUTPUTS:
             raise InvalidValue(
                 f"`output` needs to be one of {', '.join(TFLITE_OUTPUTS)}; got `{self.output}`."
                 f"{nearest(self.output, TFLITE_OUTPUTS)}"
             )
         if not 0 <= self.max_drop <= 1:
             raise InvalidValue(
-                f"`max_drop` is a share of the test examples and needs to be from 0 to 1; got {self.max_drop}."
+                "`max_drop` is a share of the test examples, or of the target's standard deviation, and needs to be "
+                f"from 0 to 1; got {self.max_drop}."
             )
         if self.quantize is not None:
             self._check_calibration(self.quantize)
@@ -119,12 +121,12 @@ class TFLiteSettings(Settings):
             )
 
     def _check_mediapipe(self) -> None:
-        if self.batch_size != 1 or self.output != PROBABILITIES:
+        if self.batch_size != 1 or self.output not in (None, PROBABILITIES):
             size = "any number of examples" if self.batch_size is None else f"batches of {self.batch_size}"
             raise InvalidValue(
                 "MediaPipe's ImageClassifier passes one image per call and expects probabilities; got a file for "
-                f"{size} that answers {self.output}. Leave out `mediapipe`, or leave `batch_size` and `output` at "
-                "their defaults."
+                f"{size} that answers {self.output or PROBABILITIES}. Leave out `mediapipe`, or leave `batch_size` and "
+                "`output` at their defaults."
             )
         if self.quantize is not None and "int8" in self.quantize:
             floats = ", ".join(name for name, precision in PRECISIONS.items() if precision.values == "float32")

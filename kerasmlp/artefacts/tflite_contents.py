@@ -105,7 +105,7 @@ def read_contents(content: bytes) -> Contents:
         codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in model.operatorCodes]
         operations = tuple(operators[codes[operator.opcodeIndex]] for operator in graph.operators)
         if len(inputs) != 1 or len(outputs) != 1:
-            raise InvalidValue(f"has {len(inputs)} inputs and {len(outputs)} outputs; a classifier has one of each")
+            raise InvalidValue(f"has {len(inputs)} inputs and {len(outputs)} outputs; a network has one of each")
         source, target = (_tensor(graph.tensors[i], names.get(i), schema) for i in (inputs[0], outputs[0]))
         return Contents(
             operations,

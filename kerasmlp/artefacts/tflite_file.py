@@ -12,13 +12,14 @@ from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.artefacts.tflite_runners import Runtime
 from kerasmlp.card import Card
-from kerasmlp.contract import CARD_NAME, CLASS_ID, LOGITS
+from kerasmlp.contract import CARD_NAME, CLASS_ID
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.classification import Classification
 
 
 @dataclass(frozen=True)
 class TFLiteFile(Artefact):
-    """A TFLite file that returns probabilities, logits or class indices."""
+    """A TFLite file that returns one of `Task.tflite_outputs`."""
 
     path: Path
     precision: str
@@ -34,25 +35,10 @@ class TFLiteFile(Artefact):
         return self.runtime.contents.target.name != CLASS_ID
 
     def run_batch(self, features: np.ndarray) -> np.ndarray:
-        """Computes the file's output and converts it to probabilities."""
+        """Computes the file's output and converts it to the task's main output."""
         contents = self.runtime.contents
         values = self.runtime.answers(as_input(features, contents.source.shape[1:]))
-        if contents.target.name == CLASS_ID:
-            certain: np.ndarray = np.eye(self.num_outputs, dtype=np.float32)[values.astype(int)]
-            return certain
-        return softmax(values) if contents.target.name == LOGITS else values
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Returns the probabilities `(batch, classes)` of logits of the same shape.
-
-    Example:
-        >>> softmax(np.array([[0.0, 0.0]]))
-        array([[0.5, 0.5]])
-    """
-    exponentials = np.exp(logits - logits.max(axis=1, keepdims=True))
-    probabilities: np.ndarray = exponentials / exponentials.sum(axis=1, keepdims=True)
-    return probabilities
+        return self.task.from_tflite(contents.target.name, values)
 
 
 def _matches(path: str) -> bool:
@@ -69,11 +55,13 @@ def _open(path: str, timeout_s: float) -> Artefact:
         raise InvalidValue(f"`{path}` {error}.") from error
     card = read_card(file)
     shape, answer = contents.source.shape[1:], contents.target
-    if len(answer.shape) != (1 if answer.name == CLASS_ID else 2) or (answer.name == CLASS_ID and not card):
+    task = card.learnt if card else Classification(())
+    rank = 1 if answer.name == CLASS_ID else 1 + len(task.answer_shape)
+    if len(answer.shape) != rank or (answer.name == CLASS_ID and not card):
         raise InvalidValue(
-            f"`{path}` returns `{answer.name}` of shape {answer.shape}; probabilities of classes were expected."
+            f"`{path}` returns `{answer.name}` of shape {answer.shape}; {task.main} of {task.unit} were expected."
         )
-    feature_shape, num_outputs = (card.feature_shape, len(card.class_names)) if card else (shape, int(answer.shape[-1]))
+    feature_shape, num_outputs = (card.feature_shape, task.width) if card else (shape, int(answer.shape[-1]))
     return TFLiteFile(file, contents.precision, feature_shape, num_outputs, card, runtime)
 
 

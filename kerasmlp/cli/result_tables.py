@@ -43,17 +43,23 @@ def show_run(run: Run) -> None:
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
     """Prints a row for the Keras model of a run, and a row for each artefact made from it."""
+    from kerasmlp.tasks.task import score_title
+
     keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
     timed = any(report.latency_p50_us is not None for report in reports)
-    rows = [[*keras_row, f"{reports[0].keras_accuracy:.2%}", "", "", *(["", ""] if timed else [])]]
+    decided = any(report.agreement is not None for report in reports)
+    name, shown = reports[0].score_name, run.card.learnt.shown
+    rows = [[*keras_row, shown(name, reports[0].keras_score), "", *[""] * decided, *[""] * 2 * timed]]
     for report in reports:
         row = [report.path, report.format, report.precision, format_bytes(report.size_bytes)]
-        row += [f"{report.accuracy:.2%}", f"{report.agreement:.2%}"]
+        row += ["" if report.score is None else shown(name, report.score)]
+        row += [] if report.agreement is None else [f"{report.agreement:.2%}"]
         row += ["" if report.max_abs_diff is None else f"{report.max_abs_diff:.1e}"]
         if not report.published:
             row[0] += " (not published)"
         rows.append([*row, *(_speed(report) if timed else ())])
-    columns = ["artefact", "format", "precision", "size", "accuracy", "agreement", "difference"]
+    columns = ["artefact", "format", "precision", "size", score_title(name)]
+    columns += ["agreement", "difference"] if decided else ["difference"]
     columns += ["us (99 %)", "examples/s"] if timed else []
     results_console().print(make_table(columns, rows))
     for report in reports:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES
+from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
@@ -136,6 +136,7 @@ class Classification(Task):
     }
     losses = ("cross_entropy",)
     logged = "accuracy"
+    tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
@@ -208,6 +209,36 @@ class Classification(Task):
         if self.threshold is None:
             return np.asarray(answers.argmax(axis=1))
         return (answers[:, 1] >= np.float32(self.threshold)).astype(np.int64)
+
+    def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
+        """Returns probabilities, logits, or the index of the class."""
+        if name == PROBABILITIES:
+            return tf.nn.softmax(outputs)  # one operation of TFLite
+        if name == LOGITS:
+            return outputs
+        if self.threshold is None:
+            return tf.argmax(outputs, axis=-1, output_type=tf.int32)
+        return tf.cast(tf.nn.softmax(outputs)[:, 1] >= np.float32(self.threshold), tf.int32)
+
+    def from_tflite(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Returns probabilities; the probability of a class that is given alone is 1."""
+        if name == CLASS_ID:
+            certain: np.ndarray = np.eye(self.width, dtype=np.float32)[values.astype(int)]
+            return certain
+        probabilities: np.ndarray = self.answer(values) if name == LOGITS else values
+        return probabilities
+
+    def agreement(self, answers: np.ndarray, expected: np.ndarray) -> float | None:
+        """Returns the share of examples with the same class."""
+        return float((self.class_ids(answers) == self.class_ids(expected)).mean())
+
+    def ties(self, expected: np.ndarray, exact: float) -> int:
+        """Returns the number of examples whose class a difference of `exact` in the probabilities can change."""
+        if self.threshold is not None:
+            return int((np.abs(expected[:, 1] - self.threshold) <= exact).sum())
+        best = np.sort(expected, axis=1)
+        # Two probabilities that each differ by `exact` can change places if they are twice as far apart.
+        return int((best[:, -1] - best[:, -2] <= 2 * exact).sum())
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Evaluation:
         """Returns the scores of probabilities `(examples, classes)` for the labels `(examples,)`.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kerasmlp._system.wording import named
+from kerasmlp.contract import LABELS, LOGITS, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_labels
 from kerasmlp.tasks.calibration import Calibration, calibrate
@@ -80,7 +81,7 @@ class MultiLabel(Task):
     }
     losses = ("cross_entropy",)
     logged = "accuracy"
-    tflite_outputs = ("probabilities", "logits")
+    tflite_outputs = (PROBABILITIES, LOGITS)
 
     @property
     def cuts(self) -> tuple[float, ...]:
@@ -90,7 +91,7 @@ class MultiLabel(Task):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The outputs of an artefact."""
-        return {"probabilities": ("float32", (self.width,)), "labels": ("int32", (self.width,))}
+        return {PROBABILITIES: ("float32", (self.width,)), LABELS: ("int32", (self.width,))}
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns the combination of labels of each example; rare combinations count as one."""
@@ -133,10 +134,26 @@ class MultiLabel(Task):
         """Returns the sigmoid of logits."""
         return 1 / (1 + np.exp(-outputs)) if ops is np else ops.sigmoid(outputs)
 
+    def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
+        """Returns probabilities or logits."""
+        return outputs if name == LOGITS else self.answer(outputs, tf)
+
+    def from_tflite(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Returns probabilities."""
+        return np.asarray(self.answer(values)) if name == LOGITS else values
+
+    def agreement(self, answers: np.ndarray, expected: np.ndarray) -> float | None:
+        """Returns the share of examples with the same labels."""
+        return float((self.decisions(answers) == self.decisions(expected)).all(axis=1).mean())
+
+    def ties(self, expected: np.ndarray, exact: float) -> int:
+        """Returns the number of examples with a label that a difference of `exact` can change."""
+        return int((np.abs(expected - np.asarray(self.cuts)) <= exact).any(axis=1).sum())
+
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns the probabilities, and which labels are chosen."""
         chosen = main >= np.asarray(self.cuts, np.float32)
-        return {"probabilities": main, "labels": chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)}
+        return {PROBABILITIES: main, LABELS: chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)}
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> MultiLabelScores:
         """Returns the scores of probabilities `(examples, labels)`."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from kerasmlp.contract import QUANTILES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_quantiles
 from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
@@ -103,7 +104,7 @@ class Quantiles(Regression):
     objectives: ClassVar[Mapping[str, str]] = {"val_pinball": MIN, "val_loss": MIN}
     losses = ("pinball",)
     logged = "pinball"
-    tflite_outputs = ("quantiles",)
+    tflite_outputs: ClassVar[tuple[str, ...]] = (QUANTILES,)
 
     @property
     def width(self) -> int:
@@ -123,7 +124,7 @@ class Quantiles(Regression):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The outputs of an artefact."""
-        return {"quantiles": ("float32", self.answer_shape)}
+        return {QUANTILES: ("float32", self.answer_shape)}
 
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that makes the quantiles ascend and scales them, and an exponential if `log`."""
@@ -151,9 +152,14 @@ class Quantiles(Regression):
         """Returns the quantiles of each target."""
         return ops.reshape(outputs, (-1, *self.answer_shape))
 
+    def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Returns the absolute differences in standard deviations of each target, float64."""
+        scales = np.array(self.scales)[:, np.newaxis]
+        return np.asarray(np.abs(answers.astype(np.float64) - expected) / scales)
+
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns the quantiles."""
-        return {"quantiles": main}
+        return {QUANTILES: main}
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> QuantileScores:  # type: ignore[override]
         """Returns the scores of quantiles `(examples, targets, quantiles)`."""

@@ -93,6 +93,7 @@ class Regression(Task):
     objectives: ClassVar[Mapping[str, str]] = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
     losses: ClassVar[tuple[str, ...]] = ("mse", "mae", "huber", POISSON)
     logged = "rmse"
+    tflite_outputs: ClassVar[tuple[str, ...]] = (VALUES,)
     has_units = True
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
@@ -193,6 +194,10 @@ class Regression(Task):
         if self.log:
             sizes = sizes * np.maximum(np.abs(np.log(np.maximum(sizes, np.finfo(np.float32).tiny))), 1)
         return np.asarray(exact + ROUNDING_ERRORS * sizes / np.array(self.scales))
+
+    def allowed_loss(self, max_drop: float) -> float:
+        """Returns `max_drop` standard deviations; with several targets, scores are in standard deviations already."""
+        return max_drop * (self.scales[0] if len(self.names) == 1 else 1.0)
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
         """Returns the scores of numbers `(examples, targets)`."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 MIN, MAX = "min", "max"
+ABBREVIATIONS = ("rmse", "mae", "r2", "f1", "auc")  # words that people write in capitals
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,6 +85,7 @@ class Task(ABC):
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
+    tflite_outputs: ClassVar[tuple[str, ...]]  # what a TFLite file may return, the default first
     has_units: ClassVar[bool] = False  # whether answers are numbers in the targets' own units, and not probabilities
 
     @property
@@ -158,6 +160,14 @@ class Task(ABC):
         """
         return {self.main: main}
 
+    def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
+        """Returns one of `tflite_outputs` from the network's output, in the graph that becomes a TFLite file."""
+        return self.answer(outputs, tf)
+
+    def from_tflite(self, name: str, values: np.ndarray) -> np.ndarray:
+        """Returns the main output from what a TFLite file returns as one of `tflite_outputs`."""
+        return values
+
     def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Returns by how much main outputs differ; numbers in standard deviations of their target."""
         difference: np.ndarray = np.abs(answers - expected)
@@ -171,6 +181,18 @@ class Task(ABC):
             expected: The main outputs of the Keras model.
         """
         return exact
+
+    def agreement(self, answers: np.ndarray, expected: np.ndarray) -> float | None:
+        """Returns the share of examples with the same decision; None if answers are not decisions."""
+        return None
+
+    def ties(self, expected: np.ndarray, exact: float) -> int:
+        """Returns the number of examples whose decision a difference of `exact` in the answers can change."""
+        return 0
+
+    def allowed_loss(self, max_drop: float) -> float:
+        """Returns by how much the first score may be worse after rounding: `max_drop`, in the unit of the score."""
+        return max_drop
 
     @abstractmethod
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Scores:
@@ -372,6 +394,16 @@ def check_finite(name: str, key: str, targets: np.ndarray) -> None:
         raise InvalidValue(
             f"{name}: `{key}` needs finite numbers as targets; got {value} at index {index}. Leave the example out."
         )
+
+
+def score_title(name: str) -> str:
+    """Returns the name of a score for people.
+
+    Example:
+        >>> score_title("rmse"), score_title("balanced_accuracy")
+        ('RMSE', 'balanced accuracy')
+    """
+    return " ".join(word.upper() if word in ABBREVIATIONS else word for word in name.split("_"))
 
 
 def number(value: float) -> str:

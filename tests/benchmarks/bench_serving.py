@@ -51,10 +51,10 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
-from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.client import connect
 from kerasmlp.contract import CLASS_ID, LABEL, PROBABILITIES
 from kerasmlp.export import export_saved_model
+from kerasmlp.lesson.numpy_network import softmax
 from tests.benchmarks.machine import describe_machine
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
 

@@ -68,8 +68,8 @@ def test_layers_that_cannot_be_multiplied_into_a_dense_layer_are_refused() -> No
 def test_an_artefact_that_differs_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fold_badly(model: keras.Model) -> list[FoldedLayer]:
-        layers = fold(model)
+    def fold_badly(model: keras.Model, **options: Any) -> list[FoldedLayer]:
+        layers = fold(model, **options)
         return [FoldedLayer(layers[0].kernel * 1.05, layers[0].bias, layers[0].activation), *layers[1:]]
 
     monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", fold_badly)
@@ -77,7 +77,7 @@ def test_an_artefact_that_differs_is_not_published(
         export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
     monkeypatch.setattr(
         "kerasmlp.export.tflite.exporting.fold",
-        lambda model: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
+        lambda model, **options: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
     )
     with pytest.raises(ParityError, match="int8.*digits_int8.tflite.*0.50%.*`max_drop`"):
         export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)

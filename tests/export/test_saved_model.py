@@ -17,7 +17,6 @@ import pandas as pd
 import pytest
 
 from kerasmlp import build_mlp, data_from_frame, open_artefact
-from kerasmlp.artefacts.tflite_file import softmax
 from kerasmlp.card import Card
 from kerasmlp.cli import main
 from kerasmlp.client.message_conversion import predict_request, prediction_log
@@ -41,6 +40,7 @@ from kerasmlp.export.saved_model.warm_up_requests import (
     replay_warm_up,
     write_warm_up,
 )
+from kerasmlp.lesson.numpy_network import softmax
 from kerasmlp.lesson.weight_conversion import numpy_logits
 from kerasmlp.run import Run
 from kerasmlp.tasks.classification import Classification

@@ -29,7 +29,7 @@ _TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapip
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.contract import MAX_IMAGE_PIXELS, TFLITE_OUTPUTS
+    from kerasmlp.contract import MAX_IMAGE_PIXELS, PROBABILITIES, TFLITE_OUTPUTS, VALUES
     from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
@@ -74,8 +74,15 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     meaning = f"examples per call, or `{ANY_NUMBER}` for any number"
     add_setting(group, TFLiteSettings, "batch_size", "N", meaning, flag="--batch", kind=_batch_size)
-    add_setting(group, TFLiteSettings, "output", "NAME", alternatives(TFLITE_OUTPUTS))
-    meaning = "accuracy that a file may lose, from 0 to 1; unless it is 0, two test examples may always be lost"
+    group.add_argument(
+        "--output",
+        metavar="NAME",
+        help=f"{alternatives(TFLITE_OUTPUTS)} (default: {PROBABILITIES} of classes, {VALUES} of numbers)",
+    )
+    meaning = (
+        "accuracy that a file may lose, from 0 to 1; unless it is 0, two test examples may always be lost; for "
+        "numbers, standard deviations of the target by which the RMSE may grow"
+    )
     add_setting(group, TFLiteSettings, "max_drop", "S", meaning)
     group.add_argument(
         "--calibration",
@@ -86,7 +93,11 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
     )
     group.add_argument("--c-array", action="store_true", help="also write each file as a C array: NAME.h and NAME.c")
-    group.add_argument("--mediapipe", action="store_true", help="files for MediaPipe's ImageClassifier; not for int8")
+    group.add_argument(
+        "--mediapipe",
+        action="store_true",
+        help="files for MediaPipe's ImageClassifier; for classes of images only, and not for int8",
+    )
     group.add_argument("--author", metavar="TEXT", help="author in the metadata (default: kerasmlp and its version)")
     add_setting(group, TFLiteSettings, "version", "TEXT", "version in the metadata", flag="--model-version")
     add_unused_seed(parser)
