@@ -187,16 +187,3 @@ class Classification(Task):
     def predicted(self, answer: Mapping[str, Any]) -> str:
         """Returns the class and its probability."""
         return f"{answer['class']} ({answer['probabilities'][answer['class']]:.2%})"
-
-
-MONITOR, MONITOR_MODE = "val_accuracy", "max"
-
-
-def rank(result: Mapping[str, Any]) -> tuple[float, float]:
-    """Returns the sort key of a trial; the larger key is the better result."""
-    return (result["val_accuracy"], -result["val_loss"])
-
-
-def compile_model(model: keras.Model, optimizer: keras.Optimizer, **options: Any) -> None:
-    """Compiles a model that ends in logits, for labels that are class indices."""
-    Classification(()).compile(model, optimizer, **options)
