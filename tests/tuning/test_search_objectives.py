@@ -118,7 +118,7 @@ class StopAfterTwo(Watcher):
             raise keras_tuner.errors.FatalError("stopped")
 
 
-@pytest.mark.parametrize("oracle", ["grid", "hyperband", "bayesian"])
+@pytest.mark.parametrize("oracle", ["grid", "hyperband"])
 def test_an_interrupted_search_for_the_lowest_score_continues_and_chooses_it(
     prices: Data, tmp_path: Path, oracle: str
 ) -> None:
@@ -230,7 +230,8 @@ def test_a_trial_is_stopped_if_it_is_worse_than_the_median_and_not_if_it_is_bett
     assert statuses == ["RUNNING"] * 6 + ["STOPPED"]
     assert [record.status for record in oracle.records()] == ["completed"] * 6 + ["stopped"]
     assert best_trial(oracle.records(), goal).number == 6
-    assert oracle.create_trial("w").hyperparameters.values["learning_rate"] == 0.6, "the best one is trained again"
+    again = oracle.create_trial("w").hyperparameters.values["learning_rate"]
+    assert again == pytest.approx(0.6), "the best one is trained again"
 
 
 @pytest.mark.parametrize("is_lowest", [True, False])
@@ -241,7 +242,7 @@ def test_hyperband_continues_the_trials_with_the_best_scores(tmp_path: Path, is_
     oracle.open(tmp_path / "search")
     scores: dict[str, float] = {}
     continued: list[str] = []
-    while not continued or len(continued) < 3:
+    while len(continued) < 3:
         trial = oracle.create_trial("w")
         values = trial.hyperparameters.values
         if "tuner/trial_id" in values:
@@ -249,8 +250,7 @@ def test_hyperband_continues_the_trials_with_the_best_scores(tmp_path: Path, is_
         else:
             scores[trial.trial_id] = (7 * len(scores)) % 10 / 10
         end(oracle, trial, [scores.get(trial.trial_id, 0.5)], goal)
-    first_round = list(scores)[: len(scores)]
-    expected = sorted(first_round, key=lambda i: scores[i], reverse=not is_lowest)[:3]
+    expected = sorted(scores, key=lambda i: scores[i], reverse=not is_lowest)[:3]
     assert sorted(continued) == sorted(expected)
 
 
@@ -360,7 +360,7 @@ def test_tensorboard_and_the_table_have_the_scores_of_the_task(tmp_path: Path) -
     write_hparams(tmp_path, [priced(1, 5.5), failed(2)], LOWEST)
     assert {tag for tag in read_summaries(tmp_path / "trial_001") if tag.startswith("val_")} == {"val_rmse", "val_loss"}
     write_trials(tmp_path, [priced(1, 5.5), failed(2)], LOWEST)
-    rows = list(csv.DictReader((tmp_path / "trials.csv").open()))
+    rows = list(csv.DictReader((tmp_path / "trials.csv").read_text().splitlines()))
     assert [row["val_rmse"] for row in rows] == ["5.5", ""]
     assert [TrialRecord(**row) for row in json.loads((tmp_path / "trials.json").read_text())] == [
         priced(1, 5.5),
