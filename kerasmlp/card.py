@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
+from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME, TASK_NAME
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
@@ -131,9 +132,16 @@ class Card:
             columns=None if data.get("columns") is None else tuple(data["columns"]),
             train_fingerprint=data.get("train_fingerprint"),
             split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
-            task=task_from_config(data["task"]) if "task" in data else None,
+            task=_task_of(folder, data),
             scores={name: metrics[f"test_{name}"] for name in metrics.get("scores", ())},
         )
+
+
+def _task_of(folder: Path, data: Mapping[str, Any]) -> Task | None:
+    """What a run learnt; None for a classifier of an earlier version."""
+    if (folder / TASK_NAME).is_file():
+        return task_from_config(read_json(folder / TASK_NAME))
+    return task_from_config(data["task"]) if "task" in data else None
 
 
 def check_run_is_finished(folder: Path) -> None:

@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 # Files of a run directory.
 CONFIG_NAME, DATA_NAME, METRICS_NAME, HISTORY_NAME = "config.json", "data.json", "metrics.json", "history.csv"
 MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
+TASK_NAME = "task.json"
+CALIBRATION_NAME = "calibration.json"  # only until the run is finished
 RUN_LOCK_NAME = ".lock"  # only while a process writes to the directory
 
 # Files that travel with artefacts.
@@ -52,6 +54,10 @@ VALIDATION_SHARE = 0.1
 
 # Share of the examples that becomes the test of data without a test of their own, if the caller names no other.
 DEFAULT_TEST_SHARE = 0.2
+
+# Pixels of the largest image that is decoded, if the caller names no other number. A file of some kilobytes can hold an
+# image that fills the memory.
+MAX_IMAGE_PIXELS = 4096 * 4096
 
 # Seconds to wait for each answer of a model server, if the caller names no other number.
 TIMEOUT_S = 30.0

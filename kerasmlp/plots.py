@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 MOST_COUNTS = 30  # a confusion matrix of more classes shows colours without numbers
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
-MOST_TARGETS_SHOWN, MOST_DOTS = 4, 3000  # in a plot of predictions
+MOST_TARGETS_SHOWN, MOST_LABELS_SHOWN, MOST_DOTS = 4, 30, 3000  # in a plot of predictions
 
 
 def plot_history(
@@ -82,6 +82,123 @@ def plot_confusion(confusion: np.ndarray, class_names: Sequence[str], path: Path
     _save(figure, path)
 
 
+def plot_reliability(curve: Any, path: Path, *, title: str) -> None:
+    """Writes a PNG of how often answers are right against how sure the network is of them.
+
+    Args:
+        curve: `kerasmlp.tasks.class_scores.ReliabilityCurve`.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
+    """
+    figure = _figure(5.0, 4.6)
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    has_examples = curve.examples > 0
+    sizes = 12 + 200 * curve.examples[has_examples] / curve.examples.sum()
+    axes.scatter(curve.confidence[has_examples], curve.accuracy[has_examples], s=sizes, color=TRAINING_COLOR)
+    axes.plot(curve.confidence[has_examples], curve.accuracy[has_examples], color=TRAINING_COLOR)
+    axes.set(xlabel="probability of the answer", ylabel="share of right answers", xlim=(0, 1.02), ylim=(0, 1.02))
+    _plain(axes)
+    figure.suptitle(f"{title}: calibration error {curve.calibration_error:.2%}", fontsize=10)
+    _save(figure, path)
+
+
+def plot_curves(roc: Any, precision_recall: Any, name: str, path: Path, *, title: str) -> None:
+    """Writes a PNG of the ROC curve and the precision-recall curve of a class.
+
+    Args:
+        roc: `kerasmlp.tasks.class_scores.RocCurve`.
+        precision_recall: `kerasmlp.tasks.class_scores.PrecisionRecallCurve`.
+        name: Name of the class.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
+    """
+    figure = _figure(9.0, 4.2)
+    axes = figure.add_subplot(1, 2, 1)
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+    axes.plot(roc.false_positive_rate, roc.true_positive_rate, color=TRAINING_COLOR)
+    axes.set(xlabel="false positive rate", ylabel="true positive rate", title="ROC")
+    beside = figure.add_subplot(1, 2, 2)
+    beside.plot(precision_recall.recall, precision_recall.precision, color=VALIDATION_COLOR)
+    beside.set(xlabel="recall", ylabel="precision", title="precision and recall", ylim=(0, 1.02))
+    for each in (axes, beside):
+        _plain(each)
+    figure.suptitle(f"{title}: finding {name}", fontsize=11)
+    _save(figure, path)
+
+
+def plot_labels(scores: Sequence[Mapping[str, float]], names: Sequence[str], path: Path, *, title: str) -> None:
+    """Writes a PNG of the precision, recall and F1 of each label.
+
+    Args:
+        scores: `precision`, `recall` and `f1` of each label.
+        names: Name of each label.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
+    """
+    shown = min(len(names), MOST_LABELS_SHOWN)
+    figure = _figure(7.0, 0.4 * shown + 2.0)
+    axes = figure.add_subplot()
+    for place, (score, color) in enumerate(
+        (("precision", MUTED), ("recall", VALIDATION_COLOR), ("f1", TRAINING_COLOR))
+    ):
+        heights = np.arange(shown) + 0.25 * (place - 1)
+        axes.barh(heights, [row[score] for row in scores[:shown]], height=0.22, color=color, label=score)
+    axes.set(yticks=range(shown), yticklabels=list(names[:shown]), xlim=(0, 1))
+    axes.invert_yaxis()
+    axes.legend(frameon=False)
+    _plain(axes)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def plot_quantiles(
+    answers: np.ndarray,
+    targets: np.ndarray,
+    names: Sequence[str],
+    quantiles: Sequence[float],
+    path: Path,
+    *,
+    title: str,
+) -> None:
+    """Writes a PNG of intervals against true numbers, and of the share of examples below each quantile.
+
+    Args:
+        answers: Predicted quantiles, `(examples, targets, quantiles)`.
+        targets: True numbers, `(examples, targets)`.
+        names: Name of each target.
+        quantiles: The quantiles.
+        path: Where to write the PNG.
+        title: What was tested, for the title.
+    """
+    shown = min(len(names), MOST_TARGETS_SHOWN)
+    figure = _figure(9.0, 4.0 * shown)
+    dots = np.random.default_rng(0).permutation(len(answers))[: MOST_DOTS // 10]
+    for index in range(shown):
+        true = targets[:, index].astype(np.float64)
+        low, middle, high = (answers[:, index, place] for place in (0, len(quantiles) // 2, -1))
+        axes = figure.add_subplot(shown, 2, 2 * index + 1)
+        axes.vlines(true[dots], low[dots], high[dots], color=TRAINING_COLOR, alpha=0.3, linewidth=1)
+        axes.plot(true[dots], middle[dots], ".", color=TRAINING_COLOR, markersize=4)
+        ends = [true[dots].min(), true[dots].max()]
+        axes.plot(ends, ends, color=MUTED, linewidth=0.8, linestyle=":")
+        axes.set(xlabel=f"true {names[index]}", ylabel=f"quantiles {quantiles[0]:g} to {quantiles[-1]:g}")
+        beside = figure.add_subplot(shown, 2, 2 * index + 2)
+        beside.plot([0, 1], [0, 1], color=MUTED, linewidth=0.8, linestyle=":")
+        shares = [(true <= answers[:, index, place]).mean() for place in range(len(quantiles))]
+        beside.plot(quantiles, shares, "o-", color=VALIDATION_COLOR)
+        beside.set(xlabel="quantile", ylabel="share of examples below", xlim=(0, 1), ylim=(0, 1))
+        for each in (axes, beside):
+            _plain(each)
+    figure.suptitle(title, fontsize=11)
+    _save(figure, path)
+
+
+def _plain(axes: Axes) -> None:
+    axes.grid(color="#e6e6e6", linewidth=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
 def plot_predicted(answers: np.ndarray, targets: np.ndarray, names: Sequence[str], path: Path, *, title: str) -> None:
     """Writes a PNG of predicted against true numbers, and of the residuals, for each target.
 
@@ -107,8 +224,7 @@ def plot_predicted(answers: np.ndarray, targets: np.ndarray, names: Sequence[str
         beside.axvline(0, color=MUTED, linewidth=0.8, linestyle=":")
         beside.set(xlabel=f"residual of {names[index]} (predicted - true)", ylabel="examples")
         for each in (axes, beside):
-            each.grid(color="#e6e6e6", linewidth=0.6)
-            each.spines[["top", "right"]].set_visible(False)
+            _plain(each)
     figure.suptitle(title, fontsize=11)
     _save(figure, path)
 

@@ -25,8 +25,8 @@ class TrialRecord:
         number: Number of the trial, counted from 1 in the order in which trials began.
         values: The value of each hyper-parameter that the search varies, including `learning_rate` and `batch_size`.
         status: `completed`, `stopped` (early, because it was worse than the others) or `failed`.
-        val_accuracy: Validation accuracy of its best epoch, in [0, 1]; None for a failed trial, and for other
-            tasks than classification.
+        val_accuracy: Validation accuracy of its best epoch, in [0, 1]; None for a failed trial, and for tasks
+            without an accuracy.
         val_loss: Validation loss of that epoch; None for a failed trial.
         best_epoch: That epoch, counted from 1; None for a failed trial.
         epochs: Number of epochs that the trial was trained for.

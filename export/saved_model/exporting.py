@@ -22,15 +22,18 @@ from kerasmlp.contract import (
     EXTRA_FOLDER,
     IMAGE_BYTES,
     LABELS_NAME,
+    MAX_IMAGE_PIXELS,
     PROBABILITIES,
     ROWS,
     SERVING_DEFAULT,
 )
+from kerasmlp.data.images import check_max_image_pixels
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.saved_model.column_inputs import describe_columns
+from kerasmlp.export.saved_model.image_decoding import takes_images
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
     PlainTensorFlow,
     check_answers,
@@ -73,6 +76,7 @@ def export_saved_model(
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
+    max_image_pixels: int | None = None,
     verbose: str | int = "auto",
 ) -> ArtefactReport:
     """Writes a run as the next numbered version in `base`, and publishes it only if it equals the Keras model.
@@ -105,6 +109,9 @@ def export_saved_model(
             Defaults to all.
         allow_change: Whether the version may take other features or have other classes than the newest one in `base`.
             Requests of existing clients would then fail. Defaults to `False`.
+        max_image_pixels: The largest image that `image_bytes` accepts, in pixels; larger ones are refused before they
+            are decoded. While an image is decoded, it takes about 4 bytes per pixel (a progressive JPEG file up to 11).
+            At least the size that the network takes. Defaults to 16,777,216 (4,096 x 4,096).
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow prints. Defaults to `"auto"`.
 
@@ -114,9 +121,9 @@ def export_saved_model(
 
     Raises:
         OutputExists: `base` is a file, or is itself a SavedModel.
-        InvalidValue: `base` cannot be written; `keep` is less than 1; `verbose` has another value; the data cannot be
-            loaded again; or the newest version in `base` takes other features or has other classes, and `allow_change`
-            is False.
+        InvalidValue: `base` cannot be written; `keep` is less than 1; `max_image_pixels` is too small, or is set for a
+            network that takes no images; `verbose` has another value; the data cannot be loaded again; or the newest
+            version in `base` takes other features or has other classes, and `allow_change` is False.
         ParityError: any probability of the SavedModel differs from the Keras model's by more than 1e-6, or a warm-up
             request fails. Nothing is published.
 
@@ -140,12 +147,13 @@ def export_saved_model(
     run, base = as_run(run), Path(base)
     shows_progress(verbose)  # refuses another value before any work
     check_base(base, keep)
+    max_pixels = check_max_pixels(run.card, max_image_pixels)
     if not allow_change:
         check_same_contract(run.card, base)
     with start_plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
         with hidden_library_output(verbose), stage_display(verbose) as display:
-            report = _write_version(run, base, data, plain, display)
+            report = _write_version(run, base, data, plain, display, max_pixels)
             if keep is not None:
                 delete_old_versions(base, keep=keep)
     return report
@@ -179,27 +187,54 @@ def check_same_contract(card: Card, base: Path) -> None:
             )
 
 
-def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, display: StageDisplay) -> ArtefactReport:
+def check_max_pixels(card: Card, max_image_pixels: int | None) -> int:
+    """Returns how many pixels an image for the signature `image_bytes` may have.
+
+    Raises:
+        InvalidValue: it is no whole number, is less than the size that the network takes, or is set for a network that
+            takes no images.
+    """
+    limit = check_max_image_pixels(max_image_pixels)
+    if not takes_images(card):
+        if max_image_pixels is not None:
+            raise InvalidValue(
+                f"`max_image_pixels` is for networks that take images; this one takes examples of shape "
+                f"{card.feature_shape}."
+            )
+        return limit
+    height, width, *_ = card.feature_shape
+    if max(height, width) * width > limit:
+        raise InvalidValue(
+            f"`max_image_pixels` needs at least {max(height, width) * width}, because the network takes images of "
+            f"{height}x{width}; got {limit}."
+        )
+    return limit
+
+
+def _write_version(
+    run: Run, base: Path, data: Data, plain: PlainTensorFlow, display: StageDisplay, max_image_pixels: int
+) -> ArtefactReport:
     """Writes, checks and publishes a version."""
     card, num_examples = run.card, f"{len(data.test):,} test examples"
     display.show(f"Keras model: classifying {num_examples}")
     keras_model = open_artefact(run.path)
     check_artefact_fits(keras_model, data)
     features = np.asarray(data.test.features)  # may be a file that is read on demand
-    inputs = {name: signature_inputs(card, name, features) for name in signature_names(card)}
-    expected = dict.fromkeys(inputs, keras_model.probabilities(features))
     chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
-    if ROWS in inputs:
-        inputs[ROWS] = signature_inputs(card, ROWS, features[chosen])
-        expected[ROWS] = expected[ROWS][chosen]
-    if IMAGE_BYTES in inputs:
-        inputs[IMAGE_BYTES] = signature_inputs(card, IMAGE_BYTES, features[chosen])
-        expected[IMAGE_BYTES] = keras_model.probabilities(from_levels(card, as_levels(card, features[chosen])))
+    probabilities = keras_model.probabilities(features)
+    inputs, expected = {}, {}
+    for signature in signature_names(card):
+        is_slow = signature in (ROWS, IMAGE_BYTES)
+        examples = features[chosen] if is_slow else features
+        inputs[signature] = signature_inputs(card, signature, examples)
+        expected[signature] = probabilities[chosen] if is_slow else probabilities
+        if signature == IMAGE_BYTES:  # whose pixels are rounded
+            expected[signature] = keras_model.probabilities(from_levels(card, as_levels(card, examples)))
     signatures = tuple(inputs)
     inputs[CARD] = signature_inputs(card, CARD, features)
     with writing_version(base) as folder:
         display.show("SavedModel: writing")
-        write_saved_model(run.load_model(), card, folder)
+        write_saved_model(run.load_model(), card, folder, max_image_pixels=max_image_pixels)
         display.show("SavedModel: writing and running warm-up requests")
         write_warm_up(folder, base.absolute().name, inputs)
         name = f"The SavedModel for `{base / str(next_version(base))}`"
@@ -223,19 +258,20 @@ def _write_version(run: Run, base: Path, data: Data, plain: PlainTensorFlow, dis
     return report
 
 
-def write_saved_model(model: keras.Model, card: Card, path: Path) -> None:
+def write_saved_model(model: keras.Model, card: Card, path: Path, *, max_image_pixels: int = MAX_IMAGE_PIXELS) -> None:
     """Writes a SavedModel with its signatures, class names and card, without any check.
 
     Args:
         model: The network, from raw features to logits.
         card: The network's card.
         path: A folder that does not exist yet.
+        max_image_pixels: The largest image that `image_bytes` accepts, in pixels. Defaults to 16,777,216.
     """
     import keras
 
     archive = keras.export.ExportArchive()
     archive.track(model)
-    for name, function in build_signatures(model, card).items():
+    for name, function in build_signatures(model, card, max_image_pixels=max_image_pixels).items():
         archive.add_endpoint(name, function)
     archive.write_out(str(path), verbose=False)
     extra = path / EXTRA_FOLDER

@@ -12,6 +12,7 @@ from kerasmlp.contract import (
     CLASS_NAMES,
     COLUMNS,
     IMAGE_BYTES,
+    MAX_IMAGE_PIXELS,
     REQUEST,
     ROWS,
     SERVING_DEFAULT,
@@ -21,7 +22,7 @@ from kerasmlp.contract import (
 from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.images import BRIGHTEST, encode_png, scale_pixels
 from kerasmlp.export.saved_model.column_inputs import encode_columns, raw_columns
-from kerasmlp.export.saved_model.image_decoding import decode_image, takes_images
+from kerasmlp.export.saved_model.image_decoding import decode_images, takes_images
 from kerasmlp.export.saved_model.row_inputs import json_rows, read_rows
 from kerasmlp.export.saved_model.signature_outputs import check_shape, checked_outputs, lean
 
@@ -43,7 +44,9 @@ def signature_names(card: Card) -> tuple[str, ...]:
     return (*names, COLUMNS, ROWS) if card.columns is not None else names
 
 
-def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., Any]]:
+def build_signatures(
+    model: keras.Model, card: Card, *, max_image_pixels: int = MAX_IMAGE_PIXELS
+) -> dict[str, Callable[..., Any]]:
     """Returns a traced `tf.function` for each signature.
 
     - `serving_default` takes raw features, float32 `(batch, *feature_shape)`, as `image` or `features`.
@@ -60,6 +63,7 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
     Args:
         model: The network, from raw features to logits.
         card: The network's card.
+        max_image_pixels: The largest image that `image_bytes` accepts, in pixels. Defaults to 16,777,216.
     """
     import tensorflow as tf
 
@@ -73,12 +77,15 @@ def build_signatures(model: keras.Model, card: Card) -> dict[str, Callable[..., 
 
     def serve_images(image_bytes: Any) -> dict[str, Any]:
         files = check_shape(image_bytes, (None,))
-        spec = tf.TensorSpec(card.feature_shape, tf.float32)
-        features = tf.map_fn(lambda content: decode_image(content, card), files, fn_output_signature=spec)
+        features = tf.ensure_shape(features_of_images(files), shape)
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
     # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
+    @tf.function(autograph=False)
+    def features_of_images(files: Any) -> Any:
+        return decode_images(files, card, max_pixels=max_image_pixels)
+
     @tf.function(autograph=False)
     def features_of_columns(inputs: dict[str, Any]) -> Any:
         assert card.encoder is not None

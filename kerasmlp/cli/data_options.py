@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting, verbosity
 from kerasmlp.cli.library_messages import named_by_flags
-from kerasmlp.cli.option_types import column_kind, image_size, seed, words
-from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
+from kerasmlp.cli.option_types import column_kind, image_size, numbers, seed, words
+from kerasmlp.contract import DEFAULT_TEST_SHARE, MAX_IMAGE_PIXELS, VALIDATION_SHARE
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -84,12 +84,19 @@ def add_source_options(group: _ArgumentGroup) -> None:
     group.add_argument(
         "--task",
         metavar="NAME",
-        help="what to learn: classification or regression (default: what the target looks like)",
+        help="what to learn: classification, regression or multi_label (default: what the target looks like)",
     )
     group.add_argument(
         "--log-target",
         action="store_true",
         help="learn the logarithm of numbers above 0 that span orders of magnitude",
+    )
+    group.add_argument(
+        "--quantiles",
+        type=numbers,
+        default=(),
+        metavar="Q,Q,...",
+        help="learn these quantiles of numbers, such as 0.05,0.5,0.95, instead of their mean",
     )
     group.add_argument(
         "--group",
@@ -139,6 +146,17 @@ def add_source_options(group: _ArgumentGroup) -> None:
         type=image_size,
         metavar="HxW",
         help="height and width, such as 32x32, that the images of a folder are resized to (default: their own size)",
+    )
+    add_max_image_pixels(group)
+
+
+def add_max_image_pixels(group: _ArgumentGroup) -> None:
+    """Adds the option that says how large an image may be."""
+    group.add_argument(
+        "--max-image-pixels",
+        type=int,
+        metavar="N",
+        help=f"pixels of the largest image that is read (default: {MAX_IMAGE_PIXELS}, which is 4096x4096)",
     )
 
 

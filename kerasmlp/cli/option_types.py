@@ -42,6 +42,19 @@ def whole_numbers(text: str) -> tuple[int, ...]:
         raise ArgumentTypeError(f"expected whole numbers with commas between them; got `{text}`") from None
 
 
+def numbers(text: str) -> tuple[float, ...]:
+    """Returns numbers from a comma-separated list.
+
+    Example:
+        >>> numbers("0.05,0.5")
+        (0.05, 0.5)
+    """
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise ArgumentTypeError(f"expected numbers with commas between them; got `{text}`") from None
+
+
 def words(text: str) -> tuple[str, ...]:
     """Returns words from a comma-separated list.
 

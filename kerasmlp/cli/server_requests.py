@@ -35,7 +35,9 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
 
 
-def read_request(served: Classifier, path: Path, options: TableOptions, *, invert: bool) -> Callable[[], np.ndarray]:
+def read_request(
+    served: Classifier, path: Path, options: TableOptions, *, invert: bool, max_image_pixels: int | None = None
+) -> Callable[[], np.ndarray]:
     """Reads and checks the examples in a file. Returns a function that asks the server for their probabilities.
 
     Images go to the signature `image_bytes`, because only the server knows which raw values its network takes. They are
@@ -47,6 +49,7 @@ def read_request(served: Classifier, path: Path, options: TableOptions, *, inver
         path: The file.
         options: How a text table is written.
         invert: Whether to swap bright and dark in an image.
+        max_image_pixels: The largest image, in pixels. Defaults to 16,777,216 (4,096 x 4,096).
 
     Raises:
         NotFound: there is no such file.
@@ -64,7 +67,9 @@ def read_request(served: Classifier, path: Path, options: TableOptions, *, inver
         if not len(next(iter(inputs.values()))):
             raise InvalidValue(f"`{path}` has no rows; expected at least one example.")
         return lambda: served.probabilities(inputs, signature=COLUMNS)
-    features = read_inputs(path, served.feature_shape, PIXEL_RANGE, invert=invert, options=options)
+    features = read_inputs(
+        path, served.feature_shape, PIXEL_RANGE, invert=invert, options=options, max_image_pixels=max_image_pixels
+    )
     if path.suffix.lower() not in IMAGE_SUFFIXES:
         return lambda: served.probabilities(features)
     if IMAGE_BYTES not in served.client.signatures:

@@ -12,6 +12,7 @@ from kerasmlp.data.array_checks import as_array, check_class_names, check_labels
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.tasks.class_cautions import are_quantities
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task, check_finite
 from kerasmlp.tasks.task_table import TaskOptions
@@ -47,7 +48,9 @@ def read_targets(
             found[part], understood = check_labels(name, f"y_{part}", values)
             notes += understood
         else:
-            found[part] = check_numbers(name, f"y_{part}", values)
+            found[part] = check_numbers(name, f"y_{part}", values, kind)
+    if kind == MultiLabel.kind:
+        found = {part: as_labels(name, f"y_{part}", targets) for part, targets in found.items()}
     if kind != Classification.kind:
         return options.make(kind, target_names(name, {f"y_{part}": one for part, one in found.items()})), found, notes
     classes = np.unique(found["train"])
@@ -68,10 +71,12 @@ def looks_like(name: str, key: str, values: Any) -> str:
     or 1 on are quantities. One-hot rows and everything else are labels.
     """
     targets = as_array(name, key, values)
-    if targets.dtype.kind not in "iuf" or not len(targets):
+    if targets.dtype.kind not in ("iuf" if targets.ndim < 2 else "biuf") or not len(targets):
         return Classification.kind
     if targets.ndim == 2 and targets.shape[1] > 1:
-        return Classification.kind if is_one_hot(targets) else Regression.kind
+        if is_one_hot(targets):
+            return Classification.kind
+        return MultiLabel.kind if bool(((targets == 0) | (targets == 1)).all()) else Regression.kind
     finite = targets[np.isfinite(targets)] if targets.dtype.kind == "f" else targets
     distinct = np.unique(finite)
     is_whole = targets.dtype.kind != "f" or bool((distinct == np.rint(distinct)).all())
@@ -79,7 +84,23 @@ def looks_like(name: str, key: str, values: Any) -> str:
     return Regression.kind if is_quantity else Classification.kind
 
 
-def check_numbers(name: str, key: str, values: Any) -> np.ndarray:
+def as_labels(name: str, key: str, targets: np.ndarray) -> np.ndarray:
+    """Returns numbers that are all 0 or 1 as int32.
+
+    Raises:
+        InvalidValue: one is another number.
+    """
+    is_other = ((targets != 0) & (targets != 1)).any(axis=1)
+    if is_other.any():
+        index = int(is_other.argmax())
+        raise InvalidValue(
+            f"{name}: `{key}` needs 0 or 1 for each label with `task=multi_label`; got {targets[index].tolist()} at "
+            f"index {index}."
+        )
+    return targets.astype(np.int32)
+
+
+def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind) -> np.ndarray:
     """Returns targets that are numbers, float32 `(examples, targets)`.
 
     Raises:
@@ -93,7 +114,7 @@ def check_numbers(name: str, key: str, values: Any) -> np.ndarray:
     if targets.dtype.kind not in "biuf":
         example = targets.reshape(-1)[0] if targets.size else ""
         raise InvalidType(
-            f"{name}: `{key}` needs numbers for `task=regression`; got {str(example)!r} (dtype {targets.dtype})."
+            f"{name}: `{key}` needs numbers for `task={kind}`; got {str(example)!r} (dtype {targets.dtype})."
         )
     if targets.ndim == 1:
         targets = targets[:, np.newaxis]
@@ -122,9 +143,9 @@ def target_names(name: str, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:
 
 def check_width(name: str, targets: np.ndarray, task: Task) -> None:
     """Raises `InvalidValue` if there are more or fewer targets than a network answers."""
-    if targets.shape[1] != task.width:
+    if targets.shape[1] != len(task.names):
         raise InvalidValue(
-            f"`{name}` has {targets.shape[1]} targets per example; the network answers {task.width}: "
+            f"`{name}` has {targets.shape[1]} targets per example; the network answers {len(task.names)}: "
             f"{', '.join(task.names)}."
         )
 

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from kerasmlp.contract import MAX_IMAGE_PIXELS
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -70,19 +71,44 @@ def is_image_shape(feature_shape: Sequence[int]) -> bool:
     return len(feature_shape) == 2 or (len(feature_shape) == 3 and feature_shape[2] in CHANNELS)
 
 
-def read_image_header(path: str | PathLike[str]) -> ImageHeader:
-    """Returns the size and colour of an image without decoding its pixels.
+def check_max_image_pixels(max_image_pixels: int | None) -> int:
+    """Returns the largest number of pixels that an image may have, which is `MAX_IMAGE_PIXELS` for None.
 
     Raises:
-        InvalidValue: the file is not an image.
+        InvalidValue: it is not a whole number of at least 1.
+
+    Example:
+        >>> check_max_image_pixels(None), check_max_image_pixels(100)
+        (16777216, 100)
     """
-    with _opened(path) as image:
+    if max_image_pixels is None:
+        return MAX_IMAGE_PIXELS
+    if type(max_image_pixels) is not int or max_image_pixels < 1:
+        raise InvalidValue(f"`max_image_pixels` needs a whole number of at least 1; got {max_image_pixels!r}.")
+    return max_image_pixels
+
+
+def read_image_header(path: str | PathLike[str], *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageHeader:
+    """Returns the size and colour of an image without decoding its pixels.
+
+    Args:
+        path: As in `read_image`.
+        max_pixels: As in `read_image`.
+
+    Raises:
+        InvalidValue: the file is not an image, is damaged or too large, or has 32 bits per channel.
+    """
+    with _opened(path, max_pixels) as image:
         width, height = reversed(image.size) if _orientation(image) in SWAPPED else image.size
         return ImageHeader(width, height, _is_grey(image))
 
 
 def read_image(
-    path: str | PathLike[str], *, channels: int | None = None, size: tuple[int, int] | None = None
+    path: str | PathLike[str],
+    *,
+    channels: int | None = None,
+    size: tuple[int, int] | None = None,
+    max_pixels: int = MAX_IMAGE_PIXELS,
 ) -> np.ndarray:
     """Returns the pixels of an image.
 
@@ -91,6 +117,8 @@ def read_image(
         channels: 1 for grey (ITU-R 601-2 luma), 3 for RGB. Default: grey if the file stores grey, otherwise RGB. A
             palette counts as colour, whatever its colours are.
         size: Height and width to resize to. Default: the size of the file.
+        max_pixels: The largest number of pixels that an image may have. It is checked before the pixels are decoded.
+            Defaults to 16,777,216 (4,096 x 4,096).
 
     Returns:
         uint8 `(height, width)` for grey, `(height, width, 3)` for RGB.
@@ -100,7 +128,7 @@ def read_image(
     """
     from PIL import Image
 
-    with _opened(path) as image:
+    with _opened(path, max_pixels, 1 if size is None else size[1]) as image:
         is_grey = _is_grey(image) if channels is None else channels == 1
         orientation = _orientation(image)
         image = _on_white(image).convert("L" if is_grey else "RGB")
@@ -175,12 +203,23 @@ def find_orientation(exif: bytes) -> int:
 
 
 @contextmanager
-def _opened(path: str | PathLike[str]) -> Iterator[Image]:
+def _opened(path: str | PathLike[str], max_pixels: int, new_width: int = 1) -> Iterator[Image]:
+    """Opens an image whose pixels are not decoded yet.
+
+    It is resized along its rows first, so it may not have more than `max_pixels` with its height and `new_width`.
+    """
     from PIL import Image
 
     try:
         # Not `Image.open(path)`, which maps the file into memory and mixes up the rows of a TIFF file that is turned.
         with Path(path).open("rb") as file, Image.open(file) as image:
+            longest = max_pixels // new_width
+            if image.width * image.height > max_pixels or max(image.size) > longest:
+                raise InvalidValue(
+                    f"`{path}` has {image.height:,} x {image.width:,} pixels (height x width); an image needs at most "
+                    f"{max_pixels:,} pixels, and at most {longest:,} on a side. Make it smaller, or set a larger "
+                    "`max_image_pixels`."
+                )
             if image.mode in _DEEP:
                 raise InvalidValue(
                     f"`{path}` has 32 bits per pixel, so its brightest value is unknown. Save it with 8 or 16 bits."
@@ -188,7 +227,7 @@ def _opened(path: str | PathLike[str]) -> Iterator[Image]:
             yield image
     except InvalidValue:
         raise
-    except Image.DecompressionBombError as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InvalidValue(f"`{path}` has too many pixels to be read: {error} Make it smaller first.") from error
     except _UNREADABLE as error:
         raise InvalidValue(f"`{path}` cannot be read as an image: {error}.") from error

@@ -56,11 +56,13 @@ def load_data(
             one text with commas between them. Defaults to the column called `target`, `label` or `class`; if
             there is not exactly one, `target` is required. The built-in tables have a default of their own. In a set of
             TensorFlow Datasets it names the feature that holds the labels, and defaults to the set's own label.
-        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
-            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
-            are quantities, everything else are labels.
+        task: What to learn: `classification`, `regression` or `multi_label`. Defaults to what the targets look like:
+            numbers that are not whole, several numbers per example, or more than 20 different numbers that do not count
+            from 0 or 1 on are quantities; several booleans per example are labels; everything else are classes.
         log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
             magnitude. Its answers are in the targets' own units. Defaults to `False`.
+        quantiles: The quantiles of numbers that a network learns, ascending, such as `(0.05, 0.5, 0.95)`. Defaults to
+            none: it learns the mean.
         group: Name of a column such as `patient`. Rows with the same value in it go to the same split, so that the
             test has only patients that training has not seen. The column is not a feature. The shares are then
             counted over all rows (for `validation_share`, all rows outside the test), not within each class.
@@ -78,6 +80,8 @@ def load_data(
             either way.
         image_size: Height and width that the images of a folder are resized to. Defaults to `None`: all images need the
             same size.
+        max_image_pixels: The largest image of a folder, in pixels; a folder with a larger one is refused before any is
+            decoded. Defaults to 16,777,216 (4,096 x 4,096).
         test: Path of a table with the test rows, if they have a file of their own.
         validation: Path of a table with the validation rows, if they have a file of their own.
         columns: The kind of columns by name, such as `{"zip": "category", "born": "date"}`, where the inferred kind is
@@ -134,6 +138,7 @@ def data_from_frame(
     *,
     task: str | None = None,
     log_target: bool = False,
+    quantiles: Sequence[float] = (),
     test: pd.DataFrame | None = None,
     validation: pd.DataFrame | None = None,
     test_share: float | None = None,
@@ -155,11 +160,13 @@ def data_from_frame(
         frame: One row per example.
         target: Name of the column of labels, whole numbers or strings, or of numbers to predict. For several numbers a
             list of names.
-        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
-            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
-            are quantities, everything else are labels.
+        task: What to learn: `classification`, `regression` or `multi_label`. Defaults to what the targets look like:
+            numbers that are not whole, several numbers per example, or more than 20 different numbers that do not count
+            from 0 or 1 on are quantities; several booleans per example are labels; everything else are classes.
         log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
             magnitude. Its answers are in the targets' own units. Defaults to `False`.
+        quantiles: The quantiles of numbers that a network learns, ascending, such as `(0.05, 0.5, 0.95)`. Defaults to
+            none: it learns the mean.
         test: The test rows, if they are a frame of their own. Defaults to `None`: `test_share` of `frame`.
         validation: The validation rows, if they are a frame of their own. Defaults to `None`: `validation_share`.
         test_share: Share of the rows that becomes the test, between 0 and 1, both excluded. It is taken from each
@@ -211,7 +218,13 @@ def data_from_frame(
     )
     target = target if isinstance(target, str | list | tuple) else str(target)  # columns may have numbers as names
     use = TableUse(
-        target, group, time, columns or {}, drop, keep_duplicates_together, task=TaskOptions(task, log_target)
+        target,
+        group,
+        time,
+        columns or {},
+        drop,
+        keep_duplicates_together,
+        task=TaskOptions(task, log_target, tuple(quantiles)),
     )
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
@@ -226,6 +239,7 @@ def data_from_dataset(
     class_names: tuple[str, ...] | None = None,
     task: str | None = None,
     log_target: bool = False,
+    quantiles: Sequence[float] = (),
     stream: bool = False,
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
@@ -242,11 +256,13 @@ def data_from_dataset(
         feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
             values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
-        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
-            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
-            are quantities, everything else are labels.
+        task: What to learn: `classification`, `regression` or `multi_label`. Defaults to what the targets look like:
+            numbers that are not whole, several numbers per example, or more than 20 different numbers that do not count
+            from 0 or 1 on are quantities; several booleans per example are labels; everything else are classes.
         log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
             magnitude. Its answers are in the targets' own units. Defaults to `False`.
+        quantiles: The quantiles of numbers that a network learns, ascending, such as `(0.05, 0.5, 0.95)`. Defaults to
+            none: it learns the mean.
         stream: Whether to keep the examples in a file instead of memory. The file is deleted when this process ends.
             Defaults to `False`.
         validation_share: Share of each class's training examples that becomes validation, between 0 and 1, both
@@ -282,7 +298,7 @@ def data_from_dataset(
         feature_range=feature_range,
         class_names=class_names,
         stream=stream,
-        task=TaskOptions(task, log_target),
+        task=TaskOptions(task, log_target, tuple(quantiles)),
     )
     return source.split(Splitting(validation_share, test_share, seed), show_progress=show_progress)
 
@@ -300,6 +316,7 @@ def data_from_arrays(
     class_names: tuple[str, ...] | None = None,
     task: str | None = None,
     log_target: bool = False,
+    quantiles: Sequence[float] = (),
     groups: Any = None,
     times: Any = None,
     validation_share: float = VALIDATION_SHARE,
@@ -323,11 +340,13 @@ def data_from_arrays(
         feature_range: Lowest and highest possible value of a feature. Defaults to the range that the dtype and the
             values of images show, such as `(0, 255)` or `(-1, 1)`, and to `None` for other features.
         class_names: Name of each class, in the order of the sorted labels. Defaults to the labels.
-        task: What to learn: `classification` or `regression`. Defaults to what the targets look like: numbers that are
-            not whole, several numbers per example, or more than 20 different numbers that do not count from 0 or 1 on
-            are quantities, everything else are labels.
+        task: What to learn: `classification`, `regression` or `multi_label`. Defaults to what the targets look like:
+            numbers that are not whole, several numbers per example, or more than 20 different numbers that do not count
+            from 0 or 1 on are quantities; several booleans per example are labels; everything else are classes.
         log_target: Whether a network learns the logarithm of the targets, which must be positive and may span orders of
             magnitude. Its answers are in the targets' own units. Defaults to `False`.
+        quantiles: The quantiles of numbers that a network learns, ascending, such as `(0.05, 0.5, 0.95)`. Defaults to
+            none: it learns the mean.
         groups: Group of each example of `x_train`, whole numbers or strings, `(examples,)`. Examples of one group go to
             the same split. `test_share` is then a share of all examples, and `validation_share` a share of the examples
             outside the test, whatever their class. Defaults to `None`: examples are independent.
@@ -369,6 +388,6 @@ def data_from_arrays(
         class_names=class_names,
         groups=groups,
         times=times,
-        task=TaskOptions(task, log_target),
+        task=TaskOptions(task, log_target, tuple(quantiles)),
     )
     return source.split(Splitting(validation_share, test_share, seed))

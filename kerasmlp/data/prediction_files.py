@@ -14,7 +14,14 @@ from kerasmlp.data.array_files import NPY_SUFFIX, NPZ_SUFFIX, npz_names, read_np
 from kerasmlp.data.array_names import find_features
 from kerasmlp.data.columns import NUMBER, Column
 from kerasmlp.data.header_lines import Header, is_number, judge_header
-from kerasmlp.data.images import BRIGHTEST, IMAGE_SUFFIXES, is_image_shape, read_image, scale_pixels
+from kerasmlp.data.images import (
+    BRIGHTEST,
+    IMAGE_SUFFIXES,
+    check_max_image_pixels,
+    is_image_shape,
+    read_image,
+    scale_pixels,
+)
 from kerasmlp.data.raw_tables import TABLE_SUFFIXES, RawTable, TableOptions, open_table
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
@@ -35,6 +42,7 @@ def read_inputs(
     invert: bool = False,
     encoder: Encoder | None = None,
     options: TableOptions | None = None,
+    max_image_pixels: int | None = None,
 ) -> np.ndarray:
     r"""Returns the examples in a file, in the shape that a network takes.
 
@@ -53,6 +61,7 @@ def read_inputs(
         encoder: Encoder of a network that was trained on a table. A table then has named columns in any order.
             Defaults to `None`.
         options: How a text table is written, where the detection is wrong. Defaults to `None`.
+        max_image_pixels: The largest image, in pixels. Defaults to 16,777,216 (4,096 x 4,096).
 
     Returns:
         float32 `(examples, *feature_shape)`.
@@ -73,7 +82,8 @@ def read_inputs(
         raise NotFound(f"There is no file `{path}`.")
     suffix = path.suffix.lower()
     if suffix in IMAGE_SUFFIXES:
-        return _read_image(path, tuple(feature_shape), feature_range, invert=invert)
+        max_pixels = check_max_image_pixels(max_image_pixels)
+        return _read_image(path, tuple(feature_shape), feature_range, invert=invert, max_pixels=max_pixels)
     if path.name.lower().endswith(TABLE_SUFFIXES):
         options = options or TableOptions()
         features = _read_numbers(path, options) if encoder is None else _read_table(path, encoder, options)
@@ -111,14 +121,19 @@ def _without_ones(shape: tuple[int, ...]) -> list[int]:
 
 
 def _read_image(
-    path: Path, feature_shape: tuple[int, ...], feature_range: tuple[float, float] | None, *, invert: bool
+    path: Path,
+    feature_shape: tuple[int, ...],
+    feature_range: tuple[float, float] | None,
+    *,
+    invert: bool,
+    max_pixels: int,
 ) -> np.ndarray:
     if not is_image_shape(feature_shape):
         raise InvalidValue(
             f"`{path}` is an image, but the network takes examples of shape {feature_shape}, which are not images."
         )
     height, width, *channels = feature_shape
-    pixels = read_image(path, channels=channels[0] if channels else 1, size=(height, width))
+    pixels = read_image(path, channels=channels[0] if channels else 1, size=(height, width), max_pixels=max_pixels)
     if invert:
         pixels = BRIGHTEST - pixels
     return scale_pixels(pixels, feature_range).reshape(1, *feature_shape)

@@ -81,12 +81,14 @@ class SourceOptions(Settings):
         target: Column of the labels, or columns of the targets.
         task: Kind of task.
         log_target: Whether a network learns the logarithm of numbers.
+        quantiles: The quantiles of numbers that a network learns.
         group: Column whose equal values stay together in one split.
         time: Column that orders the rows in time.
         split: Which examples of a TensorFlow Datasets set to train on.
         test_split: Which examples of a TensorFlow Datasets set are the test.
         stream: Whether to read the source in pieces and keep the examples on disk.
         image_size: Height and width that the images of a folder are resized to.
+        max_image_pixels: The largest image of a folder, in pixels.
         test: File of a table with the test rows.
         validation: File of a table with the validation rows.
         columns: Kinds of columns of a table by name.
@@ -102,12 +104,14 @@ class SourceOptions(Settings):
     target: str | Sequence[str] | None = None
     task: str | None = None
     log_target: bool = False
+    quantiles: Sequence[float] = ()
     group: str | None = None
     time: str | None = None
     split: str | None = None
     test_split: str | None = None
     stream: bool = False
     image_size: tuple[int, int] | None = None
+    max_image_pixels: int | None = None
     test: str | PathLike[str] | None = None
     validation: str | PathLike[str] | None = None
     columns: Mapping[str, str] | None = None
@@ -121,7 +125,7 @@ class SourceOptions(Settings):
     @property
     def task_options(self) -> TaskOptions:
         """What the user says about the task."""
-        return TaskOptions(self.task, self.log_target)
+        return TaskOptions(self.task, self.log_target, tuple(self.quantiles))
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.

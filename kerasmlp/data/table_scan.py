@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
+from kerasmlp.data.array_targets import as_labels
 from kerasmlp.data.canonical_values import as_text, canonical, read_values
 from kerasmlp.data.column_decisions import decide_columns, settle_decimal
 from kerasmlp.data.column_kinds import ColumnEvidence
@@ -26,6 +27,7 @@ from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -106,7 +108,7 @@ def _task(name: str, use: TableUse, reading: _Reading, spec: DataSpec | None) ->
     """The task, before anything is learnt from the targets; or that of the network."""
     names = tuple(target.name for target in reading.targets)
     if spec is not None and spec.task is not None and spec.task.kind != Classification.kind:
-        if len(names) != spec.task.width:
+        if len(names) != len(spec.task.names):
             raise InvalidValue(
                 f"`{name}` has the targets {', '.join(names)}; the network answers {', '.join(spec.task.names)}."
             )
@@ -263,7 +265,9 @@ class _Collected:
             self._labels.add(hashed[""])
         else:
             hashed = {target.name: self._values(piece, target, "target", source, first_row) for target in targets}
-            numbers = np.stack([column.to_numpy(zero_copy_only=False) for column in hashed.values()], axis=1)
+            numbers = np.stack(
+                [column.cast("float64").to_numpy(zero_copy_only=False) for column in hashed.values()], axis=1
+            )
             is_bad = ~np.isfinite(numbers.astype(np.float32)).all(axis=1)
             if is_bad.any():
                 raise InvalidValue(
@@ -334,8 +338,9 @@ class _Collected:
         return np.array(spec.class_names), align_labels(self._name, known, self._labels.codes(), spec)
 
     def targets(self) -> np.ndarray:
-        """The targets of all rows, float32 `(rows, targets)`."""
-        return np.concatenate(self._numbers)
+        """The targets of all rows, float32 `(rows, targets)`, or int32 if they are labels."""
+        numbers = np.concatenate(self._numbers)
+        return as_labels(self._name, "target", numbers) if self._reading.kind == MultiLabel.kind else numbers
 
     def groups(self) -> np.ndarray | None:
         return None if self._roles.group is None else self._groups.sorted(by_number=False)[1]

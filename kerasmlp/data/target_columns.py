@@ -6,10 +6,11 @@ import math
 from collections.abc import Sequence
 
 from kerasmlp.data.column_kinds import ColumnEvidence
-from kerasmlp.data.columns import Column
+from kerasmlp.data.columns import BOOLEAN, Column
 from kerasmlp.errors import InvalidValue, shortened
 from kerasmlp.tasks.class_cautions import are_quantities
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.regression import Regression
 
 
@@ -25,8 +26,10 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
         InvalidValue: the columns do not suit the task.
     """
     if kind is None:
-        is_regression = len(evidence) > 1 or is_quantity(evidence[0])
-        kind = Regression.kind if is_regression else Classification.kind
+        if len(evidence) > 1:
+            kind = MultiLabel.kind if all(map(_is_boolean, evidence)) else Regression.kind
+        else:
+            kind = Regression.kind if is_quantity(evidence[0]) else Classification.kind
     if kind == Classification.kind:
         if len(evidence) > 1:
             names = ", ".join(f"`{one.name}`" for one in evidence)
@@ -34,6 +37,9 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
         return kind, [evidence[0].target()]
     columns = []
     for one in evidence:
+        if kind == MultiLabel.kind and _is_boolean(one):
+            columns.append(Column(one.name, BOOLEAN))
+            continue
         column = one.number_column()
         if column is None:
             word = one.first_word()
@@ -44,6 +50,13 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
             )
         columns.append(column)
     return kind, columns
+
+
+def _is_boolean(evidence: ColumnEvidence) -> bool:
+    if evidence.column("").kind == BOOLEAN:
+        return True
+    numbers = evidence.distinct_numbers
+    return numbers is not None and bool(numbers) and numbers <= {0.0, 1.0}
 
 
 def is_quantity(evidence: ColumnEvidence) -> bool:

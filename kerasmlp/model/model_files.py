@@ -16,14 +16,15 @@ def load_keras(path: Path) -> keras.Model:
     """Returns the uncompiled Keras model in a `.keras` file.
 
     Args:
-        path: The file. It may contain the layer `kerasmlp.model.augmentation.Augmentation`.
+        path: The file. It may contain the layers of `kerasmlp.model.augmentation` and `kerasmlp.tasks.keras_parts`.
 
     Raises:
         InvalidValue: the file is not a `.keras` file, or it is damaged.
     """
     import keras
 
-    import kerasmlp.model.augmentation  # noqa: F401 (registers the layer with Keras)
+    import kerasmlp.model.augmentation  # registers the layer with Keras
+    import kerasmlp.tasks.keras_parts  # noqa: F401 (the same)
 
     if not zipfile.is_zipfile(path):
         raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged.")

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.plots import plot_confusion
+from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
+from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
-from kerasmlp.tasks.task import MAX, MIN, Scores, Task
+from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
+from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
+from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
+from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
 
 if TYPE_CHECKING:
     import keras
@@ -32,12 +36,14 @@ class Evaluation(Scores):
         confusion: Number of examples by true class (rows) and predicted class (columns), int64
             `(num_classes, num_classes)`.
         class_names: Name of each class.
+        threshold: As `Classification.threshold`.
     """
 
     accuracy: float
     loss: float
     confusion: np.ndarray
     class_names: tuple[str, ...]
+    threshold: float | None = None
 
     @property
     def balanced_accuracy(self) -> float:
@@ -61,7 +67,21 @@ class Evaluation(Scores):
             "balanced_accuracy": self.balanced_accuracy,
             "loss": self.loss,
             "largest_class_share": self.largest_class_share,
+            **score_classes(self.answers, self.targets),
+            **({"f1": self.f1} if len(self.class_names) == 2 else {}),
+            **({} if self.threshold is None else {"f1_at_half": self.f1_at_half}),
         }
+
+    @property
+    def f1(self) -> float:
+        """F1 of the second of two classes: the harmonic mean of its precision and recall, in [0, 1]."""
+        hits, of_class, of_answer = self.confusion[1, 1], self.confusion[1].sum(), self.confusion[:, 1].sum()
+        return float(2 * hits / max(of_class + of_answer, 1))
+
+    @property
+    def f1_at_half(self) -> float:
+        """F1 of the second of two classes if the more probable class were the answer."""
+        return f1_score(self.answers[:, 1] >= 0.5, self.targets == 1)
 
     def details(self) -> dict[str, Any]:
         """Returns the confusion matrix."""
@@ -75,18 +95,43 @@ class Evaluation(Scores):
         return [("hardest class", f"{self.class_names[hardest]} ({recalls[hardest]:.1%} found)")]
 
     def draw(self, folder: Path, *, title: str) -> None:
-        """Writes `confusion.png`."""
+        """Writes `confusion.png`, `reliability.png`, and for two classes `curves.png` (ROC, precision and recall)."""
         plot_confusion(self.confusion, self.class_names, folder / "confusion.png", title=title)
+        curve = reliability_curve(self.answers, self.targets)
+        plot_reliability(curve, folder / "reliability.png", title=title)
+        if len(self.class_names) == 2:
+            roc, precision = (
+                curve_of(self.answers[:, 1], self.targets == 1) for curve_of in (roc_curve, precision_recall_curve)
+            )
+            if roc is not None and precision is not None:
+                plot_curves(roc, precision, self.class_names[1], folder / "curves.png", title=title)
 
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One label out of several classes. Targets are class indices, int32 `(examples,)`; outputs are logits."""
+    """One label out of several classes. Targets are class indices, int32 `(examples,)`; outputs are logits.
+
+    Attributes:
+        threshold: Probability of the second of two classes from which it is the answer; None for the more probable one.
+        limits: The conformal limits; None if they are not known.
+    """
+
+    threshold: float | None = None
+    limits: ConformalLimits | None = None
 
     kind = "classification"
     main = "probabilities"
     unit = "classes"
-    objectives: ClassVar[Mapping[str, str]] = {"val_accuracy": MAX, "val_loss": MIN}
+    objectives: ClassVar[Mapping[str, str]] = {
+        "val_accuracy": MAX,
+        "val_loss": MIN,
+        "val_log_loss": MIN,
+        "val_balanced_accuracy": MAX,
+        "val_auc": MAX,
+        "val_f1": MAX,
+        "val_brier": MIN,
+        "val_ece": MIN,
+    }
     losses = ("cross_entropy",)
     logged = "accuracy"
     unprefixed = ("largest_class_share",)
@@ -134,6 +179,12 @@ class Classification(Task):
         # which takes 60 us on two cores: as long as all layers take for 32 examples.
         return ops.exp(ops.nn.log_softmax(outputs))
 
+    def class_ids(self, answers: np.ndarray) -> np.ndarray:
+        """Returns the class that each example is given, `(examples,)`."""
+        if self.threshold is None:
+            return np.asarray(answers.argmax(axis=1))
+        return (answers[:, 1] >= np.float32(self.threshold)).astype(np.int64)
+
     def score(self, answers: np.ndarray, targets: np.ndarray) -> Evaluation:
         """Returns the scores of probabilities `(examples, classes)` for the labels `(examples,)`.
 
@@ -143,17 +194,52 @@ class Classification(Task):
             >>> scores.accuracy, scores.balanced_accuracy, scores.largest_class_share
             (0.75, 0.5, 0.75)
         """
-        predicted = answers.argmax(axis=1)
+        predicted = self.class_ids(answers)
         of_the_right_class = answers[np.arange(len(targets)), targets]
         confusion = np.zeros((self.width, self.width), np.int64)
         np.add.at(confusion, (targets, predicted), 1)
         return Evaluation(
-            examples=len(targets),
+            answers=answers,
+            targets=targets,
             accuracy=float((predicted == targets).mean()),
             loss=float(-np.log(np.maximum(of_the_right_class, SMALLEST_PROBABILITY)).mean()),
             confusion=confusion,
             class_names=self.names,
+            threshold=self.threshold,
         )
+
+    def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
+        """Returns the temperature of the logits."""
+        return calibrate(outputs, targets)
+
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read, or there are more than two classes."""
+        if threshold is not None:
+            parse_threshold(threshold)
+            if self.width != 2:
+                raise InvalidValue(f"`threshold={threshold}` needs two classes; the data have {self.width}.")
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns the class of each example."""
+        return self.class_ids(answers)
+
+    def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Classification:
+        """Returns the task with a threshold, if it is asked for, and conformal limits that are chosen on validation."""
+        chosen = None
+        if threshold is not None:
+            self.check_threshold(threshold)
+            chosen = choose_threshold(parse_threshold(threshold), answers[:, 1], targets == 1)
+        return replace(self, threshold=chosen, limits=class_limits(answers, targets))
+
+    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+        """Returns the set of classes of each example, 0/1 int32 `(examples, classes)`."""
+        limits = check_limits(self.limits, coverage)
+        sets = prediction_sets(answers, limits.smallest_probability(coverage), with_top=False)
+        return {"prediction_set": sets.astype(np.int32)}
+
+    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
+        """Returns the coverage that was reached, the mean size of the sets, and the share of empty ones."""
+        return score_sets(self.with_coverage(answers, coverage)["prediction_set"] == 1, targets)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the accuracies, and the loss where it is known."""
@@ -164,6 +250,11 @@ class Classification(Task):
         ):  # None in runs of earlier versions
             always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
             rows.append((f"{prefix}balanced accuracy", f"{balanced:.2%} ({always})"))
+        if self.threshold is not None:
+            words = (
+                f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f}; from 0.5: {scores['f1_at_half']:.4f})"
+            )
+            rows.append((f"{prefix}F1 of {self.names[1]}", words))
         return rows
 
     def shown(self, name: str, value: float) -> str:
@@ -178,10 +269,10 @@ class Classification(Task):
         """Returns the class and the probability of every class."""
         return [
             {
-                "class": self.names[int(row.argmax())],
+                "class": self.names[index],
                 "probabilities": dict(zip(self.names, map(float, row), strict=True)),
             }
-            for row in answers
+            for index, row in zip(self.class_ids(answers), answers, strict=True)
         ]
 
     def predicted(self, answer: Mapping[str, Any]) -> str:

@@ -67,7 +67,8 @@ def check_coverage(coverage: float, examples: int) -> None:
 class ConformalLimits:
     """The limits of the scores for any coverage, of one target.
 
-    At most 280 are kept: for every multiple of 0.5 % below 90 %, for every 0.1 % from there, and for the largest
+    At most 30 are kept, so that they hardly enlarge a file for a phone: for every multiple of 5 % below 90 %, for every
+    1 % from there, for 99.5 % and 99.9 %, and for the largest
     coverage that the examples allow. Another coverage is rounded up to the next of these, so it is never too low.
     Limits are rounded up by about 1e-6 of their size, because another runtime rounds differently.
 
@@ -93,8 +94,8 @@ class ConformalLimits:
             >>> import numpy as np
             >>> scores = np.arange(100_000.0)
             >>> limits = ConformalLimits.of(lambda _: scores, len(scores))
-            >>> len(limits.limits), round(limits.limit(0.9)), round(limits.limit(0.9002))
-            (280, 90000, 90100)
+            >>> len(limits.limits), round(limits.limit(0.9)), round(limits.limit(0.902))
+            (30, 90000, 91000)
         """
         limits = []
         for rank in _kept_ranks(examples):
@@ -149,7 +150,7 @@ def _rank(coverage: float, examples: int) -> int:
 
 
 def _kept_ranks(examples: int) -> list[int]:
-    grid = [5 * each / 1000 for each in range(1, 180)] + [each / 1000 for each in range(900, 1000)]
+    grid = [each / 100 for each in (*range(5, 90, 5), *range(90, 100))] + [0.995, 0.999]
     ranks = {_rank(coverage, examples) for coverage in grid} | {examples}
     return sorted(rank for rank in ranks if 1 <= rank <= examples)
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
@@ -35,14 +36,8 @@ class StandardisedLoss(keras.losses.Loss):
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         """Returns the loss of each example, `(batch,)`."""
-        return self._compare(self._standardised(y_true), self._standardised(y_pred))
-
-    def _standardised(self, values: Any) -> Any:
-        values = keras.ops.cast(values, "float32")
-        if self.log:
-            values = keras.ops.log(values)
-        offset, scale = (keras.ops.convert_to_tensor(each, "float32") for each in (self.offset, self.scale))
-        return (values - offset) / scale
+        true, predicted = (_standardised(each, self.offset, self.scale, log=self.log) for each in (y_true, y_pred))
+        return self._compare(true, predicted)
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
@@ -79,3 +74,121 @@ class RootMeanSquaredError(keras.metrics.Metric):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
         return {**super().get_config(), "scale": self.scale}
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class IncreasingQuantiles(keras.layers.Layer):
+    """Turns numbers into quantiles that never cross, in the units of the targets.
+
+    Of the numbers for a target, the middle one is the middle quantile. The others become positive by a softplus and are
+    the steps from it upwards and downwards.
+    """
+
+    def __init__(self, num_quantiles: int, scale: Sequence[float], offset: Sequence[float], **options: Any) -> None:
+        """Takes the shape and the units.
+
+        Args:
+            num_quantiles: Number of quantiles of each target.
+            scale: What the standardised quantiles of each target are multiplied by, positive.
+            offset: What is added to them then.
+            **options: Arguments of `keras.layers.Layer`.
+        """
+        super().__init__(**options)
+        self.num_quantiles, self.scale, self.offset = num_quantiles, list(scale), list(offset)
+        middle = num_quantiles // 2
+        steps = np.zeros((num_quantiles, num_quantiles))  # from each number to each quantile
+        steps[middle] = 1
+        for quantile in range(num_quantiles):
+            steps[quantile + 1 : middle, quantile] = -1
+            steps[middle + 1 : quantile + 1, quantile] = 1
+            if quantile < middle:
+                steps[quantile, quantile] = -1
+        self._matrix = np.kron(np.diag(self.scale), steps).astype(np.float32)
+        self._shift = np.repeat(self.offset, num_quantiles).astype(np.float32)
+        self._is_middle = np.tile(np.arange(num_quantiles) == middle, len(self.scale)).astype(np.float32)
+
+    def call(self, inputs: Any) -> Any:
+        """Returns the quantiles, `(batch, targets * quantiles)`, from as many numbers."""
+        positive = keras.ops.softplus(inputs)
+        numbers = positive + (inputs - positive) * self._is_middle
+        return keras.ops.matmul(numbers, self._matrix) + self._shift
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """Returns the same shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        config = {"num_quantiles": self.num_quantiles, "scale": self.scale, "offset": self.offset}
+        return {**super().get_config(), **config}
+
+
+def _pinball(y_true: Any, y_pred: Any, quantiles: Sequence[float]) -> Any:
+    """The pinball loss of numbers `(batch, targets)` and quantiles `(batch, targets * quantiles)`, before any mean."""
+    true = keras.ops.expand_dims(y_true, -1)
+    levels = keras.ops.convert_to_tensor(quantiles, "float32")
+    errors = true - keras.ops.reshape(y_pred, (-1, true.shape[1], len(quantiles)))
+    return keras.ops.maximum(levels * errors, (levels - 1) * errors)
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class PinballLoss(keras.losses.Loss):
+    """The mean pinball loss of quantiles in the units of the targets, computed on standardised numbers."""
+
+    def __init__(
+        self,
+        quantiles: Sequence[float],
+        offset: Sequence[float],
+        scale: Sequence[float],
+        *,
+        log: bool = False,
+        **options: Any,
+    ) -> None:
+        """Takes the quantiles and the standardisation; see `StandardisedLoss`."""
+        super().__init__(**{"name": "pinball", **options})
+        self.quantiles, self.offset, self.scale, self.log = list(quantiles), list(offset), list(scale), log
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each example, `(batch,)`."""
+        count = len(self.quantiles)
+        true = _standardised(y_true, self.offset, self.scale, log=self.log)
+        offset, scale = np.repeat(self.offset, count), np.repeat(self.scale, count)
+        predicted = _standardised(y_pred, offset, scale, log=self.log)
+        return keras.ops.mean(_pinball(true, predicted, self.quantiles), axis=(1, 2))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        config = {"quantiles": self.quantiles, "offset": self.offset, "scale": self.scale, "log": self.log}
+        return {**super().get_config(), **config}
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class Pinball(keras.metrics.Mean):
+    """The mean pinball loss: of one target in its unit, or over several, each divided by its scale."""
+
+    def __init__(
+        self, quantiles: Sequence[float], scale: Sequence[float], name: str = "pinball", **options: Any
+    ) -> None:
+        """Takes the quantiles, and what each target is divided by."""
+        super().__init__(name=name, **options)
+        self.quantiles, self.scale = list(quantiles), list(scale)
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Takes a batch. Weights are not used, as in the accuracy of a classifier."""
+        zeros = np.zeros(len(self.scale))
+        true = _standardised(y_true, zeros, self.scale, log=False)
+        count = len(self.quantiles)
+        predicted = _standardised(y_pred, np.repeat(zeros, count), np.repeat(self.scale, count), log=False)
+        super().update_state(_pinball(true, predicted, self.quantiles))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {**super().get_config(), "quantiles": self.quantiles, "scale": self.scale}
+
+
+def _standardised(values: Any, offset: Any, scale: Any, *, log: bool) -> Any:
+    values = keras.ops.cast(values, "float32")
+    if log:
+        values = keras.ops.log(values)
+    shift, divisor = (keras.ops.convert_to_tensor(np.asarray(each), "float32") for each in (offset, scale))
+    return (values - shift) / divisor

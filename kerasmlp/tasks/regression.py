@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -11,7 +11,10 @@ import numpy as np
 
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_predicted
-from kerasmlp.tasks.task import MIN, Scores, Task, number
+from kerasmlp.tasks.conformal import ConformalLimits
+from kerasmlp.tasks.conformal_intervals import number_intervals, number_limits, score_intervals
+from kerasmlp.tasks.number_scores import number_scores_per_target
+from kerasmlp.tasks.task import MIN, Scores, Task, check_limits, number
 
 if TYPE_CHECKING:
     import keras
@@ -25,15 +28,11 @@ class RegressionScores(Scores):
     """The scores of predicted numbers on a split. Those of several targets are means over the targets.
 
     Attributes:
-        answers: The predicted numbers, float `(examples, targets)`.
-        targets: The true numbers, `(examples, targets)`.
         names: Name of each target.
         means: Mean of each target over the training examples, `(targets,)`.
         scales: Standard deviation of each target over the training examples, `(targets,)`.
     """
 
-    answers: np.ndarray
-    targets: np.ndarray
     names: tuple[str, ...]
     means: np.ndarray
     scales: np.ndarray
@@ -45,7 +44,7 @@ class RegressionScores(Scores):
         `rmse` and `mae` are in the target's unit; with several targets they are in standard deviations, because the
         targets may have different units. `mean_rmse` is the `rmse` of always predicting the mean of training.
         """
-        one_by_one = [self._of(index) for index in range(len(self.names))]
+        one_by_one = number_scores_per_target(self.answers, self.targets, self.means)
         if len(self.names) == 1:
             return one_by_one[0]
         in_deviations = [
@@ -59,17 +58,6 @@ class RegressionScores(Scores):
             for name, value in scores.items()
         }
         return {**together, **each}
-
-    def _of(self, index: int) -> dict[str, float]:
-        true = self.targets[:, index].astype(np.float64)
-        errors = self.answers[:, index] - true
-        squares, spread = float(np.square(errors).mean()), float(true.var())
-        return {
-            "rmse": squares**0.5,
-            "mae": float(np.abs(errors).mean()),
-            "r2": 1 - squares / spread if spread else float(squares == 0),
-            "mean_rmse": float(np.square(true - self.means[index]).mean() ** 0.5),
-        }
 
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `predicted.png`: predicted against true numbers, and the residuals."""
@@ -86,6 +74,7 @@ class Regression(Task):
         scales: Standard deviation of each, in its own unit.
         log_means: Mean of the logarithm of each, if `log`.
         log_scales: Standard deviation of the logarithm of each, if `log`.
+        limits: The conformal limits of each target; empty if they are not known.
     """
 
     log: bool = False
@@ -93,12 +82,13 @@ class Regression(Task):
     scales: tuple[float, ...] = ()
     log_means: tuple[float, ...] = ()
     log_scales: tuple[float, ...] = ()
+    limits: tuple[ConformalLimits, ...] = ()
 
     kind = "regression"
     main = "values"
     unit = "targets"
     objectives: ClassVar[Mapping[str, str]] = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
-    losses = ("mse", "mae", "huber", POISSON)
+    losses: ClassVar[tuple[str, ...]] = ("mse", "mae", "huber", POISSON)
     logged = "rmse"
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
@@ -127,7 +117,7 @@ class Regression(Task):
         if not self.log:
             return learnt
         if (targets == 0).any():  # counts: their logarithm has no mean
-            return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * self.width)
+            return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * len(self.names))
         logs = np.log(targets)
         return replace(learnt, log_means=tuple(logs.mean(axis=0).tolist()), log_scales=tuple(logs.std(axis=0).tolist()))
 
@@ -138,11 +128,16 @@ class Regression(Task):
             about[name] = {"lowest": values.min(), "highest": values.max(), "mean": values.mean(), "std": values.std()}
         return {"targets": {name: {key: float(value) for key, value in one.items()} for name, one in about.items()}}
 
+    @property
+    def standardisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """Mean and standard deviation of each target, or of its logarithm if `log`."""
+        return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that scales standardised numbers to the targets' units, and an exponential if `log`."""
         import keras
 
-        offset, scale = (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+        offset, scale = self.standardisation
         layers = [keras.layers.Rescaling(list(scale), offset=list(offset), dtype="float32", name="units")]
         return (
             [*layers, keras.layers.Activation("exponential", dtype="float32", name="exponential")]
@@ -166,7 +161,7 @@ class Regression(Task):
             if not self.log:
                 raise InvalidValue("`loss=poisson` needs data that were loaded with `log_target=True`.")
             return poisson()
-        offset, scale = (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+        offset, scale = self.standardisation
         return StandardisedLoss(base=name, offset=list(offset), scale=list(scale), log=self.log)
 
     def make_metrics(self) -> list[keras.metrics.Metric]:
@@ -177,7 +172,7 @@ class Regression(Task):
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> RegressionScores:
         """Returns the scores of numbers `(examples, targets)`."""
-        return RegressionScores(len(targets), answers, targets, self.names, np.array(self.means), np.array(self.scales))
+        return RegressionScores(answers, targets, self.names, np.array(self.means), np.array(self.scales))
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the RMSE, how good always predicting the mean would be, the MAE and R2."""
@@ -206,9 +201,17 @@ class Regression(Task):
             return number(answer["values"][self.names[0]])
         return "  ".join(f"{name} {number(value)}" for name, value in answer["values"].items())
 
-    def to_config(self) -> dict[str, Any]:
-        """Returns the task as values for JSON."""
-        return {
-            "kind": self.kind,
-            **{name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()},
-        }
+    def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Regression:
+        """Returns the task with conformal limits from validation."""
+        self.check_threshold(threshold)
+        return replace(self, limits=number_limits(answers, targets))
+
+    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+        """Returns the interval of each target, `(examples, targets, 2)`."""
+        check_limits(self.limits, coverage)
+        return {"interval": number_intervals(answers, self.limits, coverage)}
+
+    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
+        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
+        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
+        return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

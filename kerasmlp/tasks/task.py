@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.tasks.calibration import Calibration
+from kerasmlp.tasks.conformal import ConformalLimits
 
 if TYPE_CHECKING:
     import keras
@@ -24,10 +26,17 @@ class Scores(ABC):
     """How good answers are, as numbers and as pictures. Each of `numbers` is an attribute, too.
 
     Attributes:
-        examples: Number of examples.
+        answers: The main outputs, `(examples, ...)`.
+        targets: The targets, as in `Split.labels`.
     """
 
-    examples: int
+    answers: np.ndarray
+    targets: np.ndarray
+
+    @property
+    def examples(self) -> int:
+        """Number of examples."""
+        return len(self.targets)
 
     @property
     @abstractmethod
@@ -162,7 +171,82 @@ class Task(ABC):
 
     def to_config(self) -> dict[str, Any]:
         """Returns the task as values for JSON."""
-        return {"kind": self.kind, "names": list(self.names)}
+        values = {}
+        for part in fields(self):
+            value = getattr(self, part.name)
+            if part.name != "names" and value == part.default:
+                continue
+            if isinstance(value, ConformalLimits):
+                value = value.to_config()
+            elif isinstance(value, tuple):
+                value = [each.to_config() if isinstance(each, ConformalLimits) else each for each in value]
+            values[part.name] = value
+        return {"kind": self.kind, **values}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Self:
+        """Returns the task that `to_config` described."""
+        values = {}
+        for name, value in config.items():
+            if name == "limits":
+                limits = [ConformalLimits.from_config(one) for one in ([value] if isinstance(value, dict) else value)]
+                value = limits[0] if isinstance(value, dict) else tuple(limits)
+            if name != "kind":
+                values[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**values)
+
+    def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
+        """Returns what to divide the network's outputs by so that probabilities mean what they say.
+
+        Args:
+            outputs: The network's outputs on validation.
+            targets: The targets of validation.
+
+        Returns:
+            The temperature and the reason for it; None if the task has no probabilities.
+        """
+        return None
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns what is decided from the main outputs, such as classes. Calibration must not change it."""
+        return answers
+
+    def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Task:
+        """Returns the task with everything that is chosen on validation: thresholds and conformal limits.
+
+        Args:
+            answers: The main outputs on validation.
+            targets: The targets of validation.
+            threshold: How to choose the threshold, as `parse_threshold` reads it; None keeps the task's usual decision.
+
+        Raises:
+            InvalidValue: the task has no threshold, or it cannot be chosen.
+        """
+        self.check_threshold(threshold)
+        return self
+
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold does not suit the task."""
+        if threshold is not None:
+            raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
+
+    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+        """Returns sets or intervals that contain the truth with a chosen probability, by the name of the output.
+
+        Args:
+            answers: The main outputs.
+            coverage: The probability, in (0, 1).
+
+        Raises:
+            InvalidValue: the network has no conformal limits, or the coverage needs more validation examples.
+        """
+        check_limits(None, coverage)
+        return {}
+
+    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
+        """Returns `coverage` as it was reached, and the mean size or width of sets or intervals."""
+        check_limits(None, coverage)
+        return {}
 
     def objective(self, name: str | None) -> tuple[str, str]:
         """Returns what decides the best epoch, and `min` or `max`.
@@ -222,6 +306,20 @@ class Task(ABC):
         if loss is None or isinstance(loss, str):
             loss = self.make_loss(loss or self.losses[0])
         model.compile(optimizer=optimizer, loss=loss, metrics=[*self.make_metrics(), *metrics])
+
+
+def check_limits(limits: Any, coverage: float) -> Any:
+    """Returns conformal limits that are known.
+
+    Raises:
+        InvalidValue: they are not known.
+    """
+    if not limits:
+        raise InvalidValue(
+            f"`coverage={coverage:g}` needs the limits that a training finds on its validation examples, and this "
+            "network has none. Train it again."
+        )
+    return limits
 
 
 def check_finite(name: str, key: str, targets: np.ndarray) -> None:

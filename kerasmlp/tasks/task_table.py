@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
+from kerasmlp.tasks.quantiles import Quantiles, check_quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
 
-TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (Classification, Regression)}
+TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (Classification, Regression, Quantiles, MultiLabel)}
 
 
 def task_from_config(config: Mapping[str, Any]) -> Task:
@@ -19,10 +21,9 @@ def task_from_config(config: Mapping[str, Any]) -> Task:
 
     Example:
         >>> task_from_config({"kind": "classification", "names": ["no", "yes"]})
-        Classification(names=('no', 'yes'))
+        Classification(names=('no', 'yes'), threshold=None, limits=None)
     """
-    values = {key: tuple(value) if isinstance(value, list) else value for key, value in config.items() if key != "kind"}
-    return TASKS[config["kind"]](**values)
+    return TASKS[config["kind"]].from_config(config)
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,12 @@ class TaskOptions:
     Attributes:
         task: The kind of task. None: what the targets look like.
         log_target: Whether a network learns the logarithm of numbers.
+        quantiles: The quantiles of numbers that a network learns; empty for their mean.
     """
 
     task: str | None = None
     log_target: bool = False
+    quantiles: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -47,14 +50,24 @@ class TaskOptions:
             raise InvalidValue(
                 f"`task` needs to be one of {', '.join(TASKS)}; got {self.task!r}.{nearest(str(self.task), TASKS)}"
             )
-        if self.log_target and self.task not in (None, Regression.kind):
+        if self.log_target and self.task not in (None, Regression.kind, Quantiles.kind):
             raise InvalidValue(f"`log_target=True` is for numbers, and `task={self.task}` learns none; leave one out.")
+        if self.quantiles:
+            check_quantiles(self.quantiles)
+            if self.task not in (None, Regression.kind, Quantiles.kind):
+                raise InvalidValue(f"`quantiles` are for numbers, and `task={self.task}` learns none; leave one out.")
+        elif self.task == Quantiles.kind:
+            raise InvalidValue("`task=quantiles` needs `quantiles`, such as `quantiles=(0.05, 0.5, 0.95)`.")
 
     @property
     def kind(self) -> str | None:
         """The kind of task that the options ask for."""
+        if self.quantiles:
+            return Quantiles.kind
         return Regression.kind if self.log_target else self.task
 
     def make(self, kind: str, names: tuple[str, ...]) -> Task:
         """Returns a task of this kind, before it is trained."""
-        return Regression(names, log=self.log_target) if kind == Regression.kind else TASKS[kind](names)
+        wanted = {"log": self.log_target, "quantiles": self.quantiles}
+        known = {part.name for part in fields(TASKS[kind])}
+        return TASKS[kind](names, **{name: value for name, value in wanted.items() if value and name in known})

@@ -25,6 +25,7 @@ from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.run_recorder import RunRecorder
@@ -205,8 +206,9 @@ def train_run(
         optimizer.finalize_variable_values(model.trainable_variables)
         with appearing(run.model_path) as temporary:
             model.save(temporary)
+    finished_network = finish_network(run, data, settings)
     model.load_weights(run.model_path)
-    write_report(run, model, data, recorder, config)
+    write_report(run, model, data, recorder, config, finished_network)
     recorder.finish()
     return run
 

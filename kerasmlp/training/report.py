@@ -19,12 +19,15 @@ from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples, plot_history
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.run import Run
+    from kerasmlp.training.finishing import Finished
     from kerasmlp.training.run_recorder import RunRecorder
 
 NUM_AUGMENTED = 6  # training images in `plots/augmentation.png`
 
 
-def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder, config: dict[str, Any]) -> None:
+def write_report(
+    run: Run, model: keras.Model, data: Data, recorder: RunRecorder, config: dict[str, Any], finished: Finished
+) -> None:
     """Evaluates the saved model, draws the plots and writes `metrics.json`, whose existence marks the run as finished.
 
     Args:
@@ -33,11 +36,13 @@ def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder
         data: The data it was trained on.
         recorder: The recorder of the training.
         config: What `config.json` says.
+        finished: What was decided on validation after the training.
     """
     _plot_augmentation(run, model, data)
-    task = data.task
+    task = finished.task
     saved = wrap_model(load_keras(run.model_path), run.model_path, task=task)
     tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
+    about = {} if finished.calibration is None else {"calibration": finished.calibration}
     seconds = [row["seconds"] for row in recorder.history]
     sizes, settings = config["model"]["sizes"], dict(config["training"])
     if not isinstance(settings["optimizer"], str):
@@ -46,6 +51,7 @@ def write_report(run: Run, model: keras.Model, data: Data, recorder: RunRecorder
         "task": task.kind,
         **{name if name in task.unprefixed else f"test_{name}": value for name, value in tested.numbers.items()},
         **{f"val_{name}": value for name, value in validated.numbers.items() if name not in task.unprefixed},
+        **about,
         "best_epoch": int(recorder.best["epoch"]),
         "parameters": config["model"]["parameters"],
         **settings,

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from kerasmlp._system.files import appearing, write_text
-from kerasmlp.contract import HISTORY_NAME, STATE_NAME
+from kerasmlp.contract import CALIBRATION_NAME, HISTORY_NAME, STATE_NAME
 from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
 from kerasmlp.engine.saved_state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
@@ -85,6 +85,7 @@ class RunRecorder(keras.callbacks.Callback):
     def finish(self) -> None:
         """Deletes the state, because the training is complete."""
         self.state_path.unlink(missing_ok=True)
+        (self.run.path / CALIBRATION_NAME).unlink(missing_ok=True)
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         """Restores the counters of the other callbacks, which reset them when training begins."""

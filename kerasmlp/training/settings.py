@@ -41,7 +41,13 @@ class TrainingSettings(Settings):
             to cross-entropy and to `mse`.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification and `val_rmse` for regression.
-        metrics: Keras metrics to log in addition to `accuracy`.
+        calibrate: Whether to divide the logits of the trained network by a temperature, so that probabilities mean what
+            they say. It is fitted on validation and applied if that has at least 1,000 examples, 10 wrong answers among
+            them, and shows that it helps; see `kerasmlp.tasks.calibration`. No answer changes. Defaults to `True`.
+        threshold: From which probability an example belongs to the second of two classes, or has a label: a number
+            between 0 and 1, `"best-f1"`, or `"cost=FP:FN"` with the costs of a false positive and a false negative. The
+            last two are chosen on validation. Defaults to None: the more probable class, and 0.5 for labels.
+        metrics: Keras metrics to log in addition to that of the task, such as `accuracy`.
         class_weight: A factor of the loss for each class index (1 for classes that are left out), or `"balanced"`:
             every class then has the same total weight, and the mean weight of an example is 1. Every class then needs
             at least one training example.
@@ -72,6 +78,8 @@ class TrainingSettings(Settings):
     schedule: str = "constant"
     loss: keras.losses.Loss | str | None = None
     objective: str | None = None
+    calibrate: bool = True
+    threshold: str | float | None = None
     metrics: Sequence[keras.metrics.Metric] = ()
     class_weight: Mapping[int, float] | str | None = None
     sample_weight: np.ndarray | None = field(default=None, compare=False)  # arrays have no single truth value
@@ -134,6 +142,7 @@ class TrainingSettings(Settings):
 
         check_batch_size(self.batch_size, len(data.train))
         data.task.objective(self.objective)
+        data.task.check_threshold(self.threshold)
         if isinstance(self.loss, str):
             data.task.make_loss(self.loss)
         class_weights(self.class_weight, data.train.labels, data.task)
@@ -156,6 +165,8 @@ class TrainingSettings(Settings):
             "early_stopping": self.early_stopping,
             "seed": self.seed,
             **({} if self.objective is None else {"objective": self.objective}),
+            **({} if self.calibrate else {"calibrate": False}),
+            **({} if self.threshold is None else {"threshold": self.threshold}),
         }
 
     def loss_to_config(self, data: Data) -> dict[str, Any]:

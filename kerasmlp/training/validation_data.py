@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import keras
+import numpy as np
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine.block_datasets import block_dataset
@@ -13,7 +14,7 @@ from kerasmlp.engine.block_datasets import block_dataset
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from kerasmlp.data.types import Data
+    from kerasmlp.data.types import Array, Data
 
 
 def evaluation_batch_size(num_examples: int) -> int:
@@ -24,6 +25,23 @@ def evaluation_batch_size(num_examples: int) -> int:
         (142, 1024)
     """
     return min(EVALUATION_BATCH_SIZE, num_examples)
+
+
+def model_outputs(model: keras.Model, features: Array) -> np.ndarray:
+    """Returns a model's outputs for all examples, in batches as everywhere where nothing is learnt.
+
+    Args:
+        model: The model.
+        features: Raw features, `(examples, *feature_shape)`.
+    """
+    import tensorflow as tf
+
+    compute = tf.function(lambda batch: model(batch, training=False)).get_concrete_function(
+        tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
+    )
+    starts = range(0, len(features), EVALUATION_BATCH_SIZE)
+    batches = [np.asarray(features[i : i + EVALUATION_BATCH_SIZE], np.float32) for i in starts]
+    return np.concatenate([np.asarray(compute(tf.constant(batch))) for batch in batches])
 
 
 class ValidationScores(keras.callbacks.Callback):

@@ -17,7 +17,7 @@ from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.readers.class_folders import list_images
 from kerasmlp.data.readers.image_folder import read_image_folder
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
-from kerasmlp.export.saved_model.image_decoding import decode_image
+from kerasmlp.export.saved_model.image_decoding import decode_images
 
 pytestmark = pytest.mark.skipif(
     "KERASMLP_CASES" not in os.environ, reason="KERASMLP_CASES does not name a folder of problem files"
@@ -64,7 +64,7 @@ def test_training_predictions_and_servers_read_the_same_pixels(name: str) -> Non
     assert streamed.fingerprint == data.fingerprint
     np.testing.assert_array_equal(streamed.test.features, data.test.features)
     card: Any = SimpleNamespace(feature_shape=shape, feature_range=(0.0, 255.0))
-    decode = tf.function(lambda content: decode_image(content, card), autograph=False)
+    decode = tf.function(lambda content: decode_images(content[tf.newaxis], card)[0], autograph=False)
     for file, pixels in zip(files, np.asarray(features), strict=True):
         np.testing.assert_array_equal(read_inputs(file, shape, (0, 255))[0], pixels)
         if file.suffix in (".png", ".jpg"):

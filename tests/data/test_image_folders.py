@@ -17,6 +17,7 @@ from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.readers.image_folder import read_image_folder, stream_image_folder
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue
+from tests.helpers.image_bombs import BOMBS
 from tests.helpers.image_files import write_images
 from tests.helpers.image_kinds import HEIGHT, WIDTH, make_image_kinds
 from tests.helpers.same_data import assert_same_data
@@ -226,6 +227,24 @@ def test_white_figures_on_nothing_are_noticed(tmp_path: Path, stream: bool) -> N
 def test_an_image_size_is_a_height_and_a_width(tmp_path: Path, size: Any) -> None:
     with pytest.raises(InvalidValue, match="`image_size`.*height"):
         load_data(write_images(tmp_path / "pets"), image_size=size)
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_folder_with_an_image_above_the_limit_is_refused_by_name(tmp_path: Path, stream: bool) -> None:
+    folder = write_images(tmp_path / "pets")  # images of 4x5 pixels
+    Image.new("L", (30, 40)).save(folder / "dog" / "photo.png")
+    options: dict[str, Any] = {"image_size": (4, 5), "stream": stream}
+    with pytest.raises(InvalidValue, match=r"photo\.png` has 40 x 30 pixels.*1,199 pixels.*`max_image_pixels`"):
+        load_data(folder, max_image_pixels=1199, **options)
+    data = load_data(folder, max_image_pixels=1200, **options)
+    assert (data.fingerprint, data.feature_shape) == (load_data(folder, **options).fingerprint, (4, 5))
+    (folder / "dog" / "photo.png").write_bytes(BOMBS["truncated PNG"]())
+    with pytest.raises(InvalidValue, match=r"photo\.png` has 5,000 x 5,000 pixels.*16,777,216 pixels"):
+        load_data(folder, **options)
+    with pytest.raises(InvalidValue, match="`max_image_pixels`.*at least 1.*0"):
+        load_data(folder, max_image_pixels=0)
+    with pytest.raises(InvalidValue, match="`max_image_pixels` does not apply"):
+        load_data("digits", max_image_pixels=100)
 
 
 def test_the_error_names_what_is_wrong_in_a_folder_of_images(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from kerasmlp.data.images import (
     scale_pixels,
 )
 from kerasmlp.errors import InvalidValue
+from tests.helpers.image_bombs import BOMBS
 from tests.helpers.image_kinds import encode_image, make_image_kinds
 
 KINDS = make_image_kinds()
@@ -106,6 +107,42 @@ def test_an_image_with_too_many_pixels_is_refused(tmp_path: Path, monkeypatch: p
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40)
     (tmp_path / "large.png").write_bytes(encode_png(np.zeros((9, 9), np.uint8)))
     with pytest.raises(InvalidValue, match=r"large\.png.*too many pixels.*81.*80.*smaller"):
+        read_image(tmp_path / "large.png")
+
+
+@pytest.mark.parametrize("size", [(10, 11), (110, 1), (1, 110)], ids=str)
+def test_an_image_above_the_limit_is_refused_by_its_header(tmp_path: Path, size: tuple[int, int]) -> None:
+    path = tmp_path / "large.png"
+    path.write_bytes(encode_png(np.zeros(size, np.uint8))[:60])  # nothing is left to decode
+    for read in (read_image, read_image_header):
+        with pytest.raises(InvalidValue, match=rf"large\.png.*{size[0]} x {size[1]} .*109 pixels.*`max_image_pixels`"):
+            read(path, max_pixels=109)
+    path.write_bytes(encode_png(np.zeros(size, np.uint8)))
+    assert read_image(path, max_pixels=110).shape == size
+
+
+@pytest.mark.parametrize("name", sorted(BOMBS.keys() - {"only a PNG's header"}))
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_images_that_a_server_refuses_are_refused_here_too(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "bomb.png"
+    path.write_bytes(BOMBS[name]())
+    for read in (read_image, read_image_header):
+        with pytest.raises(InvalidValue, match=r"bomb\.png"):
+            read(path)
+
+
+def test_an_image_that_would_grow_while_it_is_resized_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "high.png"
+    path.write_bytes(encode_png(np.zeros((26, 1), np.uint8)))
+    assert read_image(path, size=(4, 4), max_pixels=104).shape == (4, 4)
+    with pytest.raises(InvalidValue, match=r"high\.png.*26 x 1 .*at most 25 on a side"):
+        read_image(path, size=(4, 4), max_pixels=103)
+
+
+def test_pillows_own_warning_is_an_error_if_warnings_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 80)
+    (tmp_path / "large.png").write_bytes(encode_png(np.zeros((9, 9), np.uint8)))
+    with pytest.raises(InvalidValue, match=r"large\.png.*too many pixels"):
         read_image(tmp_path / "large.png")
 
 

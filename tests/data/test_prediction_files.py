@@ -15,6 +15,7 @@ from kerasmlp.data.raw_tables import TableOptions
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
+from tests.helpers.image_bombs import BOMBS
 
 PIXELS = (0.0, 255.0)
 
@@ -45,6 +46,16 @@ def test_images_of_any_mode_and_size_become_grey_and_get_the_size_of_the_network
     np.testing.assert_array_equal(features[:, 3:], 0)
     inverted = read_inputs(tmp_path / "half.png", (4, 6), PIXELS, invert=True)[0]
     np.testing.assert_array_equal(inverted, 255 - features)
+
+
+def test_an_image_above_the_limit_is_refused(tmp_path: Path) -> None:
+    Image.new("L", (50, 40)).save(tmp_path / "photo.png")
+    with pytest.raises(InvalidValue, match=r"photo\.png` has 40 x 50 pixels.*1,999 pixels.*`max_image_pixels`"):
+        read_inputs(tmp_path / "photo.png", (4, 6), PIXELS, max_image_pixels=1999)
+    assert read_inputs(tmp_path / "photo.png", (4, 6), PIXELS, max_image_pixels=2000).shape == (1, 4, 6)
+    (tmp_path / "photo.png").write_bytes(BOMBS["palette"]())
+    with pytest.raises(InvalidValue, match=r"photo\.png` has 5,000 x 5,000 pixels.*16,777,216 pixels"):
+        read_inputs(tmp_path / "photo.png", (4, 6), PIXELS)
 
 
 def test_16_bit_images_keep_their_contrast(tmp_path: Path) -> None:

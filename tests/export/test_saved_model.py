@@ -30,7 +30,7 @@ from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export import ParityError, export_saved_model
 from kerasmlp.export.saved_model.column_inputs import encode_columns
 from kerasmlp.export.saved_model.exporting import check_same_contract, write_saved_model
-from kerasmlp.export.saved_model.image_decoding import decode_image
+from kerasmlp.export.saved_model.image_decoding import decode_images
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import PROGRAM, check_answers, start_plain_tensorflow
 from kerasmlp.export.saved_model.signature_outputs import lean
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
@@ -279,7 +279,7 @@ def test_images_are_decoded_pixel_for_pixel_as_on_the_command_line(shape: tuple[
 
     value_range = (0.0, 255.0) if shape[0] == 28 else (-1.0, 1.0)
     card = card_of(shape, feature_range=value_range)
-    read = tf.function(lambda content: decode_image(content, card), input_signature=[tf.TensorSpec((), tf.string)])
+    read = tf.function(lambda files: decode_images(files, card), input_signature=[tf.TensorSpec((None,), tf.string)])
     files = {name: kind.content for name, kind in SERVED_KINDS.items()}
     # The right size; larger, which is averaged; smaller, which is interpolated; and much higher than wide.
     for size in (shape[:2], (41, 120), (5, 9), (200, 20)):
@@ -288,7 +288,7 @@ def test_images_are_decoded_pixel_for_pixel_as_on_the_command_line(shape: tuple[
     for name, content in files.items():
         (tmp_path / "photo").with_suffix(".png").write_bytes(content)  # the ending does not matter
         expected = read_inputs(tmp_path / "photo.png", shape, value_range)[0]
-        np.testing.assert_array_equal(read(content), expected, err_msg=name)
+        np.testing.assert_array_equal(read([content])[0], expected, err_msg=name)
 
 
 def test_every_kind_of_image_file_gets_the_same_answer_as_its_pixels(tmp_path: Path) -> None:
@@ -502,10 +502,10 @@ def test_warm_up_requests_that_a_server_would_refuse_are_found(
 def test_a_version_that_differs_from_its_keras_model_is_not_published(
     digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    def write_broken(model: keras.Model, card: Card, path: Path) -> None:
-        kernel = model.layers[-1].kernel
+    def write_broken(model: keras.Model, card: Card, path: Path, **options: Any) -> None:
+        kernel = model.get_layer("logits").kernel
         kernel.assign(kernel * 1.0001)
-        write_saved_model(model, card, path)
+        write_saved_model(model, card, path, **options)
 
     monkeypatch.setattr("kerasmlp.export.saved_model.exporting.write_saved_model", write_broken)
     base = tmp_path / "digits"

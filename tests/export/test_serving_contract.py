@@ -15,6 +15,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -32,13 +33,14 @@ from kerasmlp.card import Card
 from kerasmlp.client import connect
 from kerasmlp.client.grpc_transport import PREDICT
 from kerasmlp.client.message_conversion import predict_request, read_predict_response
-from kerasmlp.contract import CARD, column_input_names
+from kerasmlp.contract import CARD, MAX_IMAGE_PIXELS, column_input_names
 from kerasmlp.data.types import Data
 from kerasmlp.export import rollback, write_serving_files
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
 from kerasmlp.export.saved_model.warm_up_requests import read_warm_up, write_warm_up
 from kerasmlp.run import Run
+from tests.helpers.image_bombs import BOMBS
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
 from tests.helpers.serving_stand_in import StandIn, publish, wait_until
 from tests.helpers.tables import frame
@@ -427,6 +429,32 @@ def test_wrong_values_shapes_and_types_are_refused_over_grpc(serving: Serving) -
             _grpc(serving, predict_request("digits", inputs, signature=signature))
         assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, caught.value.details()
         assert re.search(message, caught.value.details(), re.DOTALL | re.IGNORECASE), caught.value.details()
+
+
+@pytest.mark.parametrize("name", ["PNG", "APNG", "truncated PNG", "JPEG", "progressive JPEG"])
+def test_an_image_above_the_limit_is_refused_before_it_is_decoded(serving: Serving, digits: Data, name: str) -> None:
+    content = BOMBS[name]()
+    message = f"at most {MAX_IMAGE_PIXELS} pixels.*height and width are"
+    payload = {"signature_name": "image_bytes", "instances": [{"b64": base64.b64encode(content).decode()}]}
+    began = time.monotonic()
+    status, answer = _rest(serving, "/v1/models/digits:predict", payload)
+    text = answer["error"] if isinstance(answer, dict) else answer
+    assert (status, bool(re.search(message, text))) == (400, True), text
+    request = predict_request("digits", {"image_bytes": np.array([content], object)}, signature="image_bytes")
+    with pytest.raises(grpc.RpcError) as caught:
+        _grpc(serving, request)
+    assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT
+    assert re.search(message, caught.value.details())
+    assert time.monotonic() - began < 2, "decoding would take longer"
+    levels = (digits.test.features[0] * 15).astype(np.uint8)
+    request = predict_request("digits", {"image_bytes": np.array([_png(levels)], object)}, signature="image_bytes")
+    assert _grpc(serving, request)["probabilities"].shape == (1, 10)
+
+
+def test_a_request_with_too_many_images_is_refused(serving: Serving) -> None:
+    files = np.array([_png(np.zeros((1, 1), np.uint8))] * 262_145, object)  # 67 bytes each; 8x8 values each as input
+    with pytest.raises(grpc.RpcError, match="at most 262144 images"):
+        _grpc(serving, predict_request("digits", {"image_bytes": files}, signature="image_bytes"))
 
 
 def test_a_model_still_answers_after_refusals(serving: Serving, digits: Data, expected: np.ndarray) -> None:

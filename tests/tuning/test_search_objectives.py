@@ -108,6 +108,22 @@ def test_a_classifier_can_be_searched_for_the_lowest_loss(digits: Data, tmp_path
     assert json.loads((run.path / "search" / "best.json").read_text()).keys() >= {"val_accuracy", "val_loss"}
 
 
+@pytest.mark.parametrize("kind", ["quantiles", "several labels"])
+def test_every_task_can_be_searched(tmp_path: Path, kind: str) -> None:
+    generator = np.random.default_rng(0)
+    features = generator.normal(size=(260, 3)).astype(np.float32)
+    if kind == "quantiles":
+        data = kerasmlp.data_from_arrays(features, features[:, 0] + 5, test_share=0.2, quantiles=(0.1, 0.5, 0.9))
+    else:
+        labels = (features[:, :2] > [0, 0.3]).astype(np.int32)
+        data = kerasmlp.data_from_arrays(features, labels, test_share=0.2, task="multi_label")
+    goal = Goal.of(data.task)
+    sizes = [3, 8, data.num_outputs]
+    run = search(data, **{**OPTIONS, "sizes": sizes}, out=tmp_path / "search")
+    scores = {record.values["learning_rate"]: record.result[goal.name] for record in read_trials(run.path)}
+    assert scores[run.metrics["learning_rate"]] == goal.best(scores.values())
+
+
 class StopAfterTwo(Watcher):
     """Interrupts the search when its second trial ends."""
 

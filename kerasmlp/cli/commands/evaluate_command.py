@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.tasks.task import Scores
 
+USUAL_COVERAGE = 0.9
+
 EXAMPLES = (
     "kerasmlp evaluate mobile/digits_int8.tflite digits",
     "kerasmlp evaluate http://localhost:8501/v1/models/flowers june.csv --target kind",
@@ -25,6 +27,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("artefact", metavar="ARTEFACT", help=ARTEFACT_HELP)
     add_data_options(parser)
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="S",
+        help="share of the examples whose truth the sets or intervals should hold (default: "
+        f"{USUAL_COVERAGE:g}, if the network knows limits)",
+    )
     add_timeout(parser)
 
 
@@ -52,8 +61,25 @@ def run(args: Namespace) -> Outcome:
         **scores.numbers,
         **scores.details(),
         **({} if artefact.has_probabilities else {"loss": None}),
+        **_coverage(artefact, scores, args.coverage),
     }
     return Outcome(result, lambda: _show(result, artefact, scores, data))
+
+
+def _coverage(artefact: Artefact, scores: Scores, coverage: float | None) -> dict[str, Any]:
+    """What sets or intervals reach: of the coverage that was asked for, or of the usual one if the network can."""
+    from kerasmlp.errors import InvalidValue
+
+    asked = USUAL_COVERAGE if coverage is None else coverage
+    try:
+        if not artefact.has_probabilities:
+            raise InvalidValue(f"`coverage={asked}` needs probabilities; `{artefact.path}` answers only the class.")
+        reached = artefact.task.coverage_scores(scores.answers, scores.targets, asked)
+    except InvalidValue:
+        if coverage is not None:
+            raise
+        return {}
+    return {"conformal": {"nominal_coverage": asked, **reached}}
 
 
 def _show(result: dict[str, Any], artefact: Artefact, scores: Scores, data: Data) -> None:
@@ -67,8 +93,20 @@ def _show(result: dict[str, Any], artefact: Artefact, scores: Scores, data: Data
         *data.task.rows(scores.numbers),
         *([] if loss is None else [("loss", f"{loss:.4f}")]),
         *scores.rows(),
+        *_coverage_rows(result.get("conformal")),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
+
+
+def _coverage_rows(reached: dict[str, float] | None) -> list[tuple[str, str]]:
+    if reached is None:
+        return []
+    size = (
+        f"mean size {reached['mean_size']:.2f}" if "mean_size" in reached else f"mean width {reached['mean_width']:.4g}"
+    )
+    kind = "sets" if "mean_size" in reached else "intervals"
+    name = f"{kind} for {reached['nominal_coverage']:.0%}"
+    return [(name, f"hold the truth of {reached['coverage']:.2%}; {size}")]
 
 
 def _which_examples(same_data: bool | None, data: Data) -> str:

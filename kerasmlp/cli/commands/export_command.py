@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 EXAMPLES = ("kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",)
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
-_SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change")
+_SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels")
 _TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.contract import TFLITE_OUTPUTS
+    from kerasmlp.contract import MAX_IMAGE_PIXELS, TFLITE_OUTPUTS
     from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
@@ -49,6 +49,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--allow-change",
         action="store_true",
         help="let the new version take other features or know other classes than the newest version in BASE",
+    )
+    group.add_argument(
+        "--max-image-pixels",
+        type=int,
+        metavar="N",
+        help="pixels of the largest image that the signature image_bytes accepts; about 4 bytes of memory each "
+        f"(default: {MAX_IMAGE_PIXELS}, 4096x4096)",
     )
     group.add_argument(
         "--serving",
@@ -108,6 +115,7 @@ def run(args: Namespace) -> Outcome:
         tflite,
         keep=args.keep,
         allow_change=args.allow_change,
+        max_image_pixels=args.max_image_pixels,
         overwrite=args.overwrite,
         verbose=verbosity(args),
         **_tflite_options(args, run),
@@ -129,6 +137,7 @@ def write_exports(
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
+    max_image_pixels: int | None = None,
     overwrite: bool = False,
     verbose: int = 1,
     **tflite_options: Any,
@@ -142,6 +151,7 @@ def write_exports(
         data: The data of the run. Defaults to loading them again.
         keep: As in `export_saved_model`.
         allow_change: As in `export_saved_model`.
+        max_image_pixels: As in `export_saved_model`.
         overwrite: Whether existing TFLite files may be replaced.
         verbose: As in `export_tflite`.
         **tflite_options: Fields of `TFLiteSettings`.
@@ -150,7 +160,7 @@ def write_exports(
         A report per file: the SavedModel, then the TFLite files in the order of their precisions. And a message if a
         TFLite file that was asked for is not published; otherwise None.
     """
-    from kerasmlp.export.saved_model.exporting import export_saved_model
+    from kerasmlp.export.saved_model.exporting import check_max_pixels, export_saved_model
     from kerasmlp.export.saved_model.versions import check_base
     from kerasmlp.export.tflite.exporting import export_tflite
     from kerasmlp.export.tflite.request_checks import check_request
@@ -158,6 +168,7 @@ def write_exports(
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
+        check_max_pixels(run.card, max_image_pixels)
     if tflite is not None:
         settings = TFLiteSettings(**tflite_options)
         check_request(run, Path(tflite), settings, overwrite=overwrite)
@@ -173,7 +184,15 @@ def write_exports(
             files, failure = error.reports, str(error)
     if saved_model is None:
         return list(files), failure
-    report = export_saved_model(run, saved_model, data=data, keep=keep, allow_change=allow_change, verbose=verbose)
+    report = export_saved_model(
+        run,
+        saved_model,
+        data=data,
+        keep=keep,
+        allow_change=allow_change,
+        max_image_pixels=max_image_pixels,
+        verbose=verbose,
+    )
     return [report, *files], failure
 
 

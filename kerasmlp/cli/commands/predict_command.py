@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout, add_unused_seed
-from kerasmlp.cli.data_options import add_text_options
+from kerasmlp.cli.data_options import add_max_image_pixels, add_text_options
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -29,11 +29,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         "files", metavar="FILE", nargs="+", help="images, tables (CSV, Parquet and others) or npz files"
     )
     add_text_options(parser.add_argument_group("text tables"))
-    parser.add_argument_group("images").add_argument(
+    group = parser.add_argument_group("images")
+    group.add_argument(
         "--invert",
         action="store_true",
         help="swap bright and dark: digits and MNIST are bright on dark, ink on paper is not",
     )
+    add_max_image_pixels(group)
     add_timeout(parser)
     add_unused_seed(parser)
 
@@ -47,7 +49,7 @@ def run(args: Namespace) -> Outcome:
     options = TableOptions(args.separator, args.decimal, args.encoding, args.header)
     artefact = kerasmlp.open_artefact(args.artefact, timeout_s=args.timeout_s)
     # Every file is read and checked before the first prediction.
-    questions = [(name, _prediction(artefact, Path(name), options, invert=args.invert)) for name in args.files]
+    questions = [(name, _prediction(artefact, Path(name), options, args)) for name in args.files]
     answers = [(name, predict()) for name, predict in questions]
     class_names = artefact.class_names  # a server tells them with its answers
     predictions: list[dict[str, Any]] = []
@@ -61,16 +63,17 @@ def run(args: Namespace) -> Outcome:
     return Outcome({"artefact": args.artefact, "predictions": predictions}, lambda: _show(predictions, num_rows))
 
 
-def _prediction(artefact: Artefact, path: Path, options: TableOptions, *, invert: bool) -> Callable[[], np.ndarray]:
+def _prediction(artefact: Artefact, path: Path, options: TableOptions, args: Namespace) -> Callable[[], np.ndarray]:
     """Reads and checks the examples in a file. Returns a function that computes their probabilities."""
+    pixels = {"invert": args.invert, "max_image_pixels": args.max_image_pixels}
     if artefact.served is not None and artefact.card is None:
         from kerasmlp.cli.server_requests import read_request
 
-        return read_request(artefact.served, path, options, invert=invert)
+        return read_request(artefact.served, path, options, **pixels)
     from kerasmlp.data.prediction_files import read_inputs
 
     feature_range, encoder = (artefact.card.feature_range, artefact.card.encoder) if artefact.card else (None, None)
-    features = read_inputs(path, artefact.feature_shape, feature_range, invert=invert, encoder=encoder, options=options)
+    features = read_inputs(path, artefact.feature_shape, feature_range, encoder=encoder, options=options, **pixels)
     return lambda: artefact.probabilities(features)
 
 

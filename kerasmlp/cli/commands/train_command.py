@@ -66,6 +66,18 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
     )
     group.add_argument(
+        "--threshold",
+        metavar="RULE",
+        help="probability from which the second of two classes, or a label, is the answer: a number, best-f1, or "
+        "cost=FP:FN, chosen on validation (default: the more probable class)",
+    )
+    group.add_argument(
+        "--no-calibration",
+        dest="calibrate",
+        action="store_false",
+        help="leave the probabilities as they are; by default they are calibrated if validation has 1,000 examples",
+    )
+    group.add_argument(
         "--strategy",
         metavar="NAME",
         help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
@@ -105,6 +117,8 @@ def run(args: Namespace) -> Outcome:
         class_weight=args.class_weight,
         loss=args.loss,
         objective=args.objective,
+        threshold=args.threshold,
+        calibrate=args.calibrate,
         early_stopping=args.early_stopping,
         schedule=args.schedule,
         seed=args.seed,

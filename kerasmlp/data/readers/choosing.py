@@ -24,7 +24,7 @@ from kerasmlp.errors import InvalidValue, NotFound, nearest
 
 DIGITS = "digits"
 OPENML_PREFIX = "openml:"
-TASK_OPTIONS = ("task", "log_target")
+TASK_OPTIONS = ("task", "log_target", "quantiles")
 COLUMN_OPTIONS = ("target", *TASK_OPTIONS, "group", "time", "columns", "drop", "keep_duplicates_together")
 TEXT_OPTIONS = ("separator", "decimal", "encoding", "header")
 
@@ -126,7 +126,7 @@ def _read_openml(source: str, options: SourceOptions) -> Source:
 
 def _read_image_folder(source: str, options: SourceOptions) -> Source:
     read = stream_image_folder if options.stream else read_image_folder
-    return read(Path(source), image_size=options.image_size)
+    return read(Path(source), image_size=options.image_size, max_image_pixels=options.max_image_pixels)
 
 
 # The first reader that recognises a source reads it.
@@ -164,7 +164,7 @@ READERS = (
         "the path of a folder with a sub-folder of images per class",
         lambda source: is_image_folder(Path(source)),
         _read_image_folder,
-        options=("stream", "image_size"),
+        options=("stream", "image_size", "max_image_pixels"),
     ),
     Reader(
         "arrays (.npz, .npy)",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from kerasmlp._system.memory import check_fits_memory
-from kerasmlp.data.images import PIXEL_RANGE, read_image, read_image_header
+from kerasmlp.data.images import PIXEL_RANGE, check_max_image_pixels, read_image, read_image_header
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.readers.class_folders import list_images
 from kerasmlp.data.source import Scan
@@ -23,7 +23,9 @@ _PIECE_BYTES = 32 * 2**20
 _LISTED_SIZES = 5
 
 
-def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) -> InMemorySource:
+def read_image_folder(
+    path: Path, *, image_size: Sequence[int] | None = None, max_image_pixels: int | None = None
+) -> InMemorySource:
     """Returns the images in a folder, read into memory by `kerasmlp.data.images.read_image`.
 
     They are read as grey if every file stores grey, otherwise all of them as RGB.
@@ -36,13 +38,13 @@ def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) ->
         InvalidValue: the sub-folders are not as they should be, an image is damaged, the images have several sizes and
             there is no `image_size`, or they do not fit in memory.
     """
-    size = _check_image_size(image_size)
+    size, max_pixels = _check_image_size(image_size), check_max_image_pixels(max_image_pixels)
     images = list_images(path)
-    shape = _find_shape(path, images.files, size)
+    shape = _find_shape(path, images.files, size, max_pixels)
     check_fits_memory(str(path), len(images.files) * math.prod(shape), can_stream=True)
     features = np.empty((len(images.files), *shape), np.uint8)
     done = 0
-    for piece in _read_pieces(images.files, shape):
+    for piece in _read_pieces(images.files, shape, max_pixels):
         features[done : done + len(piece)] = piece
         done += len(piece)
     num_validation, num_test = images.num_validation or 0, images.num_test or 0
@@ -58,22 +60,24 @@ def read_image_folder(path: Path, *, image_size: Sequence[int] | None = None) ->
         y_validation=None if images.num_validation is None else y_validation,
         feature_range=PIXEL_RANGE,  # also of dark images: other image files are read in the same way
         reading_notes=images.notes,
-        request=_request(path, size),
+        request=_request(path, size, max_image_pixels),
     )
 
 
-def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) -> StreamedSource:
+def stream_image_folder(
+    path: Path, *, image_size: Sequence[int] | None = None, max_image_pixels: int | None = None
+) -> StreamedSource:
     """Returns the images in a folder as a source that is read in pieces. The rules are those of `read_image_folder`."""
-    size = _check_image_size(image_size)
+    size, max_pixels = _check_image_size(image_size), check_max_image_pixels(max_image_pixels)
     images = list_images(path)
 
     def look(folder: Path, spec: DataSpec | None) -> Scan:
-        shape = _find_shape(path, images.files, size)
+        shape = _find_shape(path, images.files, size, max_pixels)
         classes, indices = np.unique(images.labels, return_inverse=True)
         return Scan(
             classes=classes,
             labels=indices.astype(np.int32),
-            pieces=lambda: _read_pieces(images.files, shape),
+            pieces=lambda: _read_pieces(images.files, shape, max_pixels),
             num_own_test=images.num_test,
             num_own_validation=images.num_validation,
             feature_range=PIXEL_RANGE,
@@ -82,7 +86,7 @@ def stream_image_folder(path: Path, *, image_size: Sequence[int] | None = None) 
 
     return StreamedSource(
         path.resolve().name,
-        request={**_request(path, size), "stream": True},
+        request={**_request(path, size, max_image_pixels), "stream": True},
         identity=[identify_file(file) for file in images.files],
         has_test=images.num_test is not None,
         has_validation=images.num_validation is not None,
@@ -99,14 +103,16 @@ def _check_image_size(size: Sequence[int] | None) -> tuple[int, int] | None:
     return size[0], size[1]
 
 
-def _request(path: Path, size: tuple[int, int] | None) -> dict[str, Any]:
-    return {"source": str(path.resolve()), **({} if size is None else {"image_size": list(size)})}
+def _request(path: Path, size: tuple[int, int] | None, max_image_pixels: int | None) -> dict[str, Any]:
+    options = {"image_size": None if size is None else list(size), "max_image_pixels": max_image_pixels}
+    given = {name: value for name, value in options.items() if value is not None}
+    return {"source": str(path.resolve()), **given}
 
 
-def _find_shape(path: Path, files: list[Path], size: tuple[int, int] | None) -> tuple[int, ...]:
+def _find_shape(path: Path, files: list[Path], size: tuple[int, int] | None, max_pixels: int) -> tuple[int, ...]:
     """Returns the shape in which all images are read: `(height, width)` for grey, `(height, width, 3)` for RGB."""
     with ThreadPoolExecutor() as pool:
-        headers = list(pool.map(read_image_header, files))
+        headers = list(pool.map(lambda file: read_image_header(file, max_pixels=max_pixels), files))
     if size is None:
         files_of: dict[tuple[int, int], list[Path]] = {}
         for file, header in zip(files, headers, strict=True):
@@ -124,11 +130,12 @@ def _find_shape(path: Path, files: list[Path], size: tuple[int, int] | None) -> 
     return size if all(header.is_grey for header in headers) else (*size, 3)
 
 
-def _read_pieces(files: list[Path], shape: tuple[int, ...]) -> Iterator[np.ndarray]:
+def _read_pieces(files: list[Path], shape: tuple[int, ...], max_pixels: int) -> Iterator[np.ndarray]:
     """Yields the pixels of the images, uint8 `(any number, *shape)`."""
 
     def read(file: Path) -> np.ndarray:
-        return read_image(file, channels=1 if len(shape) == 2 else 3, size=shape[:2])  # type: ignore[arg-type]
+        channels, (height, width) = 1 if len(shape) == 2 else 3, shape[:2]
+        return read_image(file, channels=channels, size=(height, width), max_pixels=max_pixels)
 
     count = max(1, _PIECE_BYTES // math.prod(shape))
     with ThreadPoolExecutor() as pool:  # Pillow releases Python's lock while it decodes

@@ -1,0 +1,202 @@
+"""`MultiLabel`: several labels at once, each of which an example has or has not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kerasmlp._system.wording import named
+from kerasmlp.errors import InvalidValue
+from kerasmlp.plots import plot_labels
+from kerasmlp.tasks.calibration import Calibration, calibrate
+from kerasmlp.tasks.class_cautions import FEW_EXAMPLES
+from kerasmlp.tasks.conformal import ConformalLimits, label_limits, prediction_sets, score_sets
+from kerasmlp.tasks.decision_thresholds import choose_thresholds, parse_threshold
+from kerasmlp.tasks.label_scores import score_labels, scores_per_label
+from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True, eq=False)
+class MultiLabelScores(Scores):
+    """The scores of labels on a split.
+
+    Attributes:
+        names: Name of each label.
+        thresholds: Probability from which an example has each label.
+    """
+
+    names: tuple[str, ...]
+    thresholds: tuple[float, ...]
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The scores by name; those of `kerasmlp.tasks.label_scores.score_labels`, and `accuracy`."""
+        right = (self.answers >= np.asarray(self.thresholds, np.float32)) == (self.targets == 1)
+        return {
+            **score_labels(self.answers, self.targets, self.thresholds),
+            "accuracy": float(right.mean()),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Returns the scores of each label."""
+        each = scores_per_label(self.answers, self.targets, self.thresholds)
+        return {"labels": dict(zip(self.names, each, strict=True))}
+
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Writes `labels.png`: the precision, recall and F1 of each label."""
+        each = scores_per_label(self.answers, self.targets, self.thresholds)
+        plot_labels(each, self.names, folder / "labels.png", title=title)
+
+
+@dataclass(frozen=True)
+class MultiLabel(Task):
+    """Several labels at once. Targets are 0/1, int32 `(examples, labels)`; outputs are logits.
+
+    Attributes:
+        thresholds: Probability from which an example has each label; empty for 0.5.
+        limits: The conformal limits; None if they are not known.
+    """
+
+    thresholds: tuple[float, ...] = ()
+    limits: ConformalLimits | None = None
+
+    kind = "multi_label"
+    main = "probabilities"
+    unit = "labels"
+    objectives: ClassVar[Mapping[str, str]] = {
+        "val_loss": MIN,
+        "val_accuracy": MAX,
+        "val_macro_f1": MAX,
+        "val_micro_f1": MAX,
+        "val_average_precision": MAX,
+        "val_log_loss": MIN,
+    }
+    losses = ("cross_entropy",)
+    logged = "accuracy"
+    tflite_outputs = ("probabilities", "logits")
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """The probability from which an example has each label."""
+        return self.thresholds or (0.5,) * self.width
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The outputs of an artefact."""
+        return {"probabilities": ("float32", (self.width,)), "labels": ("int32", (self.width,))}
+
+    def strata(self, targets: np.ndarray) -> np.ndarray:
+        """Returns the combination of labels of each example; rare combinations count as one."""
+        _, combination, counts = np.unique(targets, axis=0, return_inverse=True, return_counts=True)
+        codes = np.where(counts >= FEW_EXAMPLES, np.arange(len(counts)), len(counts))
+        return codes[combination.reshape(-1)].astype(np.int32)
+
+    def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
+        """Raises `InvalidValue` if all training examples have a label, or none has it."""
+        for label, share in zip(self.names, train.mean(axis=0), strict=True):
+            if share in (0, 1):
+                raise InvalidValue(
+                    f"{name}: {'every' if share else 'no'} training example has the label `{label}`, so there is "
+                    "nothing to learn. Leave it out."
+                )
+
+    def cautions(self, parts: Mapping[str, np.ndarray]) -> list[str]:
+        """Returns a caution about rare labels."""
+        rare = [self.names[index] for index in np.flatnonzero(parts["train"].sum(axis=0) < FEW_EXAMPLES)]
+        return [f"{named(rare, 'label', 'has')} fewer than {FEW_EXAMPLES} training examples; add more."] if rare else []
+
+    def describe(self, targets: np.ndarray) -> dict[str, Any]:
+        """Returns the number of examples that have each label."""
+        return {"labels": dict(zip(self.names, targets.sum(axis=0).tolist(), strict=True))}
+
+    def make_loss(self, name: str) -> keras.losses.Loss:
+        """Returns the mean binary cross-entropy of labels and logits."""
+        import keras
+
+        self.check_loss(name)
+        return keras.losses.BinaryCrossentropy(from_logits=True)
+
+    def make_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the share of labels that are right at a probability of 0.5."""
+        import keras
+
+        return [keras.metrics.BinaryAccuracy(threshold=0.0, name="accuracy")]
+
+    def answer(self, outputs: Any, ops: Any = np) -> Any:
+        """Returns the sigmoid of logits."""
+        return 1 / (1 + np.exp(-outputs)) if ops is np else ops.sigmoid(outputs)
+
+    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
+        """Returns the probabilities, and which labels are chosen."""
+        chosen = main >= np.asarray(self.cuts, np.float32)
+        return {"probabilities": main, "labels": chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)}
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> MultiLabelScores:
+        """Returns the scores of probabilities `(examples, labels)`."""
+        return MultiLabelScores(answers, targets, self.names, self.cuts)
+
+    def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+        """Returns F1, average precision and the share of right labels."""
+        words = {"macro_f1": "macro F1", "micro_f1": "micro F1", "average_precision": "average precision"}
+        rows = [(f"{prefix}{text}", f"{scores[name]:.4f}") for name, text in words.items() if name in scores]
+        return [*rows, (f"{prefix}labels right", f"{scores['accuracy']:.2%}")]
+
+    def shown(self, name: str, value: float) -> str:
+        """Returns accuracies in percent."""
+        return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"
+
+    def shown_target(self, target: Any) -> str:
+        """Returns the names of the labels."""
+        return ", ".join(name for name, has in zip(self.names, target, strict=True) if has) or "none"
+
+    def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
+        """Returns the labels and the probability of each."""
+        chosen = answers >= np.asarray(self.cuts, np.float32)
+        return [
+            {
+                "labels": [name for name, has in zip(self.names, has_label, strict=True) if has],
+                "probabilities": dict(zip(self.names, map(float, row), strict=True)),
+            }
+            for has_label, row in zip(chosen, answers, strict=True)
+        ]
+
+    def predicted(self, answer: Mapping[str, Any]) -> str:
+        """Returns the labels with their probabilities."""
+        return ", ".join(f"{name} {answer['probabilities'][name]:.1%}" for name in answer["labels"]) or "none"
+
+    def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
+        """Returns the temperature of the logits."""
+        return calibrate(outputs, targets)
+
+    def check_threshold(self, threshold: str | float | None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read."""
+        if threshold is not None:
+            parse_threshold(threshold)
+
+    def decisions(self, answers: np.ndarray) -> np.ndarray:
+        """Returns which labels each example has."""
+        return answers >= np.asarray(self.cuts, np.float32)
+
+    def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> MultiLabel:
+        """Returns the task with thresholds and conformal limits that are chosen on validation."""
+        thresholds: tuple[float, ...] = ()
+        if threshold is not None:
+            thresholds = choose_thresholds(parse_threshold(threshold), answers, targets, self.names)
+        return replace(self, thresholds=thresholds, limits=label_limits(answers, targets))
+
+    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+        """Returns the set of labels of each example that cannot be ruled out, 0/1 int32 `(examples, labels)`."""
+        limits = check_limits(self.limits, coverage)
+        sets = prediction_sets(answers, limits.smallest_probability(coverage), with_top=False)
+        return {"prediction_set": sets.astype(np.int32)}
+
+    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
+        """Returns the coverage that was reached, and the mean size of the sets."""
+        return score_sets(self.with_coverage(answers, coverage)["prediction_set"] == 1, targets)

@@ -1,0 +1,207 @@
+"""`Quantiles`: several quantiles of one or several numbers, which never cross."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from kerasmlp.errors import InvalidValue
+from kerasmlp.plots import plot_quantiles
+from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
+from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
+from kerasmlp.tasks.regression import Regression
+from kerasmlp.tasks.task import MIN, Scores, check_limits, number
+
+if TYPE_CHECKING:
+    import keras
+
+
+def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+    """Returns quantiles that are in order and between 0 and 1.
+
+    Raises:
+        InvalidValue: they are not, or there are fewer than two.
+
+    Example:
+        >>> check_quantiles((0.05, 0.5, 0.95))
+        (0.05, 0.5, 0.95)
+    """
+    if len(quantiles) < 2 or list(quantiles) != sorted(set(quantiles)) or not 0 < quantiles[0] <= quantiles[-1] < 1:
+        raise InvalidValue(
+            "`quantiles` needs two or more numbers between 0 and 1 in ascending order, such as `0.05,0.5,0.95`; got "
+            f"`{','.join(f'{quantile:g}' for quantile in quantiles)}`."
+        )
+    return quantiles
+
+
+@dataclass(frozen=True, eq=False)
+class QuantileScores(Scores):
+    """The scores of predicted quantiles on a split. With several targets, numbers are in standard deviations.
+
+    Attributes:
+        task: The task.
+    """
+
+    task: Quantiles
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """The scores by name.
+
+        `pinball` is the mean pinball loss, `coverage` the share of targets between the outermost quantiles, `width` the
+        mean distance of these, `nominal_coverage` the share that they should hold, and `mae` the mean absolute error of
+        the middle quantile.
+        """
+        quantiles, scales = self.task.quantiles, self.task.unit_scales
+        answers, targets = self.answers / scales[:, np.newaxis], self.targets / scales
+        low, high = answers[..., 0], answers[..., -1]
+        return {
+            "pinball": pinball_loss(answers, targets, quantiles),
+            "coverage": float(((targets >= low) & (targets <= high)).mean()),
+            "nominal_coverage": quantiles[-1] - quantiles[0],
+            "width": float((high - low).mean()),
+            "mae": float(np.abs(answers[..., len(quantiles) // 2] - targets).mean()),
+        }
+
+    def details(self) -> dict[str, Any]:
+        """Returns the share of the examples below each quantile of each target."""
+        shares = quantile_coverage(self.answers, self.targets)
+        names = [f"{quantile:g}" for quantile in self.task.quantiles]
+        return {
+            "shares_below": {
+                target: dict(zip(names, map(float, row), strict=True))
+                for target, row in zip(self.task.names, np.atleast_2d(shares), strict=True)
+            }
+        }
+
+    def draw(self, folder: Path, *, title: str) -> None:
+        """Writes `quantiles.png`: intervals against true numbers, and how many examples are below each quantile."""
+        plot_quantiles(
+            self.answers, self.targets, self.task.names, self.task.quantiles, folder / "quantiles.png", title=title
+        )
+
+
+@dataclass(frozen=True)
+class Quantiles(Regression):
+    """Quantiles of one or several numbers, in the targets' own units.
+
+    Targets are float32 `(examples, targets)`. The network's outputs are `(examples, targets * quantiles)`, and its
+    answers `(examples, targets, quantiles)`.
+
+    Attributes:
+        quantiles: In ascending order, each in (0, 1).
+    """
+
+    quantiles: tuple[float, ...] = ()
+
+    kind = "quantiles"
+    main = "quantiles"
+    objectives: ClassVar[Mapping[str, str]] = {"val_pinball": MIN, "val_loss": MIN}
+    losses = ("pinball",)
+    logged = "pinball"
+    tflite_outputs = ("quantiles",)
+
+    @property
+    def width(self) -> int:
+        """Number of values that the network answers per example."""
+        return len(self.names) * len(self.quantiles)
+
+    @property
+    def answer_shape(self) -> tuple[int, ...]:
+        """Shape of an answer to one example."""
+        return (len(self.names), len(self.quantiles))
+
+    @property
+    def unit_scales(self) -> np.ndarray:
+        """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
+        return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
+
+    @property
+    def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        """The outputs of an artefact."""
+        return {"quantiles": ("float32", self.answer_shape)}
+
+    def postprocessing(self) -> list[keras.layers.Layer]:
+        """Returns a layer that makes the quantiles ascend and scales them, and an exponential if `log`."""
+        from kerasmlp.tasks.keras_parts import IncreasingQuantiles
+
+        offset, scale = self.standardisation
+        layer = IncreasingQuantiles(len(self.quantiles), list(scale), list(offset), dtype="float32", name="quantiles")
+        return [layer, *super().postprocessing()[1:]]
+
+    def make_loss(self, name: str) -> keras.losses.Loss:
+        """Returns the pinball loss of standardised numbers."""
+        from kerasmlp.tasks.keras_parts import PinballLoss
+
+        self.check_loss(name)
+        offset, scale = self.standardisation
+        return PinballLoss(list(self.quantiles), list(offset), list(scale), log=self.log)
+
+    def make_metrics(self) -> list[keras.metrics.Metric]:
+        """Returns the pinball loss in the target's unit."""
+        from kerasmlp.tasks.keras_parts import Pinball
+
+        return [Pinball(list(self.quantiles), self.unit_scales.tolist(), name="pinball")]
+
+    def answer(self, outputs: Any, ops: Any = np) -> Any:
+        """Returns the quantiles of each target."""
+        return ops.reshape(outputs, (-1, *self.answer_shape))
+
+    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
+        """Returns the quantiles."""
+        return {"quantiles": main}
+
+    def score(self, answers: np.ndarray, targets: np.ndarray) -> QuantileScores:  # type: ignore[override]
+        """Returns the scores of quantiles `(examples, targets, quantiles)`."""
+        return QuantileScores(answers, targets, self)
+
+    def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
+        """Returns the pinball loss, and the coverage and width of the outermost quantiles."""
+        unit = "" if len(self.names) == 1 else " standard deviations"
+        nominal = self.quantiles[-1] - self.quantiles[0]
+        return [
+            (f"{prefix}pinball loss", f"{number(scores['pinball'])}{unit}"),
+            (f"{prefix}coverage", f"{scores['coverage']:.2%} between the outermost quantiles (nominal {nominal:.0%})"),
+            (f"{prefix}width", f"{number(scores['width'])}{unit}"),
+            (f"{prefix}MAE", f"{number(scores['mae'])}{unit}, of the middle quantile"),
+        ]
+
+    def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
+        """Returns the quantiles of each target."""
+        names = [f"{quantile:g}" for quantile in self.quantiles]
+        return [
+            {
+                "quantiles": {
+                    target: dict(zip(names, map(float, values), strict=True))
+                    for target, values in zip(self.names, row, strict=True)
+                }
+            }
+            for row in answers
+        ]
+
+    def predicted(self, answer: Mapping[str, Any]) -> str:
+        """Returns the quantiles in words."""
+        parts = []
+        for target, values in answer["quantiles"].items():
+            words = ", ".join(f"{quantile}: {number(value)}" for quantile, value in values.items())
+            parts.append(words if len(self.names) == 1 else f"{target} ({words})")
+        return "  ".join(parts)
+
+    def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Quantiles:
+        """Returns the task with conformal limits from validation (conformalised quantile regression)."""
+        self.check_threshold(threshold)
+        return replace(self, limits=quantile_limits(answers, targets, self.quantiles))
+
+    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+        """Returns the interval of each target, `(examples, targets, 2)`."""
+        check_limits(self.limits, coverage)
+        return {"interval": quantile_intervals(answers, self.quantiles, self.limits, coverage)}
+
+    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
+        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
+        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
+        return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

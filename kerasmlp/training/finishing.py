@@ -1,0 +1,109 @@
+"""`finish_network`: what is done with a trained network on its validation examples: calibration, threshold, limits."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from kerasmlp._system.files import appearing, write_json
+from kerasmlp.artefacts.keras_file import wrap_model
+from kerasmlp.contract import CALIBRATION_NAME, TASK_NAME
+from kerasmlp.model.model_files import load_keras
+from kerasmlp.tasks.task import Task
+from kerasmlp.training.validation_data import model_outputs
+
+if TYPE_CHECKING:
+    from kerasmlp.data.types import Data
+    from kerasmlp.run import Run
+    from kerasmlp.training.settings import TrainingSettings
+
+CALIBRATED = ("log_loss", "brier", "ece")  # scores that a temperature changes
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What `finish_network` decided.
+
+    Attributes:
+        task: The task, with a threshold and conformal limits.
+        calibration: What `metrics.json` says about the calibration; None if the task has no probabilities.
+    """
+
+    task: Task
+    calibration: dict[str, Any] | None
+
+
+def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished:
+    """Calibrates the saved network, and chooses the threshold and the conformal limits on validation.
+
+    The temperature is multiplied into the last layer of `model.keras`, and the task is written to `task.json`. If the
+    process is killed in between, the next call continues: it never calibrates twice.
+
+    Args:
+        run: The run directory, with the best `model.keras`.
+        data: The data.
+        settings: The settings of the training.
+
+    Raises:
+        InvalidValue: the threshold does not suit the task or cannot be chosen.
+    """
+    calibration = _calibrate(run, data) if settings.calibrate else None
+    model = load_keras(run.model_path)
+    answers = wrap_model(model, run.model_path, task=data.task).answers(data.validation.features)
+    task = data.task.decided(answers, data.validation.labels, settings.threshold)
+    write_json(run.path / TASK_NAME, task.to_config())
+    return Finished(task, calibration)
+
+
+def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
+    """Multiplies the temperature into the saved network. Returns it, with the scores before."""
+    notes = run.path / CALIBRATION_NAME
+    if notes.is_file():
+        known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
+        if known.pop("model") != _digest(run.model_path):
+            return known  # the network was saved after these notes, and has the temperature already
+    model = load_keras(run.model_path)
+    outputs = model_outputs(model, data.validation.features)
+    calibration = data.task.calibration(outputs, data.validation.labels)
+    if calibration is None:
+        return None
+    about: dict[str, Any] = {"temperature": calibration.temperature, "reason": calibration.reason}
+    if calibration.temperature == 1:
+        return about
+    saved = wrap_model(model, run.model_path, task=data.task)
+    before = {part: saved.answers(getattr(data, part).features) for part in ("validation", "test")}
+    _divide_outputs(model, calibration.temperature)
+    calibrated = wrap_model(model, run.model_path, task=data.task)
+    num_changed = sum(
+        int(
+            (
+                data.task.decisions(calibrated.answers(getattr(data, part).features)) != data.task.decisions(answers)
+            ).sum()
+        )
+        for part, answers in before.items()
+    )
+    if num_changed:  # their probabilities are equal up to rounding
+        return {"temperature": 1.0, "reason": f"the calibrated network would round {num_changed} answers differently"}
+    for part, answers in before.items():
+        scores = data.task.score(answers, getattr(data, part).labels).numbers
+        prefix = {"validation": "val", "test": "test"}[part]
+        about |= {f"{prefix}_{name}_before": scores[name] for name in CALIBRATED if name in scores}
+    write_json(notes, {**about, "model": _digest(run.model_path)})
+    with appearing(run.model_path) as temporary:
+        model.save(temporary)
+    return about
+
+
+def _divide_outputs(model: keras.Model, temperature: float) -> None:
+    last = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
+    last.set_weights([np.float32(np.float64(weights) / temperature) for weights in last.get_weights()])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
