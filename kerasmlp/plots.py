@@ -1,13 +1,11 @@
-"""Plots of a run: training curves, the confusion matrix, the trials of a search, example images, and file sizes."""
+"""Plots of a run: training curves, the confusion matrix, predicted numbers, example images, and file sizes."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.ticker import MaxNLocator, NullFormatter
+from matplotlib.ticker import MaxNLocator
 
 from kerasmlp._system.files import appearing
 
@@ -21,10 +19,7 @@ if TYPE_CHECKING:
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 MOST_COUNTS = 30  # a confusion matrix of more classes shows colours without numbers
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
-LEAST_SPAN = 0.01  # smallest range of accuracies on the axis of a search
-STRIP_STEP = 0.08  # height of a row in the strip below the accuracies, as a share of their range
 MOST_TARGETS_SHOWN, MOST_LABELS_SHOWN, MOST_DOTS = 4, 30, 3000  # in a plot of predictions
-MOST_RATES = 6  # labels on the axis of learning rates
 
 
 def plot_history(
@@ -234,77 +229,6 @@ def plot_predicted(answers: np.ndarray, targets: np.ndarray, names: Sequence[str
     _save(figure, path)
 
 
-def plot_search(records: Sequence[Mapping[str, Any]], path: Path, *, title: str) -> None:
-    """Writes a PNG of a search: validation accuracy against learning rate by batch size, and the best result so far.
-
-    The accuracy axis covers the range of the good trials. Trials that were far worse, and trials that failed, are shown
-    in a strip below it.
-
-    Args:
-        records: At least one trial, as a dictionary of `number`, `values` (with `learning_rate` and `batch_size`),
-            `status`, `val_accuracy` and `val_loss` (both None for a failed trial).
-        path: Where to write the PNG.
-        title: Name of the data, for the title.
-    """
-    records = sorted(records, key=lambda record: record["number"])
-    figure = _figure(10.0, 4.6)
-    scatter, progress = figure.subplots(1, 2, sharey=True)
-    scores = [record["val_accuracy"] for record in records if record["val_accuracy"] is not None]
-    low, high = _robust_range(scores)
-    heights = _heights(records, low, high)
-    batch_sizes = sorted({record["values"]["batch_size"] for record in records})
-    positions = [index / max(len(batch_sizes) - 1, 1) for index in range(len(batch_sizes))]
-    colors = {size: colormaps["viridis"](0.88 * x) for size, x in zip(batch_sizes, positions, strict=True)}
-    for record, height in zip(records, heights, strict=True):
-        color = colors[record["values"]["batch_size"]]
-        rate, style = record["values"]["learning_rate"], _marker(record, low)
-        scatter.plot(rate, height, color=color, **{"markersize": 7, "alpha": 0.9, **style})
-        progress.plot(record["number"], height, color=MUTED, **{"markersize": 4.5, "alpha": 0.55, **style})
-    best = _best_so_far(records)
-    if best:
-        # From the first trial that has a score to the last trial.
-        numbers = [record["number"] for record in best] + [records[-1]["number"]]
-        curve = [record["val_accuracy"] for record in best] + [best[-1]["val_accuracy"]]
-        progress.step(numbers, curve, where="post", color=VALIDATION_COLOR, linewidth=2)
-        for axes, x in ((scatter, best[-1]["values"]["learning_rate"]), (progress, best[-1]["number"])):
-            axes.plot(x, curve[-1], "o", markersize=14, color=VALIDATION_COLOR, markeredgewidth=2, fillstyle="none")
-    _label_search(scatter, progress, records, low, high)
-    _add_search_legends(figure, records, colors, low)
-    outcome = f"none of {len(records)} trials was completed"
-    if best:
-        values = best[-1]["values"]
-        outcome = (
-            f"trial {best[-1]['number']} of {len(records)} is the best, validation accuracy {curve[-1]:.2%}, with "
-            f"learning rate {values['learning_rate']:.1e} and batch size {values['batch_size']}"
-        )
-    figure.suptitle(f"{title}: {outcome}", fontsize=11)
-    _save(figure, path)
-
-
-def _key(record: Mapping[str, Any]) -> tuple[float, float]:
-    return (record["val_accuracy"], -record["val_loss"])
-
-
-def _robust_range(scores: Sequence[float]) -> tuple[float, float]:
-    """The lowest and highest accuracy to show: the best score, and 2.5 times the median's distance below it."""
-    if not scores:
-        return 0.0, 1.0
-    best = max(scores)
-    low = max(min(scores), best - 2.5 * (best - float(np.median(scores))))
-    # At least one percentage point, so that noise does not fill the plot if all trials are equally good.
-    return min(low, best - LEAST_SPAN), best
-
-
-def _heights(records: Sequence[Mapping[str, Any]], low: float, high: float) -> list[float]:
-    """The vertical position of each trial: its accuracy, or a row of the strip below the accuracies."""
-    step = STRIP_STEP * (high - low)
-    heights = []
-    for record in records:
-        score = record["val_accuracy"]
-        heights.append(low - 2 * step if score is None else score if score >= low else low - step)
-    return heights
-
-
 def plot_examples(
     features: np.ndarray, labels: np.ndarray, class_names: Sequence[str], path: Path, *, title: str
 ) -> None:
@@ -368,95 +292,6 @@ def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str, 
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(*[part[:1] for part in axes.get_legend_handles_labels()], frameon=False, loc="lower right")
     _save(figure, path)
-
-
-def _marker(record: Mapping[str, Any], low: float) -> dict[str, Any]:
-    if record["val_accuracy"] is None:
-        return {"marker": "x", "markeredgewidth": 1.6, "linestyle": "none"}
-    shape = "v" if record["val_accuracy"] < low else "o"
-    if record["status"] == "stopped":
-        return {"marker": shape, "fillstyle": "none", "markeredgewidth": 1.4, "linestyle": "none"}
-    return {"marker": shape, "markeredgecolor": "white", "markeredgewidth": 0.6, "linestyle": "none"}
-
-
-def _best_so_far(records: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
-    """The completed trials that were better than all earlier ones."""
-    steps: list[Mapping[str, Any]] = []
-    for record in records:
-        if record["status"] == "completed" and (not steps or _key(record) > _key(steps[-1])):
-            steps.append(record)
-    return steps
-
-
-def _label_search(scatter: Axes, progress: Axes, records: Sequence[Mapping[str, Any]], low: float, high: float) -> None:
-    span, step = high - low, STRIP_STEP * (high - low)
-    has_failed = any(record["val_accuracy"] is None for record in records)
-    has_clipped = any(record["val_accuracy"] is not None and record["val_accuracy"] < low for record in records)
-    bottom = low - (2.7 * step if has_failed else 1.7 * step if has_clipped else 0.06 * span)
-    scatter.set(xscale="log", xlabel="learning rate", ylabel="validation accuracy", ylim=(bottom, high + 0.1 * span))
-    rates = _rate_ticks(*scatter.get_xlim())
-    scatter.set_xticks(rates, [f"{rate:.3g}" for rate in rates])
-    scatter.xaxis.set_minor_formatter(NullFormatter())  # by default their labels overlap
-    first, last = records[0]["number"], records[-1]["number"]
-    margin = 0.5 + 0.02 * (last - first)
-    progress.set(xlabel="trial", xlim=(first - margin, last + margin))
-    progress.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
-    # Ticks only within the range of accuracies, with as many digits as it takes to tell them apart.
-    spread = MaxNLocator(7, steps=[1, 2, 5, 10]).tick_values(low, high)
-    decimals = max(0, -int(np.floor(np.log10(spread[1] - spread[0]) + 1e-9)) - 2)
-    ticks = [tick for tick in spread if low - 0.02 * span <= tick <= min(high + 0.1 * span, 1.0)]
-    scatter.set_yticks(ticks, [f"{tick:.{decimals}%}" for tick in ticks])
-    progress.tick_params(axis="y", length=0)
-    for axes in (scatter, progress):
-        axes.grid(color="#e6e6e6", linewidth=0.6)
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
-        if has_failed or has_clipped:
-            axes.axhspan(bottom, low - 0.5 * step, color="#f4f4f4", linewidth=0, zorder=0)
-    scatter.figure.align_xlabels([scatter, progress])
-
-
-def _rate_ticks(low: float, high: float) -> list[float]:
-    """Round learning rates between `low` and `high`, at most `MOST_RATES` of them, evenly spaced on a log scale.
-
-    Example:
-        >>> _rate_ticks(0.0007, 0.03)
-        [0.001, 0.002, 0.005, 0.01, 0.02]
-        >>> _rate_ticks(0.00008, 0.12)
-        [0.0001, 0.001, 0.01, 0.1]
-    """
-    decades = range(math.floor(math.log10(low)), math.floor(math.log10(high)) + 1)
-    for steps in ((1, 2, 5), (1, 3), (1,)):
-        ticks = [float(f"{step}e{decade}") for decade in decades for step in steps]
-        ticks = [tick for tick in ticks if low <= tick <= high]
-        if len(ticks) <= MOST_RATES:
-            break
-    return ticks[:: math.ceil(len(ticks) / MOST_RATES)] if len(ticks) > 1 else [low, high]
-
-
-def _add_search_legends(
-    figure: Figure, records: Sequence[Mapping[str, Any]], colors: Mapping[int, Any], low: float
-) -> None:
-    from matplotlib.lines import Line2D
-
-    def handle(label: str, **style: Any) -> Line2D:
-        return Line2D([], [], label=label, **{"linestyle": "none", "color": MUTED, **style})
-
-    sizes = [handle("batch size")]
-    sizes += [handle(str(size), marker="o", markersize=7, color=color) for size, color in colors.items()]
-    scores = [record["val_accuracy"] for record in records]
-    kinds = []
-    if any(record["status"] == "completed" for record in records):
-        kinds += [handle("best so far", linestyle="-", linewidth=2, color=VALIDATION_COLOR)]
-    if any(record["status"] == "stopped" for record in records):
-        kinds += [handle("stopped early", marker="o", fillstyle="none")]
-    if any(score is not None and score < low for score in scores):
-        kinds += [handle(f"below {low:.1%}", marker="v")]
-    if None in scores:
-        kinds += [handle("failed", marker="x", markeredgewidth=1.6)]
-    style: dict[str, Any] = {"frameon": False, "fontsize": 9, "handlelength": 1.4, "handletextpad": 0.4}
-    figure.legend(handles=sizes, loc="outside lower left", ncols=9, columnspacing=1.0, **style)
-    figure.legend(handles=kinds, loc="outside lower right", ncols=4, columnspacing=1.4, **style)
 
 
 def _label_classes(axes: Axes, class_names: Sequence[str], recalls: np.ndarray) -> None:

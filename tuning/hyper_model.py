@@ -9,12 +9,14 @@ import keras_tuner
 
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.classification import Classification
 from kerasmlp.tuning.space import Space
 from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
     import keras
+
+    from kerasmlp.tasks.task import Task
 
 
 class MLPHyperModel(keras_tuner.HyperModel):
@@ -34,7 +36,14 @@ class MLPHyperModel(keras_tuner.HyperModel):
     """
 
     def __init__(
-        self, sizes: Iterable[int], space: Space | None = None, *, optimizer: str = "adam", **model_options: Any
+        self,
+        sizes: Iterable[int],
+        space: Space | None = None,
+        *,
+        task: Task | None = None,
+        loss: str | None = None,
+        optimizer: str = "adam",
+        **model_options: Any,
     ) -> None:
         """Prepares to build networks.
 
@@ -42,20 +51,23 @@ class MLPHyperModel(keras_tuner.HyperModel):
             sizes: Layer widths from input to output. The space may replace the hidden ones.
             space: The hyper-parameters to vary and the values to choose from. By default, learning rates from 1e-4 to
                 1e-2 and batch sizes from 16 to 128.
+            task: What the networks learn, such as `data.task`. Defaults to classification.
+            loss: Name of one of the losses of the task. Defaults to its first.
             optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
             **model_options: Options of `build_mlp` for all networks, such as `input_shape`, `preprocessing` or
                 `activation`.
         """
         super().__init__()
         self.space = (space or Space()).for_examples()
+        self.task, self.loss = task or Classification(()), loss
         self.network = TrialNetwork(check_sizes(sizes), model_options, optimizer)
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Returns a compiled network. Declares the whole space, so that every trial has a batch size, too."""
         hp.merge(self.space.hyperparameters())
         network = self.network.with_values({name: hp.get(name) for name in self.space.varied()})
-        model = build_mlp(network.sizes, **network.options)
-        compile_model(model, make_optimizer(network.optimizer, hp.get("learning_rate")))
+        model = build_mlp(network.sizes, postprocessing=self.task.postprocessing(), **network.options)
+        self.task.compile(model, make_optimizer(network.optimizer, hp.get("learning_rate")), loss=self.loss)
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:

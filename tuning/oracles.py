@@ -7,6 +7,7 @@ from typing import Any
 
 import keras_tuner
 
+from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
 from kerasmlp.tuning.settings import SearchSettings
@@ -62,16 +63,18 @@ class GridOracle(SearchOracle):
         return {"status": "IDLE"}
 
 
-def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener) -> SearchOracle:
+def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener, goal: Goal = CLASSIFYING) -> SearchOracle:
     """Returns the oracle that `settings` name.
 
     Args:
         settings: Settings that hold a space, as `SearchSettings.for_data` returns them.
         digest: Identifies the search, so that workers can tell whether they take part in the right one.
         listener: Its methods are called when something happens to a trial.
+        goal: What the search looks for. Defaults to the highest accuracy.
     """
     assert settings.space is not None
     options: dict[str, Any] = {
+        "goal": goal,
         "epochs": settings.epochs,
         "early_stopping": settings.early_stopping and settings.oracle != "hyperband",  # which has its own rule
         "listener": listener,

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import keras
 import keras_tuner
+import numpy as np
 
 from kerasmlp.engine.block_datasets import as_held, block_dataset
 from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.saved_state import reset, restore_state, save_state
+from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.task import MAX
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
-from kerasmlp.training.validation_data import evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import ValidationScores, evaluation_batch_size, validation_blocks
 from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
+from kerasmlp.tuning.search_goal import Goal
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.tuning.trial_network import TrialNetwork
+    from kerasmlp.tuning.worker_request import WorkerRequest
 
 TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
@@ -40,7 +45,16 @@ class TrialTrainer:
     Their learning rate, dropout and L2 penalty may differ.
     """
 
-    def __init__(self, data: Data, network: TrialNetwork, *, epochs: int, seed: int) -> None:
+    def __init__(
+        self,
+        data: Data,
+        network: TrialNetwork,
+        *,
+        epochs: int,
+        seed: int,
+        objective: str | None = None,
+        loss: str | None = None,
+    ) -> None:
         """Prepares to train.
 
         Args:
@@ -48,14 +62,30 @@ class TrialTrainer:
             network: The network that the values of a trial change.
             epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time.
             seed: Seed of the initial weights and of the order of the examples.
+            objective: What trials are compared by. Defaults to the task's own.
+            loss: Name of the loss. Defaults to the task's own.
         """
         self.data = data
         self.network = network
+        self.goal = Goal.of(data.task, objective)
+        self.loss = loss
         self.epochs = epochs
         self.seed = seed
         self._train = (as_held(data.train.features), as_held(data.train.labels))
         self._validation = validation_blocks(data)
         self._prepared: OrderedDict[tuple[Any, ...], AdjustableNetwork] = OrderedDict()
+
+    @classmethod
+    def of(cls, data: Data, request: WorkerRequest) -> Self:
+        """Returns the trainer for a request."""
+        return cls(
+            data,
+            request.network,
+            epochs=request.epochs,
+            seed=request.seed,
+            objective=request.objective,
+            loss=request.loss,
+        )
 
     def train(
         self,
@@ -80,6 +110,7 @@ class TrialTrainer:
         model = self._fresh_model(self.network.with_values(values), batch_size)
         model.optimizer.learning_rate = float(values["learning_rate"])
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
+        scores = [] if self.goal.name in self.data.task.logged_objectives else [ValidationScores(self.data)]
         model.fit(
             block_dataset(*self._train, batch_size=batch_size, seed=self.seed, first_epoch=first_epoch),
             validation_data=self._validation,
@@ -87,14 +118,20 @@ class TrialTrainer:
             initial_epoch=first_epoch,
             shuffle=False,  # the blocks are shuffled
             verbose=0,
-            callbacks=[StopOnNonFiniteLoss(), *callbacks],
+            callbacks=[StopOnNonFiniteLoss(), *scores, *callbacks],
         )
         return model
 
     def _fresh_model(self, network: TrialNetwork, batch_size: int) -> keras.Model:
         """Returns a model with initial weights and a new optimizer, compiled once per architecture and batch size."""
-        options = {"preprocessing": self.data.preprocessing(), "input_shape": self.data.feature_shape}
-        fresh = build_mlp(network.sizes, seed=self.seed, **{**options, **network.options})
+        fresh = build_mlp(
+            network.sizes,
+            seed=self.seed,
+            preprocessing=self.data.preprocessing(),
+            input_shape=self.data.feature_shape,
+            postprocessing=self.data.postprocessing(),
+            **network.options,
+        )
         compiled = sorted(compiled_values(network.options).items())
         key = (network.sizes, tuple(compiled), network.optimizer, batch_size)
         if key not in self._prepared:
@@ -110,7 +147,7 @@ class TrialTrainer:
 
     def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int) -> AdjustableNetwork:
         network = make_adjustable(fresh)
-        compile_model(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE))
+        self.data.task.compile(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE), loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
         steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
@@ -152,15 +189,16 @@ class TrialTuner(TunerBase):
         """Writes nothing, because a search is continued from the oracle's files alone."""
 
     def run_trial(self, trial: Any, *fit_args: Any, **fit_kwargs: Any) -> None:
-        """Trains the network of the trial and reports the validation accuracy and loss of each epoch to the oracle."""
+        """Trains the network of the trial and reports what is recorded of each epoch to the oracle."""
         values = trial.hyperparameters.values
         state = None
         if self.states is not None and "tuner/trial_id" in values:
             # If there is none, as after a crash, the trial starts at its first epoch and has the same result.
             state = next(iter(self.states.glob(f"*-{values['tuner/trial_id']}.npz")), None)
         epochs = int(values.get("tuner/epochs", self.trainer.epochs))
-        report = EpochReport(lambda epoch, metrics: self.oracle.update_trial(trial.trial_id, metrics, step=epoch))
-        keeper = _StateKeeper(self.states, trial.trial_id, epochs) if self.states is not None else None
+        goal = self.trainer.goal
+        report = EpochReport(goal, lambda epoch, metrics: self.oracle.update_trial(trial.trial_id, metrics, step=epoch))
+        keeper = _StateKeeper(self.states, trial.trial_id, epochs, goal) if self.states is not None else None
         self.trainer.train(values, epochs=epochs, state=state, callbacks=[report, *([keeper] if keeper else [])])
 
     def attempt(self, trial: Any) -> None:
@@ -177,16 +215,23 @@ class TrialTuner(TunerBase):
 
 
 class EpochReport(keras.callbacks.Callback):
-    """Reports the validation metrics of each epoch, and ends the training if the answer has the status `STOPPED`."""
+    """Reports what is recorded of each epoch, and ends the training if the answer has the status `STOPPED`."""
 
-    def __init__(self, report: Callable[[int, dict[str, float]], Any]) -> None:
-        """Takes the function to call with the epoch, counted from 0, and its metrics."""
+    def __init__(self, goal: Goal, report: Callable[[int, dict[str, float]], Any]) -> None:
+        """Takes what the search looks for, and a function to call with the epoch, counted from 0, and its metrics."""
         super().__init__()
-        self._report = report
+        self._goal, self._report = goal, report
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the epoch."""
-        metrics = {name: float((logs or {})[name]) for name in ("val_accuracy", "val_loss")}
+        """Reports the epoch.
+
+        Raises:
+            WorkFailed: the objective is NaN or infinite, so that trials cannot be compared by it.
+        """
+        # In the 32 bits in which other processes send them, so that the number of workers changes no result.
+        metrics = {name: float(np.float32((logs or {})[name])) for name in self._goal.recorded}
+        if not math.isfinite(metrics[self._goal.name]):
+            raise WorkFailed(f"The validation {self._goal.label} is {metrics[self._goal.name]} in epoch {epoch + 1}.")
         answer = self._report(epoch, metrics)
         if answer is not None and answer.status == "STOPPED":
             self.model.stop_training = True
@@ -195,16 +240,22 @@ class EpochReport(keras.callbacks.Callback):
 class _StateKeeper(keras.callbacks.Callback):
     """Keeps the training state after the last epoch of a trial, and deletes all states except the best few."""
 
-    def __init__(self, folder: Path, trial_id: str, epochs: int) -> None:
+    def __init__(self, folder: Path, trial_id: str, epochs: int, goal: Goal) -> None:
         super().__init__()
-        self._folder, self._trial_id, self._epochs = folder, trial_id, epochs
+        self._folder, self._trial_id, self._epochs, self._goal = folder, trial_id, epochs, goal
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         """Writes the state after the last epoch."""
         if epoch + 1 < self._epochs:
             return
-        accuracy = float((logs or {})["val_accuracy"])
+        score = float((logs or {})[self._goal.name])
         self._folder.mkdir(exist_ok=True)
-        save_state(self._folder / f"{accuracy:.6f}-{self._trial_id}.npz", self.model, {"epochs": self._epochs})
-        for path in sorted(self._folder.glob("*.npz"), reverse=True)[MOST_STATES:]:
+        save_state(self._folder / f"{score:.6g}-{self._trial_id}.npz", self.model, {"epochs": self._epochs})
+        states = sorted(self._folder.glob("*.npz"), key=_score_of, reverse=self._goal.mode == MAX)
+        for path in states[MOST_STATES:]:
             path.unlink(missing_ok=True)
+
+
+def _score_of(state: Path) -> float:
+    """The score in the name of a file of `_StateKeeper`, which may be negative or have an exponent."""
+    return float(state.stem.rpartition("-")[0])

@@ -15,7 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kerasmlp.errors import shortened
-from kerasmlp.tasks.classification import rank
+from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _Running:
     values: Mapping[str, Any]
     worker: str
     progress: str = ""
-    val_accuracy: float | None = None
+    score: float | None = None
 
 
 class SearchDisplay(Listener):
@@ -49,6 +49,7 @@ class SearchDisplay(Listener):
     Args:
         console: Where to write.
         total: Number of trials. None if it is not known; the time left is then not shown.
+        goal: What the search looks for. Defaults to the highest accuracy.
         clock: Returns seconds that only grow; tests pass their own.
 
     Example:
@@ -62,9 +63,16 @@ class SearchDisplay(Listener):
         trial 1/2  learning rate 2.1e-03  batch size 64  validation 97.31%  best 97.31%  left 0:00:41
     """
 
-    def __init__(self, console: Console, total: int | None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        total: int | None,
+        goal: Goal = CLASSIFYING,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Prepares the display; nothing is drawn before the first trial."""
-        self._console, self._total, self._clock = console, total, clock
+        self._console, self._total, self._goal, self._clock = console, total, goal, clock
         self._is_live = console.is_terminal and not console.is_dumb_terminal
         self._began = clock()
         self._has_begun = self._is_stopped = False
@@ -97,12 +105,12 @@ class SearchDisplay(Listener):
             self._running[number] = _Running(values, worker)
         self._show([])
 
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """Shows the validation accuracy after an epoch, counted from 1, of `epochs`."""
+    def epoch(self, number: int, epoch: int, epochs: int, score: float) -> None:
+        """Shows the score after an epoch, counted from 1, of `epochs`."""
         with self._state:
             running = self._running.get(number)
             if running is not None:  # otherwise it was taken from this worker, which was not lost but slow
-                running.progress, running.val_accuracy = f"{epoch}/{epochs}", val_accuracy
+                running.progress, running.score = f"{epoch}/{epochs}", score
 
     def end(self, record: TrialRecord) -> None:
         """Shows how a trial ended."""
@@ -136,7 +144,8 @@ class SearchDisplay(Listener):
         self._latest.appendleft(record)
         self._failed += record.status == "failed"
         self._given_up += record.status == "stopped"
-        if record.status == "completed" and (self._best is None or rank(vars(record)) > rank(vars(self._best))):
+        rank = self._goal.rank
+        if record.status == "completed" and (self._best is None or rank(record.result) > rank(self._best.result)):
             self._best = record
 
     def _show(self, lines: Sequence[str]) -> None:
@@ -157,8 +166,8 @@ class SearchDisplay(Listener):
     def _line(self, record: TrialRecord, *, in_full: bool) -> str:
         number = f"trial {record.number}" + ("" if self._total is None else f"/{self._total}")
         parts = [number, describe_values(record.values)]
-        if record.val_accuracy is not None:
-            parts.append(f"validation {record.val_accuracy:.2%}")
+        if record.error is None:
+            parts.append(f"{self._goal.heading} {self._score(record)}")
         if record.status == "stopped":
             parts.append(f"stopped early after epoch {record.epochs}")
         if self._best is not None:
@@ -172,7 +181,7 @@ class SearchDisplay(Listener):
         return "  ".join(parts)
 
     def _best_so_far(self) -> str:
-        return "" if self._best is None else f"best {self._best.val_accuracy or 0.0:.2%}"
+        return "" if self._best is None else f"best {self._score(self._best)}"
 
     def _done_of_total(self) -> str:
         done = self._resumed + self._ended
@@ -190,7 +199,7 @@ class SearchDisplay(Listener):
             parts: list[Any] = [self._summary()]
             if self._best is not None:
                 best = Text.assemble(("best  ", "dim"), f"trial {self._best.number}  ")
-                best.append(f"{self._best.val_accuracy or 0.0:.2%}", style="bold green")
+                best.append(self._score(self._best), style="bold green")
                 parts.append(best.append(f"  {describe_values(self._best.values)}"))
             parts += [Text(), self._trials()]
             return Group(*parts)
@@ -218,22 +227,25 @@ class SearchDisplay(Listener):
     def _trials(self) -> Table:
         rows: list[tuple[list[str], str]] = []
         for number, running in sorted(self._running.items()):
-            cells = [str(number), running.worker, running.progress, _percent(running.val_accuracy)]
+            cells = [str(number), running.worker, running.progress, self._goal.shown(running.score)]
             rows.append((cells + self._value_cells(running.values), ""))
         if self._running and self._latest:
             rows.append(([], ""))
         for record in self._latest:
             is_best = self._best is not None and record.number == self._best.number
-            cells = [str(record.number), record.status, str(record.epochs), _percent(record.val_accuracy)]
+            cells = [str(record.number), record.status, str(record.epochs), self._score(record)]
             rows.append((cells + self._value_cells(record.values), "green" if is_best else "dim"))
         table = Table(header_style="dim", box=None, padding=(0, 2, 0, 0), pad_edge=False)
         # One word per line, so that five hyper-parameters fit into 80 columns.
         names = [name.replace("normalization", "norm").replace("_", "\n") for name in self._names]
-        for index, name in enumerate(["trial", "", "epoch", "accuracy", *names]):
+        for index, name in enumerate(["trial", "", "epoch", self._goal.label, *names]):
             table.add_column(name, justify="left" if index == 1 else "right", no_wrap=True)
         for cells, style in rows:
             table.add_row(*map(Text, cells), style=style)
         return table
+
+    def _score(self, record: TrialRecord) -> str:
+        return self._goal.shown(record.score(self._goal.name))
 
     def _value_cells(self, values: Mapping[str, Any]) -> list[str]:
         return [_value(name, values[name]) if name in values else "" for name in self._names]
@@ -253,10 +265,6 @@ def _value(name: str, value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.1e}" if name in _RATES else f"{value:.3g}"
     return str(value)
-
-
-def _percent(share: float | None) -> str:
-    return "" if share is None else f"{share:.2%}"
 
 
 def _duration(seconds: float) -> str:

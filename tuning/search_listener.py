@@ -26,8 +26,8 @@ class Listener:
     def begin(self, number: int, values: dict[str, Any], worker: str) -> None:
         """A trial begins on a worker."""
 
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
-        """A trial has finished an epoch, counted from 1, of `epochs`."""
+    def epoch(self, number: int, epoch: int, epochs: int, score: float) -> None:
+        """A trial has finished an epoch, counted from 1, of `epochs`, with this score on validation."""
 
     def end(self, record: TrialRecord) -> None:
         """A trial has ended."""
@@ -56,10 +56,10 @@ class ListenerGroup(Listener):
         for listener in self._listeners:
             listener.begin(number, values, worker)
 
-    def epoch(self, number: int, epoch: int, epochs: int, val_accuracy: float) -> None:
+    def epoch(self, number: int, epoch: int, epochs: int, score: float) -> None:
         """Passes the call on."""
         for listener in self._listeners:
-            listener.epoch(number, epoch, epochs, val_accuracy)
+            listener.epoch(number, epoch, epochs, score)
 
     def end(self, record: TrialRecord) -> None:
         """Passes the call on."""

@@ -15,14 +15,12 @@ from keras_tuner.engine.trial import Trial
 
 from kerasmlp._system.files import write_json
 from kerasmlp.errors import InvalidValue
-from kerasmlp.tasks.classification import MONITOR, MONITOR_MODE
 from kerasmlp.tuning._tuner_internals import OracleBase
 from kerasmlp.tuning.compile_records import CompiledNetworks
+from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.space import PARAMETERS
 from kerasmlp.tuning.trial_records import COMPLETED, TrialRecord, best_trial, curve, number_of, record_of, searched
-
-OBJECTIVE = keras_tuner.Objective(MONITOR, MONITOR_MODE)
 
 # The rule of Google Vizier (Golovin et al. 2017, 10.1145/3097983.3098043, section 3.2.2), with best values instead of
 # averages, and only if there are enough trials to compare with.
@@ -45,27 +43,31 @@ class SearchOracle(OracleBase):
     - That trial, and every trial of a grid, preferably goes to a worker that has compiled its network.
 
     Attributes:
-        again: Validation accuracy and loss of the best trial when it was trained again; None until then.
+        again: What was recorded of the best trial when it was trained again, by name; None until then.
     """
 
-    def __init__(self, *, epochs: int, early_stopping: bool, listener: Listener, **options: Any) -> None:
+    def __init__(self, *, goal: Goal, epochs: int, early_stopping: bool, listener: Listener, **options: Any) -> None:
         """Prepares a search.
 
         Args:
+            goal: What the search looks for.
             epochs: Epochs of a trial, unless the oracle chooses another number.
             early_stopping: Whether to stop trials that are worse than the median.
             listener: Its methods are called when something happens to a trial.
             **options: Arguments of Keras Tuner's oracle.
         """
+        self.goal = goal
         self.epochs = epochs
         self.early_stopping = early_stopping
         self.listener = listener
         self.began = time.time()
-        self.again: tuple[float, float] | None = None
+        self.again: dict[str, float] | None = None
+        self._latest: dict[str, float] = {}
         self.compiled = CompiledNetworks()
         self._has_ended = False
         self._finished_curves: list[list[float]] | None = None
-        super().__init__(objective=OBJECTIVE, allow_new_entries=False, tune_new_entries=False, **options)
+        objective = keras_tuner.Objective(goal.name, goal.mode)
+        super().__init__(objective=objective, allow_new_entries=False, tune_new_entries=False, **options)
         self.verbose = 0
 
     # --- what happens to trials ---------------------------------------------------------------------------------------
@@ -104,15 +106,15 @@ class SearchOracle(OracleBase):
     def update_trial(self, trial_id: str, metrics: Mapping[str, float], step: int = 0) -> Any:
         """Records the metrics of an epoch. The status of the answer is `STOPPED` if the trial should end early."""
         if trial_id == _AGAIN:
-            self._latest = (float(metrics["val_accuracy"]), float(metrics["val_loss"]))
+            self._latest = {name: float(metrics[name]) for name in self.goal.recorded}
             return next(t for t in self.ongoing_trials.values() if t.trial_id == _AGAIN)
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
-                trial.metrics.register(name, direction="max" if name == OBJECTIVE.name else "min")
+                trial.metrics.register(name, direction=self.goal.task.objectives[name])
             trial.metrics.update(name, value, step=step)
-        self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics["val_accuracy"]))
-        if self.early_stopping and self._is_below_median(trial, step):
+        self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
+        if self.early_stopping and self._is_worse_than_median(trial, step):
             trial.status = "STOPPED"
         return trial
 
@@ -132,7 +134,7 @@ class SearchOracle(OracleBase):
         _set_metric(known, "ended_s", time.time() - self.began)
         super().end_trial(trial)
         self._finished_curves = None
-        self.listener.end(record_of(known, self.epochs_of(known)))
+        self.listener.end(self._record(known))
         self.save()  # once more, because Keras Tuner saves before the trial has left the ongoing ones
 
     @keras_tuner.synchronized
@@ -170,7 +172,7 @@ class SearchOracle(OracleBase):
 
     def _best(self) -> Any:
         records = [record for record in self.records() if record.status == COMPLETED]
-        number = best_trial(records).number if records else None
+        number = best_trial(records, self.goal).number if records else None
         return next((t for t in self.trials.values() if number_of(t) == number), None)
 
     def _after_the_last(self, tuner_id: str) -> Any:
@@ -191,11 +193,11 @@ class SearchOracle(OracleBase):
         return Trial(hyperparameters=self.hyperparameters.copy(), trial_id="", status=status)
 
     def _again(self, best: Any, tuner_id: str) -> Any:
-        record = record_of(best, self.epochs_of(best))
+        record = self._record(best)
         hyperparameters = best.hyperparameters.copy()
         hyperparameters.values = {**record.values, "tuner/epochs": record.best_epoch}
         trial = Trial(hyperparameters=hyperparameters, trial_id=_AGAIN, status="RUNNING")
-        self._latest = (float("nan"), float("nan"))
+        self._latest = {}
         self.ongoing_trials[tuner_id] = trial
         return trial
 
@@ -203,22 +205,26 @@ class SearchOracle(OracleBase):
         """Returns the epoch up to which a trial is trained."""
         return int(trial.hyperparameters.values.get("tuner/epochs", self.epochs))
 
-    def _is_below_median(self, trial: Any, step: int) -> bool:
+    def _is_worse_than_median(self, trial: Any, step: int) -> bool:
         if step + 1 >= self.epochs_of(trial):
             return False
         if self._finished_curves is None:
-            self._finished_curves = [
-                curve(t) for t in self.trials.values() if t.status == "COMPLETED" and len(curve(t)) == self.epochs
-            ]
-        others = [max(finished[: step + 1]) for finished in self._finished_curves]
-        return len(others) >= _LEAST_TRIALS_TO_COMPARE and max(curve(trial)) < statistics.median(others)
+            curves = [curve(t, self.goal.name) for t in self.trials.values() if t.status == "COMPLETED"]
+            self._finished_curves = [finished for finished in curves if len(finished) == self.epochs]
+        others = [self.goal.best(finished[: step + 1]) for finished in self._finished_curves]
+        return len(others) >= _LEAST_TRIALS_TO_COMPARE and self.goal.is_worse(
+            self.goal.best(curve(trial, self.goal.name)), statistics.median(others)
+        )
+
+    def _record(self, trial: Any) -> TrialRecord:
+        return record_of(trial, self.epochs_of(trial), self.goal)
 
     # --- the state on disk --------------------------------------------------------------------------------------------
 
     def records(self) -> list[TrialRecord]:
         """Returns the trials that have ended, ordered by number."""
         ended = [self.trials[trial_id] for trial_id in self.end_order]
-        return sorted((record_of(trial, self.epochs_of(trial)) for trial in ended), key=lambda record: record.number)
+        return sorted((self._record(trial) for trial in ended), key=lambda record: record.number)
 
     def get_state(self) -> dict[str, Any]:
         """Returns Keras Tuner's state, and the time at which the search began."""

@@ -10,7 +10,7 @@ import shutil
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +21,13 @@ from kerasmlp.data.describing import data_notes
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.new_run_directory import open_run_directory
-from kerasmlp.plots import plot_search
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
 from kerasmlp.training.run_config import data_config
 from kerasmlp.training.settings import TrainingSettings
+from kerasmlp.tuning.search_goal import Goal, label_of
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
+from kerasmlp.tuning.search_plot import plot_search
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.trial_records import TrialRecord, best_trial, write_trials
@@ -60,8 +61,8 @@ def search(
 ) -> Run:
     """Searches for the best hyper-parameters, then trains a final network with them.
 
-    Trials are compared by their accuracy on `data.validation`. `data.test` is used once, to test the final
-    network.
+    Trials are compared by the `objective` on `data.validation`: by default the accuracy for classification, and the
+    RMSE for regression. `data.test` is used once, to test the final network.
 
     A search that was interrupted continues when you call `search` again with the same arguments: finished trials are
     not run again. The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
@@ -72,7 +73,7 @@ def search(
         settings: Options of the search; see `SearchSettings` for all of them. Each can also be given as a keyword
             argument, which then has priority over `settings`.
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`. The first is the number of features, the
-            last the number of classes. The space may replace the hidden widths.
+            last the number of classes or targets. The space may replace the hidden widths.
         out: The run directory. By default, `search` takes the first of `runs/NAME-search`, `runs/NAME-search-2`, ...
             that does not exist or that holds this same search unfinished; `NAME` is the name of the data.
         name: Replaces `NAME-search` in the default of `out`.
@@ -120,18 +121,19 @@ def search(
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = TrialNetwork(widths, settings.model_options, settings.optimizer)
     request = WorkerRequest.of(data, network, settings)
+    goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
         folder = run.path / SEARCH_NAME
-        writer = _TrialWriter(folder)
+        writer = _TrialWriter(folder, goal)
         listeners = [writer, *([] if listener is None else [listener])]
         if shown:
             from kerasmlp.tuning.search_display import SearchDisplay
 
-            display = SearchDisplay(messages_console(), settings.num_trials())
+            display = SearchDisplay(messages_console(), settings.num_trials(), goal)
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
-        oracle = make_oracle(settings, digest=request.digest, listener=everybody)
+        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal)
         writer.oracle = oracle
         oracle.open(folder / "keras_tuner")
         try:
@@ -144,7 +146,7 @@ def search(
         finally:
             if shown:
                 display.stop()
-        _show(run, oracle.records(), title=data.name)
+        _show(run, oracle.records(), goal, title=data.name)
         shutil.rmtree(folder / "states", ignore_errors=True)
         return _train_best(run, data, network, best, settings, callbacks, verbose=int(shown))
 
@@ -181,7 +183,7 @@ def join_search(
 
     widths = check_sizes(sizes)
     settings = SearchSettings.of(settings, options)
-    check_sizes_fit(widths, data.feature_shape, data.num_classes)
+    check_sizes_fit(widths, data.feature_shape, data.num_outputs, data.task.unit)
     network = TrialNetwork(widths, settings.model_options, settings.optimizer)
     join(address, data, WorkerRequest.of(data, network, settings))
 
@@ -189,9 +191,9 @@ def join_search(
 class _TrialWriter(Listener):
     """Writes the records of the trials as they end."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, goal: Goal) -> None:
         self.oracle: SearchOracle | None = None
-        self._folder, self._written_at = folder, 0.0
+        self._folder, self._goal, self._written_at = folder, goal, 0.0
 
     def end(self, record: TrialRecord) -> None:
         """Writes the records, unless that was done a moment ago."""
@@ -202,7 +204,7 @@ class _TrialWriter(Listener):
     def stop(self) -> None:
         """Writes the records."""
         assert self.oracle is not None
-        write_trials(self._folder, self.oracle.records())
+        write_trials(self._folder, self.oracle.records(), self._goal)
         self._written_at = time.monotonic()
 
 
@@ -212,38 +214,38 @@ def _run_trials(
     """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
     path = folder / "best.json"
     if path.is_file():
-        known = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
-        oracle.again = (known["val_accuracy"], known["val_loss"])
+        oracle.again = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
-        trainer = TrialTrainer(data, request.network, epochs=request.epochs, seed=request.seed)
-        TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=request.states).search(verbose=0)
+        TrialTuner(oracle, TrialTrainer.of(data, request), folder=folder / "keras_tuner", states=request.states).search(
+            verbose=0
+        )
     else:
         from kerasmlp.tuning.chief import run_with_workers
 
         run_with_workers(oracle, data, request, workers=settings.workers, address=settings.address)
-    best = best_trial(oracle.records())
+    best = best_trial(oracle.records(), oracle.goal)
     assert oracle.again is not None, "a search with a completed trial ends after the best one was trained again"
-    accuracy, loss = oracle.again
-    if (accuracy, loss) != (best.val_accuracy, best.val_loss):
+    again, first = oracle.again, {name: best.score(name) for name in oracle.goal.recorded}
+    if again != first:
+        reached = " and a ".join(f"{label_of(name)} of {score:.7g}" for name, score in first.items())
         warnings.warn(
-            f"Trial {best.number} reached a validation accuracy of {best.val_accuracy:.6g} and a loss of "
-            f"{best.val_loss:.8g}, but {accuracy:.6g} and {loss:.8g} when it was trained again, because another "
+            f"Trial {best.number} reached a validation {reached}, but "
+            f"{' and '.join(f'{again[name]:.7g}' for name in first)} when it was trained again, because another "
             "machine or another number of threads computed it. Treat differences of this size between trials as noise.",
             KerasMLPWarning,
             stacklevel=3,
         )
-    again = {"val_accuracy": accuracy, "val_loss": loss}
-    write_json(path, {**asdict(best), "seed": settings.seed, "trained_again": again})
+    write_json(path, {**best.to_json(), "seed": settings.seed, "trained_again": again})
     return best
 
 
-def _show(run: Run, records: Sequence[TrialRecord], *, title: str) -> None:
+def _show(run: Run, records: Sequence[TrialRecord], goal: Goal, *, title: str) -> None:
     from kerasmlp.tuning.tensorboard_log import write_hparams
 
-    plot_search([asdict(record) for record in records], run.path / "plots" / "search.png", title=title)
-    write_hparams(run.path / SEARCH_NAME / "tensorboard", records)
+    plot_search(records, run.path / "plots" / "search.png", goal, title=title)
+    write_hparams(run.path / SEARCH_NAME / "tensorboard", records, goal)
 
 
 def _train_best(
@@ -264,6 +266,7 @@ def _train_best(
         seed=settings.seed,
         preprocessing=data.preprocessing(),
         input_shape=data.feature_shape,
+        postprocessing=data.postprocessing(),
         **chosen.options,
     )
     final = TrainingSettings(
@@ -272,6 +275,8 @@ def _train_best(
         learning_rate=best.values["learning_rate"],
         optimizer=chosen.optimizer,
         schedule=settings.final_schedule,
+        loss=settings.loss,
+        objective=settings.objective,
         seed=settings.seed,
     )
     return train_run(

@@ -23,7 +23,7 @@ DEFAULT_TRIALS = 12
 MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 
 # Options of `build_mlp` that a search sets itself.
-_SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "seed", "name")
+_SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "postprocessing", "seed", "name")
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,13 @@ class SearchSettings(Settings):
         oracle: How values are chosen: `"random"`; `"bayesian"`, where a Gaussian process models the score over the
             space; `"hyperband"`, which starts many short trials and continues the best ones; or `"grid"`, which tries
             every combination. Defaults to `"random"`.
-        early_stopping: Whether to stop a trial whose best validation accuracy so far is below the median that the
-            finished trials had reached after as many epochs. Hyperband stops trials by its own rule.
+        objective: What trials and epochs are compared by, such as `val_accuracy`, `val_loss` or `val_rmse`; the task
+            knows whether lower or higher is better. None, the default, is `val_accuracy` for classification and
+            `val_rmse` for regression.
+        loss: Name of the loss of all trainings: `mse`, `mae`, `huber` or `poisson` for regression, `cross_entropy` for
+            classification. None, the default, is the first of these.
+        early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
+            trials had reached after as many epochs. Hyperband stops trials by its own rule.
             Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
             cores. A single worker runs in this process. Defaults to `1`.
@@ -69,6 +74,8 @@ class SearchSettings(Settings):
     epochs: int = 5
     space: Space | None = None
     oracle: str = "random"
+    objective: str | None = None
+    loss: str | None = None
     early_stopping: bool = True
     workers: int = 1
     address: str | None = None
@@ -103,6 +110,8 @@ class SearchSettings(Settings):
         check_at_least("workers", self.workers, 1 if self.address is None else 0)
         if self.address is not None:
             split_address(self.address)
+        if not isinstance(self.loss, str | None):
+            raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
         for name in self.model_options:
             _check_option_name(name, _model_option_names())
 
@@ -132,10 +141,24 @@ class SearchSettings(Settings):
         return super().of(settings, own)
 
     def for_data(self, data: Data) -> Self:
-        """Returns these settings with the default space, and its default batch sizes, replaced by those for `data`."""
+        """Returns these settings with the default space, and its default batch sizes, replaced by those for `data`.
+
+        An objective or a loss that is the default anyway becomes None, so that naming it makes no other search.
+
+        Raises:
+            InvalidValue: the task of the data has no such objective or loss.
+        """
         from kerasmlp.tuning.space import Space
 
-        return replace(self, space=(self.space or Space()).for_examples(len(data.train)))
+        named = self.objective and data.task.objective(self.objective)
+        if self.loss is not None:
+            data.task.check_loss(self.loss)
+        return replace(
+            self,
+            space=(self.space or Space()).for_examples(len(data.train)),
+            objective=None if named == data.task.objective(None) else self.objective,
+            loss=None if self.loss == data.task.losses[0] else self.loss,
+        )
 
     def num_trials(self) -> int | None:
         """Returns how many trials a search with these settings has; None for Hyperband, where only the search shows it.
@@ -168,7 +191,9 @@ class SearchSettings(Settings):
                 f"`workers` needs to be at most the number of cores that may be used here, {num_cores()}; got "
                 f"{self.workers}."
             )
-        check_sizes_fit(sizes, data.feature_shape, data.num_classes)
+        check_sizes_fit(sizes, data.feature_shape, data.num_outputs, data.task.unit)
+        if self.loss is not None:
+            data.task.make_loss(self.loss)
         space = (self.space or Space()).for_examples(len(data.train))
         if self.oracle == "grid":
             _check_grid(space, self.trials)
@@ -197,6 +222,7 @@ class SearchSettings(Settings):
             "final_schedule": self.final_schedule,
             "optimizer": self.optimizer,
             "seed": self.seed,
+            **{name: getattr(self, name) for name in ("objective", "loss") if getattr(self, name) is not None},
         }
 
 

@@ -15,6 +15,7 @@ from tensorboard.plugins.scalar.summary_v2 import scalar_pb
 from tensorboard.summary.writer.record_writer import RecordWriter
 
 from kerasmlp._system.files import appearing
+from kerasmlp.tuning.search_goal import CLASSIFYING, Goal, label_of
 
 if TYPE_CHECKING:
     from kerasmlp.tuning.trial_records import TrialRecord
@@ -22,20 +23,20 @@ if TYPE_CHECKING:
 # TensorBoard reads every file with `tfevents` in its name. All of ours have the same name, so that a file that is
 # written again replaces the old one.
 _EVENTS = "events.out.tfevents.0000000000.kerasmlp"
-_METRICS = {"val_accuracy": "validation accuracy", "val_loss": "validation loss"}
 _MOST_CHOICES = 10  # up to as many different whole numbers, TensorBoard offers each value rather than a range
 
 
-def write_hparams(folder: Path, records: Sequence[TrialRecord]) -> None:
+def write_hparams(folder: Path, records: Sequence[TrialRecord], goal: Goal = CLASSIFYING) -> None:
     """Writes trials for TensorBoard's HParams page, each to a folder such as `trial_007`.
 
-    `tensorboard --logdir` shows them. A trial has its values and, unless it failed, the validation accuracy and loss of
-    its best epoch, logged at that epoch. Trials whose folder has an event file already are not written again. The
+    `tensorboard --logdir` shows them. A trial has its values and, unless it failed, the validation scores of its best
+    epoch, logged at that epoch. Trials whose folder has an event file already are not written again. The
     description of all trials, in the folder itself, always is.
 
     Args:
         folder: Where to write. Created if necessary.
         records: The trials that have ended.
+        goal: What the search looks for. Defaults to the highest accuracy.
 
     Raises:
         OSError: the folder cannot be written to.
@@ -49,14 +50,14 @@ def write_hparams(folder: Path, records: Sequence[TrialRecord]) -> None:
         >>> [path.parent.name for path in folder.glob("*/*tfevents*")]
         ['trial_007']
     """
-    _write_events(folder, [(0, _experiment(records))])
+    _write_events(folder, [(0, _experiment(records, goal))])
     for record in records:
         name = f"trial_{record.number:03}"
         if not any((folder / name).glob("*tfevents*")):
-            _write_events(folder / name, _trial(name, record))
+            _write_events(folder / name, _trial(name, record, goal))
 
 
-def _experiment(records: Sequence[TrialRecord]) -> Summary:
+def _experiment(records: Sequence[TrialRecord], goal: Goal) -> Summary:
     """Describes the hyper-parameters, their values, and the metrics of the trials."""
     names = dict.fromkeys(name for record in records for name in record.values)
     hparams = [
@@ -67,7 +68,10 @@ def _experiment(records: Sequence[TrialRecord]) -> Summary:
         )
         for name in names
     ]
-    metrics = [hp.Metric(tag, display_name=label, dataset_type=hp.Metric.VALIDATION) for tag, label in _METRICS.items()]
+    metrics = [
+        hp.Metric(tag, display_name=f"validation {label_of(tag)}", dataset_type=hp.Metric.VALIDATION)
+        for tag in goal.recorded
+    ]
     return hp.hparams_config_pb(hparams, metrics)
 
 
@@ -80,14 +84,14 @@ def _domain(values: Sequence[Any]) -> hp.Domain:
     return hp.Discrete(sorted(set(values)))
 
 
-def _trial(name: str, record: TrialRecord) -> list[tuple[int, Summary]]:
+def _trial(name: str, record: TrialRecord, goal: Goal) -> list[tuple[int, Summary]]:
     """Returns the summaries of a trial, each with its step."""
     now = time.time()
     values = {key: _plain(value) for key, value in record.values.items()}
     # With a name, because TensorBoard by default takes trials with equal values for one.
     summaries = [(0, hp.hparams_pb(values, trial_id=name, start_time_secs=now - record.seconds))]
     if record.status != "failed":
-        scores = ((tag, getattr(record, tag)) for tag in _METRICS)
+        scores = ((tag, record.score(tag)) for tag in goal.recorded)
         summaries += [(record.best_epoch or 0, scalar_pb(tag, score)) for tag, score in scores if score is not None]
     status = api_pb2.STATUS_FAILURE if record.status == "failed" else api_pb2.STATUS_SUCCESS
     # The plugin's `summary.session_end_pb` would do, but imports TensorFlow.

@@ -79,16 +79,17 @@ def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST
     from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
     set_client_timeout(lost_after_s)
-    trainer = TrialTrainer(data, request.network, epochs=request.epochs, seed=request.seed)
+    trainer = TrialTrainer.of(data, request)
     with tempfile.TemporaryDirectory() as folder, _naming_a_lost_chief():
         # A tuner needs an oracle of its own, even though it only talks to the chief's.
-        own = keras_tuner.oracles.RandomSearchOracle("val_accuracy")
+        objective = keras_tuner.Objective(trainer.goal.name, trainer.goal.mode)
+        own = keras_tuner.oracles.RandomSearchOracle(objective)
         tuner = TrialTuner(own, trainer, folder=Path(folder) / "own", states=request.states)
         digests = [hp.value for hp in tuner.oracle.get_space().space if hp.name == "search"]
         if digests != [request.digest]:
             raise InvalidValue(
-                "The chief runs another search than this worker: its data, `sizes`, `epochs`, `optimizer`, `seed` or "
-                "options of the network are different. Start the worker with the same ones."
+                "The chief runs another search than this worker: its data, `sizes`, `epochs`, `optimizer`, `seed`, "
+                "`objective`, `loss` or options of the network are different. Start the worker with the same ones."
             )
         _Heartbeat(tuner, lost_after_s).start()
         tuner.search(verbose=0)

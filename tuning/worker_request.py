@@ -31,6 +31,8 @@ class WorkerRequest:
         network: The network that the values of a trial change.
         epochs: Epochs of a trial, unless its oracle chooses another number.
         seed: Seed of the initial weights and of the order of the examples.
+        objective: What trials are compared by; None for the task's default.
+        loss: Name of the loss; None for the task's default.
         digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
             compared.
         states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.
@@ -43,13 +45,20 @@ class WorkerRequest:
     digest: str
     states: Path | None = None
     threads: int | None = None
+    objective: str | None = None
+    loss: str | None = None
 
     @classmethod
     def of(cls, data: Data, network: TrialNetwork, settings: SearchSettings) -> Self:
         """Returns the request of a search on `data` with these settings."""
-        request = cls(network, settings.epochs, settings.seed, digest="")
+        settings = settings.for_data(data)
+        request = cls(
+            network, settings.epochs, settings.seed, digest="", objective=settings.objective, loss=settings.loss
+        )
         # The digest is part of unfinished searches on disk, so what goes into it must not change.
         compared = {name: request.to_json()[name] for name in ("network", "epochs", "seed", "states")}
+        added = {"objective": settings.objective, "loss": settings.loss, **data.task_config()}
+        compared |= {name: value for name, value in added.items() if value is not None}
         digest = hashlib.sha256(json.dumps([data.fingerprint, compared]).encode())
         for part in (data.train, data.validation):
             digest.update(np.ascontiguousarray(part.labels).data)
@@ -64,6 +73,8 @@ class WorkerRequest:
             "states": None if self.states is None else str(self.states),
             "digest": self.digest,
             "threads": self.threads,
+            "objective": self.objective,
+            "loss": self.loss,
         }
 
     @classmethod

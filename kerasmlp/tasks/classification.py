@@ -343,16 +343,3 @@ class Classification(Task):
         """Returns the class, and the most probable classes if probabilities are known."""
         ranked = sorted((answer["probabilities"] or {}).items(), key=lambda item: -item[1])[:NUM_SHOWN]
         return answer["class"], "  ".join(f"{name} {share:.1%}" for name, share in ranked)
-
-
-MONITOR, MONITOR_MODE = "val_accuracy", "max"
-
-
-def rank(result: Mapping[str, Any]) -> tuple[float, float]:
-    """Returns the sort key of a trial; the larger key is the better result."""
-    return (result["val_accuracy"], -result["val_loss"])
-
-
-def compile_model(model: keras.Model, optimizer: keras.Optimizer, **options: Any) -> None:
-    """Compiles a model that ends in logits, for labels that are class indices."""
-    Classification(()).compile(model, optimizer, **options)

@@ -55,12 +55,17 @@ class ValidationScores(keras.callbacks.Callback):
         super().__init__()
         self._data = data
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Scores the validation examples."""
+    def set_model(self, model: keras.Model) -> None:
+        """Takes the model. One graph, which reads the weights of the moment, serves all epochs."""
         from kerasmlp.artefacts.keras_file import wrap_model
 
+        super().set_model(model)
+        self._artefact = wrap_model(model, Path("model"), task=self._data.task)
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Scores the validation examples."""
         examples = self._data.validation
-        answers = wrap_model(self.model, Path("model"), task=self._data.task).answers(examples.features)
+        answers = self._artefact.answers(examples.features)
         scores = self._data.task.score(answers, examples.labels).numbers
         if logs is not None:
             logs.update({f"val_{name}": value for name, value in scores.items() if f"val_{name}" not in logs})

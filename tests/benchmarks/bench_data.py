@@ -42,7 +42,7 @@ import tensorflow as tf
 import kerasmlp
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.model.augmentation import Augmentation
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.classification import Classification
 from tests.benchmarks import data_streams, table_readers
 from tests.benchmarks.machine import describe_machine
 
@@ -138,7 +138,7 @@ def _epoch(
     shape = features.shape[1:]
     rescaling = keras.layers.Rescaling(1 / 255)
     model = kerasmlp.build_mlp(SIZES, input_shape=shape, preprocessing=rescaling, augmentation=augmentation, seed=0)
-    compile_model(model, keras.optimizers.Adam(1e-3))
+    Classification(()).compile(model, keras.optimizers.Adam(1e-3))
     prepare(model, batch_size=BATCH_SIZE, require_xla=True)
     blocks = block_dataset(features, labels, batch_size=BATCH_SIZE)
     data = _Ready(list(blocks), blocks) if gathered else blocks

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 import kerasmlp
 from kerasmlp.engine import prepare, stream_blocks
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.classification import Classification
 from tests.benchmarks import table_readers
 
 SIZES, BATCH_SIZE = (784, 128, 64, 10), 32
@@ -73,7 +73,7 @@ def empty_loop(blocks: tf.data.Dataset) -> Callable[[], float]:
 def training(blocks: tf.data.Dataset) -> Callable[[], float]:
     """Seconds of an epoch of `fit` on the same."""
     model = kerasmlp.build_mlp(SIZES, input_shape=(28, 28), preprocessing=keras.layers.Rescaling(1 / 255), seed=0)
-    compile_model(model, keras.optimizers.Adam(1e-3))
+    Classification(()).compile(model, keras.optimizers.Adam(1e-3))
     prepare(model, batch_size=BATCH_SIZE, require_xla=True)
     count = sum(1 for _ in blocks)
 

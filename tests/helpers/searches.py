@@ -41,7 +41,7 @@ class Watcher(Listener):
 
 def results(records: Sequence[TrialRecord]) -> list[tuple[Any, ...]]:
     """The part of the records that does not depend on time."""
-    return [(r.number, r.values, r.status, r.val_accuracy, r.val_loss, r.best_epoch, r.epochs) for r in records]
+    return [(r.number, r.values, r.status, r.result, r.best_epoch, r.epochs) for r in records]
 
 
 def read_trials(folder: Path) -> list[TrialRecord]:

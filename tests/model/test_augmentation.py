@@ -17,7 +17,7 @@ from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.model.augmentation import Augmentation, Strengths, _smoothing, parse_strengths
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.classification import Classification
 
 NOTHING = Strengths(0, 0, 0, 0, 0)
 IMAGES = np.zeros((40, 17, 17), np.uint8)
@@ -101,7 +101,7 @@ def test_a_network_with_augmentation_trains_with_xla_and_exports_without_it(digi
     weights = []
     for _ in range(2):
         model = build()
-        compile_model(model, keras.optimizers.Adam(5e-3))
+        Classification(()).compile(model, keras.optimizers.Adam(5e-3))
         prepare(model, batch_size=32, require_xla=True)
         blocks = block_dataset(digits.train.features, digits.train.labels, batch_size=32)
         model.fit(blocks, epochs=2, shuffle=False, verbose=0)

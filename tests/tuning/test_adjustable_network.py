@@ -13,7 +13,7 @@ from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.engine.saved_state import reset
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
-from kerasmlp.tasks.classification import compile_model
+from kerasmlp.tasks.classification import Classification
 from kerasmlp.tuning.adjustable_network import compiled_values, make_adjustable
 from kerasmlp.tuning.running_trials import TrialTrainer
 from kerasmlp.tuning.trial_network import TrialNetwork
@@ -31,7 +31,7 @@ def _losses(model: keras.Model) -> list[float]:
 
 
 def _compiled(model: keras.Model, *, xla: bool) -> keras.Model:
-    compile_model(model, make_optimizer("adam", 1e-2))
+    Classification(()).compile(model, make_optimizer("adam", 1e-2))
     prepare(model, batch_size=32, xla=xla)
     return model
 

@@ -6,7 +6,6 @@ import io
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tensorboard.plugins.hparams import api_pb2, metadata
 from tensorboard.util import tensor_util
 
 from kerasmlp import plots
-from kerasmlp.tuning import search_display
+from kerasmlp.tuning import search_display, search_plot
 from kerasmlp.tuning.search_display import SearchDisplay
 from kerasmlp.tuning.tensorboard_log import write_hparams
 from kerasmlp.tuning.trial_records import TrialRecord
@@ -259,12 +258,12 @@ def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(plots, "_save", keep)
+    monkeypatch.setattr(search_plot, "_save", keep)
     return figures
 
 
 def draw(records: Sequence[TrialRecord], path: Path) -> None:
-    plots.plot_search([asdict(record) for record in records], path, title="digits")
+    search_plot.plot_search(records, path, title="digits")
     assert path.read_bytes().startswith(b"\x89PNG")
 
 
@@ -332,7 +331,7 @@ def test_the_curve_of_the_best_so_far_never_falls_and_reaches_the_last_trial(
 def test_every_search_has_a_plot(records: list[TrialRecord], tmp_path: Path, drawn: list[Figure]) -> None:
     draw(records, tmp_path / "search.png")
     bottom, top = drawn[0].axes[0].get_ylim()
-    assert top - bottom >= plots.LEAST_SPAN
+    assert top - bottom >= search_plot.LEAST_SPAN
     assert max(drawn[0].axes[0].get_yticks()) <= 1.0
     assert {"stopped early", *(["failed"] if records[0].error is None else [])}.isdisjoint(legend_labels(drawn[0]))
 

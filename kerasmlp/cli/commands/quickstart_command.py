@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
 
-EXAMPLES = ("kerasmlp quickstart", "kerasmlp quickstart flowers.csv --test-share 0.2")
+EXAMPLES = ("kerasmlp quickstart", "kerasmlp quickstart flowers.csv --test-share 0.2", "kerasmlp quickstart diabetes")
 HIDDEN = (256, 128)
 SEARCH: dict[str, Any] = {
     "trials": 6,
@@ -53,7 +53,7 @@ def run(args: Namespace) -> Outcome:
     messages.print(f"1/2  Searching learning rate and batch size, then training, on {what}")
     run = search(
         data,
-        sizes=(data.num_features, *HIDDEN, data.num_classes),
+        sizes=(data.num_features, *HIDDEN, data.num_outputs),
         seed=args.seed,
         out=args.out,
         name="quickstart" if args.data == DIGITS else f"{data.name}-quickstart",

@@ -72,6 +72,17 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_false",
         help="do not stop a trial that is worse than the median of the others after as many epochs",
     )
+    group.add_argument(
+        "--objective",
+        metavar="NAME",
+        help="what trials and epochs are compared by, such as val_loss or val_mae (default: val_accuracy "
+        "for classes, val_rmse for numbers)",
+    )
+    group.add_argument(
+        "--loss",
+        metavar="NAME",
+        help="loss of numbers: mse, mae, huber or poisson (default: mse; cross-entropy for classes)",
+    )
     add_setting(group, SearchSettings, "optimizer", "NAME", alternatives(OPTIMIZERS))
     add_setting(group, SearchSettings, "final_epochs", "N", "passes over the training examples in the final training")
     meaning = f"learning-rate schedule of the final training: {alternatives(SCHEDULES)}, which ends at 0"
@@ -113,6 +124,8 @@ def run(args: Namespace) -> Outcome:
     shared = {
         "sizes": layer_sizes(args, data),
         "epochs": args.epochs,
+        "objective": args.objective,
+        "loss": args.loss,
         "optimizer": args.optimizer,
         "seed": args.seed,
         **build_options(args),

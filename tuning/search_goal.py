@@ -1,0 +1,93 @@
+"""`Goal`: what a search looks for, such as the highest accuracy or the lowest RMSE."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import MAX, Task
+
+
+@dataclass(frozen=True)
+class Goal:
+    """The objective by which a search compares epochs and trials.
+
+    Attributes:
+        task: The task of the data.
+        name: Name of the objective, such as `val_rmse`.
+        mode: `min` or `max`: which values are better.
+
+    Example:
+        >>> from kerasmlp.tasks.regression import Regression
+        >>> goal = Goal.of(Regression(("price",)))
+        >>> goal.name, goal.best([0.4, 0.2, 0.3]), goal.is_worse(0.4, 0.3)
+        ('val_rmse', 0.2, True)
+    """
+
+    task: Task
+    name: str
+    mode: str
+
+    @classmethod
+    def of(cls, task: Task, objective: str | None = None) -> Self:
+        """Returns the goal of an objective of the task, by default of the task's first.
+
+        Raises:
+            InvalidValue: the task has no such objective.
+        """
+        return cls(task, *task.objective(objective))
+
+    @property
+    def recorded(self) -> tuple[str, ...]:
+        """What is recorded of every epoch: what Keras computes anyway, and the objective."""
+        return tuple(dict.fromkeys((*self.task.logged_objectives, self.name)))
+
+    @property
+    def label(self) -> str:
+        """The objective in words, without saying that it was measured on validation."""
+        return label_of(self.name)
+
+    @property
+    def heading(self) -> str:
+        """What a line says in front of a score. A percentage needs no name."""
+        return "validation" if self.in_percent else f"validation {self.label}"
+
+    @property
+    def in_percent(self) -> bool:
+        """Whether scores are shares, which people see in percent."""
+        return self.shown(0.5).endswith("%")
+
+    def shown(self, score: float | None) -> str:
+        """Returns a score for people; nothing for None."""
+        return "" if score is None else self.task.shown(self.name, score)
+
+    def rank(self, result: Mapping[str, Any]) -> tuple[float, float]:
+        """Returns the sort key of an epoch or a trial; the larger key is the better result."""
+        return self.task.rank(result, self.name)
+
+    def best(self, scores: Iterable[float]) -> float:
+        """Returns the best of several scores."""
+        return max(scores) if self.mode == MAX else min(scores)
+
+    def worst(self, scores: Iterable[float]) -> float:
+        """Returns the worst of several scores."""
+        return min(scores) if self.mode == MAX else max(scores)
+
+    def is_worse(self, score: float, other: float) -> bool:
+        """Returns whether a score is worse than another one."""
+        return score < other if self.mode == MAX else score > other
+
+
+def label_of(name: str) -> str:
+    """Returns an objective in words.
+
+    Example:
+        >>> label_of("val_log_loss")
+        'log loss'
+    """
+    return name.removeprefix("val_").replace("_", " ")
+
+
+CLASSIFYING = Goal.of(Classification(()))  # the highest accuracy
