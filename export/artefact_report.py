@@ -137,7 +137,8 @@ def check_report(
         is_exact: Whether all answers are within the tolerance of `float32`. Defaults to what `max_abs_diff` says.
     """
     from kerasmlp.tasks.classification import Classification
-    from kerasmlp.tasks.task import MIN, score_title
+    from kerasmlp.tasks.scores import score_title
+    from kerasmlp.tasks.task import MIN
 
     task = task or Classification(())
     name, count = f"{report.format} {report.precision} ({report.path})", f"{report.examples} test examples"

@@ -2,10 +2,10 @@ __version__: str
 
 from .artefacts.opening import open_artefact as open_artefact
 from .artefacts.protocol import Artefact as Artefact
-from .data.loading import data_from_arrays as data_from_arrays
-from .data.loading import data_from_dataset as data_from_dataset
-from .data.loading import data_from_frame as data_from_frame
 from .data.loading import load_data as load_data
+from .data.loading_from_memory import data_from_arrays as data_from_arrays
+from .data.loading_from_memory import data_from_dataset as data_from_dataset
+from .data.loading_from_memory import data_from_frame as data_from_frame
 from .data.pipelines import make_pipeline as make_pipeline
 from .data.types import Data as Data
 from .data.types import Split as Split

@@ -11,7 +11,7 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.data.types import Data, Split
-    from kerasmlp.tasks.task import Scores
+    from kerasmlp.tasks.scores import Scores
 
 
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Scores:

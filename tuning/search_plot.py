@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.ticker import MaxNLocator, NullFormatter
 
-from kerasmlp.plots import MUTED, VALIDATION_COLOR, _figure, _save
+from kerasmlp.plots import MUTED, VALIDATION_COLOR, new_figure, save_figure
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.trial_records import COMPLETED, STOPPED, TrialRecord
 
@@ -39,7 +39,7 @@ def plot_search(records: Sequence[TrialRecord], path: Path, goal: Goal = CLASSIF
         title: Name of the data, for the title.
     """
     records = sorted(records, key=lambda record: record.number)
-    figure = _figure(10.0, 4.6)
+    figure = new_figure(10.0, 4.6)
     scatter, progress = figure.subplots(1, 2, sharey=True)
     axis = _ScoreAxis.of(records, goal)
     batch_sizes = sorted({record.values["batch_size"] for record in records})
@@ -67,7 +67,7 @@ def plot_search(records: Sequence[TrialRecord], path: Path, goal: Goal = CLASSIF
     _label_axes(scatter, progress, records, axis)
     _add_legends(figure, records, colors, axis)
     figure.suptitle(f"{title}: {outcome}", fontsize=11)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 @dataclass(frozen=True)

@@ -31,7 +31,7 @@ from kerasmlp.export.tflite.request_checks import check_identical, check_request
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run, as_run
 from kerasmlp.settings_base import accepts
-from kerasmlp.tasks.task import score_title
+from kerasmlp.tasks.scores import score_title
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

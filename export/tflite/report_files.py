@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.files import write_json
 from kerasmlp.plots import plot_sizes
-from kerasmlp.tasks.task import score_title
+from kerasmlp.tasks.scores import score_title
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

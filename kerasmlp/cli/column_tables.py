@@ -12,7 +12,7 @@ from kerasmlp.cli.result_tables import make_table
 from kerasmlp.contract import DEFAULT_TEST_SHARE
 from kerasmlp.data.describing import describe_columns
 from kerasmlp.errors import shortened
-from kerasmlp.tasks.task import number
+from kerasmlp.tasks.scores import number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -43,7 +43,7 @@ def show_run(run: Run) -> None:
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
     """Prints a row for the Keras model of a run, and a row for each artefact made from it."""
-    from kerasmlp.tasks.task import score_title
+    from kerasmlp.tasks.scores import score_title
 
     keras_row = (str(run.model_path), "keras", "float32", format_bytes(run.model_path.stat().st_size))
     timed = any(report.latency_p50_us is not None for report in reports)

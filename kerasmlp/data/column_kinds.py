@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
-from kerasmlp.data.canonical_values import is_written_in_style, read_values, stripped, without_missing
+from kerasmlp.data.canonical_values import read_values, stripped, without_missing
 from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, EMPTY, KEY, KINDS, NUMBER, TEXT, Column
 from kerasmlp.data.date_styles import STYLES, DateStyle
-from kerasmlp.data.number_styles import CURRENCY_SIGNS, PLAIN, likely_first, plain_numbers, possible_styles
+from kerasmlp.data.number_styles import CURRENCY_SIGNS, PLAIN, likely_first, plain_numbers
 from kerasmlp.data.row_numbers import Integers
+from kerasmlp.data.style_candidates import StyleCandidates
 from kerasmlp.data.value_looks import SLIPS_SHARE, Looks
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 MAX_CATEGORIES = 1000
 _MOST_BOOLEAN_WORDS = 100
 MANY_ROWS = 200  # so many whole numbers, each one more than another, count something
-_SAMPLE_ROWS = 100  # most styles fail on the first rows already
 FEW_ROWS = 20  # in so few rows, values that are all distinct may still be categories
 
 # The pairs of boolean words that make a column of texts boolean. The numerals among the words do not: a column of 0 and
@@ -57,11 +57,10 @@ class ColumnEvidence:
     _num_texts: int = 0  # values that are not missing if the column is a category
     _num_numbers: int = 0
     _looks: Looks = field(default_factory=Looks)
-    _unread_date: str = ""  # the first that no order of dates reads
     _has_blank: bool = False  # within a text
     _has_code: bool = False  # such as 007
     _code_widths: set[int] = field(default_factory=set)
-    _styles: list[Column] | None = None  # columns of numbers and dates that read every value so far
+    _styles: StyleCandidates = field(default_factory=StyleCandidates)
     _integers: Integers = field(default_factory=Integers)
     _distinct: set[float] = field(default_factory=set)  # of typed numbers, up to MAX_CATEGORIES + 1
 
@@ -106,10 +105,8 @@ class ColumnEvidence:
         num_numbers = len(numbers) - numbers.null_count
         self._num_numbers += num_numbers
         self._add_codes(texts)
-        if self._styles is None and texts.null_count < len(texts):
-            self._styles = self._candidates(pc.drop_null(texts)[0].as_py())
         are_plain = num_numbers == len(texts) - texts.null_count
-        self._keep_styles(texts, are_plain=are_plain)
+        self._styles.add(texts, are_plain=are_plain)
         self._looks.add(texts, numbers.is_valid(), self.num_rows, are_plain=are_plain)
         if are_plain:
             self._integers.add(pc.drop_null(numbers).to_numpy(zero_copy_only=False), keep=self._has_key_name)
@@ -128,38 +125,9 @@ class ColumnEvidence:
         if len(self._words) <= MAX_CATEGORIES:
             self._words.update(pc.unique(texts).to_pylist())
         self._add_codes(texts)
-        if self._styles is None:
-            self._styles = self._candidates(texts[0].as_py())
         self._integers.add(numbers.to_numpy(zero_copy_only=False), keep=self._has_key_name)
         self._looks.add_plain(texts, self.num_rows)
-        self._keep_styles(texts, are_plain=True)
-
-    def _candidates(self, text: str) -> list[Column]:
-        numbers = [Column(self.name, NUMBER, number_style=style) for style in possible_styles(text)]
-        return [*numbers, *(Column(self.name, DATE, date_style=style) for style in STYLES)]
-
-    def _keep_styles(self, texts: pa.Array, *, are_plain: bool) -> None:
-        """Drops the styles in which not all texts are written."""
-        import pyarrow.compute as pc
-
-        if not self._styles or texts.null_count == len(texts):
-            return
-        distinct = None
-        kept = []
-        sample = pc.drop_null(texts.slice(0, _SAMPLE_ROWS))
-        for style in self._styles:
-            if are_plain and style.kind == NUMBER and style.number_style.reads_plain_numbers:
-                kept.append(style)  # checking takes long
-                continue
-            distinct = pc.unique(pc.drop_null(texts)) if distinct is None else distinct
-            if is_written_in_style(style, sample) and is_written_in_style(style, distinct):
-                kept.append(style)
-        if not kept and distinct is not None:
-            unread = [style.date_style.read(distinct).is_null() for style in self._styles if style.kind == DATE]
-            if unread:
-                is_unread = min(unread, key=lambda nulls: nulls.true_count)
-                self._unread_date = distinct[pc.index(is_unread, True).as_py()].as_py()
-        self._styles = kept
+        self._styles.add(texts, are_plain=True)
 
     def _add_codes(self, texts: pa.Array) -> None:
         import pyarrow.compute as pc
@@ -201,7 +169,7 @@ class ColumnEvidence:
         if column is not None and not self.is_code:
             return Column(self.name, KEY) if column.kind == NUMBER and self._is_row_number() else column
         if not self.is_code:
-            self._looks.check_slips(source, self.name, self.num_present, self._unread_date)
+            self._looks.check_slips(source, self.name, self.num_present, self._styles.unread_date)
         return self._words_column()
 
     def telling_column(self) -> Column | None:
@@ -227,7 +195,7 @@ class ColumnEvidence:
 
     def own_styles(self, kind: str) -> list[Column]:
         """Returns columns of this kind in all styles in which the values may be written, the most likely one first."""
-        columns = [style for style in self._styles or () if style.kind == kind]
+        columns = [replace(style, name=self.name) for style in self._styles.possible if style.kind == kind]
         if kind != NUMBER:
             return columns
         styles = likely_first((column.number_style for column in columns), self.decimal)
@@ -298,8 +266,8 @@ class ColumnEvidence:
 
     def doubts(self) -> list[str]:
         """Returns what could be meant otherwise, if the style of the column was inferred."""
-        orders = {style.date_style for style in self._styles or () if style.kind == DATE}
-        if len(orders) > 1 and not any(style.kind == NUMBER for style in self._styles or ()):
+        orders = {style.date_style for style in self._styles.possible if style.kind == DATE}
+        if len(orders) > 1 and not any(style.kind == NUMBER for style in self._styles.possible):
             return [
                 f"Every date in the column `{self.name}` can be read with the month or the day first; the month was "
                 f'taken. If the day is first, pass `columns={{"{self.name}": "date:dmy"}}`.'
@@ -324,7 +292,7 @@ class ColumnEvidence:
                 f"Some numbers in the column `{self.name}` start with 0. If they are codes, pass "
                 f'`columns={{"{self.name}": "category"}}`.'
             ]
-        if self._styles or self._typed:
+        if self._styles.possible or self._typed:
             return []
         with_unit = [word for word in self._words if _WITH_UNIT.fullmatch(word)]
         plain = sum(1 for word in self._words if re.fullmatch(r"[-+]?[\d.,]*\d", word))

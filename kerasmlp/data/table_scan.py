@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,17 +11,15 @@ import numpy as np
 from kerasmlp.data.array_checks import align_labels, check_classes
 from kerasmlp.data.array_targets import as_labels
 from kerasmlp.data.canonical_values import as_text, canonical, read_values
-from kerasmlp.data.column_decisions import decide_columns, settle_decimal
-from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
-from kerasmlp.data.columns import CATEGORY, DATE, DROPPED, NUMBER, Column, column_notes
+from kerasmlp.data.columns import CATEGORY, DATE, Column
 from kerasmlp.data.fingerprints import row_hashes, table_fingerprint
 from kerasmlp.data.later_styles import styled_for
-from kerasmlp.data.raw_rows import RawRows, on_all_cores, plain_array
+from kerasmlp.data.raw_rows import on_all_cores, plain_array
 from kerasmlp.data.source import Scan, TableFacts
-from kerasmlp.data.table_encoding import Encoder, require_encoder
+from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.table_parts import TableParts, TableUse
-from kerasmlp.data.target_columns import read_targets_as
+from kerasmlp.data.table_reading import TableReading, read_columns
 from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
@@ -64,7 +61,7 @@ def scan_table(
         roles = find_roles(name, list(parts.train.names), use.target, use.group, use.time)
     except InvalidValue as error:  # the header may have been misunderstood
         raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
-    reading = _reading(name, parts.train, roles, use, spec)
+    reading = read_columns(name, parts.train, roles, use, spec)
     collected = _Collected(name, roles, reading)
     pieces = keep(collected.canonical_pieces(parts))
     task = _task(name, use, reading, spec)
@@ -104,7 +101,7 @@ def scan_table(
     )
 
 
-def _task(name: str, use: TableUse, reading: _Reading, spec: DataSpec | None) -> Task:
+def _task(name: str, use: TableUse, reading: TableReading, spec: DataSpec | None) -> Task:
     """The task, before anything is learnt from the targets; or that of the network."""
     names = tuple(target.name for target in reading.targets)
     if spec is not None and spec.task is not None and spec.task.kind != Classification.kind:
@@ -114,106 +111,6 @@ def _task(name: str, use: TableUse, reading: _Reading, spec: DataSpec | None) ->
             )
         return spec.task
     return use.task.make(reading.kind, names)
-
-
-@dataclass(frozen=True)
-class _Reading:
-    """How the columns of a table are read.
-
-    Attributes:
-        columns: All columns but those with a role.
-        kind: The kind of task.
-        targets: The columns of targets.
-        time: The column of times, if the table is split by time.
-        telling: How all columns without a role are read to tell rows apart. The split depends on them, and therefore
-            not on what the user says about the columns.
-        notes: What the user should know.
-        any_unit: Whether numbers may have any prefix and suffix.
-    """
-
-    columns: tuple[Column, ...]
-    kind: str
-    targets: Sequence[Column]
-    time: Column | None
-    telling: Sequence[Column]
-    notes: tuple[str, ...] = ()
-    any_unit: bool = False
-
-
-def _reading(name: str, rows: RawRows, roles: ColumnRoles, use: TableUse, spec: DataSpec | None) -> _Reading:
-    """Decides how to read the columns, from the training rows or from what a network knows."""
-    known = None if spec is None else require_encoder(name, spec.encoder)
-    wanted = {} if known is not None else use.wanted_kinds(name, roles, rows.names)
-    evidence = {column: ColumnEvidence(column) for column in rows.names if column != roles.group}
-    unusable: set[str] = set()
-    num_rows = 0
-    for piece in rows.pieces():
-        num_rows += piece.num_rows
-        unusable.update(*on_all_cores(partial(_add, piece, wanted), evidence.values()))
-    if not num_rows:
-        raise InvalidValue(f"`{name}` has no row; examples were expected.")
-    settle_decimal(evidence.values(), rows.stated_decimal, rows.decimal)
-    kind = use.task.kind if spec is None or spec.task is None or spec.class_names is None else spec.task.kind
-    kind, targets = read_targets_as(name, [evidence.pop(target) for target in roles.targets], kind)
-    if spec is not None and spec.class_names:
-        targets = [_target_like(roles.targets[0], spec.class_names)]
-    time = None if roles.time is None else _time_column(evidence.pop(roles.time), use.columns)
-    telling = [evidence[column].telling_column() for column in sorted(evidence.keys() - unusable)]
-    if known is not None:
-        is_server = spec is not None and spec.class_names is None  # which does not say how numbers were written
-        styled = styled_for(known.columns, rows, source=name, any_unit=is_server)
-        return _Reading(styled, kind, targets, time, list(filter(None, telling)), any_unit=is_server)
-    decided = decide_columns([one for column, one in evidence.items() if column not in unusable], name, wanted)
-    columns = tuple(
-        decided.get(column) or Column(column, DROPPED) for column in rows.names if column not in roles.names
-    )
-    _check_has_feature(name, columns)
-    notes = [note for column, one in evidence.items() if column not in wanted for note in one.notes()]
-    inferred = [column for column in columns if column.name not in wanted]
-    missing = {each.name: evidence[each.name].missing_words(each.kind) for each in columns if each.is_feature}
-    notes += column_notes(inferred, missing)
-    return _Reading(columns, kind, targets, time, list(filter(None, telling)), tuple(notes))
-
-
-def _check_has_feature(name: str, columns: tuple[Column, ...]) -> None:
-    if not any(column.is_feature for column in columns):
-        ignored = ", ".join(f"`{column.name}` ({column.kind})" for column in columns) or "none"
-        raise InvalidValue(
-            f"`{name}` has no column that can be a feature; its other columns are {ignored}. Name the kind of a column "
-            'in `columns`, such as `columns={"code": "category"}`.'
-        )
-
-
-def _add(piece: pa.Table, wanted: Mapping[str, str], evidence: ColumnEvidence) -> list[str]:
-    """Shows values to the evidence. Returns the column if it is dropped and has values of an unusable type."""
-    name = evidence.name
-    try:
-        evidence.add(plain_array(name, piece.column(name)))
-    except (InvalidValue, KeyError):  # a frame leaves out columns that cannot be read
-        if wanted.get(name) != DROPPED:
-            raise
-        return [name]
-    return []
-
-
-def _target_like(name: str, class_names: tuple[str, ...]) -> Column:
-    """The column of labels that a network with these classes was trained on."""
-    evidence = ColumnEvidence(name)
-    import pyarrow as pa
-
-    evidence.add(pa.array(class_names, pa.string()))
-    return evidence.target()
-
-
-def _time_column(evidence: ColumnEvidence, wanted: Mapping[str, str]) -> Column:
-    if evidence.name in wanted:
-        column = evidence.column("", wanted[evidence.name])
-        if column.kind not in (NUMBER, DATE):
-            raise InvalidValue(f"`time={evidence.name!r}` needs numbers or dates; `columns` says `{column.kind}`.")
-        return column
-    if doubts := evidence.doubts():
-        raise InvalidValue(doubts[0])
-    return evidence.in_own_style(NUMBER) or evidence.in_own_style(DATE) or Column(evidence.name, evidence.likely_scale)
 
 
 @dataclass
@@ -226,7 +123,7 @@ class _Keys:
 class _Collected:
     """What the second reading of a table finds in its rows."""
 
-    def __init__(self, name: str, roles: ColumnRoles, reading: _Reading) -> None:
+    def __init__(self, name: str, roles: ColumnRoles, reading: TableReading) -> None:
         self._name, self._roles, self._reading = name, roles, reading
         self.num_rows: list[int] = []
         self._labels, self._groups = Codes(), Codes()

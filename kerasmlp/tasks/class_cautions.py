@@ -27,7 +27,7 @@ def is_uneven(largest_share: float, num_classes: int) -> bool:
     return largest_share > min(0.7, max(0.2, 2 / num_classes))
 
 
-def class_cautions(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> list[str]:
+def cautions_about(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> list[str]:
     """Returns cautions about classes: missing in a split, rare, uneven, or numbers that look like a quantity.
 
     Args:
@@ -36,7 +36,7 @@ def class_cautions(counts: Mapping[str, np.ndarray], class_names: tuple[str, ...
         class_names: Name of each class.
 
     Example:
-        >>> [note.split(":")[0] for note in class_cautions({"train": np.array([90, 10])}, ("no", "yes"))]
+        >>> [note.split(":")[0] for note in cautions_about({"train": np.array([90, 10])}, ("no", "yes"))]
         ['The class `no` makes up 90% of the examples']
     """
     notes = []

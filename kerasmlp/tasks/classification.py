@@ -11,13 +11,14 @@ import numpy as np
 
 from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PROBABILITIES
 from kerasmlp.errors import InvalidValue
-from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
+from kerasmlp.task_plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
-from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
+from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
 from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
 from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
-from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
+from kerasmlp.tasks.scores import Scores
+from kerasmlp.tasks.task import MAX, MIN, Task, check_limits
 
 if TYPE_CHECKING:
     import keras
@@ -153,7 +154,7 @@ class Classification(Task):
     def cautions(self, parts: Mapping[str, np.ndarray]) -> list[str]:
         """Returns cautions about classes that are rare, missing in a split or uneven."""
         counts = {part: np.bincount(labels, minlength=self.width) for part, labels in parts.items()}
-        return class_cautions(counts, self.names)
+        return cautions_about(counts, self.names)
 
     def describe(self, targets: np.ndarray) -> dict[str, Any]:
         """Returns the number of examples of each class."""

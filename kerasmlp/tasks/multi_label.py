@@ -12,13 +12,14 @@ import numpy as np
 from kerasmlp._system.wording import named
 from kerasmlp.contract import LABELS, LOGITS, PROBABILITIES
 from kerasmlp.errors import InvalidValue
-from kerasmlp.plots import plot_labels
+from kerasmlp.task_plots import plot_labels
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import FEW_EXAMPLES
 from kerasmlp.tasks.conformal import ConformalLimits, label_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_thresholds, parse_threshold
 from kerasmlp.tasks.label_scores import score_labels, scores_per_label
-from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
+from kerasmlp.tasks.scores import Scores
+from kerasmlp.tasks.task import MAX, MIN, Task, check_limits
 
 if TYPE_CHECKING:
     import keras

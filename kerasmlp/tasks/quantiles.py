@@ -11,11 +11,12 @@ import numpy as np
 
 from kerasmlp.contract import QUANTILES
 from kerasmlp.errors import InvalidValue
-from kerasmlp.plots import plot_quantiles
+from kerasmlp.task_plots import plot_quantiles
 from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
 from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
 from kerasmlp.tasks.regression import Regression
-from kerasmlp.tasks.task import MIN, Scores, check_limits, number
+from kerasmlp.tasks.scores import Scores, number
+from kerasmlp.tasks.task import MIN, check_limits
 
 if TYPE_CHECKING:
     import keras

@@ -11,11 +11,12 @@ import numpy as np
 
 from kerasmlp.contract import VALUES
 from kerasmlp.errors import InvalidValue
-from kerasmlp.plots import plot_predicted
+from kerasmlp.task_plots import plot_predicted
 from kerasmlp.tasks.conformal import ConformalLimits
 from kerasmlp.tasks.conformal_intervals import number_intervals, number_limits, score_intervals
 from kerasmlp.tasks.number_scores import number_scores_per_target
-from kerasmlp.tasks.task import MIN, Scores, Task, check_limits, number
+from kerasmlp.tasks.scores import Scores, number
+from kerasmlp.tasks.task import MIN, Task, check_limits
 
 if TYPE_CHECKING:
     import keras

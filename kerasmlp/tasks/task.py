@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,58 +12,12 @@ import numpy as np
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.calibration import Calibration
 from kerasmlp.tasks.conformal import ConformalLimits
+from kerasmlp.tasks.scores import Scores, number
 
 if TYPE_CHECKING:
     import keras
 
 MIN, MAX = "min", "max"
-ABBREVIATIONS = ("rmse", "mae", "r2", "f1", "auc")  # words that people write in capitals
-
-
-@dataclass(frozen=True, eq=False)
-class Scores(ABC):
-    """How good answers are, as numbers and as pictures. Each of `numbers` is an attribute, too.
-
-    Attributes:
-        answers: The main outputs, `(examples, ...)`.
-        targets: The targets, as in `Split.labels`.
-    """
-
-    answers: np.ndarray
-    targets: np.ndarray
-
-    @property
-    def examples(self) -> int:
-        """Number of examples."""
-        return len(self.targets)
-
-    @property
-    @abstractmethod
-    def numbers(self) -> dict[str, float]:
-        """The scores by name, as `metrics.json` and `evaluate --json` call them. The first is the most important."""
-
-    def __getattr__(self, name: str) -> Any:
-        """Returns one of `numbers`."""
-        if not name.startswith("_") and name in self.numbers:
-            return self.numbers[name]
-        raise AttributeError(f"{type(self).__name__} has no score `{name}`")
-
-    def details(self) -> dict[str, Any]:
-        """Returns what else `evaluate --json` says, ready for JSON."""
-        return {}
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Returns what else a person should see: a description and a value each."""
-        return []
-
-    @abstractmethod
-    def draw(self, folder: Path, *, title: str) -> None:
-        """Writes pictures to a folder.
-
-        Args:
-            folder: An existing folder.
-            title: What was judged, for the titles.
-        """
 
 
 @dataclass(frozen=True)
@@ -394,25 +346,3 @@ def check_finite(name: str, key: str, targets: np.ndarray) -> None:
         raise InvalidValue(
             f"{name}: `{key}` needs finite numbers as targets; got {value} at index {index}. Leave the example out."
         )
-
-
-def score_title(name: str) -> str:
-    """Returns the name of a score for people.
-
-    Example:
-        >>> score_title("rmse"), score_title("balanced_accuracy")
-        ('RMSE', 'balanced accuracy')
-    """
-    return " ".join(word.upper() if word in ABBREVIATIONS else word for word in name.split("_"))
-
-
-def number(value: float) -> str:
-    """Returns a number with four digits for people.
-
-    Example:
-        >>> number(0.51234), number(51234.9), number(0.0)
-        ('0.5123', '51,235', '0')
-    """
-    if value and math.isfinite(value) and abs(value) < 1000:
-        return f"{value:.4g}"
-    return f"{value:,.0f}"

@@ -23,7 +23,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
-from kerasmlp.tasks.task import number
+from kerasmlp.tasks.scores import number
 from tests.helpers.serving_stand_in import Rogue, StandIn, http
 from tests.helpers.tables import frame, houses_frame
 

@@ -15,7 +15,7 @@ from kerasmlp.data.cautions import example_keys
 from kerasmlp.data.describing import data_notes, describe_source
 from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.source import SourceOptions
-from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
+from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
 from tests.helpers.image_files import write_images
 
 ROWS = 400
@@ -224,7 +224,7 @@ def test_keys_are_equal_for_equal_examples_only() -> None:
     ],
 )
 def test_many_classes_that_are_numbers_look_like_a_quantity(names: list[str], are_quantities: bool) -> None:
-    notes = class_cautions({"train": np.full(len(names), 10)}, tuple(names))
+    notes = cautions_about({"train": np.full(len(names), 10)}, tuple(names))
     assert [("quantities" in note) for note in notes] == [True] * are_quantities
 
 

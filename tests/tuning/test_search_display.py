@@ -252,13 +252,13 @@ def test_many_threads_can_report_their_trials_at_the_same_time(monkeypatch: pyte
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures that are saved, so that a test can look at their contents."""
     figures: list[Figure] = []
-    save = plots._save
+    save = plots.save_figure
 
     def keep(figure: Figure, path: Path) -> None:
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr(search_plot, "_save", keep)
+    monkeypatch.setattr(search_plot, "save_figure", keep)
     return figures
 
 

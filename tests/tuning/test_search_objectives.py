@@ -325,13 +325,13 @@ def test_the_display_shows_the_objective_and_the_lowest_score_as_the_best() -> N
 def drawn_by(records: list[TrialRecord], path: Path, goal: Goal, monkeypatch: pytest.MonkeyPatch) -> Any:
     """The figure of a search."""
     figures: list[Any] = []
-    save: Callable[[Any, Path], None] = plots._save
+    save: Callable[[Any, Path], None] = plots.save_figure
 
     def keep(figure: Any, path: Path) -> None:
         figures.append(figure)
         save(figure, path)
 
-    monkeypatch.setattr("kerasmlp.tuning.search_plot._save", keep)
+    monkeypatch.setattr("kerasmlp.tuning.search_plot.save_figure", keep)
     plot_search(records, path, goal, title="houses")
     return figures[0]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
-    from kerasmlp.tasks.task import Scores
+    from kerasmlp.tasks.scores import Scores
 
 USUAL_COVERAGE = 0.9
 
