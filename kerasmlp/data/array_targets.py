@@ -105,7 +105,7 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
 
     Raises:
         InvalidType: they are no numbers.
-        InvalidValue: they have another shape, or one is NaN or infinite.
+        InvalidValue: they have another shape, or one is NaN, infinite or beyond the range of float32.
     """
     targets = as_array(name, key, values)
     if targets.dtype.kind == "O":
@@ -113,6 +113,7 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
             targets = targets.astype(np.float64)
     if targets.dtype.kind not in "biuf":
         example = targets.reshape(-1)[0] if targets.size else ""
+        example = example.decode(errors="replace") if isinstance(example, bytes) else example
         raise InvalidType(
             f"{name}: `{key}` needs numbers for `task={kind}`; got {str(example)!r} (dtype {targets.dtype})."
         )
@@ -124,7 +125,16 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
             f"{targets.shape}."
         )
     check_finite(name, key, targets)
-    return targets.astype(np.float32)
+    with np.errstate(over="ignore"):
+        numbers = targets.astype(np.float32)
+    is_large = ~np.isfinite(numbers).all(axis=1)
+    if is_large.any():
+        index = int(is_large.argmax())
+        raise InvalidValue(
+            f"{name}: `{key}` needs targets in the range of float32, up to 3.4e38; got {targets[index].tolist()} at "
+            f"index {index}. Use a larger unit."
+        )
+    return numbers
 
 
 def target_names(name: str, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:

@@ -224,6 +224,13 @@ class ColumnEvidence:
         return Column(self.name, BOOLEAN if is_boolean else CATEGORY, is_numeric=self.is_numeric)
 
     @property
+    def numbers_but_for_slips(self) -> set[float]:
+        """The distinct plain numbers if nearly all values are numbers, but not all; otherwise none."""
+        if self._typed or self.first_word is None or not self._looks.are_mostly_numbers(self.num_present):
+            return set()
+        return PLAIN.distinct(self._words)
+
+    @property
     def distinct_numbers(self) -> set[float] | None:
         """The distinct values if all are numbers, at most 1,001; None if they are not, or may be codes."""
         if self._typed:
@@ -231,11 +238,7 @@ class ColumnEvidence:
         column = None if self._may_be_codes else self.in_own_style(NUMBER)
         if column is None:
             return None
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        words = pa.array(sorted(self._words), pa.string())
-        return set(pc.drop_null(column.number_style.read(words)).to_pylist())
+        return column.number_style.distinct(self._words)
 
     def number_column(self) -> Column | None:
         """Returns the column as numbers, and None if not all values are numbers."""
@@ -243,9 +246,10 @@ class ColumnEvidence:
             return Column(self.name, NUMBER) if self._typed == {NUMBER} and not self._words else None
         return self.in_own_style(NUMBER)
 
-    def first_word(self) -> str:
-        """Returns one of the texts for a message; empty if there is none."""
-        return min(self._words, default="")
+    @property
+    def first_word(self) -> tuple[int, str] | None:
+        """Row, from 1, and text of the first value that does not look like a number; None if there is no such text."""
+        return self._looks.first_word
 
     @property
     def is_numeric(self) -> bool:

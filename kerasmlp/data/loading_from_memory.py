@@ -111,7 +111,7 @@ def data_from_frame(
         columns or {},
         drop,
         keep_duplicates_together,
-        task=TaskOptions(task, log_target, tuple(quantiles)),
+        task=TaskOptions(task, log_target, quantiles),
     )
     source = TableSource(name, parts, use)
     return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
@@ -185,7 +185,7 @@ def data_from_dataset(
         feature_range=feature_range,
         class_names=class_names,
         stream=stream,
-        task=TaskOptions(task, log_target, tuple(quantiles)),
+        task=TaskOptions(task, log_target, quantiles),
     )
     return source.split(Splitting(validation_share, test_share, seed), show_progress=show_progress)
 
@@ -275,6 +275,6 @@ def data_from_arrays(
         class_names=class_names,
         groups=groups,
         times=times,
-        task=TaskOptions(task, log_target, tuple(quantiles)),
+        task=TaskOptions(task, log_target, quantiles),
     )
     return source.split(Splitting(validation_share, test_share, seed))

@@ -86,6 +86,18 @@ class NumberStyle:
         """
         return self._read_durations(texts) if self.is_duration else self._read_numbers(texts, needs_affixes)
 
+    def distinct(self, texts: Iterable[str]) -> set[float]:
+        """Returns the different numbers among texts.
+
+        Example:
+            >>> sorted(PLAIN.distinct(["7", "7.0", "x", "1e3"]))
+            [7.0, 1000.0]
+        """
+        import pyarrow as pa
+        import pyarrow.compute as pc
+
+        return set(pc.drop_null(self.read(pa.array(sorted(texts), pa.string()))).to_pylist())
+
     def _read_numbers(self, texts: pa.Array, needs_affixes: bool) -> pa.Array:
         import pyarrow.compute as pc
 

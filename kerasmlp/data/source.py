@@ -125,7 +125,7 @@ class SourceOptions(Settings):
     @property
     def task_options(self) -> TaskOptions:
         """What the user says about the task."""
-        return TaskOptions(self.task, self.log_target, tuple(self.quantiles))
+        return TaskOptions(self.task, self.log_target, self.quantiles)
 
     def request(self) -> dict[str, Any]:
         """Returns the options that differ from their defaults as arguments of `load_data`, ready for JSON.

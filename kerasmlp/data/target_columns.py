@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from kerasmlp.data.column_kinds import ColumnEvidence
 from kerasmlp.data.columns import BOOLEAN, Column
@@ -29,7 +29,8 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
         if len(evidence) > 1:
             kind = MultiLabel.kind if all(map(_is_boolean, evidence)) else Regression.kind
         else:
-            kind = Regression.kind if is_quantity(evidence[0]) else Classification.kind
+            _check_slips(source, evidence[0])
+            kind = Regression.kind if is_quantity(evidence[0].distinct_numbers or ()) else Classification.kind
     if kind == Classification.kind:
         if len(evidence) > 1:
             names = ", ".join(f"`{one.name}`" for one in evidence)
@@ -42,11 +43,15 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
             continue
         column = one.number_column()
         if column is None:
-            word = one.first_word()
-            example = f" such as `{shortened(word, 40)}`" if word else ""
+            row, word = one.first_word or (0, "")
+            if not row:
+                raise InvalidValue(
+                    f"`{source}`: `task={kind}` needs numbers in the column `{one.name}`; it has other values, or "
+                    "numbers that are written in several ways."
+                )
             raise InvalidValue(
-                f"`{source}`: `task={kind}` needs numbers in the column `{one.name}`; it has values{example} that are "
-                "not read as numbers."
+                f"`{source}`, row {row}: `task={kind}` needs numbers in the column `{one.name}`; got "
+                f"`{shortened(word, 40)}`."
             )
         columns.append(column)
     return kind, columns
@@ -59,7 +64,16 @@ def _is_boolean(evidence: ColumnEvidence) -> bool:
     return numbers is not None and bool(numbers) and numbers <= {0.0, 1.0}
 
 
-def is_quantity(evidence: ColumnEvidence) -> bool:
-    """Returns whether the values of a target column are quantities: see `kerasmlp.data.array_checks.looks_like`."""
-    finite = [value for value in evidence.distinct_numbers or () if math.isfinite(value)]
+def _check_slips(source: str, evidence: ColumnEvidence) -> None:
+    if is_quantity(evidence.numbers_but_for_slips):
+        row, word = evidence.first_word or (0, "")
+        raise InvalidValue(
+            f"`{source}`, row {row}: the target `{evidence.name}` holds numbers except for `{shortened(word, 40)}`. "
+            "Correct the value or remove the row; if the values are classes, pass `task=classification`."
+        )
+
+
+def is_quantity(distinct: Collection[float]) -> bool:
+    """Returns whether different numbers in a target are quantities: see `kerasmlp.data.array_targets.looks_like`."""
+    finite = [value for value in distinct if math.isfinite(value)]
     return any(value != int(value) for value in finite) or are_quantities([f"{value:.0f}" for value in finite])

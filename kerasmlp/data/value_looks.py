@@ -35,6 +35,15 @@ class Looks:
         """Whether a value is a number with a decimal point."""
         return "." in self._first_decimal
 
+    @property
+    def first_word(self) -> tuple[int, str] | None:
+        """Row, from 1, and text of the first value that does not look like a number; None if all do."""
+        return self._first_unlike.get(NUMBER)
+
+    def are_mostly_numbers(self, num_present: int) -> bool:
+        """Returns whether so many values look like numbers that others are more likely slips than categories."""
+        return self._num_like[NUMBER] >= SLIPS_SHARE * num_present
+
     def add(self, texts: pa.Array, is_plain: pa.Array, num_before: int, *, are_plain: bool) -> None:
         """Takes more values.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kerasmlp.contract import QUANTILES
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.task_plots import plot_quantiles
 from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
 from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
@@ -22,22 +22,25 @@ if TYPE_CHECKING:
     import keras
 
 
-def check_quantiles(quantiles: tuple[float, ...]) -> tuple[float, ...]:
+def check_quantiles(quantiles: Iterable[float]) -> tuple[float, ...]:
     """Returns quantiles that are in order and between 0 and 1.
 
     Raises:
-        InvalidValue: they are not, or there are fewer than two.
+        InvalidType: they are no numbers.
+        InvalidValue: they are not in order, not between 0 and 1, or fewer than two.
 
     Example:
         >>> check_quantiles((0.05, 0.5, 0.95))
         (0.05, 0.5, 0.95)
     """
-    if len(quantiles) < 2 or list(quantiles) != sorted(set(quantiles)) or not 0 < quantiles[0] <= quantiles[-1] < 1:
-        raise InvalidValue(
-            "`quantiles` needs two or more numbers between 0 and 1 in ascending order, such as `0.05,0.5,0.95`; got "
-            f"`{','.join(f'{quantile:g}' for quantile in quantiles)}`."
-        )
-    return quantiles
+    expected = "`quantiles` needs two or more numbers between 0 and 1 in ascending order, such as `0.05,0.5,0.95`; got "
+    try:
+        values = tuple(float(quantile) for quantile in quantiles)
+    except (TypeError, ValueError) as error:
+        raise InvalidType(f"{expected}{quantiles!r}.") from error
+    if len(values) < 2 or list(values) != sorted(set(values)) or not 0 < values[0] <= values[-1] < 1:
+        raise InvalidValue(f"{expected}`{','.join(f'{quantile:g}' for quantile in values)}`.")
+    return values
 
 
 @dataclass(frozen=True, eq=False)

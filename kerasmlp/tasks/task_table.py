@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -48,12 +48,13 @@ class TaskOptions:
 
     task: str | None = None
     log_target: bool = False
-    quantiles: tuple[float, ...] = ()
+    quantiles: Iterable[float] = ()
 
     def __post_init__(self) -> None:
         """Checks the values.
 
         Raises:
+            InvalidType: the quantiles are no numbers.
             InvalidValue: there is no such task, or the options do not go together.
         """
         if self.task is not None and self.task not in TASKS:
@@ -62,8 +63,8 @@ class TaskOptions:
             )
         if self.log_target and self.task not in (None, Regression.kind, Quantiles.kind):
             raise InvalidValue(f"`log_target=True` is for numbers, and `task={self.task}` learns none; leave one out.")
-        if self.quantiles:
-            check_quantiles(self.quantiles)
+        if not isinstance(self.quantiles, tuple | list) or self.quantiles:
+            object.__setattr__(self, "quantiles", check_quantiles(self.quantiles))
             if self.task not in (None, Regression.kind, Quantiles.kind):
                 raise InvalidValue(f"`quantiles` are for numbers, and `task={self.task}` learns none; leave one out.")
         elif self.task == Quantiles.kind:
