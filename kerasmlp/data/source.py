@@ -222,6 +222,8 @@ class Scan:
     def trained_task(self, name: str, indices: Indices, spec: DataSpec | None) -> Task:
         """Returns the task of a network that trains on these examples, or that of the network that exists.
 
+        Without training examples nothing is learnt from the targets.
+
         Args:
             name: What messages call the source.
             indices: The positions of the examples of each split.
@@ -230,8 +232,8 @@ class Scan:
         Raises:
             InvalidValue: the training examples do not allow to learn the task.
         """
-        if spec is not None:
-            return spec.task or self.learnt
+        if spec is not None or not len(indices.train):
+            return (spec and spec.task) or self.learnt
         others = {part: self.labels[getattr(indices, part)] for part in ("validation", "test")}
         self.learnt.check_split(name, self.labels[indices.train], others)
         return self.learnt.trained_on(self.labels[indices.train])

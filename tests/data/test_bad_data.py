@@ -100,6 +100,8 @@ def _torn_parquet(folder: Path) -> list[str]:
 
 IMAGES = np.zeros((30, 4, 5), np.uint8)
 BIG = np.arange(80.0).reshape(20, 4)
+PAIRS, HUGE = np.arange(40).reshape(20, 2), np.full(20, 1e60)
+MEASURED = "\n".join(f"{i},{i / 7}" for i in range(50))
 LINES, EMPTY = np.array(["a\nb", "c"] * 10), np.array(["", "c"] * 10)
 CASES = [
     Case("missing file", lambda f: [str(f / "mnits.npz")], r"mnits\.npz`"),
@@ -114,7 +116,11 @@ CASES = [
     csv("row without a label", f"x,y\n{ROWS}\n1,\n", "`table`, row 21.*label.*`y`"),
     csv("unknown target", f"length,kind\n{ROWS}\n", "`table`.*`lenght`.*`length`", "lenght"),
     csv("no target", f"x,y\n{ROWS}\n", "`table`.*target.*x, y", None),
-    csv("measured labels", "x,y\n" + "\n".join(f"1,{i / 7}" for i in range(50)), "table.*50 of 50"),
+    csv("different labels", "x,y\n" + "\n".join(f"1,name {i}" for i in range(50)), "table.*50 of 50"),
+    csv("a word among measured targets", f"x,y\n{MEASURED}\n1,soon\n", "`table`, row 51.*`y`.*`soon`.*`task=class"),
+    csv("NaN as a target", f"x,y\n{MEASURED}\n1,nan\n", "`table`, row 51.*target.*`y`"),
+    csv("infinity as a target", f"x,y\n{MEASURED}\n1,-inf\n", "`table`, row 51.*`y`.*finite.*`-inf`"),
+    csv("a constant target", "x,y\n" + "\n".join(f"{i},2.5" for i in range(50)), "`y` is 2.5 in all training"),
     csv("large numbers", "x,y\n" + "\n".join(f"{2**52 + i},{i % 2}" for i in range(50)), "float32 only 1 of 36"),
     csv("columns of one name", f"x,x,y\n{ROWS.replace(',', ',1,')}\n", "`x`; rename"),
     csv("nothing but labels", "y\na\nb\n", "`table`.*no features.*`y`"),
@@ -128,10 +134,14 @@ CASES = [
     npz("one class in arrays", "two classes.*`3`", y_train=np.full(20, 3), y_test=np.full(20, 3)),
     npz("test of another shape", r"`x_train` and `x_test`.*\(4,\) and \(3,\)", x_test=BIG[:, :3]),
     npz("as many labels as examples", "`x_train` and `y_train`.*20 and 19", y_train=np.arange(19) % 2),
-    npz("rows of scores as labels", r"`y_train`.*\(20, 2\).*`\.argmax", y_train=np.full((20, 2), 0.5)),
-    npz("rows with two ones", r"`y_train`.*one-hot.*\(20, 2\)", y_train=np.ones((20, 2))),
+    npz("more targets than in the test", "2 in `y_train`, 1 in `y_test`", y_train=np.full((20, 2), 0.5)),
+    npz("rows of scores", "`target_1` is 0.5 in all", y_train=np.full((20, 2), 0.5), y_test=np.full((20, 2), 0.5)),
+    npz("rows with two ones", "every.*label `target_1`", y_train=np.ones((20, 2)), y_test=np.ones((20, 2))),
+    npz("a label beside 0 and 1", "`y_test`.*0 or 1.*2.* at index 0", y_train=PAIRS % 2, y_test=PAIRS + 2),
     npz("NaN as a label", "`y_train`.*nan at index 5", y_train=np.where(np.arange(20) == 5, np.nan, 1)),
-    npz("a measured label", "`y_train`.*0.5 at index 1", y_train=np.arange(20) / 2),
+    npz("NaN as a measured target", "`y_train`.*nan at index 5", y_train=np.where(np.arange(20) == 5, np.nan, 0.5)),
+    npz("too large a target", "`y_test`.*float32.*1e\\+60.* at index 0", y_train=np.arange(20) / 2, y_test=HUGE),
+    npz("a constant target in arrays", "`target` is 0.5", y_train=np.full(20, 0.5), y_test=np.full(20, 0.5)),
     npz("a line break in a label", r"'a\\nb'.*'\\n'", y_train=LINES, y_test=LINES),
     npz("an empty label", "label ''", y_train=EMPTY, y_test=EMPTY),
     npz("bytes of another encoding", "`y_train`.*UTF-8", y_train=np.array([b"\xe4", b"c"] * 10)),

@@ -102,8 +102,8 @@ X, Y = _arrays()
         ((X.astype(str), Y, X, Y), InvalidType, "`x_train`.*<U"),
         ((X, Y * 0, X, Y * 0), InvalidValue, "two classes.*`0`"),
         ((X, Y, X, Y + 1), InvalidValue, "`4`.*`y_test`.*`y_train`"),
-        ((X, np.ones((40, 4)), X, Y), InvalidValue, r"`y_train`.*\(40, 4\)"),
-        ((X, Y + 0.5, X, Y), InvalidValue, r"`y_train`.*0\.5"),
+        ((X, np.ones((40, 4, 1)), X, Y), InvalidValue, r"`y_train`.*\(40, 4, 1\)"),
+        ((X, Y + 0.5, X, Y[:, np.newaxis] * [0.5, 1]), InvalidValue, "1 in `y_train`, 2 in `y_test`"),
     ],
 )
 @pytest.mark.filterwarnings("ignore:overflow encountered in cast")  # because 1e300 is cast to float32

@@ -428,7 +428,7 @@ def test_datasets_of_other_elements_are_refused() -> None:
         ([1, 2], InvalidType, "`dataset`.*list"),
         (tf.data.Dataset.range(3), InvalidType, r"\(features, labels\).*TensorSpec"),
         (_pairs().repeat(), InvalidValue, "`dataset`.*`repeat`"),
-        (_pairs().map(lambda x, y: (x, tf.fill([3], 0.5))).batch(2), InvalidValue, "`y_train`.*one-hot"),
+        (_pairs().map(lambda x, y: (x, tf.fill([3], 0.5))).batch(2), InvalidValue, "`target_1` is 0.5 in all"),
         (_pairs().map(lambda x, y: (tf.zeros([3, 5]), tf.one_hot(y, 3))), InvalidValue, "`dataset`.*3 .*`.batch"),
         (_pairs(0), InvalidValue, "`dataset`.*no examples"),
     ):
