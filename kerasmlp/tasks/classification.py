@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PROBABILITIES
+from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
 from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
-from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
+from kerasmlp.tasks.conformal import ConformalLimits, class_limits, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
 
@@ -185,7 +185,8 @@ class Classification(Task):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The probabilities, and the chosen class by its index and by its name."""
-        return {PROBABILITIES: ("float32", (self.width,)), CLASS_ID: ("int32", ()), LABEL: ("string", ())}
+        sets = {} if self.coverage is None else {PREDICTION_SET: ("int32", (self.width,))}
+        return {PROBABILITIES: ("float32", (self.width,)), CLASS_ID: ("int32", ()), LABEL: ("string", ()), **sets}
 
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns `probabilities`, `class_id` and `label`.
@@ -195,14 +196,15 @@ class Classification(Task):
             {'probabilities': array([[0.25, 0.75]], dtype=float32), 'class_id': array([1], dtype=int32), \
 'label': array(['yes'], dtype='<U3')}
         """
+        sets = {} if self.coverage is None else self.with_coverage(main, self.coverage, ops)
         if ops is np:
             class_id = self.class_ids(main).astype(np.int32)
-            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id]}
+            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id], **sets}
         if self.threshold is None:
             class_id = ops.argmax(main, axis=-1, output_type=ops.int32)
         else:
             class_id = ops.cast(main[:, 1] >= np.float32(self.threshold), ops.int32)
-        return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: ops.gather(ops.constant(self.names), class_id)}
+        return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: ops.gather(ops.constant(self.names), class_id), **sets}
 
     def class_ids(self, answers: np.ndarray) -> np.ndarray:
         """Returns the class that each example is given, `(examples,)`."""
@@ -286,15 +288,15 @@ class Classification(Task):
             chosen = choose_threshold(parse_threshold(threshold), answers[:, 1], targets == 1)
         return replace(self, threshold=chosen, limits=class_limits(answers, targets))
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the set of classes of each example, 0/1 int32 `(examples, classes)`."""
         limits = check_limits(self.limits, coverage)
-        sets = prediction_sets(answers, limits.smallest_probability(coverage), with_top=False)
-        return {"prediction_set": sets.astype(np.int32)}
+        sets = main >= np.float32(limits.smallest_probability(coverage))
+        return {PREDICTION_SET: sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, the mean size of the sets, and the share of empty ones."""
-        return score_sets(self.with_coverage(answers, coverage)["prediction_set"] == 1, targets)
+        return score_sets(self.with_coverage(answers, coverage)[PREDICTION_SET] == 1, targets)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the accuracies, and the loss where it is known."""
