@@ -69,6 +69,22 @@ def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
+def houses() -> Data:
+    """A small table of houses, whose prices are to be predicted."""
+    from tests.helpers.houses import houses_data
+
+    return houses_data()
+
+
+@pytest.fixture(scope="session")
+def houses_run(houses: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A small network that predicts prices. Tests must not write to it."""
+    from tests.helpers.houses import trained_houses
+
+    return trained_houses(houses, str(tmp_path_factory.mktemp("runs") / "houses"))
+
+
+@pytest.fixture(scope="session")
 def stand_in(digits_run: Run, flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     """A small stand-in for TF Serving that serves the digits as `digits` and the table as `flowers`."""
     from kerasmlp.export.saved_model.exporting import write_saved_model
