@@ -33,7 +33,7 @@ BEHIND: dict[str, tuple[list[str], list[str]]] = {
     "price": ([], UNITS),
     "logarithm of the price": ([*UNITS, "EXP"], [*UNITS, "EXP"]),
     "year": (UNITS, UNITS),
-    "price and tax": (UNITS, UNITS),
+    "price and tax": ([], UNITS),
 }
 
 

@@ -17,7 +17,7 @@ def houses_table(rows: int = 400) -> pd.DataFrame:
     town = generator.choice(["Aachen", "Berlin", "Chemnitz"], rows)
     price = 2500 * area * np.where(town == "Berlin", 1.6, 1.0) * np.exp(-age / 80 + generator.normal(0, 0.1, rows))
     built = 2024 - age + generator.normal(0, 2, rows)
-    tax = 1e-3 * (area / 120 + generator.normal(0, 0.2, rows))
+    tax = 1e-3 * (area / 120 + generator.normal(0, 0.3, rows))
     return pd.DataFrame({"area": area, "age": age, "town": town, "price": price, "built": built, "tax": tax})
 
 
