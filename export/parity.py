@@ -110,25 +110,20 @@ class Reference:
         test, task = self.data.test, self.task
         check_artefact_fits(artefact, self.data)
         answers = artefact.answers(test.features)
+        about = (str(published_as or artefact.path), artefact.format, artefact.precision, artefact.size_bytes)
+        if not np.isfinite(answers).all():
+            reason = f"{about[1]} {about[2]} ({about[0]}) returns NaN or infinite values. It is not published."
+            raise ParityError(reason, [self.report(*about, scores={}, reason=reason)])
         differences = task.differences(answers, self.answers)
+        has_differences = artefact.has_probabilities  # and not a class alone
         report = self.report(
-            str(published_as or artefact.path),
-            artefact.format,
-            artefact.precision,
-            artefact.size_bytes,
+            *about,
             scores=task.score(answers, test.labels).numbers,
             agreement=task.agreement(answers, self.answers),
-            max_abs_diff=float(differences.max()) if artefact.has_probabilities else None,
+            max_abs_diff=float(differences.max()) if has_differences else None,
         )
-        is_exact = not artefact.has_probabilities or bool(
-            (differences <= task.tolerance(FLOAT_TOLERANCE, self.answers)).all()
-        )
+        is_exact = not has_differences or bool((differences <= task.tolerance(FLOAT_TOLERANCE, self.answers)).all())
         try:
-            if not np.isfinite(answers).all():
-                raise ParityError(
-                    f"{report.format} {report.precision} ({report.path}) returns NaN or infinite values. It is not "
-                    "published."
-                )
             check_report(report, self.max_drop, ties=self.ties, task=task, is_exact=is_exact)
         except ParityError as error:
             raise ParityError(str(error), [replace(report, published=False, reason=str(error))]) from None

@@ -12,6 +12,6 @@ from .data.types import Split as Split
 from .evaluation import evaluate as evaluate
 from .model.building import build_mlp as build_mlp
 from .run import Run as Run
-from .tasks.classification import Evaluation as Evaluation
+from .tasks.class_evaluation import Evaluation as Evaluation
 from .tasks.regression import RegressionScores as RegressionScores
 from .training.fitting import train as train

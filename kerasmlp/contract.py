@@ -32,6 +32,7 @@ IMAGE, FEATURES = "image", "features"  # the input of `serving_default`
 PROBABILITIES, LOGITS, CLASS_ID, LABEL = "probabilities", "logits", "class_id", "label"
 LABELS = "labels"  # which of several labels an example has; their probabilities do not add up to 1
 VALUES, QUANTILES = "values", "quantiles"  # numbers in the targets' own units
+PREDICTION_SET, INTERVAL = "prediction_set", "interval"  # what holds the truth with a chosen probability
 MAIN_OUTPUTS = (PROBABILITIES, VALUES, QUANTILES)
 CLASS_NAMES = "class_names"  # of classes or targets in the signature `card`, besides the card, which is called `card`
 TFLITE_OUTPUTS = (PROBABILITIES, LOGITS, CLASS_ID, VALUES, QUANTILES)

@@ -52,7 +52,7 @@ def houses() -> Data:
     """A table of numbers and a category whose target `price` is a number."""
     from tests.helpers.tables import houses_frame
 
-    return kerasmlp.data_from_frame(houses_frame(), "price", test_share=0.2)
+    return kerasmlp.data_from_frame(houses_frame(), "price", test_share=0.2, name="houses")
 
 
 @pytest.fixture(scope="session")

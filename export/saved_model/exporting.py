@@ -17,7 +17,6 @@ from kerasmlp.card import Card
 from kerasmlp.contract import (
     CARD,
     CARD_NAME,
-    CLASS_ID,
     COLUMNS_NAME,
     EXTRA_FOLDER,
     IMAGE_BYTES,
@@ -28,9 +27,9 @@ from kerasmlp.contract import (
 )
 from kerasmlp.data.images import check_max_image_pixels
 from kerasmlp.errors import InvalidValue
-from kerasmlp.evaluation import check_artefact_fits
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
+from kerasmlp.export.parity import Reference
 from kerasmlp.export.saved_model.column_inputs import describe_columns
 from kerasmlp.export.saved_model.image_decoding import takes_images
 from kerasmlp.export.saved_model.parity_in_plain_tensorflow import (
@@ -58,7 +57,6 @@ from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_w
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from os import PathLike
 
     import keras
@@ -76,6 +74,7 @@ def export_saved_model(
     keep: int | None = None,
     allow_change: bool = False,
     max_image_pixels: int | None = None,
+    coverage: float | None = None,
     verbose: str | int = "auto",
 ) -> ArtefactReport:
     """Writes a run as the next numbered version in `base`, and publishes it only if it equals the Keras model.
@@ -112,6 +111,9 @@ def export_saved_model(
         max_image_pixels: The largest image that `image_bytes` accepts, in pixels; larger ones are refused before they
             are decoded. While an image is decoded, it takes about 4 bytes per pixel (a progressive JPEG file up to 11).
             At least the size that the network takes. Defaults to 16,777,216 (4,096 x 4,096).
+        coverage: If set, every signature also answers `prediction_set` int32 `(batch, classes or labels)`, 1 if it is
+            in the set, or `interval` float32 `(batch, targets, 2)`. They hold the truth of this share of new examples;
+            see `kerasmlp.tasks.conformal` for what that assumes. Defaults to None.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow prints. Defaults to `"auto"`.
 
@@ -149,13 +151,14 @@ def export_saved_model(
     run, base = as_run(run), Path(base)
     shows_progress(verbose)  # refuses another value before any work
     check_base(base, keep)
-    max_pixels = check_max_pixels(run.card, max_image_pixels)
+    card = run.card if coverage is None else replace(run.card, task=run.card.learnt.serving(coverage))
+    max_pixels = check_max_pixels(card, max_image_pixels)
     if not allow_change:
-        check_same_contract(run.card, base)
+        check_same_contract(card, base)
     with start_plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
         with hidden_library_output(verbose), stage_display(verbose) as display:
-            report = _write_version(run, base, data, plain, display, max_pixels)
+            report = _write_version(run, base, card, data, plain, display, max_pixels)
             if keep is not None:
                 delete_old_versions(base, keep=keep)
     return report
@@ -221,22 +224,20 @@ def check_max_pixels(card: Card, max_image_pixels: int | None) -> int:
 
 
 def _write_version(
-    run: Run, base: Path, data: Data, plain: PlainTensorFlow, display: StageDisplay, max_image_pixels: int
+    run: Run, base: Path, card: Card, data: Data, plain: PlainTensorFlow, display: StageDisplay, max_image_pixels: int
 ) -> ArtefactReport:
     """Writes, checks and publishes a version."""
-    card, num_examples = run.card, f"{len(data.test):,} test examples"
+    num_examples = f"{len(data.test):,} test examples"
     display.show(f"Keras model: answering {num_examples}")
-    keras_model = open_artefact(run.path)
-    check_artefact_fits(keras_model, data)
+    keras_model, reference = open_artefact(run.path), Reference(run, data)
     features = np.asarray(data.test.features)  # may be a file that is read on demand
     chosen = np.unique(np.linspace(0, len(features) - 1, NUM_CHECKED).astype(int))
-    reference = keras_model.answers(features)
     inputs, expected = {}, {}
     for signature in signature_names(card):
         is_slow = signature in (ROWS, IMAGE_BYTES)
         examples = features[chosen] if is_slow else features
         inputs[signature] = signature_inputs(card, signature, examples)
-        expected[signature] = reference[chosen] if is_slow else reference
+        expected[signature] = reference.answers[chosen] if is_slow else reference.answers
         if signature == IMAGE_BYTES:  # whose pixels are rounded
             expected[signature] = keras_model.answers(from_levels(card, as_levels(card, examples)))
     signatures = tuple(inputs)
@@ -255,10 +256,19 @@ def _write_version(
             for signature in signatures
         ]
         check_card(f"{name}, signature `{CARD}`,", answers[CARD], card)
-        report = _report(folder, answers[SERVING_DEFAULT], expected[SERVING_DEFAULT], max(differences), data)
+        served = answers[SERVING_DEFAULT][card.learnt.main]
+        report = reference.report(
+            str(folder),
+            "saved_model",
+            "float32",
+            size_bytes(folder),
+            scores=card.learnt.score(served, data.test.labels).numbers,
+            agreement=card.learnt.agreement(served, reference.answers),
+            max_abs_diff=max(differences),
+        )
         display.show("SavedModel: publishing")
         report = replace(report, path=str(publish(folder, base)))
-    task, score = data.task, report.score_name
+    task, score = card.learnt, report.score_name
     assert report.score is not None, "a SavedModel that was run"
     display.finish(
         f"{report.path}: {report.size_bytes / 1000:,.1f} kB, {score} {task.shown(score, report.score)} (Keras "
@@ -291,28 +301,3 @@ def write_saved_model(model: keras.Model, card: Card, path: Path, *, max_image_p
     if card.encoder is not None:
         columns = json.dumps(describe_columns(card.encoder), indent=2, ensure_ascii=False)
         (extra / COLUMNS_NAME).write_text(f"{columns}\n", encoding="utf-8")
-
-
-def _report(
-    folder: Path, answers: Mapping[str, np.ndarray], expected: np.ndarray, difference: float, data: Data
-) -> ArtefactReport:
-    task, targets = data.task, data.test.labels
-    scores, keras_scores = (task.score(each, targets).numbers for each in (answers[task.main], expected))
-    return ArtefactReport(
-        path=str(folder),
-        format="saved_model",
-        precision="float32",
-        size_bytes=size_bytes(folder),
-        accuracy=scores.get("accuracy"),
-        keras_accuracy=keras_scores.get("accuracy"),
-        agreement=_agreement(answers, task.complete(expected)),
-        max_abs_diff=difference,
-        examples=len(targets),
-        task=task.kind,
-        scores=scores,
-        keras_scores=keras_scores,
-    )
-
-
-def _agreement(answers: Mapping[str, np.ndarray], expected: Mapping[str, np.ndarray]) -> float | None:
-    return float((answers[CLASS_ID] == expected[CLASS_ID]).mean()) if CLASS_ID in expected else None

@@ -60,7 +60,7 @@ def convert(
     shape = (len(layers[0].kernel),) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
-    flat = (-1 if batch_size is None else batch_size, len(layers[0].kernel))
+    flat = (1 if batch_size == 1 else -1, len(layers[0].kernel))
 
     @tf.function(input_signature=[spec])
     def serve(features: Any) -> dict[str, Any]:

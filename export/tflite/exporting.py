@@ -83,9 +83,10 @@ def export_tflite(
       has a DEQUANTIZE before the SOFTMAX. A `float32` file has these operations only if it would lose digits without
       them, because features are far from zero in comparison with how much they vary.
     - A network that learnt the logarithm of its targets ends in EXP.
-    - One scale of 8 bits does not fit numbers far from zero. An `int8` file therefore scales the standardised numbers
-      to their units by SUB and MUL in floating point, behind a DEQUANTIZE. Files of other precisions do the same only
-      if the mean of a target is more than 3 standard deviations from zero.
+    - One scale of 8 bits does not fit numbers far from zero, and weights in float16 end at 65,504. An `int8` or
+      `float16` file therefore scales the standardised numbers to their units by SUB and MUL in floating point, the
+      `int8` file behind a DEQUANTIZE. Files of other precisions do the same only if the mean of a target is more than 3
+      standard deviations from zero.
     - A `float16` file has a DEQUANTIZE for each kernel.
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
@@ -244,8 +245,8 @@ def _convert(
         # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are standardised before that.
         is_measured = card.feature_range is None and precision != "float32"
         keep_front = is_measured or not is_precise
-        # Nor do numbers in their own units fit 8 bits, if zero is far away or a few of them are much larger.
-        keep_back = task.has_units and (precision == "int8" or not unit_is_precise)
+        # Nor do numbers in their own units fit 8 bits, if zero is far from all of them. float16 ends at 65,504.
+        keep_back = task.has_units and (precision in ("int8", "float16") or not unit_is_precise)
         float_ends = keep_front or task.has_units
         unfolded = float_content(keep_front=keep_front, keep_back=keep_back)
         usual = without_outliers(examples, mean, factor) if keep_front else examples

@@ -14,7 +14,7 @@ from kerasmlp.tasks.class_cautions import are_quantities
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.regression import Regression
-from kerasmlp.tasks.task import Task, check_finite
+from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import TaskOptions
 
 
@@ -135,6 +135,17 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
             f"index {index}. Use a larger unit."
         )
     return numbers
+
+
+def check_finite(name: str, key: str, targets: np.ndarray) -> None:
+    """Raises `InvalidValue` if a target is NaN or infinite. It names the first one."""
+    is_bad = ~np.isfinite(targets)
+    if is_bad.any():
+        index = int(np.argwhere(is_bad)[0][0])
+        value = targets[index] if targets.ndim == 1 else targets[index][is_bad[index]][0]
+        raise InvalidValue(
+            f"{name}: `{key}` needs finite numbers as targets; got {value} at index {index}. Leave the example out."
+        )
 
 
 def target_names(name: str, parts: Mapping[str, np.ndarray]) -> tuple[str, ...]:

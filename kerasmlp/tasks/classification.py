@@ -4,21 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PROBABILITIES
+from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES
 from kerasmlp.errors import InvalidValue
-from kerasmlp.task_plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
-from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
-from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
+from kerasmlp.tasks.class_evaluation import Evaluation
+from kerasmlp.tasks.conformal import ConformalLimits, check_limits, class_limits, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
-from kerasmlp.tasks.scores import Scores
-from kerasmlp.tasks.task import MAX, MIN, Task, check_limits
+from kerasmlp.tasks.task import MAX, MIN, Task
 
 if TYPE_CHECKING:
     import keras
@@ -27,87 +24,6 @@ if TYPE_CHECKING:
 # the same value (keras.config.epsilon).
 SMALLEST_PROBABILITY = 1e-7
 NUM_SHOWN = 3  # classes in a table of predictions
-
-
-@dataclass(frozen=True, eq=False)
-class Evaluation(Scores):
-    """The scores of a classifier on a split.
-
-    Attributes:
-        accuracy: Share of examples whose most probable class is the true class, in [0, 1].
-        loss: Mean cross-entropy in nats; probabilities below 1e-7 count as 1e-7.
-        confusion: Number of examples by true class (rows) and predicted class (columns), int64
-            `(num_classes, num_classes)`.
-        class_names: Name of each class.
-        threshold: As `Classification.threshold`.
-    """
-
-    accuracy: float
-    loss: float
-    confusion: np.ndarray
-    class_names: tuple[str, ...]
-    threshold: float | None = None
-
-    @property
-    def balanced_accuracy(self) -> float:
-        """Mean over the classes of the share of their examples that were classified correctly, in [0, 1].
-
-        Classes without an example do not count. A network that always gives the same answer reaches 1 / classes.
-        """
-        counts = self.confusion.sum(axis=1)
-        return float((self.confusion.diagonal()[counts > 0] / counts[counts > 0]).mean())
-
-    @property
-    def largest_class_share(self) -> float:
-        """Share of the examples that are of the most frequent class: the accuracy of always answering it."""
-        return float(self.confusion.sum(axis=1).max() / self.examples)
-
-    @property
-    def numbers(self) -> dict[str, float]:
-        """The scores by name."""
-        return {
-            "accuracy": self.accuracy,
-            "balanced_accuracy": self.balanced_accuracy,
-            "loss": self.loss,
-            "largest_class_share": self.largest_class_share,
-            **score_classes(self.answers, self.targets),
-            **({"f1": self.f1} if len(self.class_names) == 2 else {}),
-            **({} if self.threshold is None else {"f1_at_half": self.f1_at_half}),
-        }
-
-    @property
-    def f1(self) -> float:
-        """F1 of the second of two classes: the harmonic mean of its precision and recall, in [0, 1]."""
-        hits, of_class, of_answer = self.confusion[1, 1], self.confusion[1].sum(), self.confusion[:, 1].sum()
-        return float(2 * hits / max(of_class + of_answer, 1))
-
-    @property
-    def f1_at_half(self) -> float:
-        """F1 of the second of two classes if the more probable class were the answer."""
-        return f1_score(self.answers[:, 1] >= 0.5, self.targets == 1)
-
-    def details(self) -> dict[str, Any]:
-        """Returns the confusion matrix."""
-        return {"confusion": self.confusion.tolist()}
-
-    def rows(self) -> list[tuple[str, str]]:
-        """Returns the class that is found least often."""
-        counts = self.confusion.sum(axis=1)
-        recalls = self.confusion.diagonal() / counts.clip(min=1)
-        hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
-        return [("hardest class", f"{self.class_names[hardest]} ({recalls[hardest]:.1%} found)")]
-
-    def draw(self, folder: Path, *, title: str) -> None:
-        """Writes `confusion.png`, `reliability.png`, and for two classes `curves.png` (ROC, precision and recall)."""
-        plot_confusion(self.confusion, self.class_names, folder / "confusion.png", title=title)
-        curve = reliability_curve(self.answers, self.targets)
-        plot_reliability(curve, folder / "reliability.png", title=title)
-        if len(self.class_names) == 2:
-            roc, precision = (
-                curve_of(self.answers[:, 1], self.targets == 1) for curve_of in (roc_curve, precision_recall_curve)
-            )
-            if roc is not None and precision is not None:
-                plot_curves(roc, precision, self.class_names[1], folder / "curves.png", title=title)
 
 
 @dataclass(frozen=True)
@@ -139,6 +55,19 @@ class Classification(Task):
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
+
+    def objective(self, name: str | None) -> tuple[str, str]:
+        """Returns what decides the best epoch, and `min` or `max`.
+
+        Raises:
+            InvalidValue: there is no such objective, or it needs two classes.
+        """
+        if name in ("val_auc", "val_f1") and self.width != 2:
+            others = ", ".join(one for one in self.objectives if one not in ("val_auc", "val_f1"))
+            raise InvalidValue(
+                f"`objective={name}` needs two classes; the data have {self.width}. Choose one of {others}."
+            )
+        return super().objective(name)
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if a split has a class of which training has no example."""
@@ -186,7 +115,8 @@ class Classification(Task):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The probabilities, and the chosen class by its index and by its name."""
-        return {PROBABILITIES: ("float32", (self.width,)), CLASS_ID: ("int32", ()), LABEL: ("string", ())}
+        sets = {} if self.coverage is None else {PREDICTION_SET: ("int32", (self.width,))}
+        return {PROBABILITIES: ("float32", (self.width,)), CLASS_ID: ("int32", ()), LABEL: ("string", ()), **sets}
 
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns `probabilities`, `class_id` and `label`.
@@ -196,14 +126,15 @@ class Classification(Task):
             {'probabilities': array([[0.25, 0.75]], dtype=float32), 'class_id': array([1], dtype=int32), \
 'label': array(['yes'], dtype='<U3')}
         """
+        sets = {} if self.coverage is None else self.with_coverage(main, self.coverage, ops)
         if ops is np:
             class_id = self.class_ids(main).astype(np.int32)
-            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id]}
+            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id], **sets}
         if self.threshold is None:
             class_id = ops.argmax(main, axis=-1, output_type=ops.int32)
         else:
             class_id = ops.cast(main[:, 1] >= np.float32(self.threshold), ops.int32)
-        return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: ops.gather(ops.constant(self.names), class_id)}
+        return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: ops.gather(ops.constant(self.names), class_id), **sets}
 
     def class_ids(self, answers: np.ndarray) -> np.ndarray:
         """Returns the class that each example is given, `(examples,)`."""
@@ -287,15 +218,15 @@ class Classification(Task):
             chosen = choose_threshold(parse_threshold(threshold), answers[:, 1], targets == 1)
         return replace(self, threshold=chosen, limits=class_limits(answers, targets))
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the set of classes of each example, 0/1 int32 `(examples, classes)`."""
         limits = check_limits(self.limits, coverage)
-        sets = prediction_sets(answers, limits.smallest_probability(coverage), with_top=False)
-        return {"prediction_set": sets.astype(np.int32)}
+        sets = main >= np.float32(limits.smallest_probability(coverage))
+        return {PREDICTION_SET: sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, the mean size of the sets, and the share of empty ones."""
-        return score_sets(self.with_coverage(answers, coverage)["prediction_set"] == 1, targets)
+        return score_sets(self.with_coverage(answers, coverage)[PREDICTION_SET] == 1, targets)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the accuracies, and the loss where it is known."""

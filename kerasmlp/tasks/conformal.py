@@ -248,3 +248,17 @@ def coverage_standard_error(coverage: float, calibration_examples: int, test_exa
     """
     variance = coverage * (1 - coverage)
     return math.sqrt(variance / (calibration_examples + 2) + variance / test_examples)
+
+
+def check_limits(limits: Any, coverage: float) -> Any:
+    """Returns conformal limits that are known.
+
+    Raises:
+        InvalidValue: they are not known.
+    """
+    if not limits:
+        raise InvalidValue(
+            f"`coverage={coverage:g}` needs the limits that a training finds on its validation examples, and this "
+            "network has none. Train it again."
+        )
+    return limits

@@ -41,8 +41,14 @@ def number_limits(predictions: Array, targets: Array) -> tuple[ConformalLimits, 
     return tuple(limits(column) for column in errors.T)
 
 
-def number_intervals(predictions: Array, limits: Sequence[ConformalLimits], coverage: float) -> Array:
+def number_intervals(predictions: Any, limits: Sequence[ConformalLimits], coverage: float, ops: Any = np) -> Any:
     """Returns lowest and highest value, `(examples, targets, 2)`: the prediction -/+ its target's limit.
+
+    Args:
+        predictions: Float32 `(examples, targets)`.
+        limits: From `number_limits`.
+        coverage: Share of the examples to cover, in (0, 1).
+        ops: The library that computes: NumPy, or TensorFlow in a graph.
 
     Raises:
         InvalidValue: the coverage is outside of (0, 1), or needs more validation examples.
@@ -53,8 +59,8 @@ def number_intervals(predictions: Array, limits: Sequence[ConformalLimits], cove
         >>> number_intervals(np.array([[10.0]]), limits, 0.8).round(4).tolist()
         [[[6.0, 14.0]]]
     """
-    widths = np.array([each.limit(coverage) for each in limits], predictions.dtype)
-    return np.stack([predictions - widths, predictions + widths], axis=-1)
+    widths = np.array([each.limit(coverage) for each in limits], np.float32)
+    return ops.stack([predictions - widths, predictions + widths], axis=-1)
 
 
 def quantile_weights(quantiles: Sequence[float], coverage: float) -> Array:
@@ -100,38 +106,38 @@ def quantile_limits(predictions: Array, targets: Array, quantiles: Sequence[floa
 
 
 def quantile_intervals(
-    predictions: Array, quantiles: Sequence[float], limits: Sequence[ConformalLimits], coverage: float
-) -> Array:
+    predictions: Any, quantiles: Sequence[float], limits: Sequence[ConformalLimits], coverage: float, ops: Any = np
+) -> Any:
     """Returns lowest and highest value, `(examples, targets, 2)`: two quantiles, moved outwards by the target's limit.
 
     A negative limit moves them inwards. Ends that would pass each other meet in the middle, which can only add
     coverage.
 
     Args:
-        predictions: Predicted quantiles, float `(examples, targets, quantiles)`.
+        predictions: Predicted quantiles, float32 `(examples, targets, quantiles)`.
         quantiles: In ascending order, each in (0, 1).
         limits: From `quantile_limits`.
         coverage: Share of the examples to cover, in (0, 1).
+        ops: The library that computes: NumPy, or TensorFlow in a graph.
 
     Raises:
         InvalidValue: the coverage is outside of (0, 1), or needs more validation examples.
 
     Example:
         >>> import numpy as np
-        >>> predictions = np.array([[[-1.0, 0.0, 1.0]]] * 9)
+        >>> predictions = np.array([[[-1.0, 0.0, 1.0]]] * 9, np.float32)
         >>> targets = np.arange(-4.0, 5.0)[:, np.newaxis]
         >>> limits = quantile_limits(predictions, targets, (0.05, 0.5, 0.95))
         >>> quantile_intervals(predictions[:1], (0.05, 0.5, 0.95), limits, 0.9).round(4).tolist()
         [[[-4.0, 4.0]]]
     """
-    ends = [
-        predictions[:, target] @ quantile_weights(quantiles, each.kept_coverage(coverage)).astype(predictions.dtype)
-        for target, each in enumerate(limits)
-    ]
-    low, high = np.moveaxis(np.stack(ends, axis=1), -1, 0)  # (examples, targets) each
-    widths = np.array([each.limit(coverage) for each in limits], predictions.dtype)
+    # The limits of all targets are made from the same number of examples, so they keep the same coverages.
+    weights = quantile_weights(quantiles, limits[0].kept_coverage(coverage)).astype(np.float32)
+    ends = ops.matmul(predictions, weights)
+    low, high = ends[..., 0], ends[..., 1]
+    widths = np.array([each.limit(coverage) for each in limits], np.float32)
     middle = (low + high) / 2
-    return np.stack([np.minimum(low - widths, middle), np.maximum(high + widths, middle)], axis=-1)
+    return ops.stack([ops.minimum(low - widths, middle), ops.maximum(high + widths, middle)], axis=-1)
 
 
 def score_intervals(intervals: Array, targets: Array) -> list[dict[str, float]]:

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from kerasmlp._system.wording import named
-from kerasmlp.contract import LABELS, LOGITS, PROBABILITIES
+from kerasmlp.contract import LABELS, LOGITS, PREDICTION_SET, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_labels
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import FEW_EXAMPLES
-from kerasmlp.tasks.conformal import ConformalLimits, label_limits, prediction_sets, score_sets
+from kerasmlp.tasks.conformal import ConformalLimits, check_limits, label_limits, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_thresholds, parse_threshold
 from kerasmlp.tasks.label_scores import score_labels, scores_per_label
 from kerasmlp.tasks.scores import Scores
-from kerasmlp.tasks.task import MAX, MIN, Task, check_limits
+from kerasmlp.tasks.task import MAX, MIN, Task
 
 if TYPE_CHECKING:
     import keras
@@ -92,7 +92,8 @@ class MultiLabel(Task):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The outputs of an artefact."""
-        return {PROBABILITIES: ("float32", (self.width,)), LABELS: ("int32", (self.width,))}
+        sets = {} if self.coverage is None else {PREDICTION_SET: ("int32", (self.width,))}
+        return {PROBABILITIES: ("float32", (self.width,)), LABELS: ("int32", (self.width,)), **sets}
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns the combination of labels of each example; rare combinations count as one."""
@@ -154,7 +155,9 @@ class MultiLabel(Task):
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns the probabilities, and which labels are chosen."""
         chosen = main >= np.asarray(self.cuts, np.float32)
-        return {PROBABILITIES: main, LABELS: chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)}
+        labels = chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)
+        sets = {} if self.coverage is None else self.with_coverage(main, self.coverage, ops)
+        return {PROBABILITIES: main, LABELS: labels, **sets}
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> MultiLabelScores:
         """Returns the scores of probabilities `(examples, labels)`."""
@@ -209,12 +212,12 @@ class MultiLabel(Task):
             thresholds = choose_thresholds(parse_threshold(threshold), answers, targets, self.names)
         return replace(self, thresholds=thresholds, limits=label_limits(answers, targets))
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the set of labels of each example that cannot be ruled out, 0/1 int32 `(examples, labels)`."""
         limits = check_limits(self.limits, coverage)
-        sets = prediction_sets(answers, limits.smallest_probability(coverage), with_top=False)
-        return {"prediction_set": sets.astype(np.int32)}
+        sets = main >= np.float32(limits.smallest_probability(coverage))
+        return {PREDICTION_SET: sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, and the mean size of the sets."""
-        return score_sets(self.with_coverage(answers, coverage)["prediction_set"] == 1, targets)
+        return score_sets(self.with_coverage(answers, coverage)[PREDICTION_SET] == 1, targets)

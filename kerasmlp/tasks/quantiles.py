@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import QUANTILES
+from kerasmlp.contract import INTERVAL, QUANTILES
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.task_plots import plot_quantiles
-from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
+from kerasmlp.tasks.conformal import check_limits
+from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits
 from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.scores import Scores, number
-from kerasmlp.tasks.task import MIN, check_limits
+from kerasmlp.tasks.task import MIN
 
 if TYPE_CHECKING:
     import keras
@@ -125,11 +126,6 @@ class Quantiles(Regression):
         """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
         return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
 
-    @property
-    def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
-        """The outputs of an artefact."""
-        return {QUANTILES: ("float32", self.answer_shape)}
-
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that makes the quantiles ascend and scales them, and an exponential if `log`."""
         from kerasmlp.tasks.keras_parts import IncreasingQuantiles
@@ -155,15 +151,6 @@ class Quantiles(Regression):
     def answer(self, outputs: Any, ops: Any = np) -> Any:
         """Returns the quantiles of each target."""
         return ops.reshape(outputs, (-1, *self.answer_shape))
-
-    def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
-        """Returns the absolute differences in standard deviations of each target, float64."""
-        scales = np.array(self.scales)[:, np.newaxis]
-        return np.asarray(np.abs(answers.astype(np.float64) - expected) / scales)
-
-    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
-        """Returns the quantiles."""
-        return {QUANTILES: main}
 
     def score(self, answers: np.ndarray, targets: np.ndarray) -> QuantileScores:  # type: ignore[override]
         """Returns the scores of quantiles `(examples, targets, quantiles)`."""
@@ -206,12 +193,7 @@ class Quantiles(Regression):
         self.check_threshold(threshold)
         return replace(self, limits=quantile_limits(answers, targets, self.quantiles))
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the interval of each target, `(examples, targets, 2)`."""
-        check_limits(self.limits, coverage)
-        return {"interval": quantile_intervals(answers, self.quantiles, self.limits, coverage)}
-
-    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
-        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
-        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
-        return {name: float(np.mean([one[name] for one in each])) for name in each[0]}
+        limits = check_limits(self.limits, coverage)
+        return {INTERVAL: quantile_intervals(main, self.quantiles, limits, coverage, ops)}

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import VALUES
+from kerasmlp.contract import INTERVAL, VALUES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_predicted
-from kerasmlp.tasks.conformal import ConformalLimits
+from kerasmlp.tasks.conformal import ConformalLimits, check_limits
 from kerasmlp.tasks.conformal_intervals import number_intervals, number_limits, score_intervals
 from kerasmlp.tasks.number_scores import number_scores_per_target
 from kerasmlp.tasks.scores import Scores, number
-from kerasmlp.tasks.task import MIN, Task, check_limits
+from kerasmlp.tasks.task import MIN, Task
 
 if TYPE_CHECKING:
     import keras
@@ -179,12 +179,17 @@ class Regression(Task):
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The numbers in the targets' own units."""
-        return {VALUES: ("float32", self.answer_shape)}
+        intervals = {} if self.coverage is None else {INTERVAL: ("float32", (len(self.names), 2))}
+        return {self.main: ("float32", self.answer_shape), **intervals}
+
+    def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
+        """Returns the numbers, and intervals if there is a coverage."""
+        return {self.main: main, **({} if self.coverage is None else self.with_coverage(main, self.coverage, ops))}
 
     def differences(self, answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Returns the absolute differences in standard deviations of each target, float64."""
-        differences: np.ndarray = np.abs(answers.astype(np.float64) - expected) / np.array(self.scales)
-        return differences
+        scales = np.reshape(self.scales, (-1, *[1] * (answers.ndim - 2)))
+        return np.asarray(np.abs(answers.astype(np.float64) - expected) / scales)
 
     def tolerance(self, exact: float, expected: np.ndarray) -> np.ndarray:
         """Returns `exact` for each answer, and a few rounding errors of an answer that is much larger than the spread.
@@ -194,7 +199,7 @@ class Regression(Task):
         sizes = np.abs(expected.astype(np.float64))
         if self.log:
             sizes = sizes * np.maximum(np.abs(np.log(np.maximum(sizes, np.finfo(np.float32).tiny))), 1)
-        return np.asarray(exact + ROUNDING_ERRORS * sizes / np.array(self.scales))
+        return np.asarray(exact + ROUNDING_ERRORS * sizes / np.reshape(self.scales, (-1, *[1] * (expected.ndim - 2))))
 
     def allowed_loss(self, max_drop: float) -> float:
         """Returns `max_drop` standard deviations; with several targets, scores are in standard deviations already."""
@@ -236,12 +241,11 @@ class Regression(Task):
         self.check_threshold(threshold)
         return replace(self, limits=number_limits(answers, targets))
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the interval of each target, `(examples, targets, 2)`."""
-        check_limits(self.limits, coverage)
-        return {"interval": number_intervals(answers, self.limits, coverage)}
+        return {INTERVAL: number_intervals(main, check_limits(self.limits, coverage), coverage, ops)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
-        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
+        each = score_intervals(self.with_coverage(answers, coverage)[INTERVAL], targets)
         return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

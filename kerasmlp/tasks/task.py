@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.calibration import Calibration
-from kerasmlp.tasks.conformal import ConformalLimits
+from kerasmlp.tasks.conformal import ConformalLimits, check_limits
 from kerasmlp.tasks.scores import Scores, number
 
 if TYPE_CHECKING:
@@ -26,9 +26,11 @@ class Task(ABC):
 
     Attributes:
         names: Name of each class, label or target, in the order of the outputs.
+        coverage: Share of the examples whose truth a served network's sets or intervals hold; None if it answers none.
     """
 
     names: tuple[str, ...]
+    coverage: float | None = field(default=None, kw_only=True)
 
     kind: ClassVar[str]  # its name in files and as `task=`
     main: ClassVar[str]  # the output of an artefact that `Artefact.answers` returns
@@ -201,7 +203,7 @@ class Task(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Returns the task that `to_config` described."""
-        values = {}
+        values: dict[str, Any] = {}
         for name, value in config.items():
             if name == "limits":
                 limits = [ConformalLimits.from_config(one) for one in ([value] if isinstance(value, dict) else value)]
@@ -245,18 +247,45 @@ class Task(ABC):
         if threshold is not None:
             raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
 
-    def with_coverage(self, answers: np.ndarray, coverage: float) -> dict[str, np.ndarray]:
+    def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns sets or intervals that contain the truth with a chosen probability, by the name of the output.
 
         Args:
-            answers: The main outputs.
+            main: The main output, `(examples, *answer_shape)`.
             coverage: The probability, in (0, 1).
+            ops: As in `answer`.
 
         Raises:
             InvalidValue: the network has no conformal limits, or the coverage needs more validation examples.
         """
         check_limits(None, coverage)
         return {}
+
+    def covered(self, answers: np.ndarray, coverage: float) -> list[dict[str, Any]]:
+        """Returns the set or the interval of each example by name, ready for JSON.
+
+        Raises:
+            InvalidValue: as `with_coverage`.
+        """
+        ((output, values),) = self.with_coverage(answers, coverage).items()
+        return [{output: self.named_output(row)} for row in values]
+
+    def named_output(self, row: np.ndarray) -> Any:
+        """Returns a set of 0 and 1 as names, or intervals by the names of the targets."""
+        if row.ndim == 1:
+            return [name for name, is_in in zip(self.names, row, strict=True) if is_in]
+        return {name: [float(end) for end in ends] for name, ends in zip(self.names, row, strict=True)}
+
+    def serving(self, coverage: float | None) -> Self:
+        """Returns the task of a network that also answers sets or intervals, with this coverage.
+
+        Raises:
+            InvalidValue: as `with_coverage`.
+        """
+        if coverage is None:
+            return self
+        self.with_coverage(np.zeros((1, *self.answer_shape), np.float32), coverage)
+        return replace(self, coverage=coverage)
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns `coverage` as it was reached, and the mean size or width of sets or intervals."""
@@ -321,28 +350,3 @@ class Task(ABC):
         if loss is None or isinstance(loss, str):
             loss = self.make_loss(loss or self.losses[0])
         model.compile(optimizer=optimizer, loss=loss, metrics=[*self.make_metrics(), *metrics])
-
-
-def check_limits(limits: Any, coverage: float) -> Any:
-    """Returns conformal limits that are known.
-
-    Raises:
-        InvalidValue: they are not known.
-    """
-    if not limits:
-        raise InvalidValue(
-            f"`coverage={coverage:g}` needs the limits that a training finds on its validation examples, and this "
-            "network has none. Train it again."
-        )
-    return limits
-
-
-def check_finite(name: str, key: str, targets: np.ndarray) -> None:
-    """Raises `InvalidValue` if a target is NaN or infinite. It names the first one."""
-    is_bad = ~np.isfinite(targets)
-    if is_bad.any():
-        index = int(np.argwhere(is_bad)[0][0])
-        value = targets[index] if targets.ndim == 1 else targets[index][is_bad[index]][0]
-        raise InvalidValue(
-            f"{name}: `{key}` needs finite numbers as targets; got {value} at index {index}. Leave the example out."
-        )

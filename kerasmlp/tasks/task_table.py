@@ -79,6 +79,6 @@ class TaskOptions:
 
     def make(self, kind: str, names: tuple[str, ...]) -> Task:
         """Returns a task of this kind, before it is trained."""
-        wanted = {"log": self.log_target, "quantiles": self.quantiles}
+        wanted: dict[str, Any] = {"log": self.log_target, "quantiles": self.quantiles}
         known = {part.name for part in fields(TASKS[kind])}
         return TASKS[kind](names, **{name: value for name, value in wanted.items() if value and name in known})

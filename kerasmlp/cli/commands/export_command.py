@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = ("kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",)
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
-_SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels")
+_SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels", "coverage")
 _TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
@@ -39,6 +39,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
     group.add_argument("--overwrite", action="store_true", help="replace existing TFLite files, and those of --serving")
     group = parser.add_argument_group("SavedModel")
+    group.add_argument(
+        "--coverage",
+        type=float,
+        metavar="S",
+        help="also answer sets or intervals that hold the truth of this share of new examples, such as 0.9",
+    )
     group.add_argument(
         "--keep",
         type=int,
@@ -127,6 +133,7 @@ def run(args: Namespace) -> Outcome:
         keep=args.keep,
         allow_change=args.allow_change,
         max_image_pixels=args.max_image_pixels,
+        coverage=args.coverage,
         overwrite=args.overwrite,
         verbose=verbosity(args),
         **_tflite_options(args, run),
@@ -149,6 +156,7 @@ def write_exports(
     keep: int | None = None,
     allow_change: bool = False,
     max_image_pixels: int | None = None,
+    coverage: float | None = None,
     overwrite: bool = False,
     verbose: int = 1,
     **tflite_options: Any,
@@ -163,6 +171,7 @@ def write_exports(
         keep: As in `export_saved_model`.
         allow_change: As in `export_saved_model`.
         max_image_pixels: As in `export_saved_model`.
+        coverage: The same.
         overwrite: Whether existing TFLite files may be replaced.
         verbose: As in `export_tflite`.
         **tflite_options: Fields of `TFLiteSettings`.
@@ -180,6 +189,7 @@ def write_exports(
     if saved_model is not None:
         check_base(Path(saved_model), keep)
         check_max_pixels(run.card, max_image_pixels)
+        run.card.learnt.serving(coverage)
     if tflite is not None:
         settings = TFLiteSettings(**tflite_options)
         check_request(run, Path(tflite), settings, overwrite=overwrite)
@@ -202,6 +212,7 @@ def write_exports(
         keep=keep,
         allow_change=allow_change,
         max_image_pixels=max_image_pixels,
+        coverage=coverage,
         verbose=verbose,
     )
     return [report, *files], failure

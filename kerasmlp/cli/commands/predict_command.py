@@ -36,6 +36,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="swap bright and dark: digits and MNIST are bright on dark, ink on paper is not",
     )
     add_max_image_pixels(group)
+    parser.add_argument(
+        "--coverage",
+        type=float,
+        metavar="S",
+        help="also show sets or intervals that hold the truth of this share of new examples, such as 0.9",
+    )
     add_timeout(parser)
     add_unused_seed(parser)
 
@@ -56,10 +62,19 @@ def run(args: Namespace) -> Outcome:
     predictions: list[dict[str, Any]] = [
         {"file": name, "row": row, **answer, **unknown}
         for name, rows in answers
-        for row, answer in enumerate(task.predictions(rows), start=1)
+        for row, answer in enumerate(_with_coverage(task, rows, args.coverage), start=1)
     ]
     num_rows = {name: len(rows) for name, rows in answers}
     return Outcome({"artefact": args.artefact, "predictions": predictions}, lambda: _show(task, predictions, num_rows))
+
+
+def _with_coverage(task: Task, answers: np.ndarray, coverage: float | None) -> list[dict[str, Any]]:
+    """The answers, with the set or the intervals of each."""
+    predictions = task.predictions(answers)
+    if coverage is not None:
+        for prediction, more in zip(predictions, task.covered(answers, coverage), strict=True):
+            prediction |= more
+    return predictions
 
 
 def _prediction(artefact: Artefact, path: Path, options: TableOptions, args: Namespace) -> Callable[[], np.ndarray]:
@@ -79,9 +94,22 @@ def _prediction(artefact: Artefact, path: Path, options: TableOptions, args: Nam
 def _show(task: Task, predictions: list[dict[str, Any]], num_rows: dict[str, int]) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import make_table
+    from kerasmlp.contract import INTERVAL, PREDICTION_SET
 
     rows = []
     for prediction in predictions:
         name = f"{prediction['file']}" + (f", row {prediction['row']}" if num_rows[prediction["file"]] > 1 else "")
-        rows.append((name, *task.prediction_cells(prediction)))
-    results_console().print(make_table(("input", *task.prediction_heads), rows))
+        covered = [_words(prediction[output]) for output in (PREDICTION_SET, INTERVAL) if output in prediction]
+        rows.append((name, *task.prediction_cells(prediction), *covered))
+    heads = [output.replace("_", " ") for output in (PREDICTION_SET, INTERVAL) if output in predictions[0]]
+    results_console().print(make_table(("input", *task.prediction_heads, *heads), rows))
+
+
+def _words(covered: list[str] | dict[str, list[float]]) -> str:
+    """A set or intervals in words."""
+    from kerasmlp.tasks.scores import number
+
+    if isinstance(covered, list):
+        return ", ".join(covered) or "none is likely enough"
+    ends = {name: f"{number(low)} to {number(high)}" for name, (low, high) in covered.items()}
+    return "  ".join(ends.values() if len(ends) == 1 else (f"{name} {text}" for name, text in ends.items()))
