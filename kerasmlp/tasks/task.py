@@ -203,13 +203,11 @@ class Task(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Returns the task that `to_config` described."""
-        values: dict[str, Any] = {}
-        for name, value in config.items():
-            if name == "limits":
-                limits = [ConformalLimits.from_config(one) for one in ([value] if isinstance(value, dict) else value)]
-                value = limits[0] if isinstance(value, dict) else tuple(limits)
-            if name != "kind":
-                values[name] = tuple(value) if isinstance(value, list) else value
+        values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+        if limits := values.get("limits"):
+            read = ConformalLimits.from_config
+            values["limits"] = read(limits) if isinstance(limits, dict) else tuple(map(read, limits))
+        del values["kind"]
         return cls(**values)
 
     def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
