@@ -203,7 +203,7 @@ class Task(ABC):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
         """Returns the task that `to_config` described."""
-        values = {name: tuple(value) if isinstance(value, list) else value for name, value in config.items()}
+        values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in config.items()}
         if limits := values.get("limits"):
             read = ConformalLimits.from_config
             values["limits"] = read(limits) if isinstance(limits, dict) else tuple(map(read, limits))

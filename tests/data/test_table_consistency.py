@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,7 +24,7 @@ import pytest
 import kerasmlp
 from kerasmlp.card import Card
 from kerasmlp.cli.server_requests import columns_for_server, server_inputs
-from kerasmlp.contract import COLUMNS, PROBABILITIES, SERVING_DEFAULT
+from kerasmlp.contract import COLUMNS, SERVING_DEFAULT
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.raw_tables import open_table
 from kerasmlp.data.types import Data
@@ -57,15 +58,19 @@ class Reference:
         self.data = kerasmlp.load_data(folder / "first.csv", target=TARGET)
         assert self.data.encoder is not None
         self.features = self.data.encoder.encode(self.table.frame(rows), source="frame")
-        sizes = [self.data.num_features, 8, self.data.num_classes]
-        model = kerasmlp.build_mlp(sizes, preprocessing=self.data.preprocessing(), seed=seed)
+        self.task = self.data.task
+        sizes = [self.data.num_features, 8, self.data.num_outputs]
+        layers = {"preprocessing": self.data.preprocessing(), "postprocessing": self.data.postprocessing()}
+        model = kerasmlp.build_mlp(sizes, seed=seed, **layers)
         card = Card("t", "", tuple(sizes), (sizes[0],), None, self.data.class_names, None, {}, _columns(self.data))
+        card = replace(card, task=None if self.data.class_names else self.task)
         write_saved_model(model, card, folder / "saved")
         self.saved = tf.saved_model.load(str(folder / "saved"))
         mean, factor = front(model)
-        content = convert(fold(model, keep_front=True), "features", batch_size=None, front=(mean, factor))
+        folded = fold(model, keep_front=True)
+        content = convert(folded, "features", batch_size=None, task=self.task, front=(mean, factor))
         self.tflite = Interpreter(model_content=content)
-        self.probabilities = np.asarray(tf.nn.softmax(model(self.features)))
+        self.answers = np.asarray(self.task.answer(model(self.features), tf))
         specs = self.saved.signatures[COLUMNS].structured_input_signature[1]
         inputs = {name: SimpleNamespace(dtype=spec.dtype.name) for name, spec in specs.items()}
         signature = SimpleNamespace(inputs={name: inputs[name] for name in _input_names(self.data)})
@@ -76,15 +81,15 @@ class Reference:
     def check_features(self, features: np.ndarray, rows: Sequence[int]) -> None:
         """Checks what the SavedModel and TFLite predict for these features of rows."""
         np.testing.assert_array_equal(features, self.features[rows])
-        answers = self.saved.signatures[SERVING_DEFAULT](features=features)[PROBABILITIES]
-        np.testing.assert_allclose(answers, self.probabilities[rows], atol=SAME)
+        answers = self.saved.signatures[SERVING_DEFAULT](features=features)[self.task.main]
+        np.testing.assert_allclose(answers, self.answers[rows], atol=SAME)
         details = self.tflite.get_input_details()[0]
         self.tflite.resize_tensor_input(details["index"], features.shape)
         self.tflite.allocate_tensors()
         self.tflite.set_tensor(details["index"], features)
         self.tflite.invoke()
         output = self.tflite.get_tensor(self.tflite.get_output_details()[0]["index"])
-        np.testing.assert_allclose(output, self.probabilities[rows], atol=SAME)
+        np.testing.assert_allclose(output, self.answers[rows], atol=SAME)
 
     def check_server(self, path: Path, dialect: Dialect | None, rows: Sequence[int]) -> None:
         """Checks what the signature `columns` answers to a file as kerasmlp's client sends it."""
@@ -99,7 +104,7 @@ class Reference:
             for name, values in inputs.items()
         }
         answers = self.saved.signatures[COLUMNS](**{name: _constant(values) for name, values in tensors.items()})
-        np.testing.assert_allclose(answers[PROBABILITIES], self.probabilities[rows], atol=SAME)
+        np.testing.assert_allclose(answers[self.task.main], self.answers[rows], atol=SAME)
 
     def check_variant(self, seed: int, folder: Path) -> None:
         """Writes the table in a random way, and checks that it is read as the same."""

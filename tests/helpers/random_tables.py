@@ -245,7 +245,7 @@ class RandomTable:
         values: list[Any] = (classes * size)[:size]
         generator.shuffle(values)
         write: dict[str, Callable[[Any, Dialect], str]] = {
-            "float": lambda value, _: f"{value:.2f}",
+            "float": lambda value, dialect: dialect.number(value, 2),  # these are quantities
             "bool": lambda value, _: str(value),
         }
         return RandomColumn(TARGET, "label", values, write.get(kind, lambda value, _: str(value)), kind)
