@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 def show_run(run: Run) -> None:
     """Prints what was trained, and how good it is."""
+    from kerasmlp.tasks.task import score_title
+
     metrics, task = run.metrics, run.card.learnt
     validated = task.shown(task.logged, metrics[f"val_{task.logged}"])
     tested = {name.removeprefix("test_"): value for name, value in metrics.items()}
@@ -33,7 +35,7 @@ def show_run(run: Run) -> None:
             "settings",
             f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
         ),
-        (f"validation {task.logged}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
+        (f"validation {score_title(task.logged)}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
         *task.rows(tested, "test "),
         ("test examples", f"{metrics['test_examples']:,}"),
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),

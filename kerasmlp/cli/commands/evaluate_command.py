@@ -1,4 +1,4 @@
-"""`kerasmlp evaluate`: measures the accuracy of an artefact on the test examples."""
+"""`kerasmlp evaluate`: measures how good the answers of an artefact are on the test examples."""
 
 from __future__ import annotations
 
