@@ -12,7 +12,7 @@ import numpy as np
 from kerasmlp.contract import QUANTILES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_quantiles
-from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits, score_intervals
+from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits
 from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import MIN, Scores, check_limits, number
@@ -117,11 +117,6 @@ class Quantiles(Regression):
         return (len(self.names), len(self.quantiles))
 
     @property
-    def unit_scales(self) -> np.ndarray:
-        """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
-        return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
-
-    @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """The outputs of an artefact."""
         return {QUANTILES: ("float32", self.answer_shape)}
@@ -197,6 +192,13 @@ class Quantiles(Regression):
             parts.append(words if len(self.names) == 1 else f"{target} ({words})")
         return "  ".join(parts)
 
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the quantiles of each target."""
+        return tuple(
+            ", ".join(f"{quantile}: {number(value)}" for quantile, value in values.items())
+            for values in answer["quantiles"].values()
+        )
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Quantiles:
         """Returns the task with conformal limits from validation (conformalised quantile regression)."""
         self.check_threshold(threshold)
@@ -206,8 +208,3 @@ class Quantiles(Regression):
         """Returns the interval of each target, `(examples, targets, 2)`."""
         check_limits(self.limits, coverage)
         return {"interval": quantile_intervals(answers, self.quantiles, self.limits, coverage)}
-
-    def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
-        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
-        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
-        return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

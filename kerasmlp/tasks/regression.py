@@ -138,6 +138,11 @@ class Regression(Task):
         """Mean and standard deviation of each target, or of its logarithm if `log`."""
         return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
 
+    @property
+    def unit_scales(self) -> np.ndarray:
+        """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
+        return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
+
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that scales standardised numbers to the targets' units, and an exponential if `log`."""
         import keras
@@ -230,6 +235,15 @@ class Regression(Task):
             return number(answer["values"][self.names[0]])
         return "  ".join(f"{name} {number(value)}" for name, value in answer["values"].items())
 
+    @property
+    def prediction_heads(self) -> tuple[str, ...]:
+        """The names of the targets, as heads of a table of predictions."""
+        return self.names
+
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the value of each target."""
+        return tuple(number(value) for value in answer["values"].values())
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Regression:
         """Returns the task with conformal limits from validation."""
         self.check_threshold(threshold)
@@ -241,6 +255,10 @@ class Regression(Task):
         return {"interval": number_intervals(answers, self.limits, coverage)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
-        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
-        each = score_intervals(self.with_coverage(answers, coverage)["interval"], targets)
+        """Returns the coverage that was reached, and the mean width of the intervals.
+
+        Both are means over several targets, whose widths are then in standard deviations.
+        """
+        scales = self.unit_scales[:, np.newaxis]
+        each = score_intervals(self.with_coverage(answers, coverage)["interval"] / scales, targets / scales[:, 0])
         return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

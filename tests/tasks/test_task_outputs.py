@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasmlp.client.model_signature import main_output
 from kerasmlp.contract import MAIN_OUTPUTS
+from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
@@ -56,3 +57,21 @@ def test_predictions_are_shown_as_a_table() -> None:
     assert price.prediction_heads == ("values",)
     assert price.prediction_cells(*price.predictions(np.array([[1234.5]]))) == ("1,234",)
     assert both.prediction_cells(*both.predictions(np.array([[0.5, 2.0]]))) == ("x 0.5  y 2",)
+
+
+@pytest.mark.parametrize("objective", ["val_auc", "val_f1"])
+def test_objectives_of_two_classes_are_refused_for_three(objective: str) -> None:
+    assert Classification(("no", "yes")).objective(objective) == (objective, "max")
+    with pytest.raises(InvalidValue, match=rf"objective={objective}.*two classes.*3"):
+        Classification(("a", "b", "c")).objective(objective)
+
+
+def test_widths_of_intervals_of_several_targets_are_in_standard_deviations() -> None:
+    generator = np.random.default_rng(0)
+    answers, scales = np.zeros((200, 2), np.float32), np.array([1.0, 1000.0])
+    targets = generator.normal(size=(200, 2)) * scales
+    alone = Regression(("x",), means=(0.0,), scales=(1000.0,)).decided(answers[:, 1:], targets[:, 1:], None)
+    width = alone.coverage_scores(answers[:, 1:], targets[:, 1:], 0.8)["mean_width"]
+    assert 1000 < width < 4000  # in the unit of the target: 2 * 1.28 standard deviations
+    together = Regression(("x", "y"), means=(0.0, 0.0), scales=(1.0, 1000.0)).decided(answers, targets, None)
+    assert 1 < together.coverage_scores(answers, targets, 0.8)["mean_width"] < 4
