@@ -121,7 +121,7 @@ class Regression(Task):
         learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
         if not self.log:
             return learnt
-        if (targets == 0).any():  # counts: their logarithm has no mean
+        if (targets == 0).any():  # counts: their logarithm has no mean; see `has_zeros`
             return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * len(self.names))
         logs = np.log(targets)
         return replace(learnt, log_means=tuple(logs.mean(axis=0).tolist()), log_scales=tuple(logs.std(axis=0).tolist()))
@@ -137,6 +137,21 @@ class Regression(Task):
     def standardisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each target, or of its logarithm if `log`."""
         return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether the network learns the logarithm of targets of which some are 0: only a Poisson loss can."""
+        # The mean of logarithms is below the logarithm of the mean, except where `trained_on` had to take the latter.
+        return self.log and self.log_means == tuple(np.log(self.means).tolist())
+
+    def check_loss(self, name: str) -> None:
+        """Raises `InvalidValue` if the task has no loss of this name, or it needs the logarithm of 0."""
+        super().check_loss(name)
+        if name != POISSON and self.has_zeros:
+            advice = "use `loss=poisson`, or leave `log_target` out" if POISSON in self.losses else "leave it out"
+            raise InvalidValue(
+                f"`log_target=True` and `loss={name}` need targets above 0, and some training targets are 0; {advice}."
+            )
 
     @property
     def unit_scales(self) -> np.ndarray:

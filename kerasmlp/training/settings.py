@@ -144,8 +144,8 @@ class TrainingSettings(Settings):
         check_batch_size(self.batch_size, len(data.train))
         data.task.objective(self.objective)
         data.task.check_threshold(self.threshold)
-        if isinstance(self.loss, str):
-            data.task.make_loss(self.loss)
+        if self.loss is None or isinstance(self.loss, str):
+            data.task.make_loss(self.loss or data.task.losses[0])
         class_weights(self.class_weight, data.train.labels, data.task)
         sample_weights(self.sample_weight, len(data.train))
 
