@@ -83,7 +83,7 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
     else:
         rows += [("format", about["format"]), ("labels" if "classes" in about else "targets", about["target"])]
-    rows.append(("fingerprint", about["fingerprint"][:12]))
+    rows += [("task", about["task"]), ("fingerprint", about["fingerprint"][:12])]
     if about.get("picture"):
         rows.append(("picture", about["picture"]))
     console.print(make_table((about["name"], ""), rows))

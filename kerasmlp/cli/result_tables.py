@@ -99,6 +99,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
     rows = [
         ("format", f"{facts.format}, {facts.precision}{size}"),
         ("takes", f"raw examples of shape {facts.feature_shape}"),
+        ("task", facts.task.kind),
         (facts.task.unit, f"{facts.num_outputs}" if facts.served and not facts.card else ", ".join(facts.task.names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),
