@@ -151,8 +151,7 @@ class SearchSettings(Settings):
         from kerasmlp.tuning.space import Space
 
         named = self.objective and data.task.objective(self.objective)
-        if self.loss is not None:
-            data.task.check_loss(self.loss)
+        data.task.check_loss(self.loss or data.task.losses[0])
         return replace(
             self,
             space=(self.space or Space()).for_examples(len(data.train)),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from rich.markup import escape
 
 from kerasmlp._system.terminal import messages_console, results_console
+from kerasmlp._system.wording import MAX_NAMED
 from kerasmlp.cli.library_messages import named_by_flags
 from kerasmlp.cli.result_tables import make_table
 from kerasmlp.contract import DEFAULT_TEST_SHARE
@@ -27,13 +28,15 @@ _NAME_LENGTH = 40  # characters of a column's name
 
 
 def show_reading(data: Data) -> None:
-    """Prints on stderr how the columns of a table were read; nothing for other data."""
-    if data.encoder is None:
-        return
+    """Prints on stderr how the columns of a table were read, and what a network learns from the data."""
     console = messages_console()
-    written = f" ({data.format})" if data.format else ""
-    console.print(f"How {data.name} was read{written}:", markup=False)
-    show_columns(console, describe_columns(data.encoder.columns), where="`data.json` of the run")
+    if data.encoder is not None:
+        written = f" ({data.format})" if data.format else ""
+        console.print(f"How {data.name} was read{written}:", markup=False)
+        show_columns(console, describe_columns(data.encoder.columns), where="`data.json` of the run")
+    names = ", ".join(shortened(name, _NAME_LENGTH) for name in data.task.names[:MAX_NAMED])
+    more = f" and {len(data.task.names) - MAX_NAMED:,} more" if len(data.task.names) > MAX_NAMED else ""
+    console.print(f"Task: {data.task.kind} ({data.task.unit}: {names}{more})", markup=False, soft_wrap=True)
 
 
 def show_columns(console: Console, columns: Sequence[Mapping[str, Any]], *, where: str) -> None:
@@ -80,7 +83,7 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
     else:
         rows += [("format", about["format"]), ("labels" if "classes" in about else "targets", about["target"])]
-    rows.append(("fingerprint", about["fingerprint"][:12]))
+    rows += [("task", about["task"]), ("fingerprint", about["fingerprint"][:12])]
     if about.get("picture"):
         rows.append(("picture", about["picture"]))
     console.print(make_table((about["name"], ""), rows))

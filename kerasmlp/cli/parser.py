@@ -25,8 +25,8 @@ COMMANDS = {
     "tune": "search hyper-parameters with Keras Tuner, then train with the best ones",
     "export": "export a run as SavedModel and TFLite, and check each file against the Keras model on the test examples",
     "rollback": "withdraw the newest version of a SavedModel, so that the version before it is served again",
-    "evaluate": "measure the accuracy of an artefact on the test examples",
-    "predict": "classify images, or the rows of CSV, Parquet and npz files",
+    "evaluate": "measure how good the answers of an artefact are on the test examples",
+    "predict": "answer images, or the rows of CSV, Parquet and npz files, with classes, labels or numbers",
     "info": "describe an artefact or a data set",
     "lesson": "train the same network in NumPy, Keras and PyTorch and compare the accuracies",
 }

@@ -23,8 +23,12 @@ if TYPE_CHECKING:
 
 def show_run(run: Run) -> None:
     """Prints what was trained, and how good it is."""
+    from kerasmlp.tasks.scores import score_title
+
     metrics, task = run.metrics, run.card.learnt
-    validated = task.shown(task.logged, metrics[f"val_{task.logged}"])
+    objective = task.objective(metrics.get("objective"))[0].removeprefix("val_")
+    judged = objective if f"val_{objective}" in metrics else task.logged
+    validated = task.shown(judged, metrics[f"val_{judged}"])
     tested = {name.removeprefix("test_"): value for name, value in metrics.items()}
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
@@ -33,12 +37,28 @@ def show_run(run: Run) -> None:
             "settings",
             f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
         ),
-        (f"validation {task.logged}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
+        (f"validation {score_title(judged)}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
+        *_calibration_rows(metrics),
         *task.rows(tested, "test "),
         ("test examples", f"{metrics['test_examples']:,}"),
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
     ]
     results_console().print(make_table(("trained", ""), rows))
+
+
+def _calibration_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The temperature of a calibrated network, and what it changed on the test examples."""
+    about = metrics.get("calibration", {})
+    if about.get("temperature", 1) == 1:
+        return []
+    names = {"log_loss": "log-loss", "ece": "calibration error"}
+    return [
+        ("calibration", f"temperature {about['temperature']:.3f}, because {about['reason']}"),
+        *(
+            (f"test {words}", f"{metrics[f'test_{name}']:.4f} (before: {about[f'test_{name}_before']:.4f})")
+            for name, words in names.items()
+        ),
+    ]
 
 
 def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
@@ -79,6 +99,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
     rows = [
         ("format", f"{facts.format}, {facts.precision}{size}"),
         ("takes", f"raw examples of shape {facts.feature_shape}"),
+        ("task", facts.task.kind),
         (facts.task.unit, f"{facts.num_outputs}" if facts.served and not facts.card else ", ".join(facts.task.names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),

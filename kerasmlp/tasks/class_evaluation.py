@@ -75,11 +75,13 @@ class Evaluation(Scores):
         return {"confusion": self.confusion.tolist()}
 
     def rows(self) -> list[tuple[str, str]]:
-        """Returns the class that is found least often."""
+        """Returns the class that is found least often, how calibrated the probabilities are, and the AUC."""
         counts = self.confusion.sum(axis=1)
         recalls = self.confusion.diagonal() / counts.clip(min=1)
         hardest = min(counts.nonzero()[0], key=lambda index: recalls[index])  # of the classes that occur
-        return [("hardest class", f"{self.class_names[hardest]} ({recalls[hardest]:.1%} found)")]
+        scores, titles = self.numbers, {"ece": "calibration error", "auc": "AUC"}
+        shown = [(title, f"{scores[name]:.4f}") for name, title in titles.items() if name in scores]
+        return [("hardest class", f"{self.class_names[hardest]} ({recalls[hardest]:.1%} found)"), *shown]
 
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `confusion.png`, `reliability.png`, and for two classes `curves.png` (ROC, precision and recall)."""

@@ -51,6 +51,7 @@ class Classification(Task):
         "val_brier": MIN,
         "val_ece": MIN,
     }
+    of_two_classes = ("val_auc", "val_f1")
     losses = ("cross_entropy",)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)

@@ -188,6 +188,11 @@ class MultiLabel(Task):
             for has_label, row in zip(chosen, answers, strict=True)
         ]
 
+    @property
+    def prediction_heads(self) -> tuple[str, ...]:
+        """Heads of a table of predictions."""
+        return (LABELS,)
+
     def predicted(self, answer: Mapping[str, Any]) -> str:
         """Returns the labels with their probabilities."""
         return ", ".join(f"{name} {answer['probabilities'][name]:.1%}" for name in answer["labels"]) or "none"

@@ -121,11 +121,6 @@ class Quantiles(Regression):
         """Shape of an answer to one example."""
         return (len(self.names), len(self.quantiles))
 
-    @property
-    def unit_scales(self) -> np.ndarray:
-        """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
-        return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
-
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that makes the quantiles ascend and scales them, and an exponential if `log`."""
         from kerasmlp.tasks.keras_parts import IncreasingQuantiles
@@ -187,6 +182,13 @@ class Quantiles(Regression):
             words = ", ".join(f"{quantile}: {number(value)}" for quantile, value in values.items())
             parts.append(words if len(self.names) == 1 else f"{target} ({words})")
         return "  ".join(parts)
+
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the quantiles of each target."""
+        return tuple(
+            ", ".join(f"{quantile}: {number(value)}" for quantile, value in values.items())
+            for values in answer["quantiles"].values()
+        )
 
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Quantiles:
         """Returns the task with conformal limits from validation (conformalised quantile regression)."""

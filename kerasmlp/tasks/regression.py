@@ -122,7 +122,7 @@ class Regression(Task):
         learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
         if not self.log:
             return learnt
-        if (targets == 0).any():  # counts: their logarithm has no mean
+        if (targets == 0).any():  # counts: their logarithm has no mean; see `has_zeros`
             return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * len(self.names))
         logs = np.log(targets)
         return replace(learnt, log_means=tuple(logs.mean(axis=0).tolist()), log_scales=tuple(logs.std(axis=0).tolist()))
@@ -138,6 +138,26 @@ class Regression(Task):
     def standardisation(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each target, or of its logarithm if `log`."""
         return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
+
+    @property
+    def has_zeros(self) -> bool:
+        """Whether the network learns the logarithm of targets of which some are 0: only a Poisson loss can."""
+        # The mean of logarithms is below the logarithm of the mean, except where `trained_on` had to take the latter.
+        return self.log and self.log_means == tuple(np.log(self.means).tolist())
+
+    def check_loss(self, name: str) -> None:
+        """Raises `InvalidValue` if the task has no loss of this name, or it needs the logarithm of 0."""
+        super().check_loss(name)
+        if name != POISSON and self.has_zeros:
+            advice = "use `loss=poisson`, or leave `log_target` out" if POISSON in self.losses else "leave it out"
+            raise InvalidValue(
+                f"`log_target=True` and `loss={name}` need targets above 0, and some training targets are 0; {advice}."
+            )
+
+    @property
+    def unit_scales(self) -> np.ndarray:
+        """What numbers of each target are divided by in scores: 1 for one target, else the standard deviations."""
+        return np.ones(1) if len(self.names) == 1 else np.array(self.scales)
 
     def postprocessing(self) -> list[keras.layers.Layer]:
         """Returns a layer that scales standardised numbers to the targets' units, and an exponential if `log`."""
@@ -236,6 +256,15 @@ class Regression(Task):
             return number(answer["values"][self.names[0]])
         return "  ".join(f"{name} {number(value)}" for name, value in answer["values"].items())
 
+    @property
+    def prediction_heads(self) -> tuple[str, ...]:
+        """The names of the targets, as heads of a table of predictions."""
+        return self.names
+
+    def prediction_cells(self, answer: Mapping[str, Any]) -> tuple[str, ...]:
+        """Returns the value of each target."""
+        return tuple(number(value) for value in answer["values"].values())
+
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Regression:
         """Returns the task with conformal limits from validation."""
         self.check_threshold(threshold)
@@ -246,6 +275,10 @@ class Regression(Task):
         return {INTERVAL: number_intervals(main, check_limits(self.limits, coverage), coverage, ops)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
-        """Returns the coverage that was reached, and the mean width of the intervals; of several targets the mean."""
-        each = score_intervals(self.with_coverage(answers, coverage)[INTERVAL], targets)
+        """Returns the coverage that was reached, and the mean width of the intervals.
+
+        Both are means over several targets, whose widths are then in standard deviations.
+        """
+        scales = self.unit_scales[:, np.newaxis]
+        each = score_intervals(self.with_coverage(answers, coverage)[INTERVAL] / scales, targets / scales[:, 0])
         return {name: float(np.mean([one[name] for one in each])) for name in each[0]}

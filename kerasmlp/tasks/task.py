@@ -36,6 +36,7 @@ class Task(ABC):
     main: ClassVar[str]  # the output of an artefact that `Artefact.answers` returns
     unit: ClassVar[str]  # what messages call what the network answers, in the plural
     objectives: ClassVar[Mapping[str, str]]  # what can decide the best epoch: `min` or `max` by name
+    of_two_classes: ClassVar[tuple[str, ...]] = ()  # objectives that need exactly two names
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
@@ -297,10 +298,12 @@ class Task(ABC):
             name: One of `objectives`, or None for the first.
 
         Raises:
-            InvalidValue: the task has no such objective.
+            InvalidValue: the task has no such objective, or it needs two classes.
         """
         if name is None:
             return next(iter(self.objectives.items()))
+        if name in self.of_two_classes and len(self.names) != 2:
+            raise InvalidValue(f"`objective={name}` needs two classes; the data have {len(self.names)}.")
         if name not in self.objectives:
             raise InvalidValue(
                 f"`objective={name}`: {self.kind} has no such objective; choose one of {', '.join(self.objectives)}."

@@ -175,7 +175,7 @@ def train_run(
     )
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
-    scores = [] if objective in data.task.logged_objectives else [ValidationScores(data)]
+    scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
     kept = [*scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))

@@ -40,7 +40,8 @@ class TrainingSettings(Settings):
             and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
             to cross-entropy and to `mse`.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
-            None, the default, is `val_accuracy` for classification and `val_rmse` for regression.
+            None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
+            quantiles and `val_loss` for several labels.
         calibrate: Whether to divide the logits of the trained network by a temperature, so that probabilities mean what
             they say. It is fitted on validation and applied if that has at least 1,000 examples, 10 wrong answers among
             them, and shows that it helps; see `kerasmlp.tasks.calibration`. No answer changes. Defaults to `True`.
@@ -143,8 +144,8 @@ class TrainingSettings(Settings):
         check_batch_size(self.batch_size, len(data.train))
         data.task.objective(self.objective)
         data.task.check_threshold(self.threshold)
-        if isinstance(self.loss, str):
-            data.task.make_loss(self.loss)
+        if self.loss is None or isinstance(self.loss, str):
+            data.task.make_loss(self.loss or data.task.losses[0])
         class_weights(self.class_weight, data.train.labels, data.task)
         sample_weights(self.sample_weight, len(data.train))
 

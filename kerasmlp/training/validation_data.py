@@ -10,6 +10,7 @@ import numpy as np
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine.block_datasets import block_dataset
+from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -45,15 +46,15 @@ def model_outputs(model: keras.Model, features: Array) -> np.ndarray:
 
 
 class ValidationScores(keras.callbacks.Callback):
-    """Adds the task's scores on validation to the logs of each epoch, for objectives that Keras does not compute.
+    """Adds an objective that Keras does not compute to the logs of each epoch.
 
     Pass it before the callbacks that read the logs.
     """
 
-    def __init__(self, data: Data) -> None:
-        """Takes the data."""
+    def __init__(self, data: Data, objective: str) -> None:
+        """Takes the data, and one of the objectives of their task."""
         super().__init__()
-        self._data = data
+        self._data, self._objective = data, objective
 
     def set_model(self, model: keras.Model) -> None:
         """Takes the model. One graph, which reads the weights of the moment, serves all epochs."""
@@ -63,12 +64,22 @@ class ValidationScores(keras.callbacks.Callback):
         self._artefact = wrap_model(model, Path("model"), task=self._data.task)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Scores the validation examples."""
+        """Scores the validation examples.
+
+        Raises:
+            InvalidValue: the objective is not defined on them.
+        """
         examples = self._data.validation
         answers = self._artefact.answers(examples.features)
         scores = self._data.task.score(answers, examples.labels).numbers
         if logs is not None:
-            logs.update({f"val_{name}": value for name, value in scores.items() if f"val_{name}" not in logs})
+            name = self._objective.removeprefix("val_")
+            if name not in scores:  # such as the AUC of a single class
+                raise InvalidValue(
+                    f"`objective={self._objective}` is not defined on these validation examples: they have no example "
+                    "of a class or label that it needs. Choose another objective, or another validation split."
+                )
+            logs[self._objective] = scores[name]
 
 
 def validation_blocks(data: Data) -> tf.data.Dataset:

@@ -1,4 +1,4 @@
-"""Claims: numbers are predicted as well as scikit-learn's peers do, and probabilities, sets and intervals can be trusted.
+"""Claims: numbers are predicted as well as by scikit-learn, and probabilities, sets and intervals can be trusted.
 
 With the defaults of `build_mlp` and `train`:
 
@@ -22,7 +22,7 @@ import os
 import sys
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
-    parts = {
+    parts: dict[str, Callable[[], dict[str, Any]]] = {
         "diabetes": diabetes,
         "california": lambda: california(options.tables),
         "trusted": lambda: trusted(options.tables, options.mnist),
@@ -118,7 +118,7 @@ def california(tables: Path) -> dict[str, Any]:
 
 def trusted(tables: Path, mnist: str) -> dict[str, Any]:
     """Calibration, and the coverage of sets and intervals."""
-    sources = {
+    sources: dict[str, tuple[Any, dict[str, Any]]] = {
         "adult": (tables / "adult_train.csv", {"test": tables / "adult_test.csv", "target": "pay"}),
         "mnist": (mnist, {}),
         "digits": ("digits", {}),

@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from kerasmlp.client.model_signature import main_output
 from kerasmlp.contract import MAIN_OUTPUTS
+from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
@@ -53,6 +54,34 @@ def test_predictions_are_shown_as_a_table() -> None:
     assert classes.prediction_heads == ("class", "most probable")
     assert classes.prediction_cells(answer) == ("røse", "røse 70.0%  lily 20.0%  tulip 10.0%")
     assert classes.prediction_cells({"class": "lily", "probabilities": None}) == ("lily", "")
-    assert price.prediction_heads == ("values",)
+    assert price.prediction_heads == ("price",)
     assert price.prediction_cells(*price.predictions(np.array([[1234.5]]))) == ("1,234",)
-    assert both.prediction_cells(*both.predictions(np.array([[0.5, 2.0]]))) == ("x 0.5  y 2",)
+    assert both.prediction_cells(*both.predictions(np.array([[0.5, 2.0]]))) == ("0.5", "2")
+
+
+@pytest.mark.parametrize("objective", ["val_auc", "val_f1"])
+def test_objectives_of_two_classes_are_refused_for_three(objective: str) -> None:
+    assert Classification(("no", "yes")).objective(objective) == (objective, "max")
+    with pytest.raises(InvalidValue, match=rf"objective={objective}.*two classes.*3"):
+        Classification(("a", "b", "c")).objective(objective)
+
+
+def test_widths_of_intervals_of_several_targets_are_in_standard_deviations() -> None:
+    generator = np.random.default_rng(0)
+    answers, scales = np.zeros((200, 2), np.float32), np.array([1.0, 1000.0])
+    targets = generator.normal(size=(200, 2)) * scales
+    alone = Regression(("x",), means=(0.0,), scales=(1000.0,)).decided(answers[:, 1:], targets[:, 1:], None)
+    width = alone.coverage_scores(answers[:, 1:], targets[:, 1:], 0.8)["mean_width"]
+    assert 1000 < width < 4000  # in the unit of the target: 2 * 1.28 standard deviations
+    together = Regression(("x", "y"), means=(0.0, 0.0), scales=(1.0, 1000.0)).decided(answers, targets, None)
+    assert 1 < together.coverage_scores(answers, targets, 0.8)["mean_width"] < 4
+
+
+@pytest.mark.parametrize("task", [Regression(("n",), log=True), Quantiles(("n",), log=True, quantiles=(0.1, 0.9))])
+def test_the_logarithm_of_zero_is_refused_by_losses_that_take_it(task: Regression) -> None:
+    counts = np.array([[0.0], [1.0], [5.0]])
+    with pytest.raises(InvalidValue, match=f"log_target=True.*loss={task.losses[0]}.*0"):
+        task.trained_on(counts).check_loss(task.losses[0])
+    task.trained_on(counts + 1).check_loss(task.losses[0])
+    if "poisson" in task.losses:
+        task.trained_on(counts).check_loss("poisson")

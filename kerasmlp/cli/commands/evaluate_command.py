@@ -1,9 +1,10 @@
-"""`kerasmlp evaluate`: measures the accuracy of an artefact on the test examples."""
+"""`kerasmlp evaluate`: measures how good the answers of an artefact are on the test examples."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp._system.wording import percent
 from kerasmlp.cli.common_options import ARTEFACT_HELP, add_timeout
 from kerasmlp.cli.data_options import add_data_options, load_for_test, show_reading_notes
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.tasks.scores import Scores
+    from kerasmlp.tasks.task import Task
 
 USUAL_COVERAGE = 0.9
 
@@ -93,20 +95,24 @@ def _show(result: dict[str, Any], artefact: Artefact, scores: Scores, data: Data
         *data.task.rows(scores.numbers),
         *([] if loss is None else [("loss", f"{loss:.4f}")]),
         *scores.rows(),
-        *_coverage_rows(result.get("conformal")),
+        *_coverage_rows(result.get("conformal"), data.task),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 
 
-def _coverage_rows(reached: dict[str, float] | None) -> list[tuple[str, str]]:
+def _coverage_rows(reached: dict[str, float] | None, task: Task) -> list[tuple[str, str]]:
+    from kerasmlp.tasks.scores import number
+
     if reached is None:
         return []
-    size = (
-        f"mean size {reached['mean_size']:.2f}" if "mean_size" in reached else f"mean width {reached['mean_width']:.4g}"
-    )
-    kind = "sets" if "mean_size" in reached else "intervals"
-    name = f"{kind} for {reached['nominal_coverage']:.0%}"
-    return [(name, f"hold the truth of {reached['coverage']:.2%}; {size}")]
+    if "mean_size" in reached:
+        empty = f", {percent(reached['empty'])} empty" if reached["empty"] else ""
+        kind, size = "sets", f"mean size {reached['mean_size']:.2f}{empty}"
+    else:
+        unit = " standard deviations" if len(task.names) > 1 else ""
+        kind, size = "intervals", f"mean width {number(reached['mean_width'])}{unit}"
+    name = f"{kind} for {percent(reached['nominal_coverage'])}"
+    return [(name, f"hold the truth in {reached['coverage']:.2%} of the examples; {size}")]
 
 
 def _which_examples(same_data: bool | None, data: Data) -> str:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 EXAMPLES = ("kerasmlp info runs/digits", "kerasmlp info flowers.csv --target kind", "kerasmlp info wine")
 # Options that apply to data only.
 _DATA_OPTIONS = (
-    *("data_dir", "target", "task", "log_target", "group", "time", "test", "validation", "columns", "drop"),
-    *("keep_duplicates_together", "separator", "decimal", "encoding", "header", "split", "test_split", "stream"),
-    "picture",
+    *("data_dir", "target", "task", "log_target", "quantiles", "group", "time", "test", "validation", "columns"),
+    *("drop", "keep_duplicates_together", "separator", "decimal", "encoding", "header", "split", "test_split"),
+    *("stream", "picture"),
 )
 
 

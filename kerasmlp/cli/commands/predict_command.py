@@ -1,4 +1,4 @@
-"""`kerasmlp predict`: answers images and rows of files with classes or numbers."""
+"""`kerasmlp predict`: answers images and rows of files with classes, labels or numbers."""
 
 from __future__ import annotations
 

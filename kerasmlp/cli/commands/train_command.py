@@ -51,8 +51,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--objective",
         metavar="NAME",
-        help="what decides the best epoch, such as val_loss, val_accuracy or val_rmse (default: val_accuracy for "
-        "classes, val_rmse for numbers)",
+        help="what decides the best epoch, such as val_loss, val_auc or val_mae (default: val_accuracy for classes, "
+        "val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
     )
     group.add_argument(
         "--augment",
@@ -69,7 +69,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--threshold",
         metavar="RULE",
         help="probability from which the second of two classes, or a label, is the answer: a number, best-f1, or "
-        "cost=FP:FN, chosen on validation (default: the more probable class)",
+        "cost=FP:FN, chosen on validation (default: 0.5)",
     )
     group.add_argument(
         "--no-calibration",

@@ -76,7 +76,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--objective",
         metavar="NAME",
         help="what trials and epochs are compared by, such as val_loss or val_mae (default: val_accuracy "
-        "for classes, val_rmse for numbers)",
+        "for classes, val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
     )
     group.add_argument(
         "--loss",
