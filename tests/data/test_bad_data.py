@@ -117,7 +117,7 @@ CASES = [
     csv("unknown target", f"length,kind\n{ROWS}\n", "`table`.*`lenght`.*`length`", "lenght"),
     csv("no target", f"x,y\n{ROWS}\n", "`table`.*target.*x, y", None),
     csv("different labels", "x,y\n" + "\n".join(f"1,name {i}" for i in range(50)), "table.*50 of 50"),
-    csv("a word among measured targets", f"x,y\n{MEASURED}\n1,soon\n", "`table`, row 51.*`y`.*`soon`.*`task=class"),
+    csv("a word among measured targets", f"x,y\n{MEASURED}\n1,soon\n", "`table`, row 51.*`y`.*`soon`.*`--task class"),
     csv("NaN as a target", f"x,y\n{MEASURED}\n1,nan\n", "`table`, row 51.*target.*`y`"),
     csv("infinity as a target", f"x,y\n{MEASURED}\n1,-inf\n", "`table`, row 51.*`y`.*finite.*`-inf`"),
     csv("a constant target", "x,y\n" + "\n".join(f"{i},2.5" for i in range(50)), "`y` is 2.5 in all training"),
