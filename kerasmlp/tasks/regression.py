@@ -118,7 +118,7 @@ class Regression(Task):
                 )
             if self.log and least < 0:
                 raise InvalidValue(
-                    f"`log_target=True` needs targets above 0; the least target{named} is {number(least)}. Leave it out."
+                    f"`log_target=True` needs targets above 0; the least{named} is {number(least)}. Leave it out."
                 )
         learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
         if not self.log:

@@ -286,7 +286,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "the logarithm of a negative number": (
         lambda: data_from_arrays(X, X[:, 0], log_target=True),
         InvalidValue,
-        "`log_target=True`.*above 0.*least target is -",
+        "`log_target=True`.*above 0.*least is -",
     ),
     "the logarithm of classes": (
         lambda: data_from_arrays(X, COUNT % 2, log_target=True, task="classification"),
