@@ -111,13 +111,14 @@ class Regression(Task):
         targets = targets.astype(np.float64)
         means, scales = targets.mean(axis=0), targets.std(axis=0)
         for name, least, largest in zip(self.names, targets.min(axis=0), targets.max(axis=0), strict=True):
+            named = "" if name == "target" else f" `{name}`"  # `target` is an argument, too
             if least == largest:
                 raise InvalidValue(
-                    f"The target `{name}` is {number(least)} in all training examples, so there is nothing to learn."
+                    f"The target{named} is {number(least)} in all training examples, so there is nothing to learn."
                 )
             if self.log and least < 0:
                 raise InvalidValue(
-                    f"`log_target=True` needs targets above 0; the least of `{name}` is {number(least)}. Leave it out."
+                    f"`log_target=True` needs targets above 0; the least{named} is {number(least)}. Leave it out."
                 )
         learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
         if not self.log:

@@ -15,6 +15,7 @@ def assert_same_data(streamed: Data, read: Data) -> None:
     assert streamed.feature_range == read.feature_range
     assert streamed.encoder == read.encoder
     assert streamed.fingerprint == read.fingerprint
+    assert streamed.task == read.task
     for part in ("train", "validation", "test"):
         one, other = getattr(streamed, part), getattr(read, part)
         features, wanted = np.asarray(one.features), other.features
@@ -35,5 +36,5 @@ def assert_same_data(streamed: Data, read: Data) -> None:
 
 
 def _sort(features: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    order = np.lexsort([labels, *features.reshape(len(features), -1).T])
+    order = np.lexsort([*labels.reshape(len(labels), -1).T, *features.reshape(len(features), -1).T])
     return features[order], labels[order]
