@@ -139,6 +139,13 @@ class Classification(Task):
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
 
+    @property
+    def known_objectives(self) -> Mapping[str, str]:
+        """The objectives; F1 and the area under the ROC curve are those of two classes."""
+        if self.width == 2:
+            return self.objectives
+        return {name: mode for name, mode in self.objectives.items() if name not in ("val_auc", "val_f1")}
+
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if a split has a class of which training has no example."""
         trained = np.bincount(train, minlength=self.width) > 0
@@ -267,12 +274,14 @@ class Classification(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
-    def check_threshold(self, threshold: str | float | None) -> None:
-        """Raises `InvalidValue` if a threshold cannot be read, or there are more than two classes."""
+    def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read or chosen, or there are more than two classes."""
         if threshold is not None:
-            parse_threshold(threshold)
+            rule = parse_threshold(threshold)
             if self.width != 2:
                 raise InvalidValue(f"`threshold={threshold}` needs two classes; the data have {self.width}.")
+            if targets is not None:
+                choose_threshold(rule, np.full(len(targets), 0.5), targets == 1)
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         """Returns the class of each example."""

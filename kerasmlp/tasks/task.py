@@ -46,7 +46,7 @@ class Scores(ABC):
 
     def __getattr__(self, name: str) -> Any:
         """Returns one of `numbers`."""
-        if not name.startswith("_") and name in self.numbers:
+        if not name.startswith("_") and name != "numbers" and name in self.numbers:
             return self.numbers[name]
         raise AttributeError(f"{type(self).__name__} has no score `{name}`")
 
@@ -92,6 +92,11 @@ class Task(ABC):
     def width(self) -> int:
         """Number of values that the network answers per example: the last of its sizes."""
         return len(self.names)
+
+    @property
+    def known_objectives(self) -> Mapping[str, str]:
+        """Those of `objectives` that can be computed for this number of outputs."""
+        return self.objectives
 
     @property
     def logged_objectives(self) -> tuple[str, str]:
@@ -288,8 +293,8 @@ class Task(ABC):
         self.check_threshold(threshold)
         return self
 
-    def check_threshold(self, threshold: str | float | None) -> None:
-        """Raises `InvalidValue` if a threshold does not suit the task."""
+    def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
+        """Raises `InvalidValue` if a threshold does not suit the task, or cannot be chosen on these targets."""
         if threshold is not None:
             raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
 
@@ -322,12 +327,14 @@ class Task(ABC):
         """
         if name is None:
             return next(iter(self.objectives.items()))
-        if name not in self.objectives:
+        known = self.known_objectives
+        if name not in known:
+            only = f" of {self.width} {self.unit}" if name in self.objectives else ""
             raise InvalidValue(
-                f"`objective={name}`: {self.kind} has no such objective; choose one of {', '.join(self.objectives)}."
-                f"{nearest(name, self.objectives)}"
+                f"`objective={name}`: {self.kind}{only} has no such objective; choose one of {', '.join(known)}."
+                f"{nearest(name, known)}"
             )
-        return name, self.objectives[name]
+        return name, known[name]
 
     def rank(self, result: Mapping[str, Any], objective: str | None = None) -> tuple[float, float]:
         """Returns the sort key of an epoch or a trial; the larger key is the better result.
@@ -341,6 +348,24 @@ class Task(ABC):
         name, mode = self.objective(objective)
         value = result[name]
         return (value if mode == MAX else -value, -result["val_loss"])
+
+    def check_objective(self, name: str | None, targets: np.ndarray) -> None:
+        """Raises `InvalidValue` if there is no such objective, or the targets of validation do not allow to compute it.
+
+        The area under a curve, for example, needs examples of both classes.
+        """
+        name, _ = self.objective(name)
+        if name in self.logged_objectives:
+            return
+        answers = np.full((len(targets), *self.answer_shape), 1 / self.width, np.float32)
+        if name.removeprefix("val_") not in self.score(answers, targets).numbers:
+            raise InvalidValue(
+                f"`objective={name}` cannot be computed on the validation split, because it lacks examples of some "
+                f"{self.unit}. Choose another objective, or a larger `validation_share`."
+            )
+
+    def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:  # noqa: B027
+        """Raises `InvalidValue` if one of `losses` cannot be computed for the targets of a split, by name."""
 
     def check_loss(self, name: str) -> None:
         """Raises `InvalidValue` if the task has no loss of this name."""
