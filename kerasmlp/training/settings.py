@@ -134,8 +134,9 @@ class TrainingSettings(Settings):
 
         Raises:
             InvalidValue: the task has no such objective, loss or threshold, or the targets do not allow it; or a batch
-                is larger than the training split, `class_weight` names a class that does not exist or balances a class that has
-                no training example, or `sample_weight` is not one finite number of at least 0 per training example.
+                is larger than the training split, `class_weight` names a class that does not exist or balances a class
+                that has no training example, or `sample_weight` is not one finite number of at least 0 per training
+                example.
         """
         from kerasmlp.data.pipelines import check_batch_size
         from kerasmlp.training.weighting import class_weights, sample_weights
