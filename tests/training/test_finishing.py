@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,14 @@ class Killed(Exception):
     """Stands for the end of the process."""
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _without_pictures() -> Iterator[None]:
+    """Pictures take as long as these trainings."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kerasmlp.plots._save", lambda *_: None)
+        yield
+
+
 def noisy(classes: int = 2, *, validation: int = 1200) -> tuple[Data, np.ndarray]:
     """Returns classes drawn from the probabilities of a linear network, and its kernel."""
     random = np.random.default_rng(0)
@@ -43,7 +51,7 @@ def noisy(classes: int = 2, *, validation: int = 1200) -> tuple[Data, np.ndarray
         y[test_part],
         x_validation=x[validation_part],
         y_validation=y[validation_part],
-        feature_range=(0, 1),  # so that features stay as they are
+        feature_range=(-8, 8),
     )
     return data, kernel
 
