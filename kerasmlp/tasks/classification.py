@@ -14,7 +14,14 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
-from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
+from kerasmlp.tasks.class_scores import (
+    SMALLEST_PROBABILITY,
+    f1_score,
+    precision_recall_curve,
+    reliability_curve,
+    roc_curve,
+    score_classes,
+)
 from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
@@ -22,9 +29,6 @@ from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
 if TYPE_CHECKING:
     import keras
 
-# Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
-# the same value (keras.config.epsilon).
-SMALLEST_PROBABILITY = 1e-7
 NUM_SHOWN = 3  # classes in a table of predictions
 
 
@@ -142,9 +146,8 @@ class Classification(Task):
     @property
     def known_objectives(self) -> Mapping[str, str]:
         """The objectives; F1 and the area under the ROC curve are those of two classes."""
-        if self.width == 2:
-            return self.objectives
-        return {name: mode for name, mode in self.objectives.items() if name not in ("val_auc", "val_f1")}
+        few = () if self.width == 2 else ("val_auc", "val_f1")
+        return {name: mode for name, mode in self.objectives.items() if name not in few}
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if a split has a class of which training has no example."""

@@ -108,7 +108,7 @@ class IncreasingQuantiles(keras.layers.Layer):
             quantiles.insert(0, quantiles[0] - steps[:, below :: self.num_quantiles])
         for above in range(middle + 1, self.num_quantiles):
             quantiles.append(quantiles[-1] + steps[:, above :: self.num_quantiles])
-        scale, offset = np.float32(self.scale)[:, np.newaxis], np.float32(self.offset)[:, np.newaxis]
+        scale, offset = (np.array(each, np.float32)[:, np.newaxis] for each in (self.scale, self.offset))
         values = keras.ops.stack(quantiles, axis=-1) * scale + offset
         return keras.ops.reshape(values, (-1, len(self.scale) * self.num_quantiles))
 

@@ -63,13 +63,14 @@ def test_every_loss_trains_like_stock_fit(name: str, place: str, tmp_path: Path)
 
 def train_in_numpy(model: keras.Model, task: Task, features: np.ndarray, targets: np.ndarray) -> NumpyMLP:
     """Returns the network in NumPy with the weights of an untrained model, trained on the same batches."""
-    is_linear = isinstance(task, Regression)
-    network = NumpyMLP([12, 8, task.width], output="linear" if is_linear else "sigmoid", dtype="float64")
+    output = "linear" if isinstance(task, Regression) else "sigmoid"
+    network = NumpyMLP([12, 8, task.width], output=output, dtype="float64")
     for parameter, weights in zip(network.parameters, model.get_weights(), strict=True):
         parameter[...] = weights
-    standardised = (targets - np.array(task.means)) / np.array(task.scales) if is_linear else targets
+    if isinstance(task, Regression):
+        targets = (targets - np.array(task.means)) / np.array(task.scales)
     options: dict[str, Any] = {"epochs": EPOCHS, "batch_size": BATCH_SIZE, "shuffle": False}
-    network.fit(features / 255, standardised, optimizer=Optimizer("sgd", 0.1), **options)
+    network.fit(features / 255, targets, optimizer=Optimizer("sgd", 0.1), **options)
     return network
 
 
