@@ -14,14 +14,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.plots import plot_confusion, plot_curves, plot_reliability
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import class_cautions, is_uneven
-from kerasmlp.tasks.class_scores import (
-    SMALLEST_PROBABILITY,
-    f1_score,
-    precision_recall_curve,
-    reliability_curve,
-    roc_curve,
-    score_classes,
-)
+from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
 from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
@@ -29,6 +22,9 @@ from kerasmlp.tasks.task import MAX, MIN, Scores, Task, check_limits
 if TYPE_CHECKING:
     import keras
 
+# Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
+# the same value (keras.config.epsilon).
+SMALLEST_PROBABILITY = 1e-7
 NUM_SHOWN = 3  # classes in a table of predictions
 
 
@@ -335,10 +331,7 @@ class Classification(Task):
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
         """Returns the class and the probability of every class."""
         return [
-            {
-                "class": self.names[index],
-                "probabilities": dict(zip(self.names, map(float, row), strict=True)),
-            }
+            {"class": self.names[index], "probabilities": dict(zip(self.names, map(float, row), strict=True))}
             for index, row in zip(self.class_ids(answers), answers, strict=True)
         ]
 
