@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.files import nearest_existing_folder, write_json
 from kerasmlp._system.locks import exclusive_lock
-from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, RUN_LOCK_NAME, STATE_NAME
+from kerasmlp.contract import CALIBRATION_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME, RUN_LOCK_NAME, STATE_NAME
 from kerasmlp.errors import OutputExists, shortened
 from kerasmlp.run import Run
 
@@ -64,7 +64,7 @@ def follow_run(path: str | PathLike[str] | None, config: dict[str, Any]) -> Iter
     """Yields a temporary run directory for a worker that is not the chief of a distributed training.
 
     If the chief's directory holds an unfinished run with the same `config`, its training state is copied, so that the
-    worker continues with the chief.
+    worker continues with the chief; and the best network so far, in case that no later epoch is better.
 
     Args:
         path: The chief's directory, in a folder that all workers share.
@@ -73,7 +73,10 @@ def follow_run(path: str | PathLike[str] | None, config: dict[str, Any]) -> Iter
     with tempfile.TemporaryDirectory() as folder:
         state = Path(path or ".") / STATE_NAME
         if state.is_file() and _difference(state.parent, config) == []:
-            shutil.copy(state, folder)
+            # The notes come last: with them, a network that has its temperature already is recognised.
+            for name in (STATE_NAME, MODEL_NAME, CALIBRATION_NAME):
+                if (state.parent / name).is_file():
+                    shutil.copy(state.parent / name, folder)
         yield Run(Path(folder))
 
 

@@ -193,6 +193,9 @@ class SearchSettings(Settings):
         check_sizes_fit(sizes, data.feature_shape, data.num_outputs, data.task.unit)
         if self.loss is not None:
             data.task.make_loss(self.loss)
+        data.task.check_objective(self.objective, data.validation.labels)
+        parts = {"training": data.train.labels, "validation": data.validation.labels}
+        data.task.check_targets(self.loss or data.task.losses[0], parts)
         space = (self.space or Space()).for_examples(len(data.train))
         if self.oracle == "grid":
             _check_grid(space, self.trials)

@@ -109,7 +109,7 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
     mean, deviation = pixels_to_raw(card) if is_rgb else (0.0, 1.0)
     tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
     if card.feature_range is not None:
-        tensor[5] = {0: [card.feature_range[1]], 1: [card.feature_range[0]]}
+        tensor[5] = {0: [float(card.feature_range[1])], 1: [float(card.feature_range[0])]}
     task = card.learnt
     one = _singular(task.unit)
     labels: _Table = {0: LABELS_NAME, 1: f"The name of each {one}, one per line.", 2: _Byte(_TENSOR_AXIS_LABELS)}

@@ -51,24 +51,16 @@ class Classification(Task):
         "val_brier": MIN,
         "val_ece": MIN,
     }
-    of_two_classes = ("val_auc", "val_f1")
     losses = ("cross_entropy",)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
 
-    def objective(self, name: str | None) -> tuple[str, str]:
-        """Returns what decides the best epoch, and `min` or `max`.
-
-        Raises:
-            InvalidValue: there is no such objective, or it needs two classes.
-        """
-        if name in ("val_auc", "val_f1") and self.width != 2:
-            others = ", ".join(one for one in self.objectives if one not in ("val_auc", "val_f1"))
-            raise InvalidValue(
-                f"`objective={name}` needs two classes; the data have {self.width}. Choose one of {others}."
-            )
-        return super().objective(name)
+    @property
+    def known_objectives(self) -> Mapping[str, str]:
+        """The objectives; F1 and the area under the ROC curve are those of two classes."""
+        few = () if self.width == 2 else ("val_auc", "val_f1")
+        return {name: mode for name, mode in self.objectives.items() if name not in few}
 
     def check_split(self, name: str, train: np.ndarray, others: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if a split has a class of which training has no example."""
@@ -200,12 +192,14 @@ class Classification(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
-    def check_threshold(self, threshold: str | float | None) -> None:
-        """Raises `InvalidValue` if a threshold cannot be read, or there are more than two classes."""
+    def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
+        """Raises `InvalidValue` if a threshold cannot be read or chosen, or there are more than two classes."""
         if threshold is not None:
-            parse_threshold(threshold)
+            rule = parse_threshold(threshold)
             if self.width != 2:
                 raise InvalidValue(f"`threshold={threshold}` needs two classes; the data have {self.width}.")
+            if targets is not None:
+                choose_threshold(rule, np.full(len(targets), 0.5), targets == 1)
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         """Returns the class of each example."""
@@ -256,10 +250,7 @@ class Classification(Task):
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
         """Returns the class and the probability of every class."""
         return [
-            {
-                "class": self.names[index],
-                "probabilities": dict(zip(self.names, map(float, row), strict=True)),
-            }
+            {"class": self.names[index], "probabilities": dict(zip(self.names, map(float, row), strict=True))}
             for index, row in zip(self.class_ids(answers), answers, strict=True)
         ]
 

@@ -95,23 +95,22 @@ class IncreasingQuantiles(keras.layers.Layer):
         """
         super().__init__(**options)
         self.num_quantiles, self.scale, self.offset = num_quantiles, list(scale), list(offset)
-        middle = num_quantiles // 2
-        steps = np.zeros((num_quantiles, num_quantiles))  # from each number to each quantile
-        steps[middle] = 1
-        for quantile in range(num_quantiles):
-            steps[quantile + 1 : middle, quantile] = -1
-            steps[middle + 1 : quantile + 1, quantile] = 1
-            if quantile < middle:
-                steps[quantile, quantile] = -1
-        self._matrix = np.kron(np.diag(self.scale), steps).astype(np.float32)
-        self._shift = np.repeat(self.offset, num_quantiles).astype(np.float32)
-        self._is_middle = np.tile(np.arange(num_quantiles) == middle, len(self.scale)).astype(np.float32)
 
     def call(self, inputs: Any) -> Any:
-        """Returns the quantiles, `(batch, targets * quantiles)`, from as many numbers."""
-        positive = keras.ops.softplus(inputs)
-        numbers = positive + (inputs - positive) * self._is_middle
-        return keras.ops.matmul(numbers, self._matrix) + self._shift
+        """Returns the quantiles, `(batch, targets * quantiles)`, from as many numbers.
+
+        Each quantile is its neighbour plus or minus one step. A matrix product would add the same steps in an order
+        that may differ from column to column, and quantiles would cross by a rounding error.
+        """
+        middle, steps = self.num_quantiles // 2, keras.ops.softplus(inputs)
+        quantiles = [inputs[:, middle :: self.num_quantiles]]  # `(batch, targets)` each
+        for below in reversed(range(middle)):
+            quantiles.insert(0, quantiles[0] - steps[:, below :: self.num_quantiles])
+        for above in range(middle + 1, self.num_quantiles):
+            quantiles.append(quantiles[-1] + steps[:, above :: self.num_quantiles])
+        scale, offset = (np.array(each, np.float32)[:, np.newaxis] for each in (self.scale, self.offset))
+        values = keras.ops.stack(quantiles, axis=-1) * scale + offset
+        return keras.ops.reshape(values, (-1, len(self.scale) * self.num_quantiles))
 
     def compute_output_shape(self, input_shape: Any) -> Any:
         """Returns the same shape."""

@@ -134,7 +134,7 @@ class MultiLabel(Task):
 
     def answer(self, outputs: Any, ops: Any = np) -> Any:
         """Returns the sigmoid of logits."""
-        return 1 / (1 + np.exp(-outputs)) if ops is np else ops.sigmoid(outputs)
+        return np.exp(-np.logaddexp(0, -outputs)) if ops is np else ops.sigmoid(outputs)  # cannot overflow
 
     def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
         """Returns probabilities or logits."""
@@ -201,7 +201,7 @@ class MultiLabel(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
-    def check_threshold(self, threshold: str | float | None) -> None:
+    def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
         """Raises `InvalidValue` if a threshold cannot be read."""
         if threshold is not None:
             parse_threshold(threshold)

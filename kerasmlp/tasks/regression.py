@@ -191,6 +191,17 @@ class Regression(Task):
         offset, scale = self.standardisation
         return StandardisedLoss(base=name, offset=list(offset), scale=list(scale), log=self.log)
 
+    def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:
+        """Raises `InvalidValue` if a logarithm of a target is needed and does not exist."""
+        for part, targets in parts.items() if self.log else ():
+            for name, least in zip(self.names, targets.min(axis=0), strict=True):
+                if least < 0 or (least == 0 and loss != POISSON):
+                    advice = "" if POISSON not in self.losses else " For counts, use `loss=poisson`."
+                    raise InvalidValue(
+                        f"`log_target=True` with `loss={loss}` needs targets above 0; the least of `{name}` in {part} "
+                        f"is {number(least)}.{advice if least == 0 else ''}"
+                    )
+
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the RMSE."""
         from kerasmlp.tasks.keras_parts import RootMeanSquaredError

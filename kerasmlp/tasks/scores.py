@@ -37,7 +37,7 @@ class Scores(ABC):
 
     def __getattr__(self, name: str) -> Any:
         """Returns one of `numbers`."""
-        if not name.startswith("_") and name in self.numbers:
+        if not name.startswith("_") and name != "numbers" and name in self.numbers:
             return self.numbers[name]
         raise AttributeError(f"{type(self).__name__} has no score `{name}`")
 

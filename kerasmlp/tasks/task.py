@@ -36,7 +36,6 @@ class Task(ABC):
     main: ClassVar[str]  # the output of an artefact that `Artefact.answers` returns
     unit: ClassVar[str]  # what messages call what the network answers, in the plural
     objectives: ClassVar[Mapping[str, str]]  # what can decide the best epoch: `min` or `max` by name
-    of_two_classes: ClassVar[tuple[str, ...]] = ()  # objectives that need exactly two names
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
@@ -47,6 +46,11 @@ class Task(ABC):
     def width(self) -> int:
         """Number of values that the network answers per example: the last of its sizes."""
         return len(self.names)
+
+    @property
+    def known_objectives(self) -> Mapping[str, str]:
+        """Those of `objectives` that can be computed for this number of outputs."""
+        return self.objectives
 
     @property
     def logged_objectives(self) -> tuple[str, str]:
@@ -241,8 +245,8 @@ class Task(ABC):
         self.check_threshold(threshold)
         return self
 
-    def check_threshold(self, threshold: str | float | None) -> None:
-        """Raises `InvalidValue` if a threshold does not suit the task."""
+    def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
+        """Raises `InvalidValue` if a threshold does not suit the task, or cannot be chosen on these targets."""
         if threshold is not None:
             raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
 
@@ -302,14 +306,14 @@ class Task(ABC):
         """
         if name is None:
             return next(iter(self.objectives.items()))
-        if name in self.of_two_classes and len(self.names) != 2:
-            raise InvalidValue(f"`objective={name}` needs two classes; the data have {len(self.names)}.")
-        if name not in self.objectives:
+        known = self.known_objectives
+        if name not in known:
+            only = f" of {self.width} {self.unit}" if name in self.objectives else ""
             raise InvalidValue(
-                f"`objective={name}`: {self.kind} has no such objective; choose one of {', '.join(self.objectives)}."
-                f"{nearest(name, self.objectives)}"
+                f"`objective={name}`: {self.kind}{only} has no such objective; choose one of {', '.join(known)}."
+                f"{nearest(name, known)}"
             )
-        return name, self.objectives[name]
+        return name, known[name]
 
     def rank(self, result: Mapping[str, Any], objective: str | None = None) -> tuple[float, float]:
         """Returns the sort key of an epoch or a trial; the larger key is the better result.
@@ -323,6 +327,24 @@ class Task(ABC):
         name, mode = self.objective(objective)
         value = result[name]
         return (value if mode == MAX else -value, -result["val_loss"])
+
+    def check_objective(self, name: str | None, targets: np.ndarray) -> None:
+        """Raises `InvalidValue` if there is no such objective, or the targets of validation do not allow to compute it.
+
+        The area under a curve, for example, needs examples of both classes.
+        """
+        name, _ = self.objective(name)
+        if name in self.logged_objectives:
+            return
+        answers = np.full((len(targets), *self.answer_shape), 1 / self.width, np.float32)
+        if name.removeprefix("val_") not in self.score(answers, targets).numbers:
+            raise InvalidValue(
+                f"`objective={name}` cannot be computed on the validation split, because it lacks examples of some "
+                f"{self.unit}. Choose another objective, or a larger `validation_share`."
+            )
+
+    def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:  # noqa: B027
+        """Raises `InvalidValue` if one of `losses` cannot be computed for the targets of a split, by name."""
 
     def check_loss(self, name: str) -> None:
         """Raises `InvalidValue` if the task has no loss of this name."""

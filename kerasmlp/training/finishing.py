@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from kerasmlp.run import Run
     from kerasmlp.training.settings import TrainingSettings
 
+NUM_COMPARED = 100  # validation examples that show whether a network was divided
 CALIBRATED = ("log_loss", "brier", "ece")  # scores that a temperature changes
 
 
@@ -64,11 +64,11 @@ def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished
 def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
     """Multiplies the temperature into the saved network. Returns it, with the scores before."""
     notes = run.path / CALIBRATION_NAME
+    model = load_keras(run.model_path)
     if notes.is_file():
         known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
-        if known.pop("model") != _digest(run.model_path):
+        if known.pop("weights") != _digest(model):
             return known  # the network was saved after these notes, and has the temperature already
-    model = load_keras(run.model_path)
     outputs = model_outputs(model, data.validation.features)
     calibration = data.task.calibration(outputs, data.validation.labels)
     if calibration is None:
@@ -78,7 +78,10 @@ def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
         return about
     saved = wrap_model(model, run.model_path, task=data.task)
     before = {part: saved.answers(getattr(data, part).features) for part in ("validation", "test")}
-    _divide_outputs(model, calibration.temperature)
+    digest = _digest(model)
+    if not _divide_outputs(model, calibration.temperature, data.validation.features[:NUM_COMPARED]):
+        reason = "the network does not end in a dense layer, into which a temperature could be multiplied"
+        return {"temperature": 1.0, "reason": reason}
     calibrated = wrap_model(model, run.model_path, task=data.task)
     num_changed = sum(
         int(
@@ -94,16 +97,26 @@ def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
         scores = data.task.score(answers, getattr(data, part).labels).numbers
         prefix = {"validation": "val", "test": "test"}[part]
         about |= {f"{prefix}_{name}_before": scores[name] for name in CALIBRATED if name in scores}
-    write_json(notes, {**about, "model": _digest(run.model_path)})
+    write_json(notes, {**about, "weights": digest})
     with appearing(run.model_path) as temporary:
         model.save(temporary)
     return about
 
 
-def _divide_outputs(model: keras.Model, temperature: float) -> None:
-    last = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)][-1]
-    last.set_weights([np.float32(np.float64(weights) / temperature) for weights in last.get_weights()])
+def _divide_outputs(model: keras.Model, temperature: float, features: np.ndarray) -> bool:
+    """Divides the last dense layer's weights. Returns whether that divides the outputs: other layers may follow it."""
+    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
+    if not dense:
+        return False
+    wanted = model_outputs(model, features) / temperature
+    dense[-1].set_weights([np.float32(np.float64(weights) / temperature) for weights in dense[-1].get_weights()])
+    # 1 % is the precision of bfloat16.
+    return bool(np.abs(model_outputs(model, features) - wanted).max() <= 0.01 * np.abs(wanted).max())
 
 
-def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def _digest(model: keras.Model) -> str:
+    """Returns a digest of the weights. That of the file would differ each time that the same network is saved."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return digest.hexdigest()

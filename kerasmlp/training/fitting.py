@@ -207,7 +207,10 @@ def train_run(
         with appearing(run.model_path) as temporary:
             model.save(temporary)
     finished_network = finish_network(run, data, settings)
-    model.load_weights(run.model_path)
+    with warnings.catch_warnings():
+        # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
+        warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
+        model.load_weights(run.model_path)
     write_report(run, model, data, recorder, config, finished_network)
     recorder.finish()
     return run

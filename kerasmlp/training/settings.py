@@ -134,18 +134,23 @@ class TrainingSettings(Settings):
         """Checks the settings that depend on the training examples.
 
         Raises:
-            InvalidValue: a batch is larger than the training split, `class_weight` names a class that does not exist
-                or balances a class that has no training example, or `sample_weight` is not one finite number of at
-                least 0 per training example.
+            InvalidValue: the task has no such objective, loss or threshold, or the targets do not allow it; or a batch
+                is larger than the training split, `class_weight` names a class that does not exist or balances a class
+                that has no training example, or `sample_weight` is not one finite number of at least 0 per training
+                example.
         """
         from kerasmlp.data.pipelines import check_batch_size
         from kerasmlp.training.weighting import class_weights, sample_weights
 
         check_batch_size(self.batch_size, len(data.train))
-        data.task.objective(self.objective)
-        data.task.check_threshold(self.threshold)
+        validation = data.validation.labels
+        data.task.check_objective(self.objective, validation)
+        data.task.check_threshold(self.threshold, validation)
+        if isinstance(self.loss, str):
+            data.task.make_loss(self.loss)
         if self.loss is None or isinstance(self.loss, str):
-            data.task.make_loss(self.loss or data.task.losses[0])
+            parts = {"training": data.train.labels, "validation": validation}
+            data.task.check_targets(self.loss or data.task.losses[0], parts)
         class_weights(self.class_weight, data.train.labels, data.task)
         sample_weights(self.sample_weight, len(data.train))
 

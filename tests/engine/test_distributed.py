@@ -28,38 +28,60 @@ from kerasmlp.engine import (
     prepare,
 )
 from kerasmlp.errors import InvalidValue
-from tests.helpers.engine_oracle import BATCH_SIZE, assert_same_weights, network, problem, stock_fit
+from tests.helpers.engine_oracle import (
+    BATCH_SIZE,
+    TASKS,
+    Arrays,
+    assert_same_weights,
+    network,
+    network_of,
+    problem,
+    problem_of,
+    stock_fit,
+)
 
 # Strategies have to be made before anything else uses TensorFlow, so each test of one runs in processes of its own.
 TRAINING = """
 import sys
 import tensorflow as tf
 from kerasmlp.engine import is_chief, make_strategy, naming_lost_workers, prepare, block_dataset, save_state
-name, out = sys.argv[1:]
+name, kind, out = sys.argv[1:]
 if name == "mirrored":
     device = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(device, [tf.config.LogicalDeviceConfiguration()] * 2)
 strategy = make_strategy(name)
 import keras
-from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES, network, problem
+from tests.engine.test_distributed import problem_and_network
+from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES
 with strategy.scope():
-    model = network(keras.optimizers.Adam(1e-2))
+    arrays, model = problem_and_network(kind)
 assert strategy.num_replicas_in_sync == 2
 prepare(model, batch_size=BATCH_SIZE)
-blocks = block_dataset(*problem(), batch_size=BATCH_SIZE, shuffle=False, max_block_bytes=BLOCK_BYTES)
+blocks = block_dataset(*arrays, batch_size=BATCH_SIZE, shuffle=False, max_block_bytes=BLOCK_BYTES)
 options = {"epochs": 2, "shuffle": False, "verbose": 0, "validation_data": blocks}
 with naming_lost_workers():
     save_state(out, model, model.fit(blocks, **options).history)
 """
 
 
-def start(name: str, out: Path, *, index: int = 0, ports: tuple[int, ...] = ()) -> subprocess.Popen[str]:
+def problem_and_network(kind: str) -> tuple[Arrays, keras.Model]:
+    """Returns the examples and the untrained network for classes, or for two numbers per example."""
+    optimizer = keras.optimizers.Adam(1e-2)
+    if kind == "classes":
+        return problem(), network(optimizer)
+    task, arrays = problem_of(TASKS["mae"][0])
+    return arrays, network_of(task, "mae", optimizer)
+
+
+def start(
+    name: str, out: Path, *, kind: str = "classes", index: int = 0, ports: tuple[int, ...] = ()
+) -> subprocess.Popen[str]:
     """Starts a worker process."""
     environment = dict(os.environ)
     if ports:
         cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
         environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    command = [sys.executable, "-c", TRAINING, name, str(out)]
+    command = [sys.executable, "-c", TRAINING, name, kind, str(out)]
     folder = Path(__file__).parents[2]
     return subprocess.Popen(command, env=environment, cwd=folder, stderr=subprocess.PIPE, text=True)
 
@@ -79,12 +101,17 @@ def state_of(path: Path) -> tuple[dict[str, np.ndarray], dict[str, list[float]]]
     return arrays, json.loads(str(arrays.pop("info.json")))
 
 
+def trained_in_one_process(kind: str) -> tuple[keras.Model, dict[str, list[float]]]:
+    """Returns the model and history of stock `fit` in one process on the same global batches."""
+    arrays, model = problem_and_network(kind)
+    history = stock_fit(model, arrays, epochs=2, validation_data=arrays).history
+    return model, history
+
+
 @pytest.fixture(scope="module")
 def one_process() -> tuple[keras.Model, dict[str, list[float]]]:
-    """Returns the model and history of stock `fit` in one process on the same global batches."""
-    model = network(keras.optimizers.Adam(1e-2))
-    history = stock_fit(model, problem(), epochs=2, validation_data=problem()).history
-    return model, history
+    """Returns the model and history of a classifier."""
+    return trained_in_one_process("classes")
 
 
 def assert_like_one_process(path: Path, one_process: tuple[keras.Model, dict[str, list[float]]]) -> None:
@@ -105,6 +132,13 @@ def test_two_mirrored_devices_equal_one_process(
     _, errors = process.communicate(timeout=180)
     assert process.returncode == 0, errors
     assert_like_one_process(tmp_path / "state", one_process)
+
+
+def test_two_mirrored_devices_equal_one_process_in_learning_numbers(tmp_path: Path) -> None:
+    process = start("mirrored", tmp_path / "state", kind="numbers")
+    _, errors = process.communicate(timeout=180)
+    assert process.returncode == 0, errors
+    assert_like_one_process(tmp_path / "state", trained_in_one_process("numbers"))
 
 
 def test_two_workers_on_loopback_equal_each_other_and_one_process(

@@ -13,6 +13,10 @@ import tensorflow as tf
 
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.model.building import build_mlp
+from kerasmlp.tasks.multi_label import MultiLabel
+from kerasmlp.tasks.quantiles import Quantiles
+from kerasmlp.tasks.regression import Regression
+from kerasmlp.tasks.task import Task
 
 # 330 examples in batches of 16: 20 full batches and a last one of 10, which blocks of 6 batches split into 6, 6, 6, 2.
 NUM_EXAMPLES = 330
@@ -37,6 +41,43 @@ def network(optimizer: Any = "sgd", *, jit_compile: bool = False, **options: Any
     model = build_mlp([12, 8, 4], **options)
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss, metrics=["accuracy"], weighted_metrics=[], jit_compile=jit_compile)
+    return model
+
+
+TASKS: dict[str, tuple[Task, str]] = {
+    "mse": (Regression(("price",)), "mse"),
+    "mae": (Regression(("x", "y")), "mae"),
+    "huber": (Regression(("x", "y")), "huber"),
+    "logarithm": (Regression(("price",), log=True), "mse"),
+    "poisson": (Regression(("count",), log=True), "poisson"),
+    "quantiles": (Quantiles(("x", "y"), quantiles=(0.1, 0.5, 0.9)), "pinball"),
+    "multi-label": (MultiLabel(("red", "round", "old")), "cross_entropy"),
+}
+
+
+def problem_of(task: Task) -> tuple[Task, Arrays]:
+    """Returns the task as trained, and features uint8 `(330, 12)` with targets of it that depend on them."""
+    features, _ = problem()
+    rng = np.random.default_rng(1)
+    scores = (features / 255 - 0.5) @ rng.normal(size=(12, len(task.names))) + rng.normal(size=(NUM_EXAMPLES, 1)) / 4
+    if isinstance(task, MultiLabel):
+        return task, (features, (scores > 0).astype(np.int32))
+    if task.names == ("count",):
+        targets = rng.poisson(np.exp(1 + scores)).astype(np.float32)
+    else:
+        targets = np.float32(np.exp(scores) * 1000 if getattr(task, "log", False) else 1000 + 50 * scores)
+    return task.trained_on(targets), (features, targets)
+
+
+def network_of(task: Task, loss: str, optimizer: keras.Optimizer) -> keras.Model:
+    """Returns a network for a task that `problem_of` returned, compiled by the task."""
+    model = build_mlp(
+        [12, 8, task.width],
+        seed=0,
+        preprocessing=keras.layers.Rescaling(1 / 255),
+        postprocessing=task.postprocessing(),
+    )
+    task.compile(model, optimizer, loss=loss)
     return model
 
 
