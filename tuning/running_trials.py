@@ -110,7 +110,9 @@ class TrialTrainer:
         model = self._fresh_model(self.network.with_values(values), batch_size)
         model.optimizer.learning_rate = float(values["learning_rate"])
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
-        scores = [] if self.goal.name in self.data.task.logged_objectives else [ValidationScores(self.data)]
+        scores = (
+            [] if self.goal.name in self.data.task.logged_objectives else [ValidationScores(self.data, self.goal.name)]
+        )
         model.fit(
             block_dataset(*self._train, batch_size=batch_size, seed=self.seed, first_epoch=first_epoch),
             validation_data=self._validation,
