@@ -42,7 +42,7 @@ class Scores(ABC):
     @property
     @abstractmethod
     def numbers(self) -> dict[str, float]:
-        """The scores by name, as `metrics.json` and `evaluate --json` call them. The first is the most important."""
+        """The scores by name, as `metrics.json` calls them. The first is the most important."""
 
     def __getattr__(self, name: str) -> Any:
         """Returns one of `numbers`."""
@@ -51,7 +51,7 @@ class Scores(ABC):
         raise AttributeError(f"{type(self).__name__} has no score `{name}`")
 
     def details(self) -> dict[str, Any]:
-        """Returns what else `evaluate --json` says, ready for JSON."""
+        """Returns what else an evaluation says in JSON."""
         return {}
 
     def rows(self) -> list[tuple[str, str]]:
