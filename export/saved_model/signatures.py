@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -78,14 +79,15 @@ def build_signatures(
 
     def serve_images(image_bytes: Any) -> dict[str, Any]:
         files = check_shape(image_bytes, (None,))
-        features = tf.ensure_shape(features_of_images(files), shape)
+        features = tf.ensure_shape(decoder()(files), shape)
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
     # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
-    @tf.function(autograph=False)
-    def features_of_images(files: Any) -> Any:
-        return decode_images(files, card, max_pixels=max_image_pixels)
+    @functools.cache
+    def decoder() -> Any:
+        decode = tf.function(lambda files: decode_images(files, card, max_pixels=max_image_pixels), autograph=False)
+        return decode.get_concrete_function(tf.TensorSpec((None,), tf.string))
 
     @tf.function(autograph=False)
     def features_of_columns(inputs: dict[str, Any]) -> Any:
