@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.card import Card
+    from kerasmlp.data.table_encoding import Encoder
 
 
 MAX_CARDS = 256  # per request: the largest batch of the batching configuration
@@ -79,34 +80,33 @@ def build_signatures(
 
     def serve_images(image_bytes: Any) -> dict[str, Any]:
         files = check_shape(image_bytes, (None,))
-        features = tf.ensure_shape(decoder()(files), shape)
+        features = tf.ensure_shape(decode(files), shape)
         # Decoded pixels are always within the range, so they need no check.
         return checked_outputs(model, card, features, name=IMAGE_BYTES, is_checked=True)
 
-    # Functions of their own, because every signature is traced twice and `rows` ends as `columns` does.
-    @functools.cache
-    def decoder() -> Any:
-        decode = tf.function(lambda files: decode_images(files, card, max_pixels=max_image_pixels), autograph=False)
-        return decode.get_concrete_function(tf.TensorSpec((None,), tf.string))
+    def once(compute: Callable[[Any], Any], spec: Any) -> Callable[[Any], Any]:
+        """Returns a function that is traced only once, although each signature that uses it is traced twice."""
+        trace = functools.cache(lambda: tf.function(compute, autograph=False).get_concrete_function(spec))
+        return lambda inputs: trace()(inputs)
 
-    @tf.function(autograph=False)
-    def features_of_columns(inputs: dict[str, Any]) -> Any:
-        assert card.encoder is not None
-        return _after(*encode_columns(card.encoder, inputs))
-
-    @tf.function(autograph=False)
-    def features_of_rows(rows: Any) -> Any:
+    def read_json(rows: Any) -> Any:
         assert card.encoder is not None
         columns, checks = read_rows(card.encoder, rows)
         with tf.control_dependencies(checks):
-            return features_of_columns({name: tf.identity(values) for name, values in columns.items()})
+            return encode({name: tf.identity(values) for name, values in columns.items()})
+
+    texts = tf.TensorSpec((None,), tf.string)
+    columns = {} if card.encoder is None else _column_specs(card.encoder)
+    decode = once(lambda files: decode_images(files, card, max_pixels=max_image_pixels), texts)
+    encode = once(lambda inputs: _after(*encode_columns(card.encoder, inputs)), columns)  # type: ignore[arg-type]
+    encode_json = once(read_json, texts)
 
     def serve_columns(**inputs: Any) -> dict[str, Any]:
-        features = tf.ensure_shape(tf.reshape(features_of_columns(inputs), (-1, *card.feature_shape)), shape)
+        features = tf.ensure_shape(tf.reshape(encode(inputs), (-1, *card.feature_shape)), shape)
         return checked_outputs(model, card, features, name=COLUMNS)
 
     def serve_rows(rows: Any) -> dict[str, Any]:
-        features = tf.ensure_shape(tf.reshape(features_of_rows(rows), (-1, *card.feature_shape)), shape)
+        features = tf.ensure_shape(tf.reshape(encode_json(rows), (-1, *card.feature_shape)), shape)
         return checked_outputs(model, card, features, name=ROWS)
 
     def serve_card(request: Any) -> dict[str, Any]:
@@ -127,16 +127,19 @@ def build_signatures(
     if takes_images(card):
         signatures[IMAGE_BYTES] = traced(serve_images, image_bytes=tf.TensorSpec((None,), tf.string, name=IMAGE_BYTES))
     if card.encoder is not None:
-        names = column_input_names(column.name for column in card.encoder.features)
-        kinds = {names[column.name]: column.kind for column in card.encoder.features}
-        specs = {
-            name: tf.TensorSpec((None,), tf.float32 if kind == NUMBER else tf.string, name=name)
-            for name, kind in kinds.items()
-        }
-        signatures[COLUMNS] = traced(serve_columns, **specs)
+        signatures[COLUMNS] = traced(serve_columns, **columns)
         signatures[ROWS] = traced(serve_rows, rows=tf.TensorSpec((None,), tf.string, name=ROWS))
     signatures[CARD] = traced(serve_card, request=tf.TensorSpec((None,), tf.string, name=REQUEST))
     return signatures
+
+
+def _column_specs(encoder: Encoder) -> dict[str, Any]:
+    """The inputs of the signature `columns` by name."""
+    import tensorflow as tf
+
+    names = column_input_names(column.name for column in encoder.features)
+    dtypes = {names[column.name]: tf.float32 if column.kind == NUMBER else tf.string for column in encoder.features}
+    return {name: tf.TensorSpec((None,), dtype, name=name) for name, dtype in dtypes.items()}
 
 
 def _after(tensor: Any, checks: Sequence[Any]) -> Any:
