@@ -28,8 +28,13 @@ _NAME_LENGTH = 40  # characters of a column's name
 
 
 def show_reading(data: Data) -> None:
-    """Prints on stderr how the columns of a table were read, and what a network learns from the data."""
+    """Prints on stderr how the columns of a table were read, and what a network learns from the data.
+
+    Images with classes need no words: the results name the classes.
+    """
     console = messages_console()
+    if data.encoder is None and len(data.feature_shape) > 1 and data.class_names:
+        return
     if data.encoder is not None:
         written = f" ({data.format})" if data.format else ""
         console.print(f"How {data.name} was read{written}:", markup=False)

@@ -57,7 +57,8 @@ def build_mlp(
         batch_normalization: Whether to normalise before each hidden activation. Defaults to `False`.
         l2: Weight of the penalty `l2 * sum(kernel ** 2)` on every dense kernel, at least 0. Defaults to `0.0`.
         kernel_initializer: Name of a Keras initialiser. Defaults to `he_normal` for rectifiers (ReLU and similar
-            activations) and `glorot_uniform` for all others.
+            activations) and `glorot_uniform` for all others; and to `zeros` for the last layer if there is
+            `postprocessing`, so that a network of numbers starts by answering their mean.
         preprocessing: A layer that scales raw features, such as `data.preprocessing()`. It becomes part of the model,
             and therefore of everything that is exported from it.
         augmentation: A layer that changes raw images while the model trains, such as `kerasmlp.model.Augmentation()`.
@@ -91,10 +92,9 @@ def build_mlp(
 
     import keras
 
-    if kernel_initializer is None:
-        kernel_initializer = "he_normal" if activation in RECTIFIERS else "glorot_uniform"
+    usual = kernel_initializer or ("he_normal" if activation in RECTIFIERS else "glorot_uniform")
 
-    def dense(index: int, units: int, **options: Any) -> keras.layers.Dense:
+    def dense(index: int, units: int, kernel_initializer: str = usual, **options: Any) -> keras.layers.Dense:
         initializer = keras.initializers.get(kernel_initializer)
         if seed is not None and hasattr(initializer, "seed"):  # initialisers such as zeros have no seed
             initializer = type(initializer)(**{**initializer.get_config(), "seed": seed + index})
@@ -120,7 +120,8 @@ def build_mlp(
             dropout_seed = None if seed is None else seed + index
             x = keras.layers.Dropout(dropout, seed=dropout_seed, name=f"dropout_{index}")(x)
     # float32 under every dtype policy: a softmax over half-precision logits loses digits that the loss needs.
-    outputs = dense(len(widths) - 1, widths[-1], use_bias=use_bias, dtype="float32", name="logits")(x)
+    last = (kernel_initializer or "zeros") if postprocessing else usual
+    outputs = dense(len(widths) - 1, widths[-1], last, use_bias=use_bias, dtype="float32", name="logits")(x)
     for layer in postprocessing:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs, name=name)

@@ -94,6 +94,8 @@ class Regression(Task):
     objectives: ClassVar[Mapping[str, str]] = {"val_rmse": MIN, "val_mae": MIN, "val_loss": MIN}
     losses: ClassVar[tuple[str, ...]] = ("mse", "mae", "huber", POISSON)
     logged = "rmse"
+    epochs = 20  # squared errors fall long after the right classes would have been found
+    schedule = "cosine"
     tflite_outputs: ClassVar[tuple[str, ...]] = (VALUES,)
     has_units = True
 

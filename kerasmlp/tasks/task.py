@@ -28,6 +28,8 @@ class Task(Answering):
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
+    epochs: ClassVar[int] = 10  # of a training that does not say how many
+    schedule: ClassVar[str] = "constant"  # its learning-rate schedule
 
     @property
     def known_objectives(self) -> Mapping[str, str]:
@@ -190,7 +192,7 @@ class Task(Answering):
             only = f" of {self.width} {self.unit}" if name in self.objectives else ""
             raise InvalidValue(
                 f"`objective={name}`: {self.kind}{only} has no such objective; choose one of {', '.join(known)}."
-                f"{nearest(name, known)}"
+                f"{'' if only else nearest(name, known)}"
             )
         return name, known[name]
 

@@ -115,7 +115,7 @@ def train(
         >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
         (5, True)
     """
-    settings = TrainingSettings.of(settings, options)
+    settings = TrainingSettings.of(settings, options).for_task(data.task)
     settings.check_fits(data)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
@@ -147,7 +147,7 @@ def train_run(
         run: The run directory, which must belong to this process.
         model: The model to train.
         data: The data. It must fit the settings: see `TrainingSettings.check_fits`.
-        settings: The settings of the training.
+        settings: The settings of the training, as `TrainingSettings.for_task` returns them.
         search: What `config.json` says about the search whose final training this is, if it is one.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
@@ -165,12 +165,13 @@ def train_run(
     write_json(run.path / CONFIG_NAME, config)
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
-    optimizer = _compile(model, data, settings)
+    epochs = settings.epochs or data.task.epochs
+    optimizer = _compile(model, data, settings, steps=epochs * math.ceil(len(data.train) / settings.batch_size))
     prepare(
         model,
         batch_size=settings.batch_size,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
-        xla=settings.require_xla or worth_compiling(settings.epochs * len(data.train) // settings.batch_size),
+        xla=settings.require_xla or worth_compiling(epochs * len(data.train) // settings.batch_size),
         require_xla=settings.require_xla,
     )
     # The recorder keeps the counters of these callbacks.
@@ -181,7 +182,7 @@ def train_run(
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     recorder = RunRecorder(run, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
-    if finished < settings.epochs:
+    if finished < epochs:
         display = ProgressDisplay(len(data.train)) if is_chief() and shows_progress(verbose) else None
         with display or contextlib.nullcontext():
             model.fit(
@@ -195,7 +196,7 @@ def train_run(
                     max_block_bytes=settings.max_block_bytes,
                 ),
                 validation_data=validation_blocks(data),
-                epochs=settings.epochs,
+                epochs=epochs,
                 initial_epoch=finished,
                 class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
                 shuffle=False,  # the blocks are shuffled
@@ -216,13 +217,12 @@ def train_run(
     return run
 
 
-def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> keras.Optimizer:
+def _compile(model: keras.Model, data: Data, settings: TrainingSettings, *, steps: int) -> keras.Optimizer:
     """Compiles the model, in the scope of its strategy if it has one. Returns the optimizer."""
     strategy = strategy_of(model)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            steps = settings.epochs * math.ceil(len(data.train) / settings.batch_size)
             cosine_steps = steps if settings.schedule == "cosine" else None
             optimizer = make_optimizer(optimizer, settings.initial_learning_rate, cosine_steps=cosine_steps)
         data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kerasmlp.data.types import Data
+    from kerasmlp.tasks.task import Task
 
 SCHEDULES = ("constant", "cosine")
 BALANCED = "balanced"  # the one word that `class_weight` takes
@@ -27,7 +28,8 @@ class TrainingSettings(Settings):
     """The options of `kerasmlp.train`. Creating one checks every value that can be checked without the data.
 
     Attributes:
-        epochs: Passes over the training examples, at least 1. Defaults to `10`.
+        epochs: Passes over the training examples, at least 1. None, the default, means 10 for classes and labels, and
+            20 for numbers.
         batch_size: Examples per step, from 1 to the number of training examples. Defaults to `32`.
         learning_rate: Learning rate of a named optimizer, positive and finite. None, the default, means 0.001. An
             optimizer object has its own learning rate, so leave this out.
@@ -35,7 +37,7 @@ class TrainingSettings(Settings):
             weight decay or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
             end of training instead of the weights of the best epoch. Defaults to `"adam"`.
         schedule: Learning-rate schedule: `"constant"`, or `"cosine"`, which lowers the rate to zero along half a cosine
-            over all steps. Defaults to `"constant"`.
+            over all steps. None, the default, means `"constant"` for classes and labels, and `"cosine"` for numbers.
         loss: The name of a loss (for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that takes targets
             and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
             to cross-entropy and to `mse`.
@@ -72,11 +74,11 @@ class TrainingSettings(Settings):
          'early_stopping': None, 'seed': 0}
     """
 
-    epochs: int = 10
+    epochs: int | None = None
     batch_size: int = 32
     learning_rate: float | None = None
     optimizer: str | keras.Optimizer = "adam"
-    schedule: str = "constant"
+    schedule: str | None = None
     loss: keras.losses.Loss | str | None = None
     objective: str | None = None
     calibrate: bool = True
@@ -95,16 +97,18 @@ class TrainingSettings(Settings):
         Raises:
             InvalidValue: a value is outside its range.
         """
-        check_at_least("epochs", self.epochs, 1)
+        if self.epochs is not None:
+            check_at_least("epochs", self.epochs, 1)
         check_at_least("batch_size", self.batch_size, 1)
         check_at_least("seed", self.seed, 0)
         check_at_least("max_block_bytes", self.max_block_bytes, 1)
         if self.early_stopping is not None:
             check_at_least("early_stopping", self.early_stopping, 1)
-        check_schedule(self.schedule)
+        if self.schedule is not None:
+            check_schedule(self.schedule)
         if isinstance(self.optimizer, str):
             check_optimizer(self.optimizer, self.initial_learning_rate)
-        elif self.learning_rate is not None or self.schedule != "constant":
+        elif self.learning_rate is not None or self.schedule not in (None, "constant"):
             raise InvalidValue(
                 "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
                 f"out; got `learning_rate={self.learning_rate}` and `schedule={self.schedule}`."
@@ -129,6 +133,11 @@ class TrainingSettings(Settings):
         import keras
 
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
+
+    def for_task(self, task: Task) -> TrainingSettings:
+        """Returns the settings with the task's defaults in place of None."""
+        own = task.schedule if isinstance(self.optimizer, str) else "constant"
+        return replace(self, epochs=self.epochs or task.epochs, schedule=self.schedule or own)
 
     def check_fits(self, data: Data) -> None:
         """Checks the settings that depend on the training examples.

@@ -168,7 +168,7 @@ def test_quickstart_takes_your_own_data_and_names_them_in_what_to_try_next(
     int8 = f"'{run}/export/tflite/my flowers_int8_dynamic.tflite'"
     assert f"kerasmlp evaluate {int8} 'my flowers.csv' --target kind --test-share 0.25" in shown
     assert "kerasmlp tune 'my flowers.csv' --target kind --test-share 0.25 --trials 24" in shown
-    assert "of 100" in shown
+    assert "test examples 100" in shown
     assert main(["evaluate", f"{run}/export/tflite/my flowers_int8_dynamic.tflite", *typed, "--json"]) == 0
     assert json.loads(capfd.readouterr().out)["examples"] == 100
 

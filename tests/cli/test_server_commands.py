@@ -188,7 +188,7 @@ def test_data_for_another_task_are_refused(capfd: pytest.CaptureFixture[str], se
     _fails(
         capfd,
         2,
-        "numbers in the column `place`; it has values such as `",
+        "row 1: `--task regression` needs numbers in the column `place`; got `coast`",
         "evaluate",
         f"{server}houses",
         "june.csv",

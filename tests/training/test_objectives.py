@@ -37,7 +37,8 @@ class Kill(keras.callbacks.Callback):
 def _without_pictures() -> Iterator[None]:
     """Pictures take as long as these trainings."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("kerasmlp.plots._save", lambda *_: None)
+        for module in ("plots", "task_plots"):
+            patch.setattr(f"kerasmlp.{module}.save_figure", lambda *_: None)
         yield
 
 

@@ -31,7 +31,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data_options(parser)
     add_network_options(parser)
     group = parser.add_argument_group("training")
-    add_setting(group, TrainingSettings, "epochs", "N", "passes over the training examples")
+    meaning = "passes over the training examples (default: 10, or 20 for numbers)"
+    group.add_argument("--epochs", type=int, metavar="N", help=meaning)
     add_setting(group, TrainingSettings, "batch_size", "N", "examples per step")
     add_setting(group, TrainingSettings, "optimizer", "NAME", alternatives(OPTIMIZERS))
     group.add_argument(
@@ -40,8 +41,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="R",
         help=f"learning rate of the optimizer (default: {as_typed(DEFAULT_LEARNING_RATE)})",
     )
-    meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which ends at 0"
-    add_setting(group, TrainingSettings, "schedule", "NAME", meaning)
+    meaning = (
+        f"learning-rate schedule: {alternatives(SCHEDULES)}, which ends at 0 (default: constant; cosine for numbers)"
+    )
+    group.add_argument("--schedule", metavar="NAME", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
         "--loss",
