@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME, TASK_NAME
+from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.model.model_files import stored_task
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import task_from_config
@@ -139,8 +140,8 @@ class Card:
 
 def _task_of(folder: Path, data: Mapping[str, Any]) -> Task | None:
     """What a run learnt; None for a classifier of an earlier version."""
-    if (folder / TASK_NAME).is_file():
-        return task_from_config(read_json(folder / TASK_NAME))
+    if (folder / MODEL_NAME).is_file() and (task := stored_task(folder / MODEL_NAME)) is not None:
+        return task
     return task_from_config(data["task"]) if "task" in data else None
 
 

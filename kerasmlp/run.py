@@ -114,6 +114,9 @@ class Run:
                 f"`{self.path}` was trained on arrays in memory and cannot load them again; pass them as `data`."
             )
         data = load_data(**recorded["request"])
+        kind = self.card.learnt.kind
+        if data.task.kind != kind:  # earlier versions took every target for classes
+            data = load_data(**{**recorded["request"], "task": kind})
         if data.fingerprint != recorded["fingerprint"]:
             raise InvalidValue(
                 f"The data of `{self.path}` have changed since the training: the fingerprint of "

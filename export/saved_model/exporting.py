@@ -55,6 +55,7 @@ from kerasmlp.export.saved_model.versions import (
 )
 from kerasmlp.export.saved_model.warm_up_requests import replay_warm_up, write_warm_up
 from kerasmlp.run import Run, as_run
+from kerasmlp.tasks.scores import score_title
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -271,8 +272,8 @@ def _write_version(
     task, score = card.learnt, report.score_name
     assert report.score is not None, "a SavedModel that was run"
     display.finish(
-        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, {score} {task.shown(score, report.score)} (Keras "
-        f"model {task.shown(score, report.keras_score)}), {task.main} within {report.max_abs_diff:.0e}"
+        f"{report.path}: {report.size_bytes / 1000:,.1f} kB, {score_title(score)} {task.shown(score, report.score)} "
+        f"(Keras model {task.shown(score, report.keras_score)}), {task.main} within {report.max_abs_diff:.0e}"
         f"{' standard deviations' if task.has_units else ''}"
     )
     return report

@@ -13,7 +13,7 @@ import numpy as np
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, MODEL_NAME
-from kerasmlp.model.model_files import load_keras
+from kerasmlp.model.model_files import load_keras, stored_task
 from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
@@ -96,7 +96,9 @@ def _open_file(path: str, timeout_s: float) -> Artefact:
     file = Path(path)
     model = load_keras(file)
     in_run = file.name == MODEL_NAME and all((file.parent / name).is_file() for name in (CONFIG_NAME, METRICS_NAME))
-    return wrap_model(model, file, Card.from_run_directory(file.parent) if in_run else None)
+    if in_run:
+        return wrap_model(model, file, Card.from_run_directory(file.parent))
+    return wrap_model(model, file, task=stored_task(file))
 
 
 RUN_DIRECTORY: ArtefactFormat = ArtefactFormat("a run directory", _matches_run, _open_run)

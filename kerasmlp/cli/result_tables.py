@@ -48,9 +48,11 @@ def show_run(run: Run) -> None:
 
 def _calibration_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The temperature of a calibrated network, and what it changed on the test examples."""
-    about = metrics.get("calibration", {})
-    if about.get("temperature", 1) == 1:
+    about = metrics.get("calibration")
+    if about is None:  # not asked for, or numbers
         return []
+    if about["temperature"] == 1:
+        return [("calibration", f"none, because {about['reason']}")]
     names = {"log_loss": "log-loss", "ece": "calibration error"}
     return [
         ("calibration", f"temperature {about['temperature']:.3f}, because {about['reason']}"),
@@ -103,6 +105,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
         (facts.task.unit, f"{facts.num_outputs}" if facts.served and not facts.card else ", ".join(facts.task.names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),
+        *facts.task.about(),
         *(_card_rows(facts.card) if facts.card else ()),
     ]
     results_console().print(make_table((name, ""), rows))

@@ -113,6 +113,10 @@ class Answering(ABC):
             prefix: What was judged, such as "test ".
         """
 
+    def about(self) -> list[tuple[str, str]]:
+        """Returns what was chosen or learnt for the answers, for people: a description and a value each."""
+        return []
+
     @abstractmethod
     def shown(self, name: str, value: float) -> str:
         """Returns the value of a score or objective for people."""

@@ -232,12 +232,17 @@ class Classification(Task):
         ):  # None in runs of earlier versions
             always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
             rows.append((f"{prefix}balanced accuracy", f"{balanced:.2%} ({always})"))
-        if self.threshold is not None:
+        if self.threshold is not None and "f1" in scores:  # artefacts do not record it
             words = (
                 f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f}; from 0.5: {scores['f1_at_half']:.4f})"
             )
             rows.append((f"{prefix}F1 of {self.names[1]}", words))
         return rows
+
+    def about(self) -> list[tuple[str, str]]:
+        """Returns the threshold, and what coverage sets can have."""
+        rows = [] if self.threshold is None else [("threshold", f"{self.names[1]} from {self.threshold:.4f}")]
+        return rows + ([] if self.limits is None else [("sets", self.limits.largest_coverage)])
 
     def shown(self, name: str, value: float) -> str:
         """Returns accuracies in percent."""

@@ -104,6 +104,11 @@ class ConformalLimits:
             limits.append(float(f"{score + 2e-6 * abs(score):.7g}"))
         return cls(examples, tuple(limits))
 
+    @property
+    def largest_coverage(self) -> str:
+        """The largest coverage that the examples allow, in words."""
+        return f"up to {math.floor(1000 * self.examples / (self.examples + 1)) / 10:g} % coverage"
+
     def limit(self, coverage: float) -> float:
         """Returns the score up to which a value belongs to the answer.
 

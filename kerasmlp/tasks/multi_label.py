@@ -169,6 +169,12 @@ class MultiLabel(Task):
         rows = [(f"{prefix}{text}", f"{scores[name]:.4f}") for name, text in words.items() if name in scores]
         return [*rows, (f"{prefix}labels right", f"{scores['accuracy']:.2%}")]
 
+    def about(self) -> list[tuple[str, str]]:
+        """Returns the threshold of each label, and what coverage sets can have."""
+        each = zip(self.names, self.cuts, strict=True)
+        rows = [("thresholds", ", ".join(f"{name} {threshold:.4f}" for name, threshold in each))]
+        return rows + ([] if self.limits is None else [("sets", self.limits.largest_coverage)])
+
     def shown(self, name: str, value: float) -> str:
         """Returns accuracies in percent."""
         return f"{value:.2%}" if name.endswith("accuracy") else f"{value:.4f}"

@@ -162,6 +162,10 @@ class Quantiles(Regression):
             (f"{prefix}MAE", f"{number(scores['mae'])}{unit}, of the middle quantile"),
         ]
 
+    def about(self) -> list[tuple[str, str]]:
+        """Returns the quantiles, and what `Regression.about` does."""
+        return [("quantiles", ", ".join(f"{quantile:g}" for quantile in self.quantiles)), *super().about()]
+
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
         """Returns the quantiles of each target."""
         names = [f"{quantile:g}" for quantile in self.quantiles]

@@ -256,6 +256,13 @@ class Regression(Task):
             rows += [(f"{prefix}RMSE of {name}", number(scores[f"rmse_{name}"])) for name in self.names]
         return rows
 
+    def about(self) -> list[tuple[str, str]]:
+        """Returns the mean and spread of each training target, and what coverage intervals can have."""
+        each = zip(self.names, self.means, self.scales, strict=True)
+        spread = ", ".join(f"{name} {number(mean)} +/- {number(scale)}" for name, mean, scale in each)
+        rows = [("mean and spread", f"{spread}{', as logarithms' if self.log else ''}")]
+        return rows + ([("intervals", self.limits[0].largest_coverage)] if self.limits else [])
+
     def shown(self, name: str, value: float) -> str:
         """Returns four digits."""
         return number(value)

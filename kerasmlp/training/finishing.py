@@ -12,8 +12,8 @@ import numpy as np
 
 from kerasmlp._system.files import appearing, write_json
 from kerasmlp.artefacts.keras_file import wrap_model
-from kerasmlp.contract import CALIBRATION_NAME, TASK_NAME
-from kerasmlp.model.model_files import load_keras
+from kerasmlp.contract import CALIBRATION_NAME
+from kerasmlp.model.model_files import load_keras, store_task
 from kerasmlp.tasks.task import Task
 from kerasmlp.training.validation_data import model_outputs
 
@@ -42,7 +42,7 @@ class Finished:
 def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished:
     """Calibrates the saved network, and chooses the threshold and the conformal limits on validation.
 
-    The temperature is multiplied into the last layer of `model.keras`, and the task is written to `task.json`. If the
+    The temperature is multiplied into the last layer of `model.keras`, and the task is stored in the same file. If the
     process is killed in between, the next call continues: it never calibrates twice.
 
     Args:
@@ -57,7 +57,7 @@ def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished
     model = load_keras(run.model_path)
     answers = wrap_model(model, run.model_path, task=data.task).answers(data.validation.features)
     task = data.task.decided(answers, data.validation.labels, settings.threshold)
-    write_json(run.path / TASK_NAME, task.to_config())
+    store_task(run.model_path, task)
     return Finished(task, calibration)
 
 

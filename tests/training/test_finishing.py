@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, open_artefact, 
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
+from kerasmlp.model.model_files import stored_task
 from kerasmlp.new_run_directory import follow_run
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.training.finishing import finish_network
@@ -131,7 +131,9 @@ def test_a_chosen_threshold_decides_in_every_artefact(
     task = calibrated.card.learnt
     assert isinstance(task, Classification)
     assert task.threshold == pytest.approx(0.2, abs=0.06)  # FP / (FP + FN) of a calibrated network
-    assert json.loads((calibrated.path / "task.json").read_text())["threshold"] == task.threshold
+    kept = stored_task(calibrated.model_path)
+    assert isinstance(kept, Classification)
+    assert kept.threshold == task.threshold
     probabilities = open_artefact(calibrated.path).answers(data.test.features)
     wanted = (probabilities[:, 1] >= task.threshold).astype(int)
     assert (wanted != probabilities.argmax(axis=1)).sum() > 0

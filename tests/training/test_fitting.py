@@ -67,7 +67,7 @@ def test_a_run_directory_holds_everything_that_later_commands_need(digits_run: R
     names = {str(path.relative_to(digits_run.path)) for path in digits_run.path.rglob("*") if path.is_file()}
     assert names == {
         "config.json", "data.json", "model.keras", "history.csv", "metrics.json", "labels.txt", "plots/training.png",
-        "plots/confusion.png", "plots/reliability.png", "task.json",
+        "plots/confusion.png", "plots/reliability.png",
     }  # fmt: skip
     metrics = digits_run.metrics
     assert metrics.keys() >= METRICS
