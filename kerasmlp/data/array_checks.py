@@ -195,7 +195,7 @@ def check_classes(name: str, classes: np.ndarray, num_examples: int) -> None:
             f"`{classes[1]}`. A classifier needs classes with several examples each."
         )
     if len(classes) < 2:
-        raise InvalidValue(f"{name}: a classifier needs at least two classes; all labels are `{classes[0]}`.")
+        raise InvalidValue(f"{name}: the target is `{classes[0]}` in every example, so there is nothing to learn.")
     check_can_name(name, classes)
 
 

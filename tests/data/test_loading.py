@@ -100,7 +100,7 @@ X, Y = _arrays()
         ((np.where(X == 4, np.nan, X), Y, X, Y), InvalidValue, r"`x_train`.*nan.*\(1, 1\)"),
         ((np.where(X == 4, 1e300, X.astype(np.float64)), Y, X, Y), InvalidValue, "`x_train`.*inf.*float32"),
         ((X.astype(str), Y, X, Y), InvalidType, "`x_train`.*<U"),
-        ((X, Y * 0, X, Y * 0), InvalidValue, "two classes.*`0`"),
+        ((X, Y * 0, X, Y * 0), InvalidValue, "`0`.*nothing to learn"),
         ((X, Y, X, Y + 1), InvalidValue, "`4`.*`y_test`.*`y_train`"),
         ((X, np.ones((40, 4, 1)), X, Y), InvalidValue, r"`y_train`.*\(40, 4, 1\)"),
         ((X, Y + 0.5, X, Y[:, np.newaxis] * [0.5, 1]), InvalidValue, "1 in `y_train`, 2 in `y_test`"),
