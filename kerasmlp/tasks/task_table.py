@@ -21,7 +21,7 @@ def task_from_config(config: Mapping[str, Any]) -> Task:
 
     Example:
         >>> task_from_config({"kind": "classification", "names": ["no", "yes"]})
-        Classification(names=('no', 'yes'), threshold=None, limits=None)
+        Classification(names=('no', 'yes'), coverage=None, threshold=None, limits=None)
     """
     return TASKS[config["kind"]].from_config(config)
 

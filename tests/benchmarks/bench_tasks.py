@@ -35,7 +35,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import kerasmlp
 from kerasmlp.data.types import Data
 from kerasmlp.run import Run
-from kerasmlp.tasks.conformal import coverage_standard_error
+from kerasmlp.tasks.conformal import coverage_standard_error, needed_examples
 from tests.benchmarks.machine import describe_machine
 
 HIDDEN = (128, 64)  # the default of `kerasmlp train`
@@ -140,6 +140,8 @@ def trusted(tables: Path, mnist: str) -> dict[str, Any]:
         about: dict[str, Any] = {"calibration": run.metrics.get("calibration")}
         about |= {key: scores.numbers[key] for key in ("log_loss", "ece") if key in scores.numbers}
         for coverage in COVERAGES:
+            if len(data.validation) < needed_examples(coverage):
+                continue
             reached = task.coverage_scores(scores.answers, scores.targets, coverage)
             error = coverage_standard_error(coverage, len(data.validation), len(data.test))
             about[f"{coverage:g}"] = {**reached, "standard_errors": (reached["coverage"] - coverage) / error}

@@ -23,6 +23,7 @@ from kerasmlp.export.saved_model import image_resizing
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.image_decoding import decode_images
 from kerasmlp.run import Run
+from kerasmlp.tasks.classification import Classification
 from tests.helpers.image_bombs import BOMBS, HARMLESS, LARGE, LARGE_SIDE, LIMIT, REFUSED, SMALL, blank_png, jpeg
 from tests.helpers.image_kinds import encode_image, make_image_kinds, turn_upright
 from tests.helpers.serving_stand_in import Failure, Loaded
@@ -48,6 +49,7 @@ def _card(shape: tuple[int, ...]) -> Any:
         feature_shape=shape,
         feature_range=(0.0, 255.0),
         class_names=("cat", "dog"),
+        learnt=Classification(("cat", "dog")),
         columns=None,
         encoder=None,
         to_json=lambda: "{}",

@@ -236,7 +236,7 @@ def test_another_worker_continues_with_the_network_of_the_chief(
         kill_in(patch, "kerasmlp.training.fitting.write_report")
         with pytest.raises(Killed):
             trained(data, overconfident(kernel), tmp_path / "run")
-    settings = TrainingSettings(epochs=1, learning_rate=1e-6, batch_size=100)
+    settings = TrainingSettings(epochs=1, learning_rate=1e-6, batch_size=100).for_task(data.task)
     config = training_config(overconfident(kernel), data, settings)
     with follow_run(tmp_path / "run", config) as worker:
         finished = finish_network(worker, data, settings)
