@@ -335,7 +335,11 @@ def test_quantiles_out_of_order_or_range_are_refused(quantiles: Any) -> None:
         (X[:, 0], {"loss": "poisson"}, "`loss=poisson`.*`log_target=True`"),
         (X[:, 0], {"threshold": 0.5}, "`threshold=0.5`.*regression has none"),
         (X[:, 0], {"class_weight": "balanced"}, "`class_weight`.*regression"),
-        (COUNT % 4, {"objective": "val_auc"}, "`objective=val_auc`: classification of 4 classes.*val_balanced_accuracy"),
+        (
+            COUNT % 4,
+            {"objective": "val_auc"},
+            "`objective=val_auc`: classification of 4 classes.*val_balanced_accuracy",
+        ),
         (COUNT % 4, {"objective": "val_rmse"}, "`objective=val_rmse`: classification.*val_log_loss"),
         (COUNT % 4, {"threshold": 0.5}, "`threshold=0.5` needs two classes.* 4"),
         (COUNT % 2, {"threshold": 1.5}, "`threshold`.*`1.5`"),

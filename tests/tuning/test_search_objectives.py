@@ -69,7 +69,7 @@ def failed(number: int) -> TrialRecord:
 # --- searches ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("objective", [None, "val_loss", "val_mae"])
+@pytest.mark.parametrize("objective", [None, "val_mae"])
 def test_the_trial_with_the_lowest_score_is_chosen_and_its_network_trained_by_the_same_objective(
     prices: Data, tmp_path: Path, objective: str | None
 ) -> None:
@@ -134,11 +134,8 @@ class StopAfterTwo(Watcher):
             raise keras_tuner.errors.FatalError("stopped")
 
 
-@pytest.mark.parametrize("oracle", ["grid", "hyperband"])
-def test_an_interrupted_search_for_the_lowest_score_continues_and_chooses_it(
-    prices: Data, tmp_path: Path, oracle: str
-) -> None:
-    options = {**OPTIONS, "oracle": oracle, "epochs": 4, "objective": "val_mae"}
+def test_an_interrupted_search_for_the_lowest_score_continues_and_chooses_it(prices: Data, tmp_path: Path) -> None:
+    options = {**OPTIONS, "oracle": "hyperband", "epochs": 4, "objective": "val_mae"}
     with pytest.raises(keras_tuner.errors.FatalError):
         search(prices, **options, out=tmp_path / "stopped", listener=StopAfterTwo())
     watcher = Watcher()
@@ -357,7 +354,7 @@ def test_in_the_plot_lower_scores_are_higher_and_the_lowest_is_marked(
     assert any(label.startswith("above ") for label in labels)
 
 
-@pytest.mark.parametrize("rmse", [0.0, 1e-6, 0.5, 250_000.0])
+@pytest.mark.parametrize("rmse", [0.0, 250_000.0])
 @pytest.mark.parametrize("count", [0, 1, 3])
 def test_every_search_for_the_lowest_has_a_plot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rmse: float, count: int
