@@ -52,10 +52,10 @@ def _calibration_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
     if about is None:  # not asked for, or numbers
         return []
     if about["temperature"] == 1:
-        return [("calibration", f"none, because {about['reason']}")]
+        return [("calibration", f"none: {about['reason']}")]
     names = {"log_loss": "log-loss", "ece": "calibration error"}
     return [
-        ("calibration", f"temperature {about['temperature']:.3f}, because {about['reason']}"),
+        ("calibration", f"temperature {about['temperature']:.3f}: {about['reason']}"),
         *(
             (f"test {words}", f"{metrics[f'test_{name}']:.4f} (before: {about[f'test_{name}_before']:.4f})")
             for name, words in names.items()

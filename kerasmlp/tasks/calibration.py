@@ -42,7 +42,7 @@ class Calibration:
 
     Attributes:
         temperature: The number to divide logits by; 1.0 if the network stays as it is.
-        reason: Why, as a part of a sentence: `the validation split has 142 examples; at least 1,000 are needed`.
+        reason: Why, as a part of a sentence: `validation has 142 of the 1,000 examples needed`.
     """
 
     temperature: float
@@ -99,26 +99,21 @@ def calibrate(logits: Array, labels: Array) -> Calibration:
     Example:
         >>> import numpy as np
         >>> calibrate(np.array([[3.0, 0.0]] * 400), np.array([0, 0, 0, 1] * 100)).reason
-        'the validation split has 400 examples; at least 1,000 are needed'
+        'validation has 400 of the 1,000 examples needed'
         >>> calibration = calibrate(np.array([[3.0, 0.0]] * 4000), np.array([0, 0, 0, 1] * 1000))
         >>> round(calibration.temperature, 4), calibration.reason
         (2.7307, 'the network was overconfident')
     """
     if len(labels) < MIN_EXAMPLES:
-        return Calibration(
-            1.0, f"the validation split has {len(labels):,} examples; at least {MIN_EXAMPLES:,} are needed"
-        )
+        return Calibration(1.0, f"validation has {len(labels):,} of the {MIN_EXAMPLES:,} examples needed")
     wrong = int(
         ((logits > 0) != (labels == 1)).any(axis=1).sum() if labels.ndim == 2 else (logits.argmax(1) != labels).sum()
     )
     if wrong < MIN_ERRORS:
-        return Calibration(
-            1.0,
-            f"{wrong} answers on the validation split are wrong; at least {MIN_ERRORS} are needed to fit a temperature",
-        )
+        return Calibration(1.0, f"validation has {wrong} of the {MIN_ERRORS} wrong answers needed")
     temperature = fit_temperature(logits, labels)
     if abs(np.log(temperature)) < MIN_STANDARD_ERRORS * temperature_standard_error(logits, labels, temperature):
-        return Calibration(1.0, "the network is calibrated as far as the validation split can tell")
+        return Calibration(1.0, "the network is calibrated as far as validation can tell")
     return Calibration(temperature, f"the network was {'over' if temperature > 1 else 'under'}confident")
 
 

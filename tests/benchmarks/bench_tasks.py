@@ -133,20 +133,22 @@ def trusted(tables: Path, mnist: str) -> dict[str, Any]:
     }
     results = {}
     for name, (source, options) in sources.items():
-        data = kerasmlp.load_data(source, **options)
-        run = train(data)
-        task = run.card.learnt
-        scores = kerasmlp.evaluate(run.path, data)
-        about: dict[str, Any] = {"calibration": run.metrics.get("calibration")}
-        about |= {key: scores.numbers[key] for key in ("log_loss", "ece") if key in scores.numbers}
-        for coverage in COVERAGES:
-            if len(data.validation) < needed_examples(coverage):
-                continue
-            reached = task.coverage_scores(scores.answers, scores.targets, coverage)
+        results[name] = [_trust(kerasmlp.load_data(source, **options, seed=seed), seed) for seed in SEEDS]
+    return results
+
+
+def _trust(data: Data, seed: int) -> dict[str, Any]:
+    """Calibration and coverage of one network, with differences of the coverage in standard errors."""
+    run = train(data, seed=seed)
+    scores = kerasmlp.evaluate(run.path, data)
+    about: dict[str, Any] = {"calibration": run.metrics.get("calibration")}
+    about |= {key: scores.numbers[key] for key in ("log_loss", "ece") if key in scores.numbers}
+    for coverage in COVERAGES:
+        if len(data.validation) >= needed_examples(coverage):
+            reached = run.card.learnt.coverage_scores(scores.answers, scores.targets, coverage)
             error = coverage_standard_error(coverage, len(data.validation), len(data.test))
             about[f"{coverage:g}"] = {**reached, "standard_errors": (reached["coverage"] - coverage) / error}
-        results[name] = about
-    return results
+    return about
 
 
 def threshold(tables: Path) -> dict[str, Any]:

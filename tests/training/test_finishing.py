@@ -159,7 +159,7 @@ def test_a_chosen_threshold_decides_in_every_artefact(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("few examples", "the validation split has 999 examples; at least 1,000 are needed"),
+        ("few examples", "validation has 999 of the 1,000 examples needed"),
         ("another ending", "does not end in a dense layer"),
     ],
 )
