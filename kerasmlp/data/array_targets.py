@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,9 @@ from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import TaskOptions
+
+SMALLEST_SPREAD = 1e-36  # float32 has all its digits from 1e-38 on
+LEAST_CHECKED = 20
 
 
 def read_targets(
@@ -105,7 +108,8 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
 
     Raises:
         InvalidType: they are no numbers.
-        InvalidValue: they have another shape, or one is NaN, infinite or beyond the range of float32.
+        InvalidValue: they have another shape, one is NaN, infinite or beyond the range of float32, or they are too
+            close together for float32.
     """
     targets = as_array(name, key, values)
     if targets.dtype.kind == "O":
@@ -126,14 +130,44 @@ def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind)
         )
     check_finite(name, key, targets)
     with np.errstate(over="ignore"):
-        numbers = targets.astype(np.float32)
-    is_large = ~np.isfinite(numbers).all(axis=1)
+        is_large = ~np.isfinite(targets.astype(np.float32)).all(axis=1)
     if is_large.any():
         index = int(is_large.argmax())
         raise InvalidValue(
             f"{name}: `{key}` needs targets in the range of float32, up to 3.4e38; got {targets[index].tolist()} at "
             f"index {index}. Use a larger unit."
         )
+    return as_float32(name, targets, [f"`{key}`"] * targets.shape[1])
+
+
+def as_float32(name: str, targets: np.ndarray, names: Sequence[str]) -> np.ndarray:
+    """Returns targets as float32, in which a network computes.
+
+    Args:
+        name: What messages call the data.
+        targets: Finite numbers `(examples, targets)`.
+        names: What messages call each target.
+
+    Raises:
+        InvalidValue: there are at least 20 examples, and a target is rounded by more than a hundredth of its standard
+            deviation, or that is below 1e-36.
+    """
+    numbers = targets.astype(np.float32)
+    exact = targets.astype(np.float64)
+    errors = np.abs(exact - numbers).max(axis=0, initial=0)
+    if len(exact) < LEAST_CHECKED:  # a few examples to judge a network may well be close together
+        return numbers
+    for target, spread, error in zip(names, exact.std(axis=0), errors, strict=True):
+        if np.ptp(exact) and error > spread / 100:
+            raise InvalidValue(
+                f"{name}: the values of {target} are so close together that float32 rounds them by up to {error:.2g}, "
+                "and a network computes in float32. Subtract a number such as their mean first, and add it to answers."
+            )
+        if 0 < spread < SMALLEST_SPREAD:
+            raise InvalidValue(
+                f"{name}: the standard deviation of {target} is {spread:.2g}, too little for float32. Use a smaller "
+                "unit."
+            )
     return numbers
 
 

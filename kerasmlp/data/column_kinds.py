@@ -225,8 +225,8 @@ class ColumnEvidence:
 
     @property
     def numbers_but_for_slips(self) -> set[float]:
-        """The distinct plain numbers if nearly all values are numbers, but not all; otherwise none."""
-        if self._typed or self.first_word is None or not self._looks.are_mostly_numbers(self.num_present):
+        """The distinct plain numbers if nearly all values are numbers in one style, but not all; otherwise none."""
+        if self._typed or self.in_own_style(NUMBER) or not self._looks.are_mostly_numbers(self.num_present):
             return set()
         return PLAIN.distinct(self._words)
 
@@ -248,8 +248,9 @@ class ColumnEvidence:
 
     @property
     def first_word(self) -> tuple[int, str] | None:
-        """Row, from 1, and text of the first value that does not look like a number; None if there is no such text."""
-        return self._looks.first_word
+        """Row, from 1, or 0 if unknown, and text of a value that is no plain number; None if there is no such text."""
+        others = (word for word in sorted(self._words) if not PLAIN.distinct([word]))
+        return self._looks.first_word or next(((0, word) for word in others), None)
 
     @property
     def is_numeric(self) -> bool:

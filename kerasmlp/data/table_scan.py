@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
-from kerasmlp.data.array_targets import as_labels
+from kerasmlp.data.array_targets import as_float32, as_labels
 from kerasmlp.data.canonical_values import as_text, canonical, read_values
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, Column
@@ -58,7 +58,8 @@ def scan_table(
             can be a feature, or a value does not fit the kind of its column.
     """
     try:
-        roles = find_roles(name, list(parts.train.names), use.target, use.group, use.time)
+        target = use.target if spec is None else _target_as_known(name, use.target, list(parts.train.names), spec)
+        roles = find_roles(name, list(parts.train.names), target, use.group, use.time)
     except InvalidValue as error:  # the header may have been misunderstood
         raise InvalidValue(" ".join([str(error), *parts.train.notes])) from error
     reading = read_columns(name, parts.train, roles, use, spec)
@@ -99,6 +100,23 @@ def scan_table(
         format=parts.description,
         task=task,
     )
+
+
+def _target_as_known(
+    name: str, target: str | Sequence[str] | None, columns: Sequence[str], spec: DataSpec
+) -> str | Sequence[str] | None:
+    """The target columns in the order of the network's targets."""
+    if spec.task is None or spec.class_names:  # a class may have any column's name
+        return target
+    known = spec.task.names
+    if target is None:
+        return known if set(known) <= set(columns) else None
+    wanted = [each.strip() for each in (target.split(",") if isinstance(target, str) else target)]
+    if len(wanted) > 1 and set(wanted) != set(known):
+        raise InvalidValue(
+            f"`{name}` is to be read with the targets {', '.join(wanted)}; the network answers {', '.join(known)}."
+        )
+    return known if len(wanted) > 1 else target
 
 
 def _task(name: str, use: TableUse, reading: TableReading, spec: DataSpec | None) -> Task:
@@ -171,7 +189,7 @@ class _Collected:
                     f"`{source}`, row {first_row + int(is_bad.argmax()) + 1} has a target that is not finite or beyond "
                     f"the range of float32: {numbers[is_bad.argmax()].tolist()}."
                 )
-            self._numbers.append(numbers.astype(np.float32))
+            self._numbers.append(numbers)
         if self._roles.group is not None:
             column = Column(self._roles.group, CATEGORY, is_numeric=True)
             self._groups.add(self._values(piece, column, "group", source, first_row))
@@ -236,7 +254,8 @@ class _Collected:
 
     def targets(self) -> np.ndarray:
         """The targets of all rows, float32 `(rows, targets)`, or int32 if they are labels."""
-        numbers = np.concatenate(self._numbers)
+        names = [f"`{column.name}`" for column in self._reading.targets]
+        numbers = as_float32(self._name, np.concatenate(self._numbers), names)
         return as_labels(self._name, "target", numbers) if self._reading.kind == MultiLabel.kind else numbers
 
     def groups(self) -> np.ndarray | None:

@@ -43,16 +43,8 @@ def read_targets_as(source: str, evidence: Sequence[ColumnEvidence], kind: str |
             continue
         column = one.number_column()
         if column is None:
-            row, word = one.first_word or (0, "")
-            if not row:
-                raise InvalidValue(
-                    f"`{source}`: `task={kind}` needs numbers in the column `{one.name}`; it has other values, or "
-                    "numbers that are written in several ways."
-                )
-            raise InvalidValue(
-                f"`{source}`, row {row}: `task={kind}` needs numbers in the column `{one.name}`; got "
-                f"`{shortened(word, 40)}`."
-            )
+            place, word = _odd_value(source, one)
+            raise InvalidValue(f"{place}: the column `{one.name}` needs numbers for {kind}; got `{word}`.")
         columns.append(column)
     return kind, columns
 
@@ -66,11 +58,17 @@ def _is_boolean(evidence: ColumnEvidence) -> bool:
 
 def _check_slips(source: str, evidence: ColumnEvidence) -> None:
     if is_quantity(evidence.numbers_but_for_slips):
-        row, word = evidence.first_word or (0, "")
+        place, word = _odd_value(source, evidence)
         raise InvalidValue(
-            f"`{source}`, row {row}: the target `{evidence.name}` holds numbers except for `{shortened(word, 40)}`. "
+            f"{place}: the target `{evidence.name}` holds numbers except for `{word}`. "
             "Correct the value or remove the row; if the values are classes, pass `task=classification`."
         )
+
+
+def _odd_value(source: str, evidence: ColumnEvidence) -> tuple[str, str]:
+    """Where a value is that is no number, as far as it is known, and its text."""
+    row, word = evidence.first_word or (0, "another value")
+    return f"`{source}`, row {row}" if row else f"`{source}`", shortened(word, 40)
 
 
 def is_quantity(distinct: Collection[float]) -> bool:

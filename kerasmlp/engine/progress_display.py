@@ -168,4 +168,7 @@ class _NotebookLine:
 
 
 def _metrics(logs: dict[str, Any] | None) -> str:
-    return "".join(f"  {name} {float(value):.4f}" for name, value in (logs or {}).items() if name != "learning_rate")
+    shown = {name: float(value) for name, value in (logs or {}).items() if name != "learning_rate"}
+    return "".join(
+        f"  {name} {value:,.0f}" if value >= 1000 else f"  {name} {value:.4f}" for name, value in shown.items()
+    )

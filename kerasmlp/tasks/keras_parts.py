@@ -51,12 +51,16 @@ def poisson() -> keras.losses.Loss:
 
 @keras.saving.register_keras_serializable("kerasmlp")
 class RootMeanSquaredError(keras.metrics.Metric):
-    """The root of the mean squared error: of one target, or the mean over several, each divided by its scale."""
+    """The root of the mean squared error: of one target, or the mean over several, each divided by its scale.
 
-    def __init__(self, scale: Sequence[float], name: str = "rmse", **options: Any) -> None:
-        """Takes what the error of each target is divided by."""
+    Errors are squared after the division, because the squares of very large or small numbers leave the range of
+    float32.
+    """
+
+    def __init__(self, scale: Sequence[float], unit: float = 1.0, name: str = "rmse", **options: Any) -> None:
+        """Takes what the error of each target is divided by, and what the result is multiplied by."""
         super().__init__(name=name, **options)
-        self.scale = list(scale)
+        self.scale, self.unit = list(scale), unit
         self.total = self.add_weight(shape=(len(self.scale),), initializer="zeros", name="total")
         self.count = self.add_weight(shape=(), initializer="zeros", name="count")
 
@@ -69,11 +73,11 @@ class RootMeanSquaredError(keras.metrics.Metric):
 
     def result(self) -> Any:
         """Returns the root, or the mean of the roots."""
-        return keras.ops.mean(keras.ops.sqrt(keras.ops.divide_no_nan(self.total, self.count)))
+        return self.unit * keras.ops.mean(keras.ops.sqrt(keras.ops.divide_no_nan(self.total, self.count)))
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
-        return {**super().get_config(), "scale": self.scale}
+        return {**super().get_config(), "scale": self.scale, "unit": self.unit}
 
 
 @keras.saving.register_keras_serializable("kerasmlp")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 POISSON = "poisson"
 NUM_STRATA = 10  # ranges of a target, of which a split takes the same share
+LEAST_IN_STRATUM = 30  # so that each gives examples to every split
 # Rounding errors of float32 that artefacts may differ by, in units in the last place of the answer.
 ROUNDING_ERRORS = 4 * np.finfo(np.float32).eps
 
@@ -100,8 +101,9 @@ class Regression(Task):
     has_units = True
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
-        """Returns which tenth of all examples the first target belongs to."""
-        edges = np.quantile(targets[:, 0], np.linspace(0, 1, NUM_STRATA + 1)[1:-1])
+        """Returns which tenth of all examples the first target belongs to; of few examples, which larger part."""
+        count = max(1, min(NUM_STRATA, len(targets) // LEAST_IN_STRATUM))
+        edges = np.quantile(targets[:, 0], np.linspace(0, 1, count + 1)[1:-1])
         return np.searchsorted(np.unique(edges), targets[:, 0], side="right").astype(np.int32)
 
     def trained_on(self, targets: np.ndarray) -> Regression:
@@ -208,7 +210,8 @@ class Regression(Task):
         """Returns the RMSE."""
         from kerasmlp.tasks.keras_parts import RootMeanSquaredError
 
-        return [RootMeanSquaredError(scale=[1.0] if self.width == 1 else list(self.scales), name="rmse")]
+        unit = self.scales[0] if self.width == 1 else 1.0
+        return [RootMeanSquaredError(scale=list(self.scales), unit=unit, name="rmse")]
 
     @property
     def outputs(self) -> dict[str, tuple[str, tuple[int, ...]]]:

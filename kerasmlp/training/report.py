@@ -50,6 +50,7 @@ def write_report(
     metrics = {
         "task": task.kind,
         **{name if name in task.unprefixed else f"test_{name}": value for name, value in tested.numbers.items()},
+        "val_loss": recorder.best["val_loss"],
         **{f"val_{name}": value for name, value in validated.numbers.items() if name not in task.unprefixed},
         **about,
         "best_epoch": int(recorder.best["epoch"]),

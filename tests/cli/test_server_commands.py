@@ -188,7 +188,7 @@ def test_data_for_another_task_are_refused(capfd: pytest.CaptureFixture[str], se
     _fails(
         capfd,
         2,
-        "row 1: `--task regression` needs numbers in the column `place`; got `coast`",
+        "row 1: the column `place` needs numbers for regression; got `coast`",
         "evaluate",
         f"{server}houses",
         "june.csv",

@@ -116,12 +116,12 @@ def run(args: Namespace) -> Outcome:
 
     run = Run.open(args.run)
     saved_model, tflite = args.saved_model, args.tflite
-    if saved_model is not None and tflite is None:
+    if saved_model is None and tflite is None:
+        saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
+    if tflite is None:
         _check_not_given(args, _TFLITE_OPTIONS, "TFLite files", "`--tflite DIR`")
     if saved_model is None:
         _check_not_given(args, _SAVED_MODEL_OPTIONS, "SavedModels", "`--saved-model BASE`")
-    if saved_model is None and tflite is None:
-        saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if args.serving is not None:
         from kerasmlp.export.saved_model.serving_files import check_serving_files
 
