@@ -128,7 +128,7 @@ def test_poisson_needs_a_logarithm_and_logarithms_need_positive_targets() -> Non
     log.check_targets("poisson", {"training": counts})
     with pytest.raises(InvalidValue, match=r"`loss=mse`.*`count` in validation is 0.*`loss=poisson`"):
         log.check_targets("mse", {"training": counts + 1, "validation": counts})
-    with pytest.raises(InvalidValue, match=r"`count` in validation is -1\.$"):
+    with pytest.raises(InvalidValue, match=r"`count` in validation is -1\. Leave `log_target` out\.$"):
         log.check_targets("poisson", {"validation": counts - 1})
 
 
