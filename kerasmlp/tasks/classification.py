@@ -13,6 +13,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
 from kerasmlp.tasks.class_evaluation import Evaluation
+from kerasmlp.tasks.config_checks import check_numbers, refuse
 from kerasmlp.tasks.conformal import ConformalLimits, check_limits, class_limits, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Task
@@ -55,6 +56,15 @@ class Classification(Task):
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
+
+    def check_values(self) -> None:
+        """Checks the threshold and the limits."""
+        if self.threshold is not None:
+            check_numbers("threshold", (self.threshold,), 1, above=0, below=1)
+            self.check_threshold(self.threshold)
+        if not isinstance(self.limits, ConformalLimits | None):
+            raise refuse("limits", self.limits, "the limits of all classes together")
+        super().check_values()
 
     @property
     def known_objectives(self) -> Mapping[str, str]:

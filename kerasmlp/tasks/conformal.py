@@ -31,10 +31,11 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, shortened
 
 Array = np.ndarray[Any, Any]
 
+LARGEST_COUNT = 2**53  # up to which a float64 holds every whole number
 SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
 
 
@@ -142,8 +143,30 @@ class ConformalLimits:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ConformalLimits:
-        """Returns what `to_config` was made from."""
-        return cls(config["examples"], tuple(config["limits"]))
+        """Returns what `to_config` was made from.
+
+        Raises:
+            InvalidValue: they are not limits for the coverages that are kept.
+        """
+        if not (isinstance(config, dict) and config.keys() == {"examples", "limits"}):
+            raise InvalidValue("Conformal limits need `examples` and `limits`. Train the network again.")
+        examples, limits = config["examples"], config["limits"]
+        if not (isinstance(examples, int) and 1 <= examples <= LARGEST_COUNT):
+            raise InvalidValue(
+                f"`examples` of conformal limits needs a whole number from 1 on; got {shortened(repr(examples))}. "
+                "Train the network again."
+            )
+        needed = len(_kept_ranks(examples))
+        if (
+            not isinstance(limits, list | tuple)
+            or len(limits) != needed
+            or not all(isinstance(limit, int | float) and not math.isnan(limit) for limit in limits)
+        ):
+            raise InvalidValue(
+                f"`limits` of {examples:,} examples needs {needed} numbers; got {shortened(repr(limits))}. Train the "
+                "network again."
+            )
+        return cls(examples, tuple(limits))
 
     def _position(self, coverage: float) -> int:
         check_coverage(coverage, self.examples)

@@ -15,6 +15,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_labels
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import FEW_EXAMPLES
+from kerasmlp.tasks.config_checks import check_numbers, refuse
 from kerasmlp.tasks.conformal import ConformalLimits, check_limits, label_limits, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_thresholds, parse_threshold
 from kerasmlp.tasks.label_scores import score_labels, scores_per_label
@@ -70,7 +71,7 @@ class MultiLabel(Task):
     limits: ConformalLimits | None = None
 
     kind = "multi_label"
-    main = "probabilities"
+    main = PROBABILITIES
     unit = "labels"
     objectives: ClassVar[Mapping[str, str]] = {
         "val_loss": MIN,
@@ -83,6 +84,13 @@ class MultiLabel(Task):
     losses = ("cross_entropy",)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS)
+
+    def check_values(self) -> None:
+        """Checks the thresholds and the limits."""
+        check_numbers("thresholds", self.thresholds, self.width, above=0, below=1)
+        if not isinstance(self.limits, ConformalLimits | None):
+            raise refuse("limits", self.limits, "the limits of all labels together")
+        super().check_values()
 
     @property
     def cuts(self) -> tuple[float, ...]:

@@ -111,6 +111,11 @@ class Quantiles(Regression):
     logged = "pinball"
     tflite_outputs: ClassVar[tuple[str, ...]] = (QUANTILES,)
 
+    def check_values(self) -> None:
+        """Checks the quantiles, and what `Regression.check_values` does."""
+        check_quantiles(self.quantiles)
+        super().check_values()
+
     @property
     def width(self) -> int:
         """Number of values that the network answers per example."""

@@ -12,6 +12,7 @@ import numpy as np
 from kerasmlp.contract import INTERVAL, VALUES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_predicted
+from kerasmlp.tasks.config_checks import check_numbers, check_same_examples, refuse
 from kerasmlp.tasks.conformal import ConformalLimits, check_limits
 from kerasmlp.tasks.conformal_intervals import number_intervals, number_limits, score_intervals
 from kerasmlp.tasks.number_scores import number_scores_per_target
@@ -100,6 +101,22 @@ class Regression(Task):
     schedule = "cosine"
     tflite_outputs: ClassVar[tuple[str, ...]] = (VALUES,)
     has_units = True
+
+    def check_values(self) -> None:
+        """Checks the means, standard deviations and limits."""
+        count = len(self.names)
+        check_numbers("means", self.means, count)
+        check_numbers("scales", self.scales, count, above=0)
+        check_numbers("log_means", self.log_means, count)
+        check_numbers("log_scales", self.log_scales, count, above=0)
+        for name in ("log", "has_zeros"):
+            if not isinstance(getattr(self, name), bool):
+                raise refuse(name, getattr(self, name), "true or false")
+        for name in ("scales", "log_means", "log_scales") if self.log else ("scales",):
+            if len(getattr(self, name)) != len(self.means):
+                raise refuse(name, getattr(self, name), f"{len(self.means)} numbers, as many as `means`")
+        check_same_examples("limits", self.limits, count)
+        super().check_values()
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns which tenth of all examples the first target belongs to."""

@@ -12,6 +12,7 @@ import numpy as np
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.answering import Answering
 from kerasmlp.tasks.calibration import Calibration
+from kerasmlp.tasks.config_checks import check_numbers, check_texts
 from kerasmlp.tasks.conformal import ConformalLimits, check_limits
 
 if TYPE_CHECKING:
@@ -88,13 +89,36 @@ class Task(Answering):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Returns the task that `to_config` described."""
+        """Returns the task that `to_config` described.
+
+        Raises:
+            InvalidValue: a value is missing, unknown or not possible.
+        """
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in config.items()}
         if limits := values.get("limits"):
             read = ConformalLimits.from_config
             values["limits"] = read(limits) if isinstance(limits, dict) else tuple(map(read, limits))
-        del values["kind"]
-        return cls(**values)
+        values.pop("kind", None)
+        known = [part.name for part in fields(cls)]
+        if "names" not in values or not values.keys() <= set(known):
+            raise InvalidValue(
+                f"A task of the kind `{cls.kind}` has `names` and may have the others of {', '.join(known)}; got "
+                f"{', '.join(values) or 'nothing'}. Use the version of kerasmlp that wrote the file."
+            )
+        task = cls(**values)
+        task.check_values()
+        return task
+
+    def check_values(self) -> None:
+        """Checks the task itself, which may be from a foreign file.
+
+        Raises:
+            InvalidValue: a value is not possible, or values do not suit each other.
+        """
+        check_texts("names", self.names)
+        if self.coverage is not None:
+            check_numbers("coverage", (self.coverage,), 1, above=0, below=1)
+            self.serving(self.coverage)
 
     def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
         """Returns what to divide the network's outputs by so that probabilities mean what they say.
