@@ -117,6 +117,11 @@ class Quantiles(Regression):
         super().check_values()
 
     @property
+    def loading_option(self) -> str:
+        """The quantiles, without which there is no such task."""
+        return f"`quantiles={','.join(f'{quantile:g}' for quantile in self.quantiles) or '...'}`"
+
+    @property
     def width(self) -> int:
         """Number of values that the network answers per example."""
         return len(self.names) * len(self.quantiles)

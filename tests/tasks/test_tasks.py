@@ -18,7 +18,7 @@ from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
-from kerasmlp.tasks.task_table import task_from_config
+from kerasmlp.tasks.task_table import TaskOptions, task_from_config
 
 LIMITS = ConformalLimits(2, (0.25, 1.5))
 NUMBERS: dict[str, Any] = {"means": (1.0, 2.0), "scales": (2.0, 3.0)}
@@ -195,3 +195,11 @@ def test_scores_are_attributes_and_others_are_not() -> None:
 def test_a_task_with_values_that_are_not_possible_is_refused(task: Task, field: str, value: Any) -> None:
     with pytest.raises(InvalidValue, match="examples" if field == "coverage" else field):
         task_from_config({**task.to_config(), field: value})
+
+
+def test_messages_name_options_that_load_data_for_the_task() -> None:
+    assert TASKS[2].loading_option == "`task=regression`"
+    assert TASKS[5].loading_option == "`quantiles=0.1,0.9`"
+    with pytest.raises(InvalidValue, match="quantiles"):
+        TaskOptions(task="quantiles")
+    assert TaskOptions(quantiles=(0.1, 0.9)).kind == "quantiles"
