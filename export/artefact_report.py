@@ -39,11 +39,11 @@ class ArtefactReport:
         format: `saved_model` or `tflite`.
         precision: `float32` or another key of `kerasmlp.export.tflite.precisions.PRECISIONS`.
         size_bytes: Size on disk, in bytes.
-        accuracy: Share of test examples that the artefact classifies correctly, in [0, 1]. 0 if it cannot be run. None
-            for other tasks than classification.
-        keras_accuracy: Share of test examples that the Keras model classifies correctly, in [0, 1], or None.
-        agreement: Share of test examples on which both predict the same class, in [0, 1], or None. 0 if it cannot be
-            run.
+        accuracy: Share of test examples that the artefact classifies correctly, or for several labels the share of
+            labels that it decides correctly, in [0, 1]. 0 if it cannot be run. None for numbers.
+        keras_accuracy: The same of the Keras model.
+        agreement: Share of test examples on which both predict the same class or the same labels, in [0, 1]. 0 if it
+            cannot be run. None for numbers.
         max_abs_diff: Largest absolute difference between any answer of the artefact and of the Keras model: of
             probabilities, or of numbers in standard deviations of their target. None if the artefact returns a class
             alone.
@@ -122,17 +122,17 @@ def check_report(
 ) -> None:
     """Raises `ParityError` if the artefact differs too much from its Keras model to be published.
 
-    A `float32` artefact must give the same answers: the same class on every example but for ties, with probabilities
-    within 1e-5, or numbers within 1e-5 of the target's standard deviation. The most important score of an artefact of
-    another precision may be worse by `max_drop`, and it may predict a different class on up to 10 x `max_drop` of the
-    examples. Unless `max_drop` is 0, either may also be two examples.
+    A `float32` artefact must give the same answers: the same class or labels on every example but for ties, with
+    probabilities within 1e-5, or numbers within 1e-5 of the target's standard deviation. The most important score of an
+    artefact of another precision may be worse by `max_drop`, and it may predict a different class, or other labels, on
+    up to 10 x `max_drop` of the examples. Unless `max_drop` is 0, either may also be two examples.
 
     Args:
         report: The comparison.
         max_drop: Accuracy that may be lost, in [0, 1]; for numbers the share of the target's standard deviation by
             which the RMSE may grow.
-        ties: Number of test examples whose two best classes have equal probabilities, within what the sums of float32
-            can decide.
+        ties: Number of test examples whose class or labels the rounding of float32 can change, because two classes are
+            equally probable or a probability is at its threshold.
         task: What the network learnt. Defaults to classification.
         is_exact: Whether all answers are within the tolerance of `float32`. Defaults to what `max_abs_diff` says.
     """

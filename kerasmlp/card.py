@@ -41,8 +41,8 @@ class Card:
         train_fingerprint: As `Data.train_fingerprint`.
         split: The arguments `target` and `SPLIT_OPTIONS` of the `load_data` call for its training, so that the same
             test examples can be found again.
-        task: What the network learnt; None for classification.
-        scores: Scores of the trained Keras model on the test, by name; empty for classification.
+        task: What the network learnt; None in cards of earlier versions, which only had classification.
+        scores: Scores of the trained Keras model on the test, by name; empty in cards of earlier versions.
     """
 
     dataset: str
@@ -77,7 +77,7 @@ class Card:
     def to_json(self) -> str:
         """Returns the card as indented JSON."""
         values = {part.name: getattr(self, part.name) for part in fields(self)}
-        for name in ("task", "scores"):  # new in cards, so those of classifiers stay as they are
+        for name in ("task", "scores"):  # cards of earlier versions, which have neither, stay as they are
             if not values[name]:
                 del values[name]
         if self.task is not None:

@@ -24,8 +24,9 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
         split: `train`, `validation` or `test`. Defaults to `test`.
 
     Returns:
-        For classification a `kerasmlp.Evaluation`, for regression a `kerasmlp.RegressionScores`. All have `examples`
-        and `numbers`, the scores by name.
+        For classification a `kerasmlp.Evaluation`, for regression a `kerasmlp.RegressionScores`, for quantiles a
+        `kerasmlp.tasks.quantiles.QuantileScores`, and for several labels a
+        `kerasmlp.tasks.multi_label.MultiLabelScores`. All have `examples` and `numbers`, the scores by name.
 
     Raises:
         NotFound: nothing exists at the path.
@@ -67,7 +68,7 @@ def check_artefact_fits(artefact: Artefact, data: Data) -> None:
     if task.kind != data.task.kind:
         raise InvalidValue(
             f"`{artefact.path}` was trained for {task.kind}; {data.name} was loaded for {data.task.kind}. "
-            f"`task={task.kind}` loads it for the network."
+            f"{task.loading_option} loads it for the network."
         )
     if artefact.num_outputs != data.num_outputs:
         raise InvalidValue(

@@ -120,6 +120,7 @@ def plot_labels(scores: Sequence[Mapping[str, float]], names: Sequence[str], pat
 
 def plot_quantiles(
     answers: np.ndarray,
+    medians: np.ndarray,
     targets: np.ndarray,
     names: Sequence[str],
     quantiles: Sequence[float],
@@ -131,6 +132,7 @@ def plot_quantiles(
 
     Args:
         answers: Predicted quantiles, `(examples, targets, quantiles)`.
+        medians: Predicted medians, `(examples, targets)`.
         targets: True numbers, `(examples, targets)`.
         names: Name of each target.
         quantiles: The quantiles.
@@ -142,7 +144,7 @@ def plot_quantiles(
     dots = np.random.default_rng(0).permutation(len(answers))[: MOST_DOTS // 10]
     for index in range(shown):
         true = targets[:, index].astype(np.float64)
-        low, middle, high = (answers[:, index, place] for place in (0, len(quantiles) // 2, -1))
+        low, high, middle = answers[:, index, 0], answers[:, index, -1], medians[:, index]
         axes = figure.add_subplot(shown, 2, 2 * index + 1)
         axes.vlines(true[dots], low[dots], high[dots], color=TRAINING_COLOR, alpha=0.3, linewidth=1)
         axes.plot(true[dots], middle[dots], ".", color=TRAINING_COLOR, markersize=4)

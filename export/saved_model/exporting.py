@@ -93,9 +93,16 @@ def export_saved_model(
     - `card` takes any text, string `(batch,)`, and returns the network's card and the names of its classes or targets.
       Its input is called `request`.
 
-    Each other signature of a classifier returns `probabilities` float32 `(batch, num_classes)`, `class_id` int32
-    `(batch,)` and `label` string `(batch,)`; that of a regression returns `values` float32 `(batch, targets)` in the
-    targets' units. Wrong shapes or values give an error that states what was expected and received.
+    What each other signature returns depends on the task:
+
+    - classification: `probabilities` float32 `(batch, num_classes)`, `class_id` int32 `(batch,)` and `label` string
+      `(batch,)`
+    - several labels: `probabilities` float32 `(batch, labels)`, and `labels` int32 `(batch, labels)`, 1 for each label
+      that the example has
+    - numbers, in the targets' units: `values` float32 `(batch, targets)`
+    - quantiles of numbers: `quantiles` float32 `(batch, targets, quantiles)`
+
+    Wrong shapes or values give an error that states what was expected and received.
 
     The folder `assets.extra` also contains the names, the card and warm-up requests. Before a version is
     published, its warm-up requests are run, and every signature runs in a process of plain TensorFlow: `image_bytes`

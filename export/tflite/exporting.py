@@ -57,10 +57,10 @@ def export_tflite(
 
     - The input is one flattened raw example, float32 `(1, features)`. Its name is `image` if examples have two or three
       axes, otherwise `features`.
-    - The output is `probabilities`, float32 `(1, num_classes)`; for numbers `values`, float32 `(1, targets)`, in the
-      targets' own units.
-    - In an `int8` file for pixels both are int8, but `values` are float32. The tensors of the file state their scale
-      and zero point.
+    - The output is `probabilities`, float32 `(1, classes or labels)`; for numbers, in the targets' own units, `values`,
+      float32 `(1, targets)`, or `quantiles`, float32 `(1, targets, quantiles)`.
+    - In an `int8` file for pixels both are int8, but `values` and `quantiles` are float32. The tensors of the file
+      state their scale and zero point.
 
     The precisions differ in what they store:
 
@@ -108,8 +108,9 @@ def export_tflite(
             - quantize: Precisions to write, each at most once. Defaults to `("float32", "int8")` for pixels, and to
               `("float32", "int8-dynamic")` for tables, other measured features and MediaPipe.
             - batch_size: Examples per call, at least 1. None lets a file take any number. Defaults to `1`.
-            - output: `probabilities`; `logits`, float32 `(batch, num_classes)`; or `class_id`, int32 `(batch,)`. For
-              numbers only `values`. Defaults to `probabilities` or `values`.
+            - output: `probabilities`; `logits`, float32 `(batch, classes or labels)`; or for classification `class_id`,
+              int32 `(batch,)`. Numbers have only `values` or only `quantiles`. Defaults to `probabilities`, `values` or
+              `quantiles`.
             - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
               and older phones need this, and it costs accuracy. Defaults to `False`.
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
@@ -131,9 +132,8 @@ def export_tflite(
 
     Raises:
         InvalidValue: an option has a value outside its range, `calibration`, `output` or `mediapipe` does not fit the
-            data,
-            `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer or an
-            activation. Nothing is written.
+            data, `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer
+            or an activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
         OutputExists: a file exists already with other content, or `directory` is a file. Nothing is written.
         ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the

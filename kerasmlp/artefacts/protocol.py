@@ -33,7 +33,7 @@ class Artefact(Protocol):
         format: `keras`, `saved_model` or `tflite`; for a served network the protocol, `rest` or `grpc`.
         precision: `float32`, or for TFLite another precision that `kerasmlp.export.export_tflite` takes.
         feature_shape: Shape of one raw example.
-        num_outputs: Number of classes or targets.
+        num_outputs: Number of values per example: of classes, labels or targets, or of targets x quantiles.
         card: What the artefact says about itself; None if it carries no card.
         has_probabilities: False if the network returns only the class, whose probability is then given as 1.
         served: The client of a served network, for everything else that its server can do; None for files.

@@ -21,7 +21,7 @@ from kerasmlp.tasks.task_table import task_answering
 
 @dataclass(frozen=True)
 class SavedModelFolder(Artefact):
-    """A SavedModel whose signature `serving_default` takes one input and returns `probabilities` or `values`."""
+    """A SavedModel whose signature `serving_default` takes one input and returns one of `contract.MAIN_OUTPUTS`."""
 
     path: Path
     precision: str

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
 
 DIGITS = "digits"
+OF_TRAINING = ("columns", "drop", "task", "log_target", "quantiles")  # what a network with a card knows itself
 DATA_HELP = (
     "`digits` (1,797 real 8x8 scans) or the tables `iris`, `wine`, `breast_cancer` and `diabetes`, all built in; a "
     "`.csv` or `.parquet` table; an `.npz` file with x_train, y_train, x_test and y_test, or with x and y; IDX files; "
@@ -219,9 +220,16 @@ def splitting(args: Namespace) -> Splitting:
     return Splitting(args.validation_share, args.test_share, args.seed, group=args.group, time=args.time)
 
 
-def typed_data(args: Namespace) -> str:
-    """Returns the data and their options as one types them in another command."""
+def typed_data(args: Namespace, *, for_training: bool = True) -> str:
+    """Returns the data and their options as one types them in another command.
+
+    Args:
+        args: The options of `add_data_options`.
+        for_training: Whether the command trains. Others take no options that a network knows itself.
+    """
     options = {**_source_options(args), "validation_share": args.validation_share, "test_share": args.test_share}
+    for name in () if for_training else OF_TRAINING:
+        del options[name]
     words = [args.data]
     for name, value in options.items():
         if name == "columns":
@@ -256,11 +264,11 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
 
     if card is None:
         return load(args)
-    for option in ("columns", "drop"):
+    for option in OF_TRAINING:
         if getattr(args, option):
             raise InvalidValue(
-                f"`{args.artefact}` knows how to read its columns; leave out `{args.flags[option].text}`, which is for "
-                "training."
+                f"`{args.artefact}` knows its columns and its task; leave out `{args.flags[option].text}`, which is "
+                "for training."
             )
     if args.target is None and (args.data in BUILT_IN_TABLES or args.data.lower().endswith(TABLE_SUFFIXES)):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})

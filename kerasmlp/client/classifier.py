@@ -28,7 +28,7 @@ from kerasmlp.errors import InvalidValue
 
 @dataclass(frozen=True)
 class Classifier:
-    """A served network whose `serving_default` takes raw features and returns probabilities, or a regression's numbers.
+    """A served network whose `serving_default` takes raw features and returns probabilities, numbers or quantiles.
 
     Attributes:
         client: The client that asks the server.
@@ -36,7 +36,7 @@ class Classifier:
         feature_shape: Shape of one raw example.
         dtype: Type of the features.
         answer_shape: Shape of the answer to one example: its first axis is the classes or targets.
-        main: The output that all others follow from: `probabilities` or `values`.
+        main: The output that all others follow from: `probabilities`, `values` or `quantiles`.
         names: Names of classes or targets by number, for those that the server has named so far. Stays empty if the
             model answers neither `card` nor `label`.
     """

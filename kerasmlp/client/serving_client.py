@@ -195,19 +195,19 @@ class ServingClient:
 
         See Also:
             `predict`: returns all outputs.
-            `answers`: returns the probabilities of a classifier, and the numbers of a regression.
+            `answers`: returns the probabilities of classes or labels, and numbers or their quantiles.
         """
         return self.checked_probabilities(self.predict(inputs, signature=signature))
 
     def answers(self, inputs: Any, *, signature: str = SERVING_DEFAULT) -> np.ndarray:
-        """Returns the main output for each example: `probabilities`, or the `values` of a regression.
+        """Returns the main output for each example: `probabilities`, or `values` or `quantiles` of numbers.
 
         Args:
             inputs: As in `probabilities`.
             signature: As in `probabilities`.
 
         Returns:
-            float32 `(examples, classes or targets)`.
+            float32 `(examples, classes, labels or targets)`; for quantiles `(examples, targets, quantiles)`.
 
         Raises:
             InvalidType, InvalidValue: `inputs` do not fit the signature.

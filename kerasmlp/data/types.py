@@ -31,7 +31,8 @@ class Split:
         features: Raw features, any numeric dtype, `(examples, *feature_shape)`: a NumPy array, or a
             `kerasmlp.data.disk_array.DiskArray` if the source is streamed.
         labels: The targets. For classification class indices, int32 `(examples,)`, from 0 to `num_classes - 1`; for
-            regression numbers, float32 `(examples, targets)`.
+            several labels 0 or 1 for each, int32 `(examples, labels)`; for regression and quantiles numbers, float32
+            `(examples, targets)`.
     """
 
     features: Array

@@ -57,6 +57,7 @@ class Answering(ABC):
         Types are `float32`, `int32` and `string`.
         """
 
+    @abstractmethod
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns all `outputs`, which follow from the main one.
 
@@ -64,7 +65,6 @@ class Answering(ABC):
             main: The main output, `(examples, *answer_shape)`.
             ops: As in `answer`.
         """
-        return {self.main: main}
 
     def tflite_answer(self, name: str, outputs: Any, tf: Any) -> Any:
         """Returns one of `tflite_outputs` from the network's output, in the graph that becomes a TFLite file."""

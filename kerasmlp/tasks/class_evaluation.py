@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.task_plots import plot_confusion, plot_curves, plot_reliability
-from kerasmlp.tasks.class_scores import f1_score, precision_recall_curve, reliability_curve, roc_curve, score_classes
+from kerasmlp.tasks.class_scores import (
+    f1_of_counts,
+    f1_score,
+    precision_recall_curve,
+    reliability_curve,
+    roc_curve,
+    score_classes,
+)
 from kerasmlp.tasks.scores import Scores
 
 
@@ -18,8 +25,9 @@ class Evaluation(Scores):
     """The scores of a classifier on a split.
 
     Attributes:
-        accuracy: Share of examples whose most probable class is the true class, in [0, 1].
-        loss: Mean cross-entropy in nats; probabilities below 1e-7 count as 1e-7.
+        accuracy: Share of examples whose class is the true class, in [0, 1]. It is the most probable class, or with two
+            classes and a threshold the second one from that probability on.
+        loss: Mean cross-entropy in nats, as `kerasmlp.tasks.class_scores.log_loss` computes it.
         confusion: Number of examples by true class (rows) and predicted class (columns), int64
             `(num_classes, num_classes)`.
         class_names: Name of each class.
@@ -62,8 +70,7 @@ class Evaluation(Scores):
     @property
     def f1(self) -> float:
         """F1 of the second of two classes: the harmonic mean of its precision and recall, in [0, 1]."""
-        hits, of_class, of_answer = self.confusion[1, 1], self.confusion[1].sum(), self.confusion[:, 1].sum()
-        return float(2 * hits / max(of_class + of_answer, 1))
+        return f1_of_counts(self.confusion[1, 1], self.confusion[:, 1].sum(), self.confusion[1].sum())
 
     @property
     def f1_at_half(self) -> float:

@@ -228,4 +228,14 @@ def f1_score(predicted: Array, positive: Array) -> float:
         0.5
     """
     predicted, positive = np.asarray(predicted) == 1, np.asarray(positive) == 1
-    return float(2 * (predicted & positive).sum() / max(predicted.sum() + positive.sum(), 1))
+    return f1_of_counts((predicted & positive).sum(), predicted.sum(), positive.sum())
+
+
+def f1_of_counts(hits: int, predicted: int, positive: int) -> float:
+    """Returns `f1_score`, given how many examples are both, predicted and positive.
+
+    Example:
+        >>> f1_of_counts(1, 2, 2)
+        0.5
+    """
+    return float(2 * hits / max(predicted + positive, 1))

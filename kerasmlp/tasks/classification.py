@@ -13,16 +13,15 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
 from kerasmlp.tasks.class_evaluation import Evaluation
-from kerasmlp.tasks.conformal import ConformalLimits, check_limits, class_limits, score_sets
+from kerasmlp.tasks.class_scores import log_loss
+from kerasmlp.tasks.config_checks import check_numbers, refuse
+from kerasmlp.tasks.conformal import ConformalLimits, class_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_threshold, parse_threshold
 from kerasmlp.tasks.task import MAX, MIN, Task
 
 if TYPE_CHECKING:
     import keras
 
-# Quantized artefacts answer probabilities in steps of 1/256, including 0, whose logarithm is infinite. Keras clips at
-# the same value (keras.config.epsilon).
-SMALLEST_PROBABILITY = 1e-7
 NUM_SHOWN = 3  # classes in a table of predictions
 
 
@@ -55,6 +54,15 @@ class Classification(Task):
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
+
+    def check_values(self) -> None:
+        """Checks the threshold and the limits."""
+        if self.threshold is not None:
+            check_numbers("threshold", (self.threshold,), 1, above=0, below=1)
+            self.check_threshold(self.threshold)
+        if not isinstance(self.limits, ConformalLimits | None):
+            raise refuse("limits", self.limits, "the limits of all classes together")
+        super().check_values()
 
     @property
     def known_objectives(self) -> Mapping[str, str]:
@@ -175,14 +183,13 @@ class Classification(Task):
             (0.75, 0.5, 0.75)
         """
         predicted = self.class_ids(answers)
-        of_the_right_class = answers[np.arange(len(targets)), targets]
         confusion = np.zeros((self.width, self.width), np.int64)
         np.add.at(confusion, (targets, predicted), 1)
         return Evaluation(
             answers=answers,
             targets=targets,
             accuracy=float((predicted == targets).mean()),
-            loss=float(-np.log(np.maximum(of_the_right_class, SMALLEST_PROBABILITY)).mean()),
+            loss=log_loss(answers, targets),
             confusion=confusion,
             class_names=self.names,
             threshold=self.threshold,
@@ -215,13 +222,11 @@ class Classification(Task):
 
     def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the set of classes of each example, 0/1 int32 `(examples, classes)`."""
-        limits = check_limits(self.limits, coverage)
-        sets = main >= np.float32(limits.smallest_probability(coverage))
-        return {PREDICTION_SET: sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)}
+        return {PREDICTION_SET: prediction_sets(main, self.limits, coverage, ops)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, the mean size of the sets, and the share of empty ones."""
-        return score_sets(self.with_coverage(answers, coverage)[PREDICTION_SET] == 1, targets)
+        return score_sets(prediction_sets(answers, self.limits, coverage), targets)
 
     def rows(self, scores: Mapping[str, Any], prefix: str = "") -> list[tuple[str, str]]:
         """Returns the accuracies, and the loss where it is known."""

@@ -7,8 +7,9 @@ answer with probability at least `coverage` (Vovk et al., 2005; Angelopoulos and
 is assumed about network or data.
 
 What it does **not** promise: the coverage is an average over examples, not for each class or kind of example; it does
-not hold if the data change; and the validation split also chose the best epoch, so it is not quite new to the network.
-The coverage that a test split shows varies around the nominal one, as `coverage_standard_error` says.
+not hold if the data change; and the validation split also chose the best epoch and fitted the temperature, so it is not
+quite new to the network. The coverage `c` that a test split of `m` examples shows varies around the nominal one with a
+variance of `c * (1 - c) / (n + 2)`, that of a beta distribution, and `c * (1 - c) / m`, that of a binomial one.
 
 **Classes**: the score is `-log(probability of the true class)` (LAC or THR, arXiv:1609.00451), which gives the smallest
 sets on average. Adaptive sets were tried: on MNIST at 0.95 their mean size was 4.9 (APS, arXiv:2006.02544), 1.24 (APS
@@ -31,11 +32,12 @@ from typing import Any
 
 import numpy as np
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, shortened
 
 Array = np.ndarray[Any, Any]
 
-SMALLEST_PROBABILITY = float(np.finfo(np.float32).tiny)
+LARGEST_COUNT = 2**53  # up to which a float64 holds every whole number
+SMALLEST_FLOAT = float(np.finfo(np.float32).tiny)
 
 
 def needed_examples(coverage: float) -> int:
@@ -68,9 +70,9 @@ class ConformalLimits:
     """The limits of the scores for any coverage, of one target.
 
     At most 30 are kept, so that they hardly enlarge a file for a phone: for every multiple of 5 % below 90 %, for every
-    1 % from there, for 99.5 % and 99.9 %, and for the largest
-    coverage that the examples allow. Another coverage is rounded up to the next of these, so it is never too low.
-    Limits are rounded up by about 1e-6 of their size, because another runtime rounds differently.
+    1 % from there, for 99.5 % and 99.9 %, and for the largest coverage that the examples allow. Another coverage is
+    rounded up to the next of these, so it is never too low. Limits are rounded up by about 2e-6 of their size, because
+    another runtime rounds differently.
 
     Attributes:
         examples: Number of calibration examples.
@@ -86,8 +88,7 @@ class ConformalLimits:
 
         Args:
             scores_at: Gives the scores, float `(examples,)`, larger is stranger, for intervals that try to cover a
-            given
-                share. Most kinds of scores do not depend on it.
+                given share. Most kinds of scores do not depend on it.
             examples: Number of calibration examples.
 
         Example:
@@ -134,7 +135,7 @@ class ConformalLimits:
             InvalidValue: as `limit`.
         """
         probability = math.exp(-max(self.limit(coverage), 0.0) - 1e-6)
-        return probability if probability >= SMALLEST_PROBABILITY else 0.0
+        return probability if probability >= SMALLEST_FLOAT else 0.0
 
     def to_config(self) -> dict[str, Any]:
         """Returns a dictionary for JSON."""
@@ -142,8 +143,30 @@ class ConformalLimits:
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> ConformalLimits:
-        """Returns what `to_config` was made from."""
-        return cls(config["examples"], tuple(config["limits"]))
+        """Returns what `to_config` was made from.
+
+        Raises:
+            InvalidValue: they are not limits for the coverages that are kept.
+        """
+        if not (isinstance(config, dict) and config.keys() == {"examples", "limits"}):
+            raise InvalidValue("Conformal limits need `examples` and `limits`. Train the network again.")
+        examples, limits = config["examples"], config["limits"]
+        if not (isinstance(examples, int) and 1 <= examples <= LARGEST_COUNT):
+            raise InvalidValue(
+                f"`examples` of conformal limits needs a whole number from 1 on; got {shortened(repr(examples))}. "
+                "Train the network again."
+            )
+        needed = len(_kept_ranks(examples))
+        if (
+            not isinstance(limits, list | tuple)
+            or len(limits) != needed
+            or not all(isinstance(limit, int | float) and not math.isnan(limit) for limit in limits)
+        ):
+            raise InvalidValue(
+                f"`limits` of {examples:,} examples needs {needed} numbers; got {shortened(repr(limits))}. Train the "
+                "network again."
+            )
+        return cls(examples, tuple(limits))
 
     def _position(self, coverage: float) -> int:
         check_coverage(coverage, self.examples)
@@ -195,39 +218,37 @@ def label_limits(probabilities: Array, targets: Array) -> ConformalLimits:
 
 
 def _limits_of_probabilities(probabilities: Array) -> ConformalLimits:
-    scores: Array = -np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_PROBABILITY))
+    scores: Array = -np.log(np.maximum(probabilities.astype(np.float64), SMALLEST_FLOAT))
     return ConformalLimits.of(lambda _: scores, len(scores))
 
 
-def prediction_sets(probabilities: Array, smallest_probability: float, *, with_top: bool) -> Array:
-    """Returns which classes or labels belong to each example's set, bool of the shape of `probabilities`.
+def prediction_sets(probabilities: Any, limits: ConformalLimits | None, coverage: float, ops: Any = np) -> Any:
+    """Returns which classes or labels belong to each example's set, 0/1 int32 of the shape of `probabilities`.
 
     Args:
-        probabilities: Float `(examples, classes or labels)`.
-        smallest_probability: From `ConformalLimits.smallest_probability`.
-        with_top: Whether the most probable class belongs to the set in any case. Without it, sets are empty where no
-            class is likely enough. With it, sets are never empty, and cover at least as much as the network's accuracy:
-            a network that is right in 98 % of the examples cannot cover only 80 % with them. For labels use False.
+        probabilities: Float32 `(examples, classes or labels)`.
+        limits: From `class_limits` or `label_limits`; None if they are not known.
+        coverage: Share of the examples to cover, in (0, 1).
+        ops: The library that computes: NumPy, or TensorFlow in a graph.
+
+    Raises:
+        InvalidValue: the limits are not known, the coverage is outside of (0, 1), or it needs more validation examples.
 
     Example:
         >>> import numpy as np
-        >>> probabilities = np.array([[0.7, 0.2, 0.1], [0.4, 0.3, 0.3]])
-        >>> prediction_sets(probabilities, 0.5, with_top=True).tolist()
-        [[True, False, False], [True, False, False]]
-        >>> prediction_sets(probabilities, 0.5, with_top=False).any(axis=1).tolist()
-        [True, False]
+        >>> limits = class_limits(np.array([[0.9, 0.1], [0.8, 0.2], [0.3, 0.7], [0.6, 0.4]]), np.array([0, 0, 1, 1]))
+        >>> prediction_sets(np.array([[0.3, 0.7], [0.45, 0.55]], np.float32), limits, 0.8).tolist()
+        [[0, 1], [1, 1]]
     """
-    sets: Array = probabilities >= np.asarray(smallest_probability, probabilities.dtype)
-    if with_top:
-        sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
-    return sets
+    sets = probabilities >= np.float32(check_limits(limits, coverage).smallest_probability(coverage))
+    return sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)
 
 
 def score_sets(sets: Array, targets: Array) -> dict[str, float]:
     """Returns `coverage`, `mean_size` and `empty` (share of empty sets) of prediction sets.
 
     Args:
-        sets: Bool `(examples, classes or labels)`.
+        sets: Bool or 0/1 `(examples, classes or labels)`.
         targets: Class of each example, int `(examples,)`; or 0/1 `(examples, labels)`, all of which a set must contain.
 
     Example:
@@ -235,24 +256,10 @@ def score_sets(sets: Array, targets: Array) -> dict[str, float]:
         >>> score_sets(np.array([[True, False], [True, True]]), np.array([1, 1]))
         {'coverage': 0.5, 'mean_size': 1.5, 'empty': 0.0}
     """
-    targets = np.asarray(targets)
+    sets, targets = np.asarray(sets) == 1, np.asarray(targets)
     covered = sets[np.arange(len(sets)), targets] if targets.ndim == 1 else (sets | (targets != 1)).all(axis=1)
     sizes = sets.sum(axis=1)
     return {"coverage": float(covered.mean()), "mean_size": float(sizes.mean()), "empty": float((sizes == 0).mean())}
-
-
-def coverage_standard_error(coverage: float, calibration_examples: int, test_examples: int) -> float:
-    """Returns the standard error of the coverage that a test split shows: that of both splits.
-
-    The coverage given the calibration examples has a beta distribution of variance `c * (1 - c) / (n + 2)`; the test
-    split adds a binomial one.
-
-    Example:
-        >>> round(coverage_standard_error(0.9, 5000, 10000), 4)
-        0.0052
-    """
-    variance = coverage * (1 - coverage)
-    return math.sqrt(variance / (calibration_examples + 2) + variance / test_examples)
 
 
 def check_limits(limits: Any, coverage: float) -> Any:

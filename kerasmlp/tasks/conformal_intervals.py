@@ -71,7 +71,7 @@ def quantile_weights(quantiles: Sequence[float], coverage: float) -> Array:
 
     Args:
         quantiles: In ascending order, each in (0, 1).
-        coverage: Share to enclose, in (0, 1).
+        coverage: Share to enclose, in [0, 1); 0 gives the median twice.
 
     Example:
         >>> quantile_weights((0.05, 0.5, 0.95), 0.9).tolist()
@@ -82,6 +82,24 @@ def quantile_weights(quantiles: Sequence[float], coverage: float) -> Array:
     positions = [NormalDist().inv_cdf(quantile) for quantile in quantiles]
     ends = [NormalDist().inv_cdf(round((1 + sign * coverage) / 2, 12)) for sign in (-1, 1)]
     return np.stack([np.interp(ends, positions, row) for row in np.eye(len(quantiles))])
+
+
+def median(predictions: Array, quantiles: Sequence[float]) -> Array:
+    """Returns the predicted medians, `(examples, targets)`.
+
+    If the network has not learnt them, they are interpolated between its neighbouring quantiles, as in
+    `quantile_weights`. If all quantiles are on one side of 0.5, the nearest one is taken.
+
+    Args:
+        predictions: Predicted quantiles, float `(examples, targets, quantiles)`.
+        quantiles: In ascending order, each in (0, 1).
+
+    Example:
+        >>> median(np.array([[[1.0, 2.0]]]), (0.1, 0.9)).tolist()
+        [[1.5]]
+    """
+    medians: Array = predictions @ quantile_weights(quantiles, 0.0)[:, 0]
+    return medians
 
 
 def quantile_limits(predictions: Array, targets: Array, quantiles: Sequence[float]) -> tuple[ConformalLimits, ...]:

@@ -32,6 +32,21 @@ def label_reliability_curve(probabilities: Array, targets: Array) -> Reliability
     return reliability_of(probabilities.ravel(), np.asarray(targets).ravel() == 1)
 
 
+def has_labels(probabilities: Any, thresholds: Sequence[float]) -> Any:
+    """Returns whether each example has each label, bool `(examples, labels)`: from its threshold on.
+
+    Args:
+        probabilities: Float32 `(examples, labels)`, of NumPy or TensorFlow.
+        thresholds: The threshold of each label, `(labels,)`.
+
+    Example:
+        >>> import numpy as np
+        >>> has_labels(np.array([[0.5, 0.5]], np.float32), [0.5, 0.6]).tolist()
+        [[True, False]]
+    """
+    return probabilities >= np.asarray(thresholds, np.float32)
+
+
 def scores_per_label(probabilities: Array, targets: Array, thresholds: Sequence[float]) -> list[dict[str, float]]:
     """Returns `precision`, `recall`, `f1`, `examples` and, if the label occurs, `average_precision` of each label.
 
@@ -48,8 +63,7 @@ def scores_per_label(probabilities: Array, targets: Array, thresholds: Sequence[
         [{'precision': 0.5, 'recall': 1.0, 'f1': 0.6666666666666666, 'examples': 1.0, 'average_precision': 1.0}]
     """
     rows = []
-    for label, threshold in enumerate(thresholds):
-        predicted = probabilities[:, label] >= np.asarray(threshold, probabilities.dtype)
+    for label, predicted in enumerate(has_labels(probabilities, thresholds).T):
         positive = np.asarray(targets)[:, label] == 1
         hits = int((predicted & positive).sum())
         row = {
@@ -85,7 +99,7 @@ def score_labels(probabilities: Array, targets: Array, thresholds: Sequence[floa
     precisions = [row["average_precision"] for row in rows if "average_precision" in row]
     return {
         "macro_f1": float(np.mean([row["f1"] for row in rows])),
-        "micro_f1": f1_score(probabilities >= np.asarray(thresholds, probabilities.dtype), present),
+        "micro_f1": f1_score(has_labels(probabilities, thresholds), present),
         **({"average_precision": float(np.mean(precisions))} if precisions else {}),
         "log_loss": float(-np.log(np.maximum(of_the_truth, SMALLEST_PROBABILITY)).mean()),
         "brier": float(((exact - present) ** 2).mean()),

@@ -15,9 +15,10 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_labels
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import FEW_EXAMPLES
-from kerasmlp.tasks.conformal import ConformalLimits, check_limits, label_limits, score_sets
+from kerasmlp.tasks.config_checks import check_numbers, refuse
+from kerasmlp.tasks.conformal import ConformalLimits, label_limits, prediction_sets, score_sets
 from kerasmlp.tasks.decision_thresholds import choose_thresholds, parse_threshold
-from kerasmlp.tasks.label_scores import score_labels, scores_per_label
+from kerasmlp.tasks.label_scores import has_labels, score_labels, scores_per_label
 from kerasmlp.tasks.scores import Scores
 from kerasmlp.tasks.task import MAX, MIN, Task
 
@@ -40,7 +41,7 @@ class MultiLabelScores(Scores):
     @property
     def numbers(self) -> dict[str, float]:
         """The scores by name; those of `kerasmlp.tasks.label_scores.score_labels`, and `accuracy`."""
-        right = (self.answers >= np.asarray(self.thresholds, np.float32)) == (self.targets == 1)
+        right = has_labels(self.answers, self.thresholds) == (self.targets == 1)
         return {
             **score_labels(self.answers, self.targets, self.thresholds),
             "accuracy": float(right.mean()),
@@ -70,7 +71,7 @@ class MultiLabel(Task):
     limits: ConformalLimits | None = None
 
     kind = "multi_label"
-    main = "probabilities"
+    main = PROBABILITIES
     unit = "labels"
     objectives: ClassVar[Mapping[str, str]] = {
         "val_loss": MIN,
@@ -83,6 +84,13 @@ class MultiLabel(Task):
     losses = ("cross_entropy",)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS)
+
+    def check_values(self) -> None:
+        """Checks the thresholds and the limits."""
+        check_numbers("thresholds", self.thresholds, self.width, above=0, below=1)
+        if not isinstance(self.limits, ConformalLimits | None):
+            raise refuse("limits", self.limits, "the limits of all labels together")
+        super().check_values()
 
     @property
     def cuts(self) -> tuple[float, ...]:
@@ -154,7 +162,7 @@ class MultiLabel(Task):
 
     def complete(self, main: Any, ops: Any = np) -> dict[str, Any]:
         """Returns the probabilities, and which labels are chosen."""
-        chosen = main >= np.asarray(self.cuts, np.float32)
+        chosen = has_labels(main, self.cuts)
         labels = chosen.astype(np.int32) if ops is np else ops.cast(chosen, ops.int32)
         sets = {} if self.coverage is None else self.with_coverage(main, self.coverage, ops)
         return {PROBABILITIES: main, LABELS: labels, **sets}
@@ -185,13 +193,12 @@ class MultiLabel(Task):
 
     def predictions(self, answers: np.ndarray) -> list[dict[str, Any]]:
         """Returns the labels and the probability of each."""
-        chosen = answers >= np.asarray(self.cuts, np.float32)
         return [
             {
                 "labels": [name for name, has in zip(self.names, has_label, strict=True) if has],
                 "probabilities": dict(zip(self.names, map(float, row), strict=True)),
             }
-            for has_label, row in zip(chosen, answers, strict=True)
+            for has_label, row in zip(self.decisions(answers), answers, strict=True)
         ]
 
     @property
@@ -214,7 +221,8 @@ class MultiLabel(Task):
 
     def decisions(self, answers: np.ndarray) -> np.ndarray:
         """Returns which labels each example has."""
-        return answers >= np.asarray(self.cuts, np.float32)
+        chosen: np.ndarray = has_labels(answers, self.cuts)
+        return chosen
 
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> MultiLabel:
         """Returns the task with thresholds and conformal limits that are chosen on validation."""
@@ -225,10 +233,8 @@ class MultiLabel(Task):
 
     def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns the set of labels of each example that cannot be ruled out, 0/1 int32 `(examples, labels)`."""
-        limits = check_limits(self.limits, coverage)
-        sets = main >= np.float32(limits.smallest_probability(coverage))
-        return {PREDICTION_SET: sets.astype(np.int32) if ops is np else ops.cast(sets, ops.int32)}
+        return {PREDICTION_SET: prediction_sets(main, self.limits, coverage, ops)}
 
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns the coverage that was reached, and the mean size of the sets."""
-        return score_sets(self.with_coverage(answers, coverage)[PREDICTION_SET] == 1, targets)
+        return score_sets(prediction_sets(answers, self.limits, coverage), targets)

@@ -50,22 +50,6 @@ def number_scores_per_target(predictions: Array, targets: Array, training_means:
     return [{name: float(values[each]) for name, values in columns.items()} for each in range(targets.shape[1])]
 
 
-def score_numbers(predictions: Array, targets: Array, training_means: Array) -> dict[str, float]:
-    """Returns `rmse`, `mae`, `r2` and `mean_rmse`, averaged over the targets as scikit-learn averages them.
-
-    With one target these are its scores. With several, targets of large units dominate `rmse` and `mae`: look at
-    `number_scores_per_target`.
-
-    Example:
-        >>> import numpy as np
-        >>> predictions, targets = np.array([[1.0, 10.0], [2.0, 30.0]]), np.array([[1.0, 20.0], [2.0, 20.0]])
-        >>> score_numbers(predictions, targets, np.array([1.5, 20.0]))
-        {'rmse': 5.0, 'mae': 5.0, 'r2': 0.5, 'mean_rmse': 0.25}
-    """
-    per_target = number_scores_per_target(predictions, targets, training_means)
-    return {name: sum(scores[name] for scores in per_target) / len(per_target) for name in per_target[0]}
-
-
 def pinball_loss(predictions: Array, targets: Array, quantiles: Sequence[float]) -> float:
     """Returns the mean pinball loss over examples, targets and quantiles (Koenker and Bassett, 1978).
 

@@ -13,7 +13,7 @@ from kerasmlp.contract import INTERVAL, QUANTILES
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.task_plots import plot_quantiles
 from kerasmlp.tasks.conformal import check_limits
-from kerasmlp.tasks.conformal_intervals import quantile_intervals, quantile_limits
+from kerasmlp.tasks.conformal_intervals import median, quantile_intervals, quantile_limits
 from kerasmlp.tasks.number_scores import pinball_loss, quantile_coverage
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.scores import Scores, number
@@ -60,7 +60,7 @@ class QuantileScores(Scores):
 
         `pinball` is the mean pinball loss, `coverage` the share of targets between the outermost quantiles, `width` the
         mean distance of these, `nominal_coverage` the share that they should hold, and `mae` the mean absolute error of
-        the middle quantile.
+        `median`.
         """
         quantiles, scales = self.task.quantiles, self.task.unit_scales
         answers, targets = self.answers / scales[:, np.newaxis], self.targets / scales
@@ -70,7 +70,7 @@ class QuantileScores(Scores):
             "coverage": float(((targets >= low) & (targets <= high)).mean()),
             "nominal_coverage": quantiles[-1] - quantiles[0],
             "width": float((high - low).mean()),
-            "mae": float(np.abs(answers[..., len(quantiles) // 2] - targets).mean()),
+            "mae": float(np.abs(median(answers, quantiles) - targets).mean()),
         }
 
     def details(self) -> dict[str, Any]:
@@ -86,9 +86,9 @@ class QuantileScores(Scores):
 
     def draw(self, folder: Path, *, title: str) -> None:
         """Writes `quantiles.png`: intervals against true numbers, and how many examples are below each quantile."""
-        plot_quantiles(
-            self.answers, self.targets, self.task.names, self.task.quantiles, folder / "quantiles.png", title=title
-        )
+        quantiles = self.task.quantiles
+        medians, path = median(self.answers, quantiles), folder / "quantiles.png"
+        plot_quantiles(self.answers, medians, self.targets, self.task.names, quantiles, path, title=title)
 
 
 @dataclass(frozen=True)
@@ -105,11 +105,21 @@ class Quantiles(Regression):
     quantiles: tuple[float, ...] = ()
 
     kind = "quantiles"
-    main = "quantiles"
+    main = QUANTILES
     objectives: ClassVar[Mapping[str, str]] = {"val_pinball": MIN, "val_loss": MIN}
     losses = ("pinball",)
     logged = "pinball"
     tflite_outputs: ClassVar[tuple[str, ...]] = (QUANTILES,)
+
+    def check_values(self) -> None:
+        """Checks the quantiles, and what `Regression.check_values` does."""
+        check_quantiles(self.quantiles)
+        super().check_values()
+
+    @property
+    def loading_option(self) -> str:
+        """The quantiles, without which there is no such task."""
+        return f"`quantiles={','.join(f'{quantile:g}' for quantile in self.quantiles) or '...'}`"
 
     @property
     def width(self) -> int:
@@ -159,7 +169,7 @@ class Quantiles(Regression):
             (f"{prefix}pinball loss", f"{number(scores['pinball'])}{unit}"),
             (f"{prefix}coverage", f"{scores['coverage']:.2%} between the outermost quantiles (nominal {nominal:.0%})"),
             (f"{prefix}width", f"{number(scores['width'])}{unit}"),
-            (f"{prefix}MAE", f"{number(scores['mae'])}{unit}, of the middle quantile"),
+            (f"{prefix}MAE", f"{number(scores['mae'])}{unit}, of the median"),
         ]
 
     def about(self) -> list[tuple[str, str]]:

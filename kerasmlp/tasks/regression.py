@@ -12,6 +12,7 @@ import numpy as np
 from kerasmlp.contract import INTERVAL, VALUES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.task_plots import plot_predicted
+from kerasmlp.tasks.config_checks import check_numbers, check_same_examples, refuse
 from kerasmlp.tasks.conformal import ConformalLimits, check_limits
 from kerasmlp.tasks.conformal_intervals import number_intervals, number_limits, score_intervals
 from kerasmlp.tasks.number_scores import number_scores_per_target
@@ -80,6 +81,7 @@ class Regression(Task):
         log_means: Mean of the logarithm of each, if `log`.
         log_scales: Standard deviation of the logarithm of each, if `log`.
         limits: The conformal limits of each target; empty if they are not known.
+        has_zeros: Whether `log` is set and some training targets are 0, so that only a Poisson loss can be computed.
     """
 
     log: bool = False
@@ -88,6 +90,7 @@ class Regression(Task):
     log_means: tuple[float, ...] = ()
     log_scales: tuple[float, ...] = ()
     limits: tuple[ConformalLimits, ...] = ()
+    has_zeros: bool = False
 
     kind = "regression"
     main = VALUES
@@ -99,6 +102,22 @@ class Regression(Task):
     schedule = "cosine"
     tflite_outputs: ClassVar[tuple[str, ...]] = (VALUES,)
     has_units = True
+
+    def check_values(self) -> None:
+        """Checks the means, standard deviations and limits."""
+        count = len(self.names)
+        check_numbers("means", self.means, count)
+        check_numbers("scales", self.scales, count, above=0)
+        check_numbers("log_means", self.log_means, count)
+        check_numbers("log_scales", self.log_scales, count, above=0)
+        for name in ("log", "has_zeros"):
+            if not isinstance(getattr(self, name), bool):
+                raise refuse(name, getattr(self, name), "true or false")
+        for name in ("scales", "log_means", "log_scales") if self.log else ("scales",):
+            if len(getattr(self, name)) != len(self.means):
+                raise refuse(name, getattr(self, name), f"{len(self.means)} numbers, as many as `means`")
+        check_same_examples("limits", self.limits, count)
+        super().check_values()
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns which tenth of all examples the first target belongs to; of few examples, which larger part."""
@@ -124,10 +143,11 @@ class Regression(Task):
                 raise InvalidValue(
                     f"`log_target=True` needs targets above 0; the least{named} is {number(least)}. Leave it out."
                 )
-        learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()))
+        has_zeros = self.log and bool((targets == 0).any())
+        learnt = replace(self, means=tuple(means.tolist()), scales=tuple(scales.tolist()), has_zeros=has_zeros)
         if not self.log:
             return learnt
-        if (targets == 0).any():  # counts: their logarithm has no mean; see `has_zeros`
+        if has_zeros:  # counts, of which the logarithms have no mean
             return replace(learnt, log_means=tuple(np.log(means).tolist()), log_scales=(1.0,) * len(self.names))
         logs = np.log(targets)
         return replace(learnt, log_means=tuple(logs.mean(axis=0).tolist()), log_scales=tuple(logs.std(axis=0).tolist()))
@@ -144,19 +164,24 @@ class Regression(Task):
         """Mean and standard deviation of each target, or of its logarithm if `log`."""
         return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
 
-    @property
-    def has_zeros(self) -> bool:
-        """Whether the network learns the logarithm of targets of which some are 0: only a Poisson loss can."""
-        # The mean of logarithms is below the logarithm of the mean, except where `trained_on` had to take the latter.
-        return self.log and self.log_means == tuple(np.log(self.means).tolist())
-
     def check_loss(self, name: str) -> None:
         """Raises `InvalidValue` if the task has no loss of this name, or it needs the logarithm of 0."""
         super().check_loss(name)
-        if name != POISSON and self.has_zeros:
-            advice = "use `loss=poisson`, or leave `log_target` out" if POISSON in self.losses else "leave it out"
+        if self.has_zeros:
+            self._check_logarithm(name, 0.0, "training target")
+
+    def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:
+        """Raises `InvalidValue` if a logarithm of a target is needed and does not exist."""
+        for part, targets in parts.items() if self.log else ():
+            for name, least in zip(self.names, targets.min(axis=0), strict=True):
+                self._check_logarithm(loss, least, f"`{name}` in {part}")
+
+    def _check_logarithm(self, loss: str, least: float, what: str) -> None:
+        if least < 0 or (least == 0 and loss != POISSON):
+            other = "Use `loss=poisson`, or leave" if least == 0 and POISSON in self.losses else "Leave"
             raise InvalidValue(
-                f"`log_target=True` and `loss={name}` need targets above 0, and some training targets are 0; {advice}."
+                f"`log_target=True` with `loss={loss}` needs targets above 0; the least {what} is {number(least)}. "
+                f"{other} `log_target` out."
             )
 
     @property
@@ -194,17 +219,6 @@ class Regression(Task):
             return poisson()
         offset, scale = self.standardisation
         return StandardisedLoss(base=name, offset=list(offset), scale=list(scale), log=self.log)
-
-    def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:
-        """Raises `InvalidValue` if a logarithm of a target is needed and does not exist."""
-        for part, targets in parts.items() if self.log else ():
-            for name, least in zip(self.names, targets.min(axis=0), strict=True):
-                if least < 0 or (least == 0 and loss != POISSON):
-                    advice = "" if POISSON not in self.losses else " For counts, use `loss=poisson`."
-                    raise InvalidValue(
-                        f"`log_target=True` with `loss={loss}` needs targets above 0; the least of `{name}` in {part} "
-                        f"is {number(least)}.{advice if least == 0 else ''}"
-                    )
 
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the RMSE."""
@@ -263,7 +277,7 @@ class Regression(Task):
         """Returns the mean and spread of each training target, and what coverage intervals can have."""
         each = zip(self.names, self.means, self.scales, strict=True)
         spread = ", ".join(f"{name} {number(mean)} +/- {number(scale)}" for name, mean, scale in each)
-        rows = [("mean and spread", f"{spread}{', as logarithms' if self.log else ''}")]
+        rows = [("mean and spread", f"{spread}{', learnt as logarithms' if self.log else ''}")]
         return rows + ([("intervals", self.limits[0].largest_coverage)] if self.limits else [])
 
     def shown(self, name: str, value: float) -> str:

@@ -12,7 +12,8 @@ import numpy as np
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.answering import Answering
 from kerasmlp.tasks.calibration import Calibration
-from kerasmlp.tasks.conformal import ConformalLimits, check_limits
+from kerasmlp.tasks.config_checks import check_numbers, check_texts
+from kerasmlp.tasks.conformal import ConformalLimits
 
 if TYPE_CHECKING:
     import keras
@@ -40,6 +41,11 @@ class Task(Answering):
     def logged_objectives(self) -> tuple[str, str]:
         """The objectives that Keras computes in every epoch."""
         return (f"val_{self.logged}", "val_loss")
+
+    @property
+    def loading_option(self) -> str:
+        """The argument of `kerasmlp.load_data` that loads data for this kind of task, for messages."""
+        return f"`task={self.kind}`"
 
     def strata(self, targets: np.ndarray) -> np.ndarray:
         """Returns a whole number for each example. A split keeps the share of each number, `(examples,)`."""
@@ -88,13 +94,36 @@ class Task(Answering):
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Self:
-        """Returns the task that `to_config` described."""
+        """Returns the task that `to_config` described.
+
+        Raises:
+            InvalidValue: a value is missing, unknown or not possible.
+        """
         values: dict[str, Any] = {name: tuple(one) if isinstance(one, list) else one for name, one in config.items()}
         if limits := values.get("limits"):
             read = ConformalLimits.from_config
             values["limits"] = read(limits) if isinstance(limits, dict) else tuple(map(read, limits))
-        del values["kind"]
-        return cls(**values)
+        values.pop("kind", None)
+        known = [part.name for part in fields(cls)]
+        if "names" not in values or not values.keys() <= set(known):
+            raise InvalidValue(
+                f"A task of the kind `{cls.kind}` has `names` and may have the others of {', '.join(known)}; got "
+                f"{', '.join(values) or 'nothing'}. Use the version of kerasmlp that wrote the file."
+            )
+        task = cls(**values)
+        task.check_values()
+        return task
+
+    def check_values(self) -> None:
+        """Checks the task itself, which may be from a foreign file.
+
+        Raises:
+            InvalidValue: a value is not possible, or values do not suit each other.
+        """
+        check_texts("names", self.names)
+        if self.coverage is not None:
+            check_numbers("coverage", (self.coverage,), 1, above=0, below=1)
+            self.serving(self.coverage)
 
     def calibration(self, outputs: np.ndarray, targets: np.ndarray) -> Calibration | None:
         """Returns what to divide the network's outputs by so that probabilities mean what they say.
@@ -112,6 +141,7 @@ class Task(Answering):
         """Returns what is decided from the main outputs, such as classes. Calibration must not change it."""
         return answers
 
+    @abstractmethod
     def decided(self, answers: np.ndarray, targets: np.ndarray, threshold: str | float | None) -> Task:
         """Returns the task with everything that is chosen on validation: thresholds and conformal limits.
 
@@ -123,14 +153,13 @@ class Task(Answering):
         Raises:
             InvalidValue: the task has no threshold, or it cannot be chosen.
         """
-        self.check_threshold(threshold)
-        return self
 
     def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
         """Raises `InvalidValue` if a threshold does not suit the task, or cannot be chosen on these targets."""
         if threshold is not None:
             raise InvalidValue(f"`threshold={threshold}` is for two classes or several labels; {self.kind} has none.")
 
+    @abstractmethod
     def with_coverage(self, main: Any, coverage: float, ops: Any = np) -> dict[str, Any]:
         """Returns sets or intervals that contain the truth with a chosen probability, by the name of the output.
 
@@ -142,8 +171,6 @@ class Task(Answering):
         Raises:
             InvalidValue: the network has no conformal limits, or the coverage needs more validation examples.
         """
-        check_limits(None, coverage)
-        return {}
 
     def covered(self, answers: np.ndarray, coverage: float) -> list[dict[str, Any]]:
         """Returns the set or the interval of each example by name, ready for JSON.
@@ -171,10 +198,9 @@ class Task(Answering):
         self.with_coverage(np.zeros((1, *self.answer_shape), np.float32), coverage)
         return replace(self, coverage=coverage)
 
+    @abstractmethod
     def coverage_scores(self, answers: np.ndarray, targets: np.ndarray, coverage: float) -> dict[str, float]:
         """Returns `coverage` as it was reached, and the mean size or width of sets or intervals."""
-        check_limits(None, coverage)
-        return {}
 
     def objective(self, name: str | None) -> tuple[str, str]:
         """Returns what decides the best epoch, and `min` or `max`.

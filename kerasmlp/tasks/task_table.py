@@ -19,11 +19,17 @@ TASKS: Mapping[str, type[Task]] = {task.kind: task for task in (Classification, 
 def task_from_config(config: Mapping[str, Any]) -> Task:
     """Returns the task that `Task.to_config` described.
 
+    Raises:
+        InvalidValue: it describes no task, or one with values that are not possible.
+
     Example:
         >>> task_from_config({"kind": "classification", "names": ["no", "yes"]})
         Classification(names=('no', 'yes'), coverage=None, threshold=None, limits=None)
     """
-    return TASKS[config["kind"]].from_config(config)
+    kind = config.get("kind") if isinstance(config, Mapping) else None
+    if not isinstance(kind, str) or kind not in TASKS:
+        raise InvalidValue(f"`kind` of a task needs to be one of {', '.join(TASKS)}; got {kind!r}.")
+    return TASKS[kind].from_config(config)
 
 
 def task_answering(main: str, names: Sequence[str]) -> Task:

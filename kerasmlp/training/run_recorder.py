@@ -28,9 +28,8 @@ Rank = Callable[[Mapping[str, Any]], tuple[float, ...]]
 class RunRecorder(keras.callbacks.Callback):
     """Writes `history.csv`, the best model so far and the whole state of the training after every epoch.
 
-    `rank` decides which epoch is the best. Pass this callback last, so that the changes
-    that other callbacks make at the end of an epoch (a lower learning rate, a counter of epochs without progress) are
-    part of the state.
+    `rank` decides which epoch is the best. Pass this callback last, so that the changes that other callbacks make at
+    the end of an epoch (a lower learning rate, a counter of epochs without progress) are part of the state.
 
     Attributes:
         history: One row per epoch: `epoch` (from 1), Keras's logs, and `seconds`.

@@ -35,8 +35,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import kerasmlp
 from kerasmlp.data.types import Data
 from kerasmlp.run import Run
-from kerasmlp.tasks.conformal import coverage_standard_error, needed_examples
+from kerasmlp.tasks.conformal import needed_examples
 from tests.benchmarks.machine import describe_machine
+from tests.helpers.coverage import coverage_standard_error
 
 HIDDEN = (128, 64)  # the default of `kerasmlp train`
 COVERAGES = (0.8, 0.9, 0.95)

@@ -18,6 +18,8 @@ import pytest
 import kerasmlp
 from kerasmlp.cli import main
 from kerasmlp.cli.artefact_facts import facts_of_opened, read_facts
+from kerasmlp.cli.data_options import typed_data
+from kerasmlp.cli.parser import build_parser
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_tflite
@@ -214,6 +216,22 @@ def test_options_of_the_task_are_for_data(houses_run: Run, capfd: pytest.Capture
     for option in (["--task", "regression"], ["--log-target"]):
         assert main(["info", str(houses_run.path), *option]) == 2
         assert f"`{option[0]}` is for data" in capfd.readouterr().err
+
+
+def test_evaluate_takes_no_options_of_the_task_for_a_network_that_knows_it(
+    houses_run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    houses_frame().to_csv(tmp_path / "june.csv", index=False)
+    for option in (["--task", "regression"], ["--log-target"], ["--quantiles", "0.1,0.9"]):
+        assert main(["evaluate", str(houses_run.path), str(tmp_path / "june.csv"), "--target", "price", *option]) == 2
+        assert f"leave out `{option[0]}`" in capfd.readouterr().err
+
+
+def test_typed_options_of_training_are_left_out_for_other_commands() -> None:
+    typed = "a.csv --target x --task regression --column y=key --drop z"
+    args = build_parser().parse_args(["quickstart", *typed.split()])
+    assert sorted(typed_data(args).split()) == sorted(typed.split())
+    assert typed_data(args, for_training=False) == "a.csv --target x"
 
 
 def test_a_picture_of_images_whose_targets_are_numbers_is_refused(

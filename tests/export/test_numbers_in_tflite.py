@@ -20,7 +20,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, ParityError
 from kerasmlp.export import ArtefactReport, export_tflite, verify
 from kerasmlp.export.artefact_report import check_report
-from kerasmlp.export.tflite.folding import FoldedLayer, fold
+from kerasmlp.export.tflite.folding import FoldedLayer, fold, units_are_precise
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.export.tflite.quantizing import calibration_examples
 from kerasmlp.run import Run
@@ -259,3 +259,13 @@ def test_everything_behind_the_last_dense_layer_is_computed(behind: list[keras.l
     assert [layer.kernel.shape for layer in layers] == [(4, 8), (8, 3)]
     expected = np.asarray(model(features, training=False))
     np.testing.assert_allclose(_forward(layers, features), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(("first", "precise"), [(1.0, True), (4.0, False)])
+def test_layers_behind_the_last_dense_layer_are_composed_in_their_order(first: float, precise: bool) -> None:
+    # 10 * (x + first) - 5 = 10 * x + 10 * first - 5: a mean of 0.5 or 3.5 standard deviations.
+    behind = [keras.layers.Rescaling(1.0, offset=first), keras.layers.Rescaling(10.0, offset=-5.0)]
+    model = build_mlp([2, 1], postprocessing=behind)
+    assert units_are_precise(model) == precise
+    (layer,) = fold(model)
+    assert layer.bias == pytest.approx([10 * first - 5])

@@ -114,7 +114,7 @@ def test_few_examples_and_few_errors_leave_the_network_as_it_is_and_say_why() ->
     logits, labels = drawn("classes", 3.0)
     calibration = calibrate(logits, logits.argmax(axis=1))
     assert calibration.temperature == 1
-    assert "0 answers" in calibration.reason
+    assert "has 0 of the 10 wrong answers" in calibration.reason
 
 
 def test_calibration_lowers_the_log_loss_of_probabilities() -> None:

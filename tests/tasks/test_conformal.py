@@ -14,7 +14,6 @@ from kerasmlp.tasks.conformal import (
     ConformalLimits,
     check_coverage,
     class_limits,
-    coverage_standard_error,
     label_limits,
     needed_examples,
     prediction_sets,
@@ -28,6 +27,7 @@ from kerasmlp.tasks.conformal_intervals import (
     quantile_weights,
     score_intervals,
 )
+from tests.helpers.coverage import coverage_standard_error
 
 COVERAGES = (0.8, 0.9, 0.95)
 
@@ -93,30 +93,20 @@ def test_sets_of_classes_have_their_coverage_on_average_over_small_calibration_s
     for _ in range(300):
         kept = class_limits(*cases(99, random))  # 100 * coverage is a whole number
         probabilities, labels = cases(200, random)
-        sets = prediction_sets(probabilities, kept.smallest_probability(coverage), with_top=False)
+        sets = prediction_sets(probabilities, kept, coverage)
         reached.append(score_sets(sets, labels)["coverage"])
     error = coverage_standard_error(coverage, 99, 200) / math.sqrt(300)
     assert abs(np.mean(reached) - coverage) < 4 * error
     assert np.std(reached) == pytest.approx(coverage_standard_error(coverage, 99, 200), rel=0.15)
 
 
-def test_sets_with_the_top_class_are_never_empty_and_contain_the_other_sets() -> None:
-    probabilities, labels = cases(500, np.random.default_rng(0))
-    without = prediction_sets(probabilities, 0.9, with_top=False)
-    with_top = prediction_sets(probabilities, 0.9, with_top=True)
-    assert score_sets(without, labels)["empty"] > 0
-    assert score_sets(with_top, labels)["empty"] == 0
-    assert with_top[without].all()
-    assert score_sets(with_top, labels)["coverage"] == (probabilities.argmax(axis=1) == labels).mean()
-
-
 def test_probabilities_that_are_exactly_one_or_zero_stay_in_sets_after_rounding() -> None:
     kept = class_limits(np.array([[1.0, 0.0]] * 30, np.float32), np.zeros(30, int))
     almost = np.array([[1 - 2.0**-23, 2.0**-23]], np.float32)
-    assert prediction_sets(almost, kept.smallest_probability(0.9), with_top=False).tolist() == [[True, False]]
+    assert prediction_sets(almost, kept, 0.9).tolist() == [[1, 0]]
     never = class_limits(np.array([[1.0, 0.0]] * 30, np.float32), np.ones(30, int))
     assert never.smallest_probability(0.9) == 0
-    assert prediction_sets(almost, 0.0, with_top=False).all()
+    assert prediction_sets(almost, never, 0.9).all()
 
 
 @pytest.mark.parametrize("coverage", COVERAGES)
@@ -130,7 +120,7 @@ def test_sets_of_labels_contain_all_true_labels_with_their_coverage(coverage: fl
 
     kept = label_limits(*labelled(4000))
     probabilities, targets = labelled(4000)
-    scores = score_sets(prediction_sets(probabilities, kept.smallest_probability(coverage), with_top=False), targets)
+    scores = score_sets(prediction_sets(probabilities, kept, coverage), targets)
     assert abs(scores["coverage"] - coverage) < 4 * coverage_standard_error(coverage, 4000, 4000)
     assert scores["mean_size"] < 4
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from kerasmlp.tasks.number_scores import number_scores_per_target, pinball_loss, quantile_coverage, score_numbers
+from kerasmlp.tasks.number_scores import number_scores_per_target, pinball_loss, quantile_coverage
+from kerasmlp.tasks.quantiles import Quantiles
 
 
-def test_scores_are_those_of_scikit_learn_per_target_and_on_average() -> None:
+def test_scores_are_those_of_scikit_learn_for_each_target() -> None:
     from sklearn import metrics
 
     random = np.random.default_rng(0)
@@ -17,31 +18,29 @@ def test_scores_are_those_of_scikit_learn_per_target_and_on_average() -> None:
     means = np.array([0.1, 9e4])
     always = np.broadcast_to(means, targets.shape)
 
-    def theirs(average: str) -> dict[str, object]:
-        return {
-            "rmse": metrics.root_mean_squared_error(targets, predictions, multioutput=average),
-            "mae": metrics.mean_absolute_error(targets, predictions, multioutput=average),
-            "r2": metrics.r2_score(targets, predictions, multioutput=average),
-            "mean_rmse": metrics.root_mean_squared_error(targets, always, multioutput=average),
-        }
-
-    assert score_numbers(predictions, targets, means) == pytest.approx(theirs("uniform_average"), rel=1e-6)
-    for name, values in theirs("raw_values").items():
-        assert [row[name] for row in number_scores_per_target(predictions, targets, means)] == pytest.approx(
-            np.asarray(values).tolist(), rel=1e-6
-        )
+    theirs = {
+        "rmse": metrics.root_mean_squared_error(targets, predictions, multioutput="raw_values"),
+        "mae": metrics.mean_absolute_error(targets, predictions, multioutput="raw_values"),
+        "r2": metrics.r2_score(targets, predictions, multioutput="raw_values"),
+        "mean_rmse": metrics.root_mean_squared_error(targets, always, multioutput="raw_values"),
+    }
+    each = number_scores_per_target(predictions, targets, means)
+    for name, values in theirs.items():
+        assert [row[name] for row in each] == pytest.approx(np.asarray(values).tolist(), rel=1e-6)
 
 
 @pytest.mark.parametrize(("prediction", "r2"), [(2.0, 1.0), (2.5, 0.0)])
 def test_r2_of_a_constant_target_is_finite(prediction: float, r2: float) -> None:
     targets = np.full((3, 1), 2.0)
-    assert score_numbers(np.full((3, 1), prediction), targets, np.array([2.0]))["r2"] == r2
+    (scores,) = number_scores_per_target(np.full((3, 1), prediction), targets, np.array([2.0]))
+    assert scores["r2"] == r2
 
 
 def test_a_large_offset_does_not_spoil_the_scores() -> None:
     # In float32, 1e6 + 0.01 is rounded to a multiple of 1/16: squares must be taken in float64.
     targets = (1e6 + np.arange(8)[:, np.newaxis]).astype(np.float32)
-    assert score_numbers(targets + 1, targets, np.array([1e6 + 3.5]))["r2"] == pytest.approx(1 - 1 / 5.25)
+    (scores,) = number_scores_per_target(targets + 1, targets, np.array([1e6 + 3.5]))
+    assert scores["r2"] == pytest.approx(1 - 1 / 5.25)
 
 
 def test_pinball_loss_and_coverage_of_several_targets_and_quantiles() -> None:
@@ -54,3 +53,15 @@ def test_pinball_loss_and_coverage_of_several_targets_and_quantiles() -> None:
     assert pinball_loss(predictions, targets, quantiles) == pytest.approx(np.mean(expected))
     exact = np.quantile(targets, quantiles, axis=0, method="inverted_cdf").T  # (targets, quantiles)
     np.testing.assert_allclose(quantile_coverage(np.broadcast_to(exact, (50, 2, 3)), targets), [quantiles] * 2)
+
+
+@pytest.mark.parametrize(
+    ("quantiles", "answer", "mae"),
+    [((0.1, 0.9), [0.0, 4.0], 1.0), ((0.1, 0.2, 0.5), [0.0, 1.0, 2.5], 0.5), ((0.6, 0.7), [2.0, 9.0], 1.0)],
+)
+def test_the_error_of_quantiles_is_that_of_the_median_or_of_the_nearest(
+    quantiles: tuple[float, ...], answer: list[float], mae: float
+) -> None:
+    task = Quantiles(("x",), means=(0.0,), scales=(1.0,), quantiles=quantiles)
+    scores = task.score(np.array([[answer]] * 2, np.float32), np.array([[3.0], [3.0]], np.float32))
+    assert scores.numbers["mae"] == pytest.approx(mae, rel=1e-6)

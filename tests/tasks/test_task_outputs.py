@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -85,3 +87,15 @@ def test_the_logarithm_of_zero_is_refused_by_losses_that_take_it(task: Regressio
     task.trained_on(counts + 1).check_loss(task.losses[0])
     if "poisson" in task.losses:
         task.trained_on(counts).check_loss("poisson")
+
+
+def test_only_logarithms_of_targets_that_are_zero_are_refused() -> None:
+    before = Regression(("n",), log=True)
+    before.check_loss("mse")
+    assert not before.has_zeros
+    equal_means = dataclasses.replace(before, means=(1.0,), scales=(1.0,), log_means=(0.0,), log_scales=(1.0,))
+    equal_means.check_loss("mse")
+    learnt = before.trained_on(np.array([[0.0], [2.0]]))
+    assert learnt.to_config()["has_zeros"]
+    assert "has_zeros" not in learnt.trained_on(np.array([[1.0], [2.0]])).to_config()
+    assert learnt.about() == [("mean and spread", "n 1 +/- 1, learnt as logarithms")]

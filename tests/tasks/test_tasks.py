@@ -18,9 +18,9 @@ from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
-from kerasmlp.tasks.task_table import task_from_config
+from kerasmlp.tasks.task_table import TaskOptions, task_from_config
 
-LIMITS = ConformalLimits(9, (0.25, 1.5))
+LIMITS = ConformalLimits(2, (0.25, 1.5))
 NUMBERS: dict[str, Any] = {"means": (1.0, 2.0), "scales": (2.0, 3.0)}
 LOGARITHMS: dict[str, Any] = {**NUMBERS, "log": True, "log_means": (0.5, 0.5), "log_scales": (1.0, 2.0)}
 TASKS: list[Task] = [
@@ -28,7 +28,7 @@ TASKS: list[Task] = [
     Classification(("no", "yes"), threshold=0.25, limits=LIMITS),
     Regression(("x", "y")),
     Regression(("x",), means=(1.0,), scales=(2.0,), limits=(LIMITS,)),
-    Regression(("x", "y"), **LOGARITHMS, limits=(LIMITS, ConformalLimits(9, (3.0,)))),
+    Regression(("x", "y"), **LOGARITHMS, limits=(LIMITS, ConformalLimits(2, (3.0, 4.0)))),
     Quantiles(("x", "y"), **NUMBERS, quantiles=(0.1, 0.9), limits=(LIMITS, LIMITS)),
     MultiLabel(("p", "q")),
     MultiLabel(("p", "q"), thresholds=(0.25, 0.75), limits=LIMITS),
@@ -128,7 +128,7 @@ def test_poisson_needs_a_logarithm_and_logarithms_need_positive_targets() -> Non
     log.check_targets("poisson", {"training": counts})
     with pytest.raises(InvalidValue, match=r"`loss=mse`.*`count` in validation is 0.*`loss=poisson`"):
         log.check_targets("mse", {"training": counts + 1, "validation": counts})
-    with pytest.raises(InvalidValue, match=r"`count` in validation is -1\.$"):
+    with pytest.raises(InvalidValue, match=r"`count` in validation is -1\. Leave `log_target` out\.$"):
         log.check_targets("poisson", {"validation": counts - 1})
 
 
@@ -161,3 +161,45 @@ def test_scores_are_attributes_and_others_are_not() -> None:
         _ = scores.rmse
     assert pickle.loads(pickle.dumps(scores)).numbers == scores.numbers
     assert dataclasses.fields(scores)[0].name == "answers"
+
+
+@pytest.mark.parametrize(
+    ("task", "field", "value"),
+    [
+        (TASKS[0], "names", []),
+        (TASKS[0], "names", [1, 2]),
+        (TASKS[0], "threshold", 0.5),  # of three classes
+        (TASKS[1], "threshold", "0.5"),
+        (TASKS[1], "threshold", 1.5),
+        (TASKS[1], "limits", [LIMITS.to_config()]),
+        (TASKS[1], "limits", {"examples": 2, "limits": [1.0]}),
+        (TASKS[1], "limits", {"examples": 10**400, "limits": [1.0]}),
+        (TASKS[1], "limits", {"examples": 2, "limits": ["a", "b"]}),
+        (TASKS[1], "coverage", 0.9),  # needs more than two examples
+        (TASKS[3], "limits", LIMITS.to_config()),
+        (TASKS[4], "means", [1.0]),
+        (TASKS[4], "scales", [1.0, 0.0]),
+        (TASKS[4], "scales", []),
+        (TASKS[4], "log_means", []),
+        (TASKS[4], "log", 1),
+        (TASKS[4], "limits", [LIMITS.to_config()]),
+        (TASKS[4], "limits", [LIMITS.to_config(), {"examples": 1, "limits": [1.0]}]),
+        (TASKS[5], "quantiles", []),
+        (TASKS[5], "quantiles", [0.9, 0.1]),
+        (TASKS[6], "thresholds", [0.5]),
+        (TASKS[6], "thresholds", [0.5, float("nan")]),
+        (TASKS[6], "kind", "unknown"),
+        (TASKS[6], "temperature", 2.0),
+    ],
+)
+def test_a_task_with_values_that_are_not_possible_is_refused(task: Task, field: str, value: Any) -> None:
+    with pytest.raises(InvalidValue, match="examples" if field == "coverage" else field):
+        task_from_config({**task.to_config(), field: value})
+
+
+def test_messages_name_options_that_load_data_for_the_task() -> None:
+    assert TASKS[2].loading_option == "`task=regression`"
+    assert TASKS[5].loading_option == "`quantiles=0.1,0.9`"
+    with pytest.raises(InvalidValue, match="quantiles"):
+        TaskOptions(task="quantiles")
+    assert TaskOptions(quantiles=(0.1, 0.9)).kind == "quantiles"

@@ -72,10 +72,10 @@ def run(args: Namespace) -> Outcome:
         "data": run.about_data,
         "artefacts": [report.to_dict() for report in reports],
     }
-    return Outcome(result, lambda: _show(run, reports, typed_data(args)), failure)
+    return Outcome(result, lambda: _show(run, reports, args), failure)
 
 
-def _show(run: Run, reports: list[ArtefactReport], typed: str) -> None:
+def _show(run: Run, reports: list[ArtefactReport], args: Namespace) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import show_reports, show_run
 
@@ -83,11 +83,12 @@ def _show(run: Run, reports: list[ArtefactReport], typed: str) -> None:
     show_run(run)
     console.print()
     show_reports(run, reports)
+    typed = typed_data(args)
     smallest = shlex.quote(str([report for report in reports if report.published][-1].path))
     console.print(
         f"\nPictures:  {run.path / 'plots'}\n"
         "Try next:\n"
-        f"  kerasmlp evaluate {smallest} {typed}\n"
+        f"  kerasmlp evaluate {smallest} {typed_data(args, for_training=False)}\n"
         f"  kerasmlp info {run.path}\n"
         f"  kerasmlp train {typed} --hidden 512,512 --dropout 0.3 --epochs 20\n"
         f"  kerasmlp tune {typed} --trials 24 --oracle bayesian",
