@@ -207,7 +207,8 @@ def units_are_precise(model: keras.Model) -> bool:
         if isinstance(layer, layers.Dense):
             break
         if (affine := _affine(layer)) is not None:
-            scale, offset = scale * affine[0], offset * affine[0] + affine[1]
+            # This layer comes before those that are composed already.
+            scale, offset = scale * affine[0], scale * affine[1] + offset
         elif isinstance(layer, layers.Activation):
             scale, offset = np.ones(1), np.zeros(1)
     return bool((np.abs(offset) <= FARTHEST_MEAN * np.abs(scale)).all())

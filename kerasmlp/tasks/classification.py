@@ -55,6 +55,7 @@ class Classification(Task):
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
+    counts_examples = True
 
     @property
     def known_objectives(self) -> Mapping[str, str]:
