@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, open_artefact, train
+from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, open_artefact, train
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
@@ -20,6 +21,7 @@ from kerasmlp.new_run_directory import follow_run
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.run_config import training_config
+from kerasmlp.training.run_recorder import RunRecorder
 from kerasmlp.training.settings import TrainingSettings
 
 FACTOR = 4  # how overconfident the networks are
@@ -173,6 +175,53 @@ def test_a_network_that_stays_as_it_is_says_why(
     assert about["temperature"] == 1
     assert reason in about["reason"]
     np.testing.assert_allclose(run.load_model().get_weights()[0], kernel * FACTOR, rtol=1e-3, atol=1e-4)
+
+
+def test_the_test_does_not_decide_whether_a_network_is_calibrated(
+    problem: tuple[Data, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, kernel = problem
+    test = dataclasses.replace(data.test, features=data.test.features[:50], labels=data.test.labels[:50])
+
+    def decisions(task: Classification, answers: np.ndarray) -> np.ndarray:
+        """Changes on every test example with each call."""
+        return np.full(50, next(counter)) if len(answers) == 50 else task.class_ids(answers)
+
+    counter = itertools.count()
+    monkeypatch.setattr(Classification, "decisions", decisions)
+    run = trained(dataclasses.replace(data, test=test), overconfident(kernel), tmp_path / "run")
+    assert run.metrics["calibration"]["reason"] == "the network was overconfident"
+    assert run.metrics["calibration"]["test_log_loss_before"] > run.metrics["test_log_loss"]
+
+
+def test_data_for_a_new_training_keep_no_choice_of_the_network_before(
+    problem: tuple[Data, np.ndarray], calibrated: Run, tmp_path: Path
+) -> None:
+    data, _ = problem
+    np.savez(tmp_path / "new.npz", x=data.validation.features, y=data.validation.labels)
+    task = load_data(tmp_path / "new.npz", spec=calibrated.card.spec).task
+    assert task == Classification(data.class_names)
+    assert calibrated.card.learnt != task
+
+
+def test_the_best_network_of_an_unfinished_training_knows_its_task(houses: Data, tmp_path: Path) -> None:
+    layers = {"preprocessing": houses.preprocessing(), "postprocessing": houses.postprocessing()}
+    model = build_mlp([houses.num_features, houses.num_outputs], seed=0, **layers)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in(patch, "kerasmlp.training.fitting.finish_network")
+        with pytest.raises(Killed):
+            train(model, houses, epochs=1, out=tmp_path / "run")
+    artefact = open_artefact(tmp_path / "run" / "model.keras")
+    assert artefact.task == houses.task
+    expected = np.asarray(model(houses.test.features))
+    np.testing.assert_allclose(artefact.answers(houses.test.features), expected, rtol=1e-6)  # two graphs
+
+
+def test_a_training_from_its_first_epoch_forgets_the_notes_of_an_earlier_calibration(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"temperature": 2.0, "reason": "", "weights": "others"}')
+    recorder = RunRecorder(Run(tmp_path), Classification(("no", "yes")), [], lambda row: (row["val_loss"],))
+    assert recorder.resume(build_mlp([6, 2])) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def kill_in(patch: pytest.MonkeyPatch, place: str) -> None:
