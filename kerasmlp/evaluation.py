@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.data.types import Data, Split
     from kerasmlp.tasks.scores import Scores
+    from kerasmlp.tasks.task import Task
 
 
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Scores:
@@ -25,7 +26,7 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
 
     Returns:
         For classification a `kerasmlp.Evaluation`, for regression a `kerasmlp.RegressionScores`. All have `examples`
-        and `numbers`, the scores by name.
+        and `numbers`, the scores by name. Those of probabilities are missing if the artefact answers only the class.
 
     Raises:
         NotFound: nothing exists at the path.
@@ -52,9 +53,16 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
     examples: Split = getattr(data, split)
     answers = artefact.answers(examples.features)
     check_artefact_fits(artefact, data)  # again, because the answers of a server contain the names of the classes
-    # The network's own task knows its thresholds.
-    task = data.task if artefact.card is None and artefact.task.names != data.task.names else artefact.task
-    return task.score(answers, examples.labels)
+    scores = judging_task(artefact, data).score(answers, examples.labels)
+    return scores if artefact.has_probabilities else scores.without_probabilities()
+
+
+def judging_task(artefact: Artefact, data: Data) -> Task:
+    """Returns the task by which answers are judged: the network's own, which knows its thresholds, or that of the data.
+
+    An artefact without names does not know what else its task needs.
+    """
+    return artefact.task if artefact.has_names else data.task
 
 
 def check_artefact_fits(artefact: Artefact, data: Data) -> None:
@@ -67,13 +75,13 @@ def check_artefact_fits(artefact: Artefact, data: Data) -> None:
     if task.kind != data.task.kind:
         raise InvalidValue(
             f"`{artefact.path}` was trained for {task.kind}; {data.name} was loaded for {data.task.kind}. "
-            f"`task={task.kind}` loads it for the network."
+            f"`{task.option}` loads it for the network."
         )
     if artefact.num_outputs != data.num_outputs:
         raise InvalidValue(
             f"`{artefact.path}` has {artefact.num_outputs} {task.unit}; {data.name} has {data.num_outputs}."
         )
-    if artefact.card and task.names != data.task.names:
+    if artefact.has_names and task.names != data.task.names:
         raise InvalidValue(
             f"`{artefact.path}` was trained on the {task.unit} {', '.join(task.names)}; {data.name} has "
             f"{', '.join(data.task.names)}."

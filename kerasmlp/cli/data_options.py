@@ -256,11 +256,14 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
 
     if card is None:
         return load(args)
-    for option in ("columns", "drop"):
+    columns, task = "how to read its columns", "what it learnt"
+    for option, known in {
+        **dict.fromkeys(("columns", "drop"), columns),
+        **dict.fromkeys(("task", "log_target", "quantiles"), task),
+    }.items():
         if getattr(args, option):
             raise InvalidValue(
-                f"`{args.artefact}` knows how to read its columns; leave out `{args.flags[option].text}`, which is for "
-                "training."
+                f"`{args.artefact}` knows {known}; leave out `{args.flags[option].text}`, which is for training."
             )
     if args.target is None and (args.data in BUILT_IN_TABLES or args.data.lower().endswith(TABLE_SUFFIXES)):
         args = Namespace(**{**vars(args), "target": card.split.get("target")})

@@ -112,6 +112,11 @@ class Quantiles(Regression):
     tflite_outputs: ClassVar[tuple[str, ...]] = (QUANTILES,)
 
     @property
+    def option(self) -> str:
+        """The argument of `load_data` that loads data for this task."""
+        return f"quantiles={self.quantiles}"
+
+    @property
     def width(self) -> int:
         """Number of values that the network answers per example."""
         return len(self.names) * len(self.quantiles)

@@ -33,6 +33,11 @@ class Task(Answering):
     schedule: ClassVar[str] = "constant"  # its learning-rate schedule
 
     @property
+    def option(self) -> str:
+        """The argument of `load_data` that loads data for this task."""
+        return f"task={self.kind}"
+
+    @property
     def known_objectives(self) -> Mapping[str, str]:
         """Those of `objectives` that can be computed for this number of outputs."""
         return self.objectives

@@ -18,7 +18,7 @@ from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
-from kerasmlp.tasks.task_table import task_from_config
+from kerasmlp.tasks.task_table import task_answering, task_from_config
 
 LIMITS = ConformalLimits(9, (0.25, 1.5))
 NUMBERS: dict[str, Any] = {"means": (1.0, 2.0), "scales": (2.0, 3.0)}
@@ -161,3 +161,22 @@ def test_scores_are_attributes_and_others_are_not() -> None:
         _ = scores.rmse
     assert pickle.loads(pickle.dumps(scores)).numbers == scores.numbers
     assert dataclasses.fields(scores)[0].name == "answers"
+
+
+def test_the_outputs_of_a_network_without_a_card_tell_its_task() -> None:
+    found = {
+        main: task_answering(outputs, ("0", "1"), "path").kind
+        for main, outputs in {
+            "classes": ["probabilities", "class_id", "label"],
+            "labels": ["probabilities", "labels"],
+            "numbers": ["values"],
+        }.items()
+    }
+    assert found == {"classes": "classification", "labels": "multi_label", "numbers": "regression"}
+    with pytest.raises(InvalidValue, match="`path` answers `quantiles` and has no card"):
+        task_answering(["quantiles"], ("0", "1"), "path")
+
+
+def test_the_option_of_a_task_loads_data_for_it() -> None:
+    assert Regression(("p",)).option == "task=regression"
+    assert Quantiles(("p",), quantiles=(0.1, 0.9)).option == "quantiles=(0.1, 0.9)"

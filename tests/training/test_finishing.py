@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 
 from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, open_artefact, train
+from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
@@ -148,6 +150,13 @@ def test_a_chosen_threshold_decides_in_every_artefact(
     (file,) = tmp_path.glob("*.tflite")
     answers = open_artefact(file).answers(data.test.features)
     np.testing.assert_array_equal(answers.argmax(axis=1)[clear], wanted[clear])
+    certain = evaluate(file, data)  # the class alone has no probability
+    assert certain.numbers.keys() == {"accuracy", "balanced_accuracy", "largest_class_share", "f1"}
+    assert [name for name, _ in [*task.rows(certain.numbers), *certain.rows()]] == [
+        "accuracy",
+        "F1 of 1",
+        "hardest class",
+    ]
 
     export_saved_model(calibrated, tmp_path / "served", data=data)
     serve = tf.saved_model.load(str(tmp_path / "served" / "1")).signatures["serving_default"]
@@ -156,6 +165,23 @@ def test_a_chosen_threshold_decides_in_every_artefact(
     np.testing.assert_array_equal(served["class_id"].numpy()[clear], wanted[clear])
     labels = [label.decode() for label in served["label"].numpy()]
     assert labels == [data.class_names[i] for i in served["class_id"].numpy()]
+
+
+def test_a_model_file_without_its_run_keeps_its_names_and_its_threshold(
+    problem: tuple[Data, np.ndarray], calibrated: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = problem
+    lone, file = tmp_path / "lone.keras", tmp_path / "new.npz"
+    shutil.copy(calibrated.model_path, lone)
+    artefact = open_artefact(lone)
+    assert (artefact.class_names, artefact.known_names) == (("0", "1"), {0: "0", 1: "1"})
+    assert evaluate(lone, data).accuracy == calibrated.metrics["test_accuracy"]
+    x, y = data.test.features, data.test.labels
+    with pytest.raises(InvalidValue, match="trained on the classes 0, 1; arrays has 1, 0"):
+        evaluate(lone, data_from_arrays(x, 1 - y, x, 1 - y, class_names=("1", "0")))
+    np.savez(file, x_train=x, y_train=y, x_test=x, y_test=y)
+    assert main(["evaluate", str(lone), str(file)]) == 0
+    assert "from a probability of" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
