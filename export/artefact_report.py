@@ -96,19 +96,19 @@ class ArtefactReport:
     def to_dict(self) -> dict[str, Any]:
         """Returns the fields by name, ready for JSON.
 
-        `reason` is left out if the artefact is published. Other tasks than classification have no accuracies and no
-        `agreement`, but `task`, the most important score under its own name, and that of the Keras model under
-        `keras_` and its name.
+        The most important score is there under its own name, and that of the Keras model under `keras_` and its name.
+        `reason` is left out if the artefact is published, `task` for classification, and what the task does not have:
+        accuracies and `agreement`.
         """
         values = asdict(self)
         del values["scores"], values["keras_scores"]
         if self.published:
             del values["reason"]
-        if self.agreement is not None:
+        if self.task == "classification":
             del values["task"]
-            return values
         for name in ("accuracy", "keras_accuracy", "agreement"):
-            del values[name]
+            if values[name] is None:
+                del values[name]
         return {**values, self.score_name: self.score, f"keras_{self.score_name}": self.keras_score}
 
 
@@ -125,7 +125,8 @@ def check_report(
     A `float32` artefact must give the same answers: the same class or labels on every example but for ties, with
     probabilities within 1e-5, or numbers within 1e-5 of the target's standard deviation. The most important score of an
     artefact of another precision may be worse by `max_drop`, and it may predict a different class, or other labels, on
-    up to 10 x `max_drop` of the examples. Unless `max_drop` is 0, either may also be two examples.
+    up to 10 x `max_drop` of the examples. Unless `max_drop` is 0, an accuracy may also fall by two examples, and two
+    may get a different class.
 
     Args:
         report: The comparison.
@@ -163,11 +164,12 @@ def check_report(
         advice += ": a network with little training has many near-ties between classes"
     score = report.score_name
     is_better_lower = task.objectives.get(f"val_{score}") == MIN
-    by_chance = EXAMPLES_BY_CHANCE / report.examples if max_drop and report.agreement is not None else 0.0
+    by_chance = EXAMPLES_BY_CHANCE / report.examples if max_drop else 0.0
     allowed = task.allowed_loss(max_drop)
+    most_lost = max(allowed, by_chance) if task.counts_examples else allowed
     assert report.score is not None, "a report of an artefact that was run"
     lost = report.score - report.keras_score if is_better_lower else report.keras_score - report.score
-    if lost > max(allowed, by_chance) * (1 + ROUNDING):
+    if lost > most_lost * (1 + ROUNDING):
         article = "an" if score[0] in "aeiour" else "a"  # "an RMSE"
         more = f"{'grows by' if is_better_lower else 'loses'} more than {task.shown(score, allowed)}"
         of_what = f" ({max_drop:g} standard deviations of the target)" if task.has_units else ""

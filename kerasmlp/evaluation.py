@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from kerasmlp.artefacts.protocol import Artefact
     from kerasmlp.data.types import Data, Split
     from kerasmlp.tasks.scores import Scores
+    from kerasmlp.tasks.task import Task
 
 
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Scores:
@@ -27,6 +28,7 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
         For classification a `kerasmlp.Evaluation`, for regression a `kerasmlp.RegressionScores`, for quantiles a
         `kerasmlp.tasks.quantiles.QuantileScores`, and for several labels a
         `kerasmlp.tasks.multi_label.MultiLabelScores`. All have `examples` and `numbers`, the scores by name.
+        Those of probabilities are missing if the artefact answers only the class.
 
     Raises:
         NotFound: nothing exists at the path.
@@ -53,9 +55,16 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
     examples: Split = getattr(data, split)
     answers = artefact.answers(examples.features)
     check_artefact_fits(artefact, data)  # again, because the answers of a server contain the names of the classes
-    # The network's own task knows its thresholds.
-    task = data.task if artefact.card is None and artefact.task.names != data.task.names else artefact.task
-    return task.score(answers, examples.labels)
+    scores = judging_task(artefact, data).score(answers, examples.labels)
+    return scores if artefact.has_probabilities else scores.without_probabilities()
+
+
+def judging_task(artefact: Artefact, data: Data) -> Task:
+    """Returns the task by which answers are judged: the network's own, which knows its thresholds, or that of the data.
+
+    An artefact without names does not know what else its task needs.
+    """
+    return artefact.task if artefact.has_names else data.task
 
 
 def check_artefact_fits(artefact: Artefact, data: Data) -> None:
@@ -74,7 +83,7 @@ def check_artefact_fits(artefact: Artefact, data: Data) -> None:
         raise InvalidValue(
             f"`{artefact.path}` has {artefact.num_outputs} {task.unit}; {data.name} has {data.num_outputs}."
         )
-    if artefact.card and task.names != data.task.names:
+    if artefact.has_names and task.names != data.task.names:
         raise InvalidValue(
             f"`{artefact.path}` was trained on the {task.unit} {', '.join(task.names)}; {data.name} has "
             f"{', '.join(data.task.names)}."

@@ -107,16 +107,19 @@ class Run:
             NotFound: the source does not exist any more.
         """
         from kerasmlp.data.loading import load_data
+        from kerasmlp.data.readers.choosing import takes_option
+        from kerasmlp.model.model_files import stored_task
 
         recorded = self.config["data"]
         if recorded["request"] is None:
             raise InvalidValue(
                 f"`{self.path}` was trained on arrays in memory and cannot load them again; pass them as `data`."
             )
-        data = load_data(**recorded["request"])
-        kind = self.card.learnt.kind
-        if data.task.kind != kind:  # earlier versions took every target for classes
-            data = load_data(**{**recorded["request"], "task": kind})
+        request = recorded["request"]
+        # Earlier versions took every target for classes, and stored no task.
+        if stored_task(self.model_path) is None and "task" not in request and takes_option(request["source"], "task"):
+            request = {**request, "task": self.card.learnt.kind}
+        data = load_data(**request)
         if data.fingerprint != recorded["fingerprint"]:
             raise InvalidValue(
                 f"The data of `{self.path}` have changed since the training: the fingerprint of "

@@ -278,7 +278,7 @@ def _train_best(
         loss=settings.loss,
         objective=settings.objective,
         seed=settings.seed,
-    )
+    ).for_task(data.task)
     return train_run(
         run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
     )

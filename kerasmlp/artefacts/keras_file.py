@@ -13,6 +13,7 @@ import numpy as np
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, MODEL_NAME
+from kerasmlp.data.array_targets import class_names_of
 from kerasmlp.model.model_files import load_keras, stored_task
 from kerasmlp.tasks.task import Task
 
@@ -45,6 +46,16 @@ class KerasFile(Artefact):
     def task(self) -> Task:
         """What the network learnt."""
         return self.known_task or super().task
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the file carries the names of its classes or targets, with or without a card."""
+        return self.card is not None or self.known_task is not None
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The name of each class, or its index if the file carries no names; none for other tasks."""
+        return super().class_names if self.known_task is None else class_names_of(self.known_task)
 
     def run_batch(self, features: np.ndarray) -> np.ndarray:
         """Computes the answers."""

@@ -65,6 +65,11 @@ class Artefact(Protocol):
         return self.card.learnt if self.card else Classification(self.class_names)
 
     @property
+    def has_names(self) -> bool:
+        """Whether the artefact carries the names of all its classes or targets."""
+        return self.card is not None
+
+    @property
     def num_classes(self) -> int:
         """Number of classes, or of targets."""
         return self.num_outputs
@@ -77,7 +82,7 @@ class Artefact(Protocol):
     @property
     def known_names(self) -> dict[int, str]:
         """The names of the classes whose names are known, by class index."""
-        return dict(enumerate(self.card.class_names)) if self.card else {}
+        return dict(enumerate(self.class_names)) if self.has_names else {}
 
     @property
     def size_bytes(self) -> int:

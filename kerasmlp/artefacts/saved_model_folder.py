@@ -29,14 +29,15 @@ class SavedModelFolder(Artefact):
     num_outputs: int
     card: Card | None
     input_name: str
-    main: str  # the output of `serving_default` that all others follow from
+    outputs: tuple[str, ...]  # of `serving_default`
+    main: str  # the output that all others follow from
     loaded: Any = field(repr=False)  # what `tf.saved_model.load` returned; it owns the variables of its signatures
     format: str = field(default="saved_model", init=False)
 
     @property
     def task(self) -> Task:
-        """What the network learnt. Without a card, its main output tells."""
-        return self.card.learnt if self.card else task_answering(self.main, self.class_names)
+        """What the network learnt. Without a card, its outputs tell."""
+        return self.card.learnt if self.card else task_answering(self.outputs, self.class_names, self.path)
 
     def run_batch(self, features: np.ndarray) -> np.ndarray:
         """Computes the main output of `serving_default`."""
@@ -84,7 +85,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
     card_path = folder / EXTRA_FOLDER / CARD_NAME
     card = Card.from_json(card_path.read_text(encoding="utf-8")) if card_path.is_file() else None
     shape = tuple(spec.shape[1:])
-    return SavedModelFolder(folder, spec.dtype.name, shape, num_outputs, card, input_name, main, loaded)
+    return SavedModelFolder(folder, spec.dtype.name, shape, num_outputs, card, input_name, tuple(outputs), main, loaded)
 
 
 SAVED_MODEL_FOLDER = ArtefactFormat("a SavedModel folder", _matches, _open)

@@ -15,6 +15,7 @@ from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card
 from kerasmlp.client.address import is_address
 from kerasmlp.client.failures import unexpected
+from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import task_answering
 
@@ -69,8 +70,10 @@ class ServedModel(Artefact):
 
     @property
     def task(self) -> Task:
-        """What the network learnt. Without a card, its main output tells."""
-        return self.card.learnt if self.card else task_answering(self.served.main, self.served.class_names)
+        """What the network learnt. Without a card, its outputs tell."""
+        if self.card:
+            return self.card.learnt
+        return task_answering(self.served.client.signature(SERVING_DEFAULT).outputs, self.served.class_names, self.path)
 
     @property
     def class_names(self) -> tuple[str, ...]:

@@ -14,7 +14,8 @@ from kerasmlp.artefacts.tflite_runners import Runtime
 from kerasmlp.card import Card
 from kerasmlp.contract import CARD_NAME, CLASS_ID
 from kerasmlp.errors import InvalidValue
-from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import task_answering
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,13 @@ class TFLiteFile(Artefact):
     card: Card | None
     runtime: Runtime = field(repr=False)
     format: str = field(default="tflite", init=False)
+
+    @property
+    def task(self) -> Task:
+        """What the network learnt. Without a card, what the file returns tells."""
+        if self.card:
+            return self.card.learnt
+        return task_answering([self.runtime.contents.target.name], self.class_names, self.path)
 
     @property
     def has_probabilities(self) -> bool:  # type: ignore[override]
@@ -55,7 +63,7 @@ def _open(path: str, timeout_s: float) -> Artefact:
         raise InvalidValue(f"`{path}` {error}.") from error
     card = read_card(file)
     shape, answer = contents.source.shape[1:], contents.target
-    task = card.learnt if card else Classification(())
+    task = card.learnt if card else task_answering([answer.name], (), path)
     rank = 1 if answer.name == CLASS_ID else 1 + len(task.answer_shape)
     if len(answer.shape) != rank or (answer.name == CLASS_ID and not card):
         raise InvalidValue(

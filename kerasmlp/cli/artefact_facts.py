@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp._system.files import size_bytes
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CARD_NAME, CONFIG_NAME, EXTRA_FOLDER, METRICS_NAME, MODEL_NAME
+from kerasmlp.model.model_files import stored_task
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.task import Task
 
@@ -91,8 +92,7 @@ def _facts_of_keras_file(path: Path) -> ArtefactFacts | None:
     if shapes is None:
         return None
     feature_shape, num_classes = shapes
-    names = tuple(str(index) for index in range(num_classes))
-    task = Classification(names)
+    task = stored_task(path) or Classification(tuple(map(str, range(num_classes))))
     return ArtefactFacts("keras", "float32", size_bytes(path), feature_shape, num_classes, task, None)
 
 

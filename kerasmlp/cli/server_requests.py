@@ -5,6 +5,7 @@ Nothing says how files become features, so the server gets the images and rows t
 
 from __future__ import annotations
 
+from argparse import Namespace
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,14 +20,14 @@ from kerasmlp.data.images import IMAGE_SUFFIXES, PIXEL_RANGE, encode_png
 from kerasmlp.data.in_memory_source import InMemorySource
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.raw_tables import TABLE_SUFFIXES, TableOptions, open_table
+from kerasmlp.data.readers.choosing import takes_option
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.table_source import TableSource
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.tasks.task_table import TaskOptions
 
 if TYPE_CHECKING:
-    from argparse import Namespace
-
     import pyarrow as pa
 
     from kerasmlp.artefacts.protocol import Artefact
@@ -149,12 +150,14 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
 
     if args.stream:
         raise InvalidValue("A served network can only be evaluated on data in memory, so leave out `--stream`.")
+    if args.task is None and takes_option(args.data, "task"):  # what the targets look like does not matter
+        args = Namespace(**{**vars(args), "task": artefact.task.kind})
     source = read(args.data, args)
     if isinstance(source, TableSource):
         encoder = columns_for_server(served, source.columns, source=source.name)
         with source.scanned(DataSpec(None, encoder=encoder)) as scan:
             inputs = server_inputs(served, list(scan.pieces()))  # every row is checked before anything is sent
-            source = _numbered_rows(source.name, scan)
+            source = _numbered_rows(source.name, scan, TaskOptions(args.task))
 
         def ask_about_rows(numbers: np.ndarray) -> np.ndarray:
             rows = {name: values[numbers[:, 0]] for name, values in inputs.items()}
@@ -167,10 +170,11 @@ def load_for_server(args: Namespace, artefact: Artefact, served: Classifier) -> 
     return artefact, source.split(splitting(args))
 
 
-def _numbered_rows(name: str, table: Scan) -> Source:
+def _numbered_rows(name: str, table: Scan, task: TaskOptions) -> Source:
     """Returns the rows of a table as examples with a single feature, the number of the row."""
-    numbers, labels = np.arange(len(table.labels))[:, np.newaxis], table.classes[table.labels]
+    numbers = np.arange(len(table.labels))[:, np.newaxis]
+    labels = table.classes[table.labels] if len(table.classes) else table.labels
     count = len(numbers) - (table.num_own_test or 0)
     tests = () if table.num_own_test is None else (numbers[count:], labels[count:])
     groups, times = (None if values is None else values[:count] for values in (table.groups, table.times))
-    return InMemorySource(name, numbers[:count], labels[:count], *tests, groups=groups, times=times)
+    return InMemorySource(name, numbers[:count], labels[:count], *tests, groups=groups, times=times, task=task)

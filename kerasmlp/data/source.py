@@ -222,7 +222,8 @@ class Scan:
     def trained_task(self, name: str, indices: Indices, spec: DataSpec | None) -> Task:
         """Returns the task of a network that trains on these examples, or that of the network that exists.
 
-        Without training examples nothing is learnt from the targets.
+        Without training examples nothing is learnt from the targets. With them, an existing network keeps what it
+        learnt from its own, but not what was chosen for it on validation, such as a threshold.
 
         Args:
             name: What messages call the source.
@@ -232,8 +233,10 @@ class Scan:
         Raises:
             InvalidValue: the training examples do not allow to learn the task.
         """
-        if spec is not None or not len(indices.train):
+        if not len(indices.train):
             return (spec and spec.task) or self.learnt
+        if spec is not None:
+            return (spec.task or self.learnt).undecided()
         others = {part: self.labels[getattr(indices, part)] for part in ("validation", "test")}
         self.learnt.check_split(name, self.labels[indices.train], others)
         return self.learnt.trained_on(self.labels[indices.train])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.tasks.task import Task
+
+MAX_TASK_BYTES = 2**24  # a file may be foreign, and its archive may claim to hold much more than the file
 
 
 def load_keras(path: Path) -> keras.Model:
@@ -40,23 +43,41 @@ def load_keras(path: Path) -> keras.Model:
         raise InvalidValue(f"`{path}` cannot be loaded by Keras: {str(error).splitlines()[0]}") from error
 
 
+def save_keras(path: Path, model: keras.Model, task: Task) -> None:
+    """Writes a model and the task that it learns to a `.keras` file, in one step."""
+    with appearing(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(TASK_NAME, _as_json(task))
+
+
 def store_task(path: Path, task: Task) -> None:
     """Adds a task to a `.keras` file, in place of the one that is in it. Keras ignores it."""
     with appearing(path) as temporary, zipfile.ZipFile(path) as old, zipfile.ZipFile(temporary, "w") as new:
         for member in old.infolist():
             if member.filename != TASK_NAME:
                 new.writestr(member, old.read(member))
-        new.writestr(TASK_NAME, json.dumps(task.to_config()))
+        new.writestr(TASK_NAME, _as_json(task))
 
 
 def stored_task(path: Path) -> Task | None:
-    """Returns the task in a `.keras` file; None if it has none, as in files that `train` did not finish.
+    """Returns the task in a `.keras` file; None if it has none, as in files that Keras itself saved.
 
     Raises:
         InvalidValue: the file is not a `.keras` file, or it is damaged.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            return task_from_config(json.loads(archive.read(TASK_NAME))) if TASK_NAME in archive.namelist() else None
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged.") from error
+            if TASK_NAME not in archive.namelist():
+                return None
+            size = archive.getinfo(TASK_NAME).file_size
+            if size > MAX_TASK_BYTES:
+                raise ValueError(f"`{TASK_NAME}` has {size:,} bytes, more than {MAX_TASK_BYTES:,}")
+            return task_from_config(json.loads(archive.read(TASK_NAME)))
+    # RuntimeError: the archive is encrypted or compressed in an unknown way, or its JSON is nested too deeply.
+    except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
+        raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged: {error!r}.") from error
+
+
+def _as_json(task: Task) -> str:
+    return json.dumps(task.to_config(), allow_nan=False)

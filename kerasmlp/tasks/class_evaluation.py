@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +32,7 @@ class Evaluation(Scores):
             `(num_classes, num_classes)`.
         class_names: Name of each class.
         threshold: As `Classification.threshold`.
+        has_probabilities: False if the answers are the class alone. `numbers` has only scores of decisions then.
     """
 
     accuracy: float
@@ -39,6 +40,9 @@ class Evaluation(Scores):
     confusion: np.ndarray
     class_names: tuple[str, ...]
     threshold: float | None = None
+    has_probabilities: bool = True
+
+    of_decisions: ClassVar[tuple[str, ...]] = ("accuracy", "balanced_accuracy", "largest_class_share", "f1")
 
     @property
     def balanced_accuracy(self) -> float:
@@ -57,7 +61,7 @@ class Evaluation(Scores):
     @property
     def numbers(self) -> dict[str, float]:
         """The scores by name."""
-        return {
+        numbers = {
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "loss": self.loss,
@@ -66,6 +70,11 @@ class Evaluation(Scores):
             **({"f1": self.f1} if len(self.class_names) == 2 else {}),
             **({} if self.threshold is None else {"f1_at_half": self.f1_at_half}),
         }
+        return {name: value for name, value in numbers.items() if self.has_probabilities or name in self.of_decisions}
+
+    def without_probabilities(self) -> Evaluation:
+        """Returns the scores that are known if the answers are the class alone."""
+        return replace(self, has_probabilities=False)
 
     @property
     def f1(self) -> float:

@@ -54,6 +54,7 @@ class Classification(Task):
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
+    counts_examples = True
 
     def check_values(self) -> None:
         """Checks the threshold and the limits."""
@@ -238,9 +239,8 @@ class Classification(Task):
             always = f"always the largest class: {share:.2%} accuracy, {1 / self.width:.2%} balanced"
             rows.append((f"{prefix}balanced accuracy", f"{balanced:.2%} ({always})"))
         if self.threshold is not None and "f1" in scores:  # artefacts do not record it
-            words = (
-                f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f}; from 0.5: {scores['f1_at_half']:.4f})"
-            )
+            at_half = f"; from 0.5: {scores['f1_at_half']:.4f}" if "f1_at_half" in scores else ""
+            words = f"{scores['f1']:.4f} (from a probability of {self.threshold:.4f}{at_half})"
             rows.append((f"{prefix}F1 of {self.names[1]}", words))
         return rows
 

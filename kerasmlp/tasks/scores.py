@@ -45,6 +45,10 @@ class Scores(ABC):
         """Returns what else there is to say, ready for JSON."""
         return {}
 
+    def without_probabilities(self) -> Scores:
+        """Returns the scores that are known of an artefact that answers only decisions."""
+        return self
+
     def rows(self) -> list[tuple[str, str]]:
         """Returns what else a person should see: a description and a value each."""
         return []

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import keras
 
 MIN, MAX = "min", "max"
+CHOICES = ("threshold", "thresholds", "limits", "coverage")  # fields of tasks that are chosen after the training
 
 
 @dataclass(frozen=True)
@@ -153,6 +154,11 @@ class Task(Answering):
         Raises:
             InvalidValue: the task has no threshold, or it cannot be chosen.
         """
+
+    def undecided(self) -> Self:
+        """Returns the task without what `decided` and `serving` chose, as a new training needs it."""
+        chosen: dict[str, Any] = {part.name: part.default for part in fields(self) if part.name in CHOICES}
+        return replace(self, **chosen)
 
     def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
         """Raises `InvalidValue` if a threshold does not suit the task, or cannot be chosen on these targets."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
+from kerasmlp.contract import LABELS, QUANTILES, VALUES
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
@@ -32,14 +33,28 @@ def task_from_config(config: Mapping[str, Any]) -> Task:
     return TASKS[kind].from_config(config)
 
 
-def task_answering(main: str, names: Sequence[str]) -> Task:
-    """Returns the task of a network without a card, of which only the main output is known.
+def task_answering(outputs: Container[str], names: Sequence[str], path: object) -> Task:
+    """Returns the task of a network without a card, of which only the names of the outputs are known.
+
+    Args:
+        outputs: The outputs of `serving_default`, or what a TFLite file returns.
+        names: Name of each class, label or target.
+        path: What messages call the network.
+
+    Raises:
+        InvalidValue: the network answers quantiles, and nothing says which.
 
     Example:
-        >>> task_answering("values", ["0"]).kind
+        >>> task_answering(["values"], ["0"], "mobile.tflite").kind
         'regression'
     """
-    return next(task for task in TASKS.values() if task.main == main)(tuple(names))
+    if QUANTILES in outputs:
+        raise InvalidValue(
+            f"`{path}` answers `{QUANTILES}` and has no card, which would say what quantiles they are. Use the run, or "
+            "export it again."
+        )
+    kind = Regression if VALUES in outputs else MultiLabel if LABELS in outputs else Classification
+    return kind(tuple(names))
 
 
 @dataclass(frozen=True)

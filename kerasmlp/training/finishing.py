@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from kerasmlp._system.files import appearing, write_json
+from kerasmlp._system.files import write_json
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import CALIBRATION_NAME
-from kerasmlp.model.model_files import load_keras, store_task
+from kerasmlp.model.model_files import load_keras, save_keras, store_task
 from kerasmlp.tasks.task import Task
 from kerasmlp.training.validation_data import model_outputs
 
@@ -43,7 +43,8 @@ def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished
     """Calibrates the saved network, and chooses the threshold and the conformal limits on validation.
 
     The temperature is multiplied into the last layer of `model.keras`, and the task is stored in the same file. If the
-    process is killed in between, the next call continues: it never calibrates twice.
+    process is killed in between, the next call continues: it never calibrates twice. A calibrated network is saved
+    without its optimizer and its loss, because the optimizer's state belongs to the weights before.
 
     Args:
         run: The run directory, with the best `model.keras`.
@@ -83,23 +84,18 @@ def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
         reason = "the network does not end in a dense layer, into which a temperature could be multiplied"
         return {"temperature": 1.0, "reason": reason}
     calibrated = wrap_model(model, run.model_path, task=data.task)
-    num_changed = sum(
-        int(
-            (
-                data.task.decisions(calibrated.answers(getattr(data, part).features)) != data.task.decisions(answers)
-            ).sum()
-        )
-        for part, answers in before.items()
+    # Validation alone decides: nothing in the saved network may depend on the test.
+    changed = data.task.decisions(calibrated.answers(data.validation.features)) != data.task.decisions(
+        before["validation"]
     )
-    if num_changed:  # their probabilities are equal up to rounding
+    if num_changed := int(changed.sum()):  # their probabilities are equal up to rounding
         return {"temperature": 1.0, "reason": f"the calibrated network would round {num_changed} answers differently"}
     for part, answers in before.items():
         scores = data.task.score(answers, getattr(data, part).labels).numbers
         prefix = {"validation": "val", "test": "test"}[part]
         about |= {f"{prefix}_{name}_before": scores[name] for name in CALIBRATED if name in scores}
     write_json(notes, {**about, "weights": digest})
-    with appearing(run.model_path) as temporary:
-        model.save(temporary)
+    save_keras(run.model_path, model, data.task)
     return about
 
 

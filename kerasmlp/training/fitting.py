@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from kerasmlp._system.files import appearing, write_json, write_text
+from kerasmlp._system.files import write_json, write_text
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
@@ -21,6 +21,7 @@ from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
@@ -165,7 +166,8 @@ def train_run(
     write_json(run.path / CONFIG_NAME, config)
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
-    epochs = settings.epochs or data.task.epochs
+    epochs = settings.epochs
+    assert epochs is not None, "settings for the task"
     optimizer = _compile(model, data, settings, steps=epochs * math.ceil(len(data.train) / settings.batch_size))
     prepare(
         model,
@@ -180,7 +182,7 @@ def train_run(
     kept = [*scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
-    recorder = RunRecorder(run, kept, lambda row: data.task.rank(row, objective))
+    recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < epochs:
         display = ProgressDisplay(len(data.train)) if is_chief() and shows_progress(verbose) else None
@@ -205,8 +207,7 @@ def train_run(
             )
     if optimizer.use_ema:
         optimizer.finalize_variable_values(model.trainable_variables)
-        with appearing(run.model_path) as temporary:
-            model.save(temporary)
+        save_keras(run.model_path, model, data.task)
     finished_network = finish_network(run, data, settings)
     with warnings.catch_warnings():
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.

@@ -12,15 +12,18 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from kerasmlp._system.files import appearing, write_text
+from kerasmlp._system.files import write_text
 from kerasmlp.contract import CALIBRATION_NAME, HISTORY_NAME, STATE_NAME
 from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
 from kerasmlp.engine.saved_state import restore_state, save_state
 from kerasmlp.errors import InvalidValue
+from kerasmlp.model.model_files import save_keras
 from kerasmlp.run import Run
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kerasmlp.tasks.task import Task
 
 Rank = Callable[[Mapping[str, Any]], tuple[float, ...]]
 
@@ -36,17 +39,19 @@ class RunRecorder(keras.callbacks.Callback):
         best: The row of the best epoch.
     """
 
-    def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback], rank: Rank) -> None:
+    def __init__(self, run: Run, task: Task, others: Sequence[keras.callbacks.Callback], rank: Rank) -> None:
         """Prepares to write to the directory of `run`.
 
         Args:
             run: The run directory.
+            task: What the network learns, which is stored with the best model.
             others: Callbacks whose counters are kept, too.
             rank: Returns the sort key of a row of `history`; the larger key is the better epoch.
         """
         super().__init__()
         self.rank = rank
         self.run = run
+        self.task = task
         self.others = others
         self.history: list[dict[str, float]] = []
         self._kept: dict[str, dict[str, Any]] = {}
@@ -71,6 +76,8 @@ class RunRecorder(keras.callbacks.Callback):
             InvalidValue: the state is damaged, or belongs to another network.
         """
         if not self.state_path.is_file():
+            # Notes on a calibration belong to weights that this training replaces.
+            (self.run.path / CALIBRATION_NAME).unlink(missing_ok=True)
             return 0
         try:
             info = restore_state(self.state_path, model)
@@ -101,8 +108,7 @@ class RunRecorder(keras.callbacks.Callback):
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}, "seconds": seconds}
         self.history.append(row)
         if self.best is row:
-            with appearing(self.run.model_path) as temporary:
-                self.model.save(temporary)
+            save_keras(self.run.model_path, self.model, self.task)
         write_text(self.run.path / HISTORY_NAME, _as_csv(self.history))
         # This comes last and in one step: a run that is killed before it continues from the previous epoch.
         save_state(

@@ -46,7 +46,8 @@ class TrainingSettings(Settings):
             quantiles and `val_loss` for several labels.
         calibrate: Whether to divide the logits of the trained network by a temperature, so that probabilities mean what
             they say. It is fitted on validation and applied if that has at least 1,000 examples, 10 wrong answers among
-            them, and shows that it helps; see `kerasmlp.tasks.calibration`. No answer changes. Defaults to `True`.
+            them, and shows that it helps; see `kerasmlp.tasks.calibration`. No answer changes, except
+            between two that are equally probable up to rounding. Defaults to `True`.
         threshold: From which probability an example belongs to the second of two classes, or has a label: a number
             between 0 and 1, `"best-f1"`, or `"cost=FP:FN"` with the costs of a false positive and a false negative. The
             last two are chosen on validation. Defaults to None: the more probable class, and 0.5 for labels.

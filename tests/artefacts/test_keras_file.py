@@ -15,7 +15,9 @@ import pytest
 from kerasmlp import build_mlp, open_artefact
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue
 from kerasmlp.model.augmentation import Augmentation
+from kerasmlp.model.model_files import stored_task
 from kerasmlp.run import Run
 
 PLAIN_KERAS = """
@@ -68,3 +70,23 @@ def test_a_model_in_memory_is_an_artefact_without_a_card(digits: Data) -> None:
     logits = np.asarray(model(digits.test.features[:3].astype(np.float32)))
     expected = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(artefact.probabilities(digits.test.features[:3]), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("damage", ["huge", "nested", "encrypted", "damaged", "unknown compression"])
+def test_a_task_that_cannot_be_read_is_refused(tmp_path: Path, damage: str) -> None:
+    path = tmp_path / "foreign.keras"
+    content = {"huge": b" " * (2**24 + 1), "nested": b"[" * 100_000}.get(damage, b'{"kind": "classification"}' * 9)
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("task.json", content)
+    whole = bytearray(path.read_bytes())
+    entry = whole.rfind(b"PK\1\2")  # the directory, in which byte 8 has the flags and byte 10 the compression
+    if damage == "encrypted":
+        whole[entry + 8] |= 1
+        whole[6] |= 1
+    elif damage == "unknown compression":
+        whole[entry + 10] = whole[8] = 99
+    elif damage == "damaged":
+        whole[39:50] = b"\xff" * 11  # behind the header of the entry
+    path.write_bytes(whole)
+    with pytest.raises(InvalidValue, match=f"foreign.keras`.*{'16,777,217' if damage == 'huge' else 'damaged'}"):
+        stored_task(path)

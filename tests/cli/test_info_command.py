@@ -77,6 +77,13 @@ def test_models_that_were_not_built_here_are_described_too(tmp_path: Path, last:
     assert (facts.feature_shape, facts.num_outputs, facts.task.names) == ((4,), 3, ("0", "1", "2"))
 
 
+def test_a_model_file_tells_the_names_of_its_classes(flowers_run: Run, tmp_path: Path) -> None:
+    shutil.copy(flowers_run.model_path, tmp_path / "lone.keras")
+    facts = read_facts(str(tmp_path / "lone.keras"), timeout_s=1.0)
+    assert (facts.task, facts.card) == (flowers_run.card.learnt, None)
+    assert facts == facts_of_opened(str(tmp_path / "lone.keras"), timeout_s=1.0)
+
+
 def test_a_saved_model_without_a_card_is_opened(artefacts: Path, tmp_path: Path) -> None:
     shutil.copytree(artefacts / "served" / "1", tmp_path / "foreign")
     shutil.rmtree(tmp_path / "foreign" / "assets.extra")

@@ -144,6 +144,14 @@ def test_without_a_card_rows_of_a_table_are_encoded_by_the_server(
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
 
 
+@pytest.mark.usefixtures("without_card")
+def test_without_a_card_the_server_decides_whether_numbers_are_classes(
+    capfd: pytest.CaptureFixture[str], server: str
+) -> None:
+    frame(60).assign(kind=np.arange(60) % 30 * 7).to_csv("june.csv", index=False)  # which look like quantities
+    _fails(capfd, 2, "has 2 classes; june has 30", "evaluate", f"{server}flowers", "june.csv", "--target", "kind")
+
+
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_numbers_are_the_same_from_a_server_a_file_and_the_run(
     capfd: pytest.CaptureFixture[str], server: str, houses_run: Run, command: str

@@ -49,6 +49,8 @@ REQUESTS = [
     ("export {run} --tflite out --keep 2", "`--keep`.*`--saved-model BASE`"),
     ("export {run} --tflite out --batch many", "--batch.*`dynamic`.*`many`"),
     ("export {run} --tflite out --batch 0", r"`--batch`.*at least 1.*\b0\b"),
+    ("evaluate {run} digits --task regression", "knows what it learnt; leave out `--task`"),
+    ("evaluate {run} digits --quantiles 0.1,0.9", "knows what it learnt; leave out `--quantiles`"),
     ("export {run} --tflite out --output class", "`--output`.*class_id.*`class`"),
     ("export {run} --tflite out --calibration absent.npz", "`absent.npz`"),
     ("export {run} --tflite out --mediapipe --quantize int8", "int8.*`--mediapipe`"),

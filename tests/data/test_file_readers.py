@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from kerasmlp import load_data
+from kerasmlp.data.readers.choosing import read_source
 from kerasmlp.data.readers.idx import read_array
+from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue, NotFound
 from tests.helpers.image_files import IMAGES, LABELS, idx, write_idx
 
@@ -100,6 +102,28 @@ def test_openml_data_sets_that_are_known_to_be_images_become_images(monkeypatch:
     data = load_data("openml:mnist_784", test_share=0.2)
     assert (data.name, data.feature_shape, data.feature_range) == ("mnist_784", (28, 28), (0, 255))
     assert data.class_names == ("0", "1", "2", "3")
+
+
+def test_numbers_of_openml_are_classes_named_as_written_or_quantities(monkeypatch: pytest.MonkeyPatch) -> None:
+    features, numbers = np.random.default_rng(0).normal(size=(60, 3)), np.arange(60) % 3 * 5.0
+    found = types.SimpleNamespace(data=features, target=numbers)
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", lambda name, **options: found)
+    data = load_data("openml:wine", test_share=0.2)
+    assert data.class_names == ("0.0", "10.0", "5.0")  # sorted as text
+    regression = load_data("openml:wine", test_share=0.2, task="regression")
+    assert regression.train.labels.dtype == np.float32
+    assert set(regression.train.labels.ravel().tolist()) == {0, 5, 10}
+    assert regression.request is not None
+    assert load_data(**regression.request).fingerprint == regression.fingerprint
+    assert read_source("openml:wine").fingerprint(regression.spec) == regression.fingerprint
+    assert read_source("openml:wine", SourceOptions(task="regression")).fingerprint(data.spec) == data.fingerprint
+
+
+def test_labels_in_idx_files_can_be_quantities(tmp_path: Path) -> None:
+    data = load_data(write_idx(tmp_path / "tiny"), task="regression")
+    assert (data.task.kind, data.train.labels.dtype.name) == ("regression", "float32")
+    assert data.request is not None
+    assert load_data(**data.request).fingerprint == data.fingerprint
 
 
 @pytest.mark.parametrize(

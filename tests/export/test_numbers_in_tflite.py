@@ -212,6 +212,19 @@ def test_a_file_that_does_not_run_has_no_score(
     assert row["keras_rmse"] > 0
 
 
+def test_a_file_without_a_card_that_answers_values_is_a_regression(
+    houses_run: Run, houses: Data, tmp_path: Path
+) -> None:
+    (report,) = export_tflite(houses_run, tmp_path, quantize=["float32"], data=houses)
+    content = Path(report.path).read_bytes()
+    lone = tmp_path / "lone.tflite"
+    with zipfile.ZipFile(report.path) as archive:
+        lone.write_bytes(content[: min(entry.header_offset for entry in archive.infolist())])
+    artefact = open_artefact(lone)
+    assert (artefact.card, artefact.task.kind, artefact.num_outputs) == (None, "regression", 1)
+    assert evaluate(lone, houses).rmse == report.score
+
+
 def test_calibration_takes_examples_from_the_whole_range_of_a_target(houses: Data) -> None:
     examples = calibration_examples(houses.train, houses.task, count=50)
     prices = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,15 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import build_mlp, open_artefact
+from kerasmlp import build_mlp, data_from_arrays, open_artefact, train
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export import ParityError, export_tflite, verify
-from kerasmlp.export.tflite.folding import FoldedLayer, fold
+from kerasmlp.export import ArtefactReport, ParityError, export_tflite, verify
+from kerasmlp.export.artefact_report import check_report
+from kerasmlp.export.tflite.folding import FoldedLayer, fold, units_are_precise
 from kerasmlp.run import Run
+from kerasmlp.tasks.classification import Classification
+from kerasmlp.tasks.multi_label import MultiLabel
 
 
 def _forward(layers: list[FoldedLayer], features: np.ndarray) -> np.ndarray:
@@ -54,6 +58,15 @@ def test_a_folded_network_computes_what_its_model_computes(options: dict[str, An
     np.testing.assert_allclose(_forward(layers, features), expected, rtol=1e-5, atol=1e-4)
 
 
+@pytest.mark.parametrize("offset", [10.0, 1e4])
+def test_two_layers_of_units_are_judged_together(offset: float) -> None:
+    layers = [keras.layers.Rescaling(1000.0), keras.layers.Rescaling(1.0, offset=offset)]
+    together = keras.layers.Rescaling(1000.0, offset=offset)
+    expected = offset < 3000  # three times the scale
+    assert units_are_precise(build_mlp([2, 1], postprocessing=layers)) == expected
+    assert units_are_precise(build_mlp([2, 1], postprocessing=[together])) == expected
+
+
 def test_layers_that_cannot_be_multiplied_into_a_dense_layer_are_refused() -> None:
     inputs = keras.Input((6,))
     normalised = keras.layers.LayerNormalization(name="layer_norm")(keras.layers.Dense(4)(inputs))
@@ -84,6 +97,30 @@ def test_an_artefact_that_differs_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
+def test_several_labels_are_exported_with_their_most_important_score(tmp_path: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(300, 4)).astype(np.float32)
+    data = data_from_arrays(features, (features[:, :2] > 0).astype(int), test_share=0.2, name="labels")
+    model = build_mlp([4, 2], preprocessing=data.preprocessing(), seed=0)
+    run = train(model, data, epochs=1, out=tmp_path / "run")
+    (report,) = export_tflite(run, tmp_path / "out", quantize=["float32"], data=data)
+    row = report.to_dict()
+    assert row["task"] == "multi_label"
+    assert row["macro_f1"] == pytest.approx(run.metrics["test_macro_f1"])
+    assert row["keras_macro_f1"] == pytest.approx(run.metrics["test_macro_f1"])
+    assert row["agreement"] == 1
+    assert json.loads((tmp_path / "out" / "report.json").read_text()) == {"artefacts": [row]}
+
+
+def test_two_examples_may_be_lost_from_an_accuracy_but_not_from_another_score() -> None:
+    def report(score: str) -> ArtefactReport:
+        scores = {"scores": {score: 0.93}, "keras_scores": {score: 0.95}}  # 2 of 100 examples
+        return ArtefactReport("a", "tflite", "int8", 1, 0.93, 0.95, 0.98, 0.1, 100, **scores)  # type: ignore[arg-type]
+
+    check_report(report("accuracy"), 0.005, task=Classification(("no", "yes")))
+    with pytest.raises(ParityError, match="macro F1 of 0.9300"):
+        check_report(report("macro_f1"), 0.005, task=MultiLabel(("red", "round")))
+
+
 def test_verify_reports_each_artefact_and_refuses_one_of_another_network(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
@@ -92,8 +129,6 @@ def test_verify_reports_each_artefact_and_refuses_one_of_another_network(
         dataclasses.replace(report, latency_p50_us=None, latency_p99_us=None, examples_per_s=None) for report in reports
     ]
     assert verify(digits_run.path, [report.path for report in reports]) == expected
-    from kerasmlp import train
-
     model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
     other = train(model, digits, epochs=1, out=tmp_path / "other")
     with pytest.raises(ParityError, match="float32.*digits_float32.tflite"):
@@ -113,7 +148,6 @@ def test_an_export_replaces_files_only_when_asked_to(digits_run: Run, digits: Da
 
 
 def test_a_float32_file_computes_what_the_numpy_network_computes(digits: Data, tmp_path: Path) -> None:
-    from kerasmlp import train
     from kerasmlp.lesson.numpy_network import softmax
     from kerasmlp.lesson.weight_conversion import numpy_logits
 

@@ -18,7 +18,7 @@ from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
-from kerasmlp.tasks.task_table import TaskOptions, task_from_config
+from kerasmlp.tasks.task_table import TaskOptions, task_answering, task_from_config
 
 LIMITS = ConformalLimits(2, (0.25, 1.5))
 NUMBERS: dict[str, Any] = {"means": (1.0, 2.0), "scales": (2.0, 3.0)}
@@ -203,3 +203,17 @@ def test_messages_name_options_that_load_data_for_the_task() -> None:
     with pytest.raises(InvalidValue, match="quantiles"):
         TaskOptions(task="quantiles")
     assert TaskOptions(quantiles=(0.1, 0.9)).kind == "quantiles"
+
+
+def test_the_outputs_of_a_network_without_a_card_tell_its_task() -> None:
+    found = {
+        main: task_answering(outputs, ("0", "1"), "path").kind
+        for main, outputs in {
+            "classes": ["probabilities", "class_id", "label"],
+            "labels": ["probabilities", "labels"],
+            "numbers": ["values"],
+        }.items()
+    }
+    assert found == {"classes": "classification", "labels": "multi_label", "numbers": "regression"}
+    with pytest.raises(InvalidValue, match="`path` answers `quantiles` and has no card"):
+        task_answering(["quantiles"], ("0", "1"), "path")

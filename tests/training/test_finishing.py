@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, open_artefact, train
+from kerasmlp import Run, build_mlp, data_from_arrays, evaluate, load_data, open_artefact, train
+from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
@@ -20,6 +23,7 @@ from kerasmlp.new_run_directory import follow_run
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.run_config import training_config
+from kerasmlp.training.run_recorder import RunRecorder
 from kerasmlp.training.settings import TrainingSettings
 
 FACTOR = 4  # how overconfident the networks are
@@ -146,6 +150,13 @@ def test_a_chosen_threshold_decides_in_every_artefact(
     (file,) = tmp_path.glob("*.tflite")
     answers = open_artefact(file).answers(data.test.features)
     np.testing.assert_array_equal(answers.argmax(axis=1)[clear], wanted[clear])
+    certain = evaluate(file, data)  # the class alone has no probability
+    assert certain.numbers.keys() == {"accuracy", "balanced_accuracy", "largest_class_share", "f1"}
+    assert [name for name, _ in [*task.rows(certain.numbers), *certain.rows()]] == [
+        "accuracy",
+        "F1 of 1",
+        "hardest class",
+    ]
 
     export_saved_model(calibrated, tmp_path / "served", data=data)
     serve = tf.saved_model.load(str(tmp_path / "served" / "1")).signatures["serving_default"]
@@ -154,6 +165,23 @@ def test_a_chosen_threshold_decides_in_every_artefact(
     np.testing.assert_array_equal(served["class_id"].numpy()[clear], wanted[clear])
     labels = [label.decode() for label in served["label"].numpy()]
     assert labels == [data.class_names[i] for i in served["class_id"].numpy()]
+
+
+def test_a_model_file_without_its_run_keeps_its_names_and_its_threshold(
+    problem: tuple[Data, np.ndarray], calibrated: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, _ = problem
+    lone, file = tmp_path / "lone.keras", tmp_path / "new.npz"
+    shutil.copy(calibrated.model_path, lone)
+    artefact = open_artefact(lone)
+    assert (artefact.class_names, artefact.known_names) == (("0", "1"), {0: "0", 1: "1"})
+    assert evaluate(lone, data).accuracy == calibrated.metrics["test_accuracy"]
+    x, y = data.test.features, data.test.labels
+    with pytest.raises(InvalidValue, match="trained on the classes 0, 1; arrays has 1, 0"):
+        evaluate(lone, data_from_arrays(x, 1 - y, x, 1 - y, class_names=("1", "0")))
+    np.savez(file, x_train=x, y_train=y, x_test=x, y_test=y)
+    assert main(["evaluate", str(lone), str(file)]) == 0
+    assert "from a probability of" in " ".join(capsys.readouterr().out.split())
 
 
 @pytest.mark.parametrize(
@@ -173,6 +201,53 @@ def test_a_network_that_stays_as_it_is_says_why(
     assert about["temperature"] == 1
     assert reason in about["reason"]
     np.testing.assert_allclose(run.load_model().get_weights()[0], kernel * FACTOR, rtol=1e-3, atol=1e-4)
+
+
+def test_the_test_does_not_decide_whether_a_network_is_calibrated(
+    problem: tuple[Data, np.ndarray], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, kernel = problem
+    test = dataclasses.replace(data.test, features=data.test.features[:50], labels=data.test.labels[:50])
+
+    def decisions(task: Classification, answers: np.ndarray) -> np.ndarray:
+        """Changes on every test example with each call."""
+        return np.full(50, next(counter)) if len(answers) == 50 else task.class_ids(answers)
+
+    counter = itertools.count()
+    monkeypatch.setattr(Classification, "decisions", decisions)
+    run = trained(dataclasses.replace(data, test=test), overconfident(kernel), tmp_path / "run")
+    assert run.metrics["calibration"]["reason"] == "the network was overconfident"
+    assert run.metrics["calibration"]["test_log_loss_before"] > run.metrics["test_log_loss"]
+
+
+def test_data_for_a_new_training_keep_no_choice_of_the_network_before(
+    problem: tuple[Data, np.ndarray], calibrated: Run, tmp_path: Path
+) -> None:
+    data, _ = problem
+    np.savez(tmp_path / "new.npz", x=data.validation.features, y=data.validation.labels)
+    task = load_data(tmp_path / "new.npz", spec=calibrated.card.spec).task
+    assert task == Classification(data.class_names)
+    assert calibrated.card.learnt != task
+
+
+def test_the_best_network_of_an_unfinished_training_knows_its_task(houses: Data, tmp_path: Path) -> None:
+    layers = {"preprocessing": houses.preprocessing(), "postprocessing": houses.postprocessing()}
+    model = build_mlp([houses.num_features, houses.num_outputs], seed=0, **layers)
+    with pytest.MonkeyPatch.context() as patch:
+        kill_in(patch, "kerasmlp.training.fitting.finish_network")
+        with pytest.raises(Killed):
+            train(model, houses, epochs=1, out=tmp_path / "run")
+    artefact = open_artefact(tmp_path / "run" / "model.keras")
+    assert artefact.task == houses.task
+    expected = np.asarray(model(houses.test.features))
+    np.testing.assert_allclose(artefact.answers(houses.test.features), expected, rtol=1e-6)  # two graphs
+
+
+def test_a_training_from_its_first_epoch_forgets_the_notes_of_an_earlier_calibration(tmp_path: Path) -> None:
+    (tmp_path / "calibration.json").write_text('{"temperature": 2.0, "reason": "", "weights": "others"}')
+    recorder = RunRecorder(Run(tmp_path), Classification(("no", "yes")), [], lambda row: (row["val_loss"],))
+    assert recorder.resume(build_mlp([6, 2])) == 0
+    assert not list(tmp_path.iterdir())
 
 
 def kill_in(patch: pytest.MonkeyPatch, place: str) -> None:

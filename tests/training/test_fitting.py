@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -214,6 +215,29 @@ def test_a_run_notices_that_its_data_have_changed(digits: Data, digits_run: Run,
     np.savez(path, **arrays)
     with pytest.raises(InvalidValue, match="changed"):
         run.load_data()
+
+
+def test_a_run_of_a_version_that_took_every_target_for_classes_loads_its_data_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "data.npz"
+    labels = np.arange(300) % 30 * 7  # which look like quantities
+    np.savez(path, x=np.random.default_rng(0).normal(size=(300, 4)), y=labels)
+    data = load_data(path, task="classification")
+    for module in ("plots", "task_plots"):
+        monkeypatch.setattr(f"kerasmlp.{module}.save_figure", lambda *_: None)  # they take longer than the training
+    with pytest.warns(KerasMLPWarning, match="30 classes are numbers"):
+        run = train(build_mlp([4, 30]), data, epochs=1, out=tmp_path / "run")
+    config = run.config
+    del config["data"]["request"]["task"]
+    (run.path / "config.json").write_text(json.dumps(config))
+    with zipfile.ZipFile(run.model_path) as new, zipfile.ZipFile(tmp_path / "old.keras", "w") as old:
+        for name in new.namelist():
+            if name != "task.json":
+                old.writestr(name, new.read(name))
+    (tmp_path / "old.keras").replace(run.model_path)
+    monkeypatch.setattr("kerasmlp.data.in_memory_source.looks_like", None)  # nothing is guessed
+    assert run.load_data().fingerprint == data.fingerprint
 
 
 def test_run_open_rejects_folders_that_are_not_a_finished_run(tmp_path: Path) -> None:

@@ -87,15 +87,17 @@ def _coverage(artefact: Artefact, scores: Scores, coverage: float | None) -> dic
 def _show(result: dict[str, Any], artefact: Artefact, scores: Scores, data: Data) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import make_table
+    from kerasmlp.evaluation import judging_task
 
+    task = judging_task(artefact, data)
     loss = result.get("loss")
     rows = [
         ("format", f"{artefact.format}, {artefact.precision}"),
         ("examples", f"{scores.examples:,} ({data.name}, {_which_examples(result['same_data'], data)})"),
-        *data.task.rows(scores.numbers),
+        *task.rows(scores.numbers),
         *([] if loss is None else [("loss", f"{loss:.4f}")]),
         *scores.rows(),
-        *_coverage_rows(result.get("conformal"), data.task),
+        *_coverage_rows(result.get("conformal"), task),
     ]
     results_console().print(make_table((result["artefact"], ""), rows))
 

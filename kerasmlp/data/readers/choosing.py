@@ -120,10 +120,6 @@ def _is_table(source: str) -> bool:
     return Path(source).name.lower().endswith(TABLE_SUFFIXES)
 
 
-def _read_openml(source: str, options: SourceOptions) -> Source:
-    return read_openml(source.removeprefix(OPENML_PREFIX), data_dir=options.data_dir)
-
-
 def _read_image_folder(source: str, options: SourceOptions) -> Source:
     read = stream_image_folder if options.stream else read_image_folder
     return read(Path(source), image_size=options.image_size, max_image_pixels=options.max_image_pixels)
@@ -143,8 +139,8 @@ READERS = (
         "sets of openml.org",
         "`openml:NAME`",
         lambda source: source.startswith(OPENML_PREFIX),
-        _read_openml,
-        options=("data_dir",),
+        lambda source, options: read_openml(source.removeprefix(OPENML_PREFIX), options),
+        options=("data_dir", *TASK_OPTIONS),
     ),
     Reader(
         "tables (.csv, .parquet and others)",
@@ -157,7 +153,8 @@ READERS = (
         "IDX files",
         "the path of IDX files",
         lambda source: _is_path(source) and is_idx(Path(source)),
-        lambda source, _: read_idx(Path(source)),
+        lambda source, options: read_idx(Path(source), options),
+        options=TASK_OPTIONS,
     ),
     Reader(
         "folders of images",

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from kerasmlp.data.in_memory_source import InMemorySource
+from kerasmlp.data.source import SourceOptions
 from kerasmlp.errors import InvalidValue, NotFound
 
 GZIP_MAGIC = b"\x1f\x8b"
@@ -28,7 +29,7 @@ def is_idx(path: Path) -> bool:
     return _NAME.match(path.name) is not None
 
 
-def read_idx(path: Path) -> InMemorySource:
+def read_idx(path: Path, options: SourceOptions | None = None) -> InMemorySource:
     """Returns the examples in a folder of IDX files.
 
     The files have the names of MNIST: `train-images-idx3-ubyte` and `train-labels-idx1-ubyte` for training. The names
@@ -36,6 +37,7 @@ def read_idx(path: Path) -> InMemorySource:
 
     Args:
         path: The folder, or any of its files.
+        options: What the user says about the task.
 
     Raises:
         NotFound: one of the files of a part is missing.
@@ -62,7 +64,9 @@ def read_idx(path: Path) -> InMemorySource:
                 "labels; the numbers need to be equal."
             )
     name = folder.resolve().name
-    return InMemorySource(name, *arrays, request={"source": str(path.resolve())})
+    options = options or SourceOptions()
+    request = {"source": str(path.resolve()), **options.request()}
+    return InMemorySource(name, *arrays, request=request, task=options.task_options)
 
 
 def read_array(path: Path) -> np.ndarray:
