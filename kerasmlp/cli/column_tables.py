@@ -87,7 +87,9 @@ def show_data(about: Mapping[str, Any], flags: Mapping[str, Flag]) -> None:
         low, high = about["feature_range"]
         rows += [("features", f"{tuple(about['feature_shape'])}, {about['dtype']}"), ("values", f"{low:g} to {high:g}")]
     else:
-        rows += [("format", about["format"]), ("labels" if "classes" in about else "targets", about["target"])]
+        targets = about["target"].replace(",", ", ")
+        rows += [("format", about["format"])] if about["format"] else []
+        rows += [("labels" if "classes" in about else "targets", targets)]
     rows += [("task", about["task"]), ("fingerprint", about["fingerprint"][:12])]
     if about.get("picture"):
         rows.append(("picture", about["picture"]))

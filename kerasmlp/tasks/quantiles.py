@@ -68,7 +68,7 @@ class QuantileScores(Scores):
         return {
             "pinball": pinball_loss(answers, targets, quantiles),
             "coverage": float(((targets >= low) & (targets <= high)).mean()),
-            "nominal_coverage": quantiles[-1] - quantiles[0],
+            "nominal_coverage": round(quantiles[-1] - quantiles[0], 9),
             "width": float((high - low).mean()),
             "mae": float(np.abs(median(answers, quantiles) - targets).mean()),
         }

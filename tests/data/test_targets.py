@@ -121,7 +121,7 @@ def test_arrays_in_a_file_may_hold_numbers_to_predict(tmp_path: Path, stored: st
     values = values[:, 0] if targets == 1 else values
     np.savez(tmp_path / "both.npz", x=X, y=values)
     np.savez(tmp_path / "keras.npz", x_train=X, y_train=values, x_test=X[:50], y_test=values[:50])
-    for name, num_test in (("both", 48), ("keras", 50)):  # 50: a fifth of each tenth is rounded
+    for name, num_test in (("both", 48), ("keras", 50)):
         data = load_data(tmp_path / f"{name}.npz")
         assert (data.task.kind, data.num_outputs, len(data.test)) == ("regression", targets, num_test)
         assert data.test.labels.dtype == np.float32
