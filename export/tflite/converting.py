@@ -14,6 +14,7 @@ from kerasmlp.tasks.classification import Classification
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kerasmlp.data.number_embeddings import TableFeatures
     from kerasmlp.export.tflite.folding import FoldedLayer
     from kerasmlp.tasks.task import Task
 
@@ -30,6 +31,7 @@ def convert(
     output: str | None = None,
     image_shape: tuple[int, ...] | None = None,
     front: tuple[np.ndarray, np.ndarray] | None = None,
+    table: TableFeatures | None = None,
 ) -> bytes:
     """Returns a float32 TFLite file that computes dense layers, and what the task computes from their values.
 
@@ -49,6 +51,7 @@ def convert(
             itself takes three channels.
         front: Mean and factor of each feature, float32 `(features,)` each. Before the first layer, the file subtracts
             the mean and then multiplies by the factor. None if the layers include both already.
+        table: The layer that embeds the numbers of a table in front of the first layer, if there is one.
 
     Raises:
         InvalidValue: TFLite has no operation for an activation.
@@ -57,7 +60,9 @@ def convert(
 
     task = task or Classification(())
     name_of_output = output or task.tflite_outputs[0]
-    shape = (len(layers[0].kernel),) if image_shape is None else (*image_shape[:2], 3)
+    num_features = len(layers[0].kernel) if table is None else len(table.numbers) + len(table.others)
+    weights = () if table is None else tuple(table.get_weights())
+    shape = (num_features,) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
     flat = (1 if batch_size == 1 else -1, len(layers[0].kernel))
@@ -69,6 +74,8 @@ def convert(
             x = tf.linalg.matmul(x, tf.constant(LUMA, tf.float32, (3, 1)))
         if image_shape is not None:
             x = tf.reshape(x, flat)
+        if table is not None:
+            x = table.compute(x, *weights)
         if front is not None:
             # The converter would multiply the factor into the next kernel, which then no longer fits one scale of 8
             # bits. It does not look through a change of shape.

@@ -22,7 +22,7 @@ from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
 from kerasmlp.export.tflite.converting import convert
-from kerasmlp.export.tflite.folding import fold, folding_is_precise, front, units_are_precise
+from kerasmlp.export.tflite.folding import embedding, fold, folding_is_precise, front, units_are_precise
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.metadata import with_metadata
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize, without_outliers
@@ -225,7 +225,8 @@ def _convert(
     task, given = card.learnt, settings.calibration
     examples = calibration_examples(data.train, task) if given is None else np.asarray(given)
     examples = examples.astype(np.float32).reshape(len(examples), -1)
-    is_precise, unit_is_precise = folding_is_precise(model, examples), units_are_precise(model)
+    unit_is_precise, table = units_are_precise(model), embedding(model)
+    is_precise = table is not None or folding_is_precise(model, examples)
     mean, factor = front(model)
     form: dict[str, Any] = {
         "batch_size": settings.batch_size,
@@ -237,7 +238,8 @@ def _convert(
     @functools.cache
     def float_content(*, keep_front: bool, keep_back: bool) -> bytes:
         layers = fold(model, keep_front=keep_front, keep_back=keep_back)
-        return convert(layers, input_name(card.feature_shape), **form, front=(mean, factor) if keep_front else None)
+        scaling = (mean, factor) if keep_front and table is None else None
+        return convert(layers, input_name(card.feature_shape), **form, front=scaling, table=table)
 
     files = {}
     for precision in precisions:

@@ -17,6 +17,8 @@ from kerasmlp.errors import InvalidValue
 if TYPE_CHECKING:
     import keras
 
+    from kerasmlp.data.number_embeddings import TableFeatures
+
 # Folding is refused if it makes the terms of a sum this many times larger, because three of float32's 24 bits are then
 # lost when the terms cancel.
 LARGEST_GROWTH = 8.0
@@ -77,9 +79,10 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
     # Imported here, because Keras takes seconds to import and a refused request should not wait for it.
     from keras import activations, layers
 
+    from kerasmlp.data.number_embeddings import TableFeatures
     from kerasmlp.model.augmentation import Augmentation
 
-    num_features = int(np.prod(model.input_shape[1:]))
+    num_features = int(np.prod(model.input_shape[1:])) if (table := embedding(model)) is None else table.width
     folded: list[FoldedLayer] = []
     # What is computed between the previous activation (or the input) and the current layer: scale * x + offset, and
     # then the dense layer `dense`, unless it is None.
@@ -97,7 +100,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
         scale, offset, dense = np.ones(kernel.shape[1]), np.zeros(kernel.shape[1]), None
 
-    idle = layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation
+    idle = layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation | TableFeatures
     computing = [layer for layer in model.layers if not isinstance(layer, idle)]
     num_before = max((index for index, layer in enumerate(computing, 1) if isinstance(layer, layers.Dense)), default=0)
     for layer in computing[:num_before] or computing:
@@ -212,6 +215,13 @@ def units_are_precise(model: keras.Model) -> bool:
         elif isinstance(layer, layers.Activation):
             scale, offset = np.ones(1), np.zeros(1)
     return bool((np.abs(offset) <= FARTHEST_MEAN * np.abs(scale)).all())
+
+
+def embedding(model: keras.Model) -> TableFeatures | None:
+    """Returns the layer that embeds the numbers of a table; None if the model has none."""
+    from kerasmlp.data.number_embeddings import TableFeatures
+
+    return next((layer for layer in model.layers if isinstance(layer, TableFeatures)), None)
 
 
 def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:

@@ -5,14 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting
-from kerasmlp.cli.option_types import as_typed, whole_numbers
+from kerasmlp.cli.option_types import whole_numbers
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from kerasmlp.data.types import Data
 
-DEFAULT_HIDDEN = (128, 64)
 # Options of `build_mlp` that have the same name here.
 _BUILD_OPTIONS = ("activation", "use_bias", "dropout", "batch_normalization", "l2", "kernel_initializer")
 
@@ -30,12 +29,18 @@ def add_network_options(parser: ArgumentParser) -> None:
         "--hidden",
         type=whole_numbers,
         metavar="N,...",
-        help="widths of the hidden layers; the data determine the first and the last width "
-        f"(default: {as_typed(DEFAULT_HIDDEN)})",
+        help="widths of the hidden layers; the data determine the first and the last width (default: by the recipe)",
     )
     add_setting(group, build_mlp, "activation", "NAME", "any activation of Keras")
     group.add_argument("--no-bias", dest="use_bias", action="store_false", help="dense layers without a bias")
-    add_setting(group, build_mlp, "dropout", "S", "share of hidden units to drop in training")
+    group.add_argument(
+        "--dropout", type=float, metavar="S", help="share of hidden units to drop in training (default: by the recipe)"
+    )
+    group.add_argument(
+        "--recipe",
+        metavar="NAME",
+        help="table: embeds numbers, for columns of different meaning; or plain (default: table for tables)",
+    )
     group.add_argument(
         "--batch-normalization", action="store_true", help="normalize batches in front of each hidden activation"
     )
@@ -54,13 +59,19 @@ def layer_sizes(args: Namespace, data: Data) -> tuple[int, ...]:
         InvalidValue: they do not fit the data.
     """
     from kerasmlp.model.building import check_sizes, check_sizes_fit
+    from kerasmlp.model.recipes import recipe_for
 
-    sizes = args.sizes or (data.num_features, *(args.hidden or DEFAULT_HIDDEN), data.num_outputs)
+    sizes = args.sizes or (data.num_features, *(args.hidden or recipe_for(data, args.recipe).hidden), data.num_outputs)
     checked = check_sizes(sizes)
     check_sizes_fit(checked, data.feature_shape, data.num_outputs, data.task.unit)
     return checked
 
 
-def build_options(args: Namespace) -> dict[str, Any]:
+def build_options(args: Namespace, data: Data) -> dict[str, Any]:
     """Returns the keyword arguments for `build_mlp` that were asked for, except for shapes."""
-    return {name: getattr(args, name) for name in _BUILD_OPTIONS}
+    from kerasmlp.model.recipes import recipe_for
+
+    options = {name: getattr(args, name) for name in _BUILD_OPTIONS}
+    if options["dropout"] is None:
+        options["dropout"] = recipe_for(data, args.recipe).dropout
+    return options

@@ -11,9 +11,14 @@ import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.table_encoding import Encoder
+from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import task_from_config
+
+PLAIN, TABLE = "plain", "table"
+RECIPES = (PLAIN, TABLE)
+MOST_EXAMPLES = 100_000  # of which the ranges of numbers are learnt
 
 if TYPE_CHECKING:
     import keras
@@ -139,8 +144,21 @@ class Data:
         """Number of classes or targets: the last of a network's sizes."""
         return self.task.width
 
-    def preprocessing(self) -> keras.layers.Layer:
-        """Returns a new layer that scales raw features. Put it at the front of the model.
+    @property
+    def recipe(self) -> str:
+        """How a network for the data is built and trained unless you say otherwise: `table` or `plain`."""
+        return PLAIN if self.feature_range is not None or len(self.feature_shape) > 1 else TABLE
+
+    @property
+    def is_number(self) -> np.ndarray:
+        """Which features are measured numbers, and neither booleans nor categories: bool `(features,)`."""
+        if self.encoder is not None:
+            return self.encoder.is_number
+        features = np.asarray(self.train.features)
+        return np.asarray(((features != 0) & (features != 1)).any(axis=0))
+
+    def preprocessing(self, recipe: str | None = None) -> keras.layers.Layer:
+        """Returns a new layer that prepares raw features. Put it at the front of the model.
 
         Features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
         training examples; a feature that is constant there is only shifted to 0. The booleans and categories of a
@@ -148,6 +166,13 @@ class Data:
         """
         import keras
 
+        if recipe is not None and recipe not in RECIPES:
+            raise InvalidValue(f"`recipe` needs to be one of {', '.join(RECIPES)}; got {recipe!r}.")
+        if (recipe or self.recipe) == TABLE:
+            from kerasmlp.data.number_embeddings import learn_table_features
+
+            step = max(1, len(self.train) // MOST_EXAMPLES)
+            return learn_table_features(np.asarray(self.train.features[::step]), self.is_number, name="table_features")
         if self.feature_range is not None:
             low, high = self.feature_range
             return keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")

@@ -32,6 +32,7 @@ def load_keras(path: Path) -> keras.Model:
     """
     import keras
 
+    import kerasmlp.data.number_embeddings
     import kerasmlp.model.augmentation  # registers the layer with Keras
     import kerasmlp.tasks.keras_parts  # noqa: F401 (the same)
 

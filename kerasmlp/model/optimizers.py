@@ -10,6 +10,9 @@ from kerasmlp.errors import InvalidValue, nearest
 if TYPE_CHECKING:
     import keras
 
+SCHEDULES = ("constant", "cosine", "cycles")
+MOST_CYCLES = 4
+LEAST_EPOCHS = 2  # of the first cycle, if there is another one
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -23,7 +26,25 @@ def check_optimizer(name: str, learning_rate: float) -> None:
         raise InvalidValue(f"`learning_rate` needs to be positive and finite, such as 0.001; got {learning_rate}.")
 
 
-def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None = None) -> keras.Optimizer:
+def cycle_ends(epochs: int) -> list[int]:
+    """Returns the epoch in which each cycle of the schedule `cycles` ends. Each is twice as long as the one before.
+
+    Example:
+        >>> cycle_ends(60), cycle_ends(10), cycle_ends(3)
+        ([4, 12, 28, 60], [3, 10], [3])
+    """
+    count = min(MOST_CYCLES, max(1, int(math.log2(epochs / LEAST_EPOCHS + 1))))
+    return [round(epochs * (2**cycle - 1) / (2**count - 1)) for cycle in range(1, count + 1)]
+
+
+def make_optimizer(
+    name: str,
+    learning_rate: float,
+    *,
+    cosine_steps: int | None = None,
+    num_cycles: int = 1,
+    weight_decay: float | None = None,
+) -> keras.Optimizer:
     """Returns a new Keras optimizer.
 
     Args:
@@ -32,6 +53,8 @@ def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None 
         learning_rate: Positive and finite.
         cosine_steps: Number of steps in which the rate decreases to zero along half a cosine (Loshchilov & Hutter 2017,
             arXiv:1608.03983). None, the default, keeps the rate constant.
+        num_cycles: How often it decreases in these steps, each time over twice as many. Defaults to `1`.
+        weight_decay: Weight decay of `adamw`, which then leaves biases out.
 
     Raises:
         InvalidValue: the name is unknown, or the rate is out of range.
@@ -44,6 +67,9 @@ def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None 
     from keras import optimizers
 
     rate = learning_rate if cosine_steps is None else optimizers.schedules.CosineDecay(learning_rate, cosine_steps)
+    if cosine_steps is not None and num_cycles > 1:
+        first = cosine_steps / (2**num_cycles - 1)
+        rate = optimizers.schedules.CosineDecayRestarts(learning_rate, first, t_mul=2.0, m_mul=1.0)
     if name in ("sgd", "momentum", "nesterov"):
         momentum = 0.0 if name == "sgd" else 0.9
         return optimizers.SGD(rate, momentum=momentum, nesterov=name == "nesterov")
@@ -53,4 +79,8 @@ def make_optimizer(name: str, learning_rate: float, *, cosine_steps: int | None 
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,
     }
-    return classes[name](rate)
+    if weight_decay is None:
+        return classes[name](rate)
+    optimizer = classes[name](rate, weight_decay=weight_decay)
+    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    return optimizer

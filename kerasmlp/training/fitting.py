@@ -22,10 +22,12 @@ from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.model_files import save_keras
-from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.optimizers import cycle_ends, make_optimizer
+from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
@@ -116,7 +118,7 @@ def train(
         >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
         (5, True)
     """
-    settings = TrainingSettings.of(settings, options).for_task(data.task)
+    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model)))
     settings.check_fits(data)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
@@ -148,7 +150,7 @@ def train_run(
         run: The run directory, which must belong to this process.
         model: The model to train.
         data: The data. It must fit the settings: see `TrainingSettings.check_fits`.
-        settings: The settings of the training, as `TrainingSettings.for_task` returns them.
+        settings: The settings of the training, as `TrainingSettings.completed` returns them.
         search: What `config.json` says about the search whose final training this is, if it is one.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
@@ -166,14 +168,13 @@ def train_run(
     write_json(run.path / CONFIG_NAME, config)
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
-    epochs = settings.epochs
-    assert epochs is not None, "settings for the task"
-    optimizer = _compile(model, data, settings, steps=epochs * math.ceil(len(data.train) / settings.batch_size))
+    epochs, batch_size = settings.pace
+    optimizer = _compile(model, data, settings)
     prepare(
         model,
-        batch_size=settings.batch_size,
+        batch_size=batch_size,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
-        xla=settings.require_xla or worth_compiling(epochs * len(data.train) // settings.batch_size),
+        xla=settings.require_xla or worth_compiling(epochs * len(data.train) // batch_size),
         require_xla=settings.require_xla,
     )
     # The recorder keeps the counters of these callbacks.
@@ -182,6 +183,8 @@ def train_run(
     kept = [*scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
+    elif settings.schedule == "cycles":
+        kept.append(StopAfterIdleCycle(cycle_ends(epochs)))
     recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < epochs:
@@ -192,7 +195,7 @@ def train_run(
                     data.train.features,
                     data.train.labels,
                     sample_weights(settings.sample_weight, len(data.train)),
-                    batch_size=settings.batch_size,
+                    batch_size=batch_size,
                     seed=settings.seed,
                     first_epoch=finished,
                     max_block_bytes=settings.max_block_bytes,
@@ -218,13 +221,20 @@ def train_run(
     return run
 
 
-def _compile(model: keras.Model, data: Data, settings: TrainingSettings, *, steps: int) -> keras.Optimizer:
+def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> keras.Optimizer:
     """Compiles the model, in the scope of its strategy if it has one. Returns the optimizer."""
     strategy = strategy_of(model)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            cosine_steps = steps if settings.schedule == "cosine" else None
-            optimizer = make_optimizer(optimizer, settings.initial_learning_rate, cosine_steps=cosine_steps)
+            epochs, batch_size = settings.pace
+            steps = epochs * math.ceil(len(data.train) / batch_size)
+            optimizer = make_optimizer(
+                optimizer,
+                settings.initial_learning_rate,
+                cosine_steps=None if settings.schedule == "constant" else steps,
+                num_cycles=len(cycle_ends(epochs)) if settings.schedule == "cycles" else 1,
+                weight_decay=settings.weight_decay,
+            )
         data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)
     return optimizer

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
 from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.model.optimizers import check_optimizer
+from kerasmlp.model.optimizers import SCHEDULES, check_optimizer
 from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
@@ -16,9 +17,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     from kerasmlp.data.types import Data
-    from kerasmlp.tasks.task import Task
+    from kerasmlp.model.recipes import Recipe
 
-SCHEDULES = ("constant", "cosine")
 BALANCED = "balanced"  # the one word that `class_weight` takes
 DEFAULT_LEARNING_RATE = 1e-3
 
@@ -27,17 +27,21 @@ DEFAULT_LEARNING_RATE = 1e-3
 class TrainingSettings(Settings):
     """The options of `kerasmlp.train`. Creating one checks every value that can be checked without the data.
 
+    The first six default to None: they then follow from the data and the network, as `kerasmlp.model.recipes` explains.
+
     Attributes:
-        epochs: Passes over the training examples, at least 1. None, the default, means 10 for classes and labels, and
-            20 for numbers.
-        batch_size: Examples per step, from 1 to the number of training examples. Defaults to `32`.
-        learning_rate: Learning rate of a named optimizer, positive and finite. None, the default, means 0.001. An
-            optimizer object has its own learning rate, so leave this out.
-        optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping,
-            weight decay or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
+        epochs: Passes over the training examples, at least 1.
+        batch_size: Examples per step, from 1 to the number of training examples.
+        learning_rate: Learning rate of a named optimizer, positive and finite. An optimizer object has its own, so
+            leave this out.
+        optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping
+            or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
             end of training instead of the weights of the best epoch. Defaults to `"adam"`.
-        schedule: Learning-rate schedule: `"constant"`, or `"cosine"`, which lowers the rate to zero along half a cosine
-            over all steps. None, the default, means `"constant"` for classes and labels, and `"cosine"` for numbers.
+        weight_decay: Share by which `adamw` shrinks the weights, but not the biases, in each step, times the learning
+            rate; at least 0.
+        schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
+            over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
+            the training after a cycle without a better epoch.
         loss: The name of a loss (for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that takes targets
             and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
             to cross-entropy and to `mse`.
@@ -70,15 +74,17 @@ class TrainingSettings(Settings):
         InvalidValue: a value is outside its range.
 
     Example:
-        >>> TrainingSettings(epochs=20, schedule="cosine").to_config()  # doctest: +NORMALIZE_WHITESPACE
+        >>> settings = TrainingSettings(epochs=20, batch_size=32, optimizer="adam", schedule="cosine")
+        >>> settings.to_config()  # doctest: +NORMALIZE_WHITESPACE
         {'epochs': 20, 'batch_size': 32, 'learning_rate': 0.001, 'optimizer': 'adam', 'schedule': 'cosine',
          'early_stopping': None, 'seed': 0}
     """
 
     epochs: int | None = None
-    batch_size: int = 32
+    batch_size: int | None = None
     learning_rate: float | None = None
-    optimizer: str | keras.Optimizer = "adam"
+    optimizer: str | keras.Optimizer | None = None
+    weight_decay: float | None = None
     schedule: str | None = None
     loss: keras.losses.Loss | str | None = None
     objective: str | None = None
@@ -100,15 +106,18 @@ class TrainingSettings(Settings):
         """
         if self.epochs is not None:
             check_at_least("epochs", self.epochs, 1)
-        check_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size is not None:
+            check_at_least("batch_size", self.batch_size, 1)
         check_at_least("seed", self.seed, 0)
         check_at_least("max_block_bytes", self.max_block_bytes, 1)
         if self.early_stopping is not None:
             check_at_least("early_stopping", self.early_stopping, 1)
         if self.schedule is not None:
             check_schedule(self.schedule)
-        if isinstance(self.optimizer, str):
-            check_optimizer(self.optimizer, self.initial_learning_rate)
+        if self.weight_decay is not None:
+            check_weight_decay(self.weight_decay, self.optimizer)
+        if self.optimizer is None or isinstance(self.optimizer, str):
+            check_optimizer(self.optimizer or "adam", self.initial_learning_rate)
         elif self.learning_rate is not None or self.schedule not in (None, "constant"):
             raise InvalidValue(
                 "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
@@ -129,16 +138,28 @@ class TrainingSettings(Settings):
         """The learning rate before the first step, whether it is a setting, a default or the optimizer's own."""
         if self.learning_rate is not None:
             return self.learning_rate
-        if isinstance(self.optimizer, str):
+        if self.optimizer is None or isinstance(self.optimizer, str):
             return DEFAULT_LEARNING_RATE
         import keras
 
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
-    def for_task(self, task: Task) -> TrainingSettings:
-        """Returns the settings with the task's defaults in place of None."""
-        own = task.schedule if isinstance(self.optimizer, str) else "constant"
-        return replace(self, epochs=self.epochs or task.epochs, schedule=self.schedule or own)
+    def completed(self, recipe: Recipe) -> TrainingSettings:
+        """Returns the settings with those of a recipe in place of None."""
+        values: dict[str, Any] = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "schedule": "constant"}
+        if self.optimizer is None or isinstance(self.optimizer, str):
+            values["schedule"] = recipe.schedule
+        if self.optimizer in (None, recipe.optimizer):
+            values["learning_rate"] = recipe.learning_rate
+            values |= {"optimizer": recipe.optimizer, "weight_decay": recipe.weight_decay}
+        return replace(self, **{name: value for name, value in values.items() if getattr(self, name) is None})
+
+    @property
+    def pace(self) -> tuple[int, int]:
+        """Epochs, and examples per step, of completed settings."""
+        assert self.epochs is not None, "completed settings"
+        assert self.batch_size is not None, "completed settings"
+        return self.epochs, self.batch_size
 
     def check_fits(self, data: Data) -> None:
         """Checks the settings that depend on the training examples.
@@ -152,7 +173,7 @@ class TrainingSettings(Settings):
         from kerasmlp.data.pipelines import check_batch_size
         from kerasmlp.training.weighting import class_weights, sample_weights
 
-        check_batch_size(self.batch_size, len(data.train))
+        check_batch_size(self.pace[1], len(data.train))
         validation = data.validation.labels
         data.task.check_objective(self.objective, validation)
         data.task.check_threshold(self.threshold, validation)
@@ -177,6 +198,7 @@ class TrainingSettings(Settings):
             "batch_size": self.batch_size,
             "learning_rate": self.initial_learning_rate,
             "optimizer": optimizer,
+            **({} if self.weight_decay is None else {"weight_decay": self.weight_decay}),
             "schedule": self.schedule,
             "early_stopping": self.early_stopping,
             "seed": self.seed,
@@ -214,3 +236,11 @@ def check_schedule(name: str) -> None:
         raise InvalidValue(
             f"`schedule` needs to be one of {', '.join(SCHEDULES)}; got `{name}`.{nearest(name, SCHEDULES)}"
         )
+
+
+def check_weight_decay(weight_decay: float, optimizer: object) -> None:
+    """Raises `InvalidValue` if a weight decay is negative or not finite, or the optimizer has none of its own."""
+    if not 0 <= weight_decay < math.inf:
+        raise InvalidValue(f"`weight_decay` needs to be at least 0, such as 0.1; got {weight_decay}.")
+    if optimizer not in (None, "adamw"):
+        raise InvalidValue(f"`weight_decay` is for `optimizer=adamw`; got `{optimizer}`.")

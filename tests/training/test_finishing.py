@@ -19,6 +19,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.model.model_files import stored_task
+from kerasmlp.model.recipes import recipe_for
 from kerasmlp.new_run_directory import follow_run
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.training.finishing import finish_network
@@ -311,7 +312,8 @@ def test_another_worker_continues_with_the_network_of_the_chief(
         kill_in(patch, "kerasmlp.training.fitting.write_report")
         with pytest.raises(Killed):
             trained(data, overconfident(kernel), tmp_path / "run")
-    settings = TrainingSettings(epochs=1, learning_rate=1e-6, batch_size=100).for_task(data.task)
+    settings = TrainingSettings(epochs=1, learning_rate=1e-6, batch_size=100)
+    settings = settings.completed(recipe_for(data))
     config = training_config(overconfident(kernel), data, settings)
     with follow_run(tmp_path / "run", config) as worker:
         finished = finish_network(worker, data, settings)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from kerasmlp.cli.common_options import add_run_output, add_setting, verbosity
+from kerasmlp.cli.common_options import add_run_output, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
-from kerasmlp.cli.option_types import alternatives, as_typed
+from kerasmlp.cli.option_types import alternatives
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -25,25 +25,24 @@ EXAMPLES = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.model.optimizers import OPTIMIZERS
-    from kerasmlp.training.settings import DEFAULT_LEARNING_RATE, SCHEDULES, TrainingSettings
+    from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
 
     add_data_options(parser)
     add_network_options(parser)
     group = parser.add_argument_group("training")
-    meaning = "passes over the training examples (default: 10, or 20 for numbers)"
+    by_recipe = "(default: by the recipe)"
+    meaning = f"passes over the training examples {by_recipe}"
     group.add_argument("--epochs", type=int, metavar="N", help=meaning)
-    add_setting(group, TrainingSettings, "batch_size", "N", "examples per step")
-    add_setting(group, TrainingSettings, "optimizer", "NAME", alternatives(OPTIMIZERS))
+    group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
+    group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
+    group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay of adamw {by_recipe}")
     group.add_argument(
         "--learning-rate",
         type=float,
         metavar="R",
-        help=f"learning rate of the optimizer (default: {as_typed(DEFAULT_LEARNING_RATE)})",
+        help=f"learning rate of the optimizer {by_recipe}",
     )
-    meaning = (
-        f"learning-rate schedule: {alternatives(SCHEDULES)}, which ends at 0 (default: constant; cosine for numbers)"
-    )
+    meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which end at 0 {by_recipe}"
     group.add_argument("--schedule", metavar="NAME", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
@@ -104,11 +103,11 @@ def run(args: Namespace) -> Outcome:
         model = kerasmlp.build_mlp(
             layer_sizes(args, data),
             input_shape=data.feature_shape,
-            preprocessing=data.preprocessing(),
+            preprocessing=data.preprocessing(args.recipe),
             augmentation=_augmentation(args, data),
             postprocessing=data.postprocessing(),
             seed=args.seed,
-            **build_options(args),
+            **build_options(args, data),
         )
     run = kerasmlp.train(
         model,
@@ -117,6 +116,7 @@ def run(args: Namespace) -> Outcome:
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
+        weight_decay=args.weight_decay,
         class_weight=args.class_weight,
         loss=args.loss,
         objective=args.objective,

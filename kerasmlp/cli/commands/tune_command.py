@@ -26,8 +26,7 @@ EXAMPLES = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.model.optimizers import OPTIMIZERS
-    from kerasmlp.training.settings import SCHEDULES
+    from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
     from kerasmlp.tuning.settings import DEFAULT_TRIALS, ORACLES, SearchSettings
     from kerasmlp.tuning.space import BATCH_SIZES, PARAMETERS, Space
 
@@ -128,7 +127,7 @@ def run(args: Namespace) -> Outcome:
         "loss": args.loss,
         "optimizer": args.optimizer,
         "seed": args.seed,
-        **build_options(args),
+        **build_options(args, data),
     }
     if args.role == WORKER:
         messages_console().print(f"Running trials for the chief at {args.address}")

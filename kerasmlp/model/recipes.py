@@ -1,0 +1,110 @@
+"""`Recipe`: how a network is built and trained where you do not say otherwise.
+
+There are two. **plain** is for pixels: it is the network of the lesson, and what earlier versions did for all data.
+**table** is for columns of different meaning, and is the default for them. Its parts:
+
+- `TableFeatures` in front, which embeds numbers;
+- three wide hidden layers with dropout;
+- AdamW, whose weight decay leaves biases out (Loshchilov & Hutter 2019, arXiv:1711.05101);
+- a learning rate that falls to zero in cycles, each twice as long as the one before (Loshchilov & Hutter 2017,
+  arXiv:1608.03983). Data that are soon learnt by heart have their best epoch at the end of a short cycle, and others at
+  the end of a long one. The training stops after a cycle without a better epoch.
+
+The batch size and the first cycle follow from the number of examples, so that 150 rows and 500,000 both get enough
+steps.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kerasmlp.data.types import PLAIN, TABLE
+
+if TYPE_CHECKING:
+    import keras
+
+    from kerasmlp.data.types import Data
+
+NUM_CYCLES = 4
+STEPS_OF_FIRST_CYCLE = 400
+MOST_EXAMPLES_PER_STEP = 256
+LEAST_EXAMPLES_PER_STEP = 16
+STEPS_PER_EPOCH = 32  # of small data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Defaults of a network and its training.
+
+    Attributes:
+        hidden: Widths of the hidden layers.
+        dropout: Share of hidden units to drop in training.
+        batch_size: Examples per step.
+        epochs: Passes over the training examples, at most.
+        optimizer: Name of the optimizer.
+        learning_rate: Its rate.
+        weight_decay: Its weight decay; None for that of the optimizer.
+        schedule: Name of the learning-rate schedule.
+    """
+
+    hidden: tuple[int, ...]
+    dropout: float
+    batch_size: int
+    epochs: int
+    optimizer: str
+    learning_rate: float
+    weight_decay: float | None
+    schedule: str
+
+
+def recipe_for(data: Data, name: str | None = None) -> Recipe:
+    """Returns the recipe of a name for data.
+
+    Args:
+        data: The data.
+        name: `plain` or `table`. None: the default for the data, `data.recipe`.
+    """
+    if (name or data.recipe) == PLAIN:
+        task = data.task
+        return Recipe((128, 64), 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
+    return Recipe(
+        hidden=(256, 256, 256),
+        dropout=0.1 if data.task.has_units else 0.2,
+        batch_size=table_batch_size(len(data.train)),
+        epochs=first_cycle(len(data.train)) * (2**NUM_CYCLES - 1),
+        optimizer="adamw",
+        learning_rate=2e-3 if data.task.has_units else 1e-3,
+        weight_decay=0.1,
+        schedule="cycles",
+    )
+
+
+def recipe_of(model: keras.Model) -> str:
+    """Returns the name of the recipe that a network was built with."""
+    from kerasmlp.data.number_embeddings import has_table_features
+
+    return TABLE if has_table_features(model) else PLAIN
+
+
+def table_batch_size(num_examples: int) -> int:
+    """Returns the power of two that gives about `STEPS_PER_EPOCH` steps, within limits.
+
+    Example:
+        >>> [table_batch_size(count) for count in (100, 1_000, 30_000)]
+        [16, 32, 256]
+    """
+    wanted = int(2 ** round(math.log2(max(1, num_examples / STEPS_PER_EPOCH))))
+    return min(max(wanted, LEAST_EXAMPLES_PER_STEP), MOST_EXAMPLES_PER_STEP, max(1, num_examples))
+
+
+def first_cycle(num_examples: int) -> int:
+    """Returns the number of epochs of the first cycle.
+
+    Example:
+        >>> [first_cycle(count) for count in (100, 1_000, 30_000, 500_000)]
+        [58, 13, 4, 2]
+    """
+    steps = math.ceil(num_examples / table_batch_size(num_examples))
+    return max(2, math.ceil(STEPS_OF_FIRST_CYCLE / steps))

@@ -1,0 +1,32 @@
+"""`StopAfterIdleCycle`: ends a training in cycles when another cycle would hardly help."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+
+class StopAfterIdleCycle(keras.callbacks.Callback):
+    """Stops the training at the end of a cycle of the learning rate in which the validation loss had no better epoch.
+
+    It looks at the loss, whatever decides the best epoch: an accuracy on a few hundred examples is better by chance in
+    any long cycle.
+    """
+
+    def __init__(self, ends: Sequence[int]) -> None:
+        """Takes the epoch in which each cycle ends, from 1."""
+        super().__init__()
+        self._ends = ends
+        self.best = float("inf")  # public, because the run keeps these two for a training that continues
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Remembers the best epoch, and stops if it was in a cycle before this one."""
+        loss = float((logs or {})["val_loss"])
+        if loss < self.best:
+            self.best, self.best_epoch = loss, epoch + 1
+        earlier = [end for end in self._ends if end <= epoch]
+        if epoch + 1 in self._ends and earlier and self.best_epoch <= earlier[-1]:
+            self.model.stop_training = True
