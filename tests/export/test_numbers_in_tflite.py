@@ -233,7 +233,7 @@ def test_calibration_takes_examples_from_the_whole_range_of_a_target(houses: Dat
     }
     chosen = np.array([prices[example.tobytes()] for example in examples])
     tenths = np.searchsorted(np.quantile(houses.train.labels, np.linspace(0.1, 0.9, 9)), chosen)
-    assert len(examples) == 50
+    assert 50 <= len(examples) < 60, "the same number of each range"
     assert np.bincount(tenths, minlength=10).min() >= 4  # of 5; a price may lie on the border of a range
 
 

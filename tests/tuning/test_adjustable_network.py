@@ -36,8 +36,7 @@ def _compiled(model: keras.Model, *, xla: bool) -> keras.Model:
     return model
 
 
-@pytest.mark.parametrize("xla", [True, False])
-@pytest.mark.parametrize("batch_normalization", [True, False])
+@pytest.mark.parametrize(("batch_normalization", "xla"), [(True, True), (False, False)])
 def test_one_compiled_network_trains_like_networks_that_are_built_with_each_value(
     batch_normalization: bool, xla: bool
 ) -> None:

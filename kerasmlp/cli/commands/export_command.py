@@ -117,6 +117,7 @@ def run(args: Namespace) -> Outcome:
     run = Run.open(args.run)
     saved_model, tflite = args.saved_model, args.tflite
     if saved_model is None and tflite is None:
+        _check_not_given(args, ("serving",), "SavedModels", "`--saved-model BASE`")  # its name becomes the model's
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if tflite is None:
         _check_not_given(args, _TFLITE_OPTIONS, "TFLite files", "`--tflite DIR`")
