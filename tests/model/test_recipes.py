@@ -1,0 +1,77 @@
+"""Recipes: what networks and trainings are like where nobody says otherwise."""
+
+from __future__ import annotations
+
+import keras
+import pytest
+
+from kerasmlp import build_mlp, load_data
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue
+from kerasmlp.model.optimizers import cycle_ends, make_optimizer
+from kerasmlp.model.recipes import first_cycle, recipe_for, recipe_of, table_batch_size
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle
+from kerasmlp.training.settings import TrainingSettings
+
+
+def test_tables_and_pixels_have_recipes_of_their_own(digits: Data) -> None:
+    wine = load_data("wine")
+    assert (digits.recipe, wine.recipe) == ("plain", "table")
+    for data, name in ((digits, "plain"), (wine, "table"), (wine, "plain")):
+        model = build_mlp(
+            [data.num_features, 8, data.num_outputs],
+            input_shape=data.feature_shape,
+            preprocessing=data.preprocessing(name),
+        )
+        assert recipe_of(model) == name
+    with pytest.raises(InvalidValue, match="`recipe` needs to be one of plain, table; got 'tables'"):
+        wine.preprocessing("tables")
+
+
+@pytest.mark.parametrize("num_examples", [10, 150, 2_000, 30_000, 500_000])
+def test_data_of_every_size_get_enough_steps_and_not_too_many(num_examples: int) -> None:
+    batch_size = table_batch_size(num_examples)
+    steps = first_cycle(num_examples) * -(-num_examples // batch_size)
+    assert batch_size <= num_examples
+    assert 400 <= steps <= max(800, 2 * num_examples / batch_size + 2)
+
+
+def test_settings_that_are_given_win_over_the_recipe() -> None:
+    recipe = recipe_for(load_data("wine"))
+    completed = TrainingSettings(epochs=3).completed(recipe)
+    assert (completed.epochs, completed.optimizer, completed.schedule) == (3, "adamw", "cycles")
+    other = TrainingSettings(optimizer="adam").completed(recipe)
+    assert (other.weight_decay, other.learning_rate, other.batch_size) == (None, None, recipe.batch_size)
+    own = TrainingSettings(optimizer=keras.optimizers.SGD(0.1)).completed(recipe)
+    assert (own.schedule, own.weight_decay) == ("constant", None)
+    with pytest.raises(InvalidValue, match="`weight_decay` is for `optimizer=adamw`; got `adam`"):
+        TrainingSettings(optimizer="adam", weight_decay=0.1)
+    with pytest.raises(InvalidValue, match="`weight_decay` needs to be at least 0"):
+        TrainingSettings(weight_decay=-1)
+
+
+def test_the_rate_falls_to_zero_at_the_end_of_each_cycle() -> None:
+    assert cycle_ends(15) == [2, 6, 15]
+    rate = make_optimizer("adam", 0.1, cosine_steps=150, num_cycles=2)._learning_rate
+    values = [float(rate(step)) for step in (0, 49, 51, 149)]
+    assert values[0] == pytest.approx(0.1)
+    assert values[2] > 0.09
+    assert max(values[1], values[3]) < 1e-3
+
+
+@pytest.mark.parametrize(
+    ("losses", "last"),
+    [([5, 4, 5, 6, 7, 8, 1], 6), ([5, 4, 3, 3, 3, 3, 2, 2], 8), ([3, 4, 5, 5, 2, 5, 1, 1], 8)],
+)
+def test_a_training_ends_after_a_cycle_without_a_better_loss(losses: list[float], last: int) -> None:
+    model = build_mlp([1, 1])
+    stop = StopAfterIdleCycle([2, 6, 14])
+    stop.set_model(model)
+    model.stop_training = False
+    epochs = 0
+    for epoch, loss in enumerate(losses):
+        stop.on_epoch_end(epoch, {"val_loss": loss})
+        epochs += 1
+        if model.stop_training:
+            break
+    assert epochs == last
