@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
+MOST_COLUMNS_SHOWN, MOST_CATEGORIES_SHOWN, MOST_LINES = 25, 12, 6
 
 
 def plot_history(
@@ -126,3 +127,43 @@ def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure to a PNG."""
     with appearing(path) as temporary:
         figure.savefig(temporary)
+
+
+def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) -> None:
+    """Writes a PNG of the importance of columns, and of how answers depend on the most important ones.
+
+    Args:
+        explanation: As `kerasmlp.explaining.Explanation.to_dict` returns it.
+        path: Where to write the PNG.
+        title: What was explained, for the title.
+    """
+    columns = explanation["columns"][:MOST_COLUMNS_SHOWN]
+    shown = explanation["dependences"]
+    figure = new_figure(11.0, max(2.2 * -(-len(shown) // 2), 0.28 * len(columns)) + 1.2)
+    left, right = np.ravel(np.asarray(figure.subfigures(1, 2, width_ratios=(1, 1.4)), dtype=object))
+    axes = left.add_subplot()
+    axes.barh(
+        [column["column"] for column in columns],
+        [column["importance"] for column in columns],
+        xerr=[column["spread"] for column in columns],
+        color=TRAINING_COLOR,
+        ecolor=MUTED,
+    )
+    axes.invert_yaxis()
+    axes.set_xlabel(f"{explanation['score']} becomes worse by")
+    axes.spines[["top", "right"]].set_visible(False)
+    for position, dependence in enumerate(shown, start=1):
+        axes = right.add_subplot(-(-len(shown) // 2), 2, position)
+        answers = np.asarray(dependence["answers"]).reshape(len(dependence["values"]), -1)
+        lines = answers[:, 1:] if answers.shape[1] == 2 and len(explanation["names"]) == 2 else answers[:, :MOST_LINES]
+        if isinstance(dependence["values"][0], str):
+            places = range(min(len(answers), MOST_CATEGORIES_SHOWN))
+            axes.plot(lines[: len(places)], places, "o", markersize=4)
+            axes.set_yticks(places, [str(value)[:20] for value in dependence["values"][: len(places)]], fontsize=7)
+        else:
+            axes.plot(dependence["values"], lines)
+        axes.set_title(dependence["column"], fontsize=9)
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=11)
+    save_figure(figure, path)

@@ -26,6 +26,7 @@ COMMANDS = {
     "export": "export a run as SavedModel and TFLite, and check each file against the Keras model on the test examples",
     "rollback": "withdraw the newest version of a SavedModel, so that the version before it is served again",
     "evaluate": "measure how good the answers of an artefact are on the test examples",
+    "explain": "show which columns of a table a network relies on, and how its answers depend on them",
     "predict": "answer images, or the rows of CSV, Parquet and npz files, with classes, labels or numbers",
     "info": "describe an artefact or a data set",
     "lesson": "train the same network in NumPy, Keras and PyTorch and compare the accuracies",

@@ -20,6 +20,7 @@ import numpy as np
 NUM_BINS = 128  # of each number, at most
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
+FARTHEST = 1e6  # interquartile ranges that are told apart
 
 
 def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
@@ -95,11 +96,11 @@ class TableFeatures(keras.layers.Layer):
     def compute(self, features: Any, *weights: Any) -> Any:
         """Returns what `call` does, with these weights in place of the layer's own, such as arrays."""
         ops = keras.ops
-        others = ops.take(features, self.others, axis=1)
+        others = [ops.take(features, np.array(self.others), axis=1)] if self.others else []
         if not self.numbers:
-            return others
+            return others[0]
         kernel, bias = weights
-        numbers = ops.take(features, self.numbers, axis=1)
+        numbers = ops.take(features, np.array(self.numbers), axis=1)
         edges = np.asarray(self.edges, np.float32)
         widths = edges[:, 1:] - edges[:, :-1]
         # The padding is bins without a width, whose share is 0.
@@ -107,9 +108,10 @@ class TableFeatures(keras.layers.Layer):
         shares = ops.clip((ops.expand_dims(numbers, 2) - edges[:, :-1]) * factors, 0, 1)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel) + bias)
         soft = (numbers - np.asarray(self.centre, np.float32)) / np.asarray(self.spread, np.float32)
+        soft = ops.clip(soft, -FARTHEST, FARTHEST)  # its square stays within float32
         soft = soft * ops.rsqrt(1 + ops.square(soft / SOFT_RANGE))
         width = len(self.numbers) * self.units
-        return ops.concatenate([ops.reshape(learnt, (-1, width)), soft, others], axis=1)
+        return ops.concatenate([ops.reshape(learnt, (-1, width)), soft, *others], axis=1)
 
     @property
     def width(self) -> int:
