@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.data.number_embeddings import bin_edges
 from kerasmlp.errors import InvalidValue
 from kerasmlp.evaluation import check_artefact_fits, judging_task
 from kerasmlp.tasks.task import MIN
@@ -159,7 +160,8 @@ def _dependence(artefact: Artefact, data: Data, features: np.ndarray, name: str,
         parts = np.eye(len(values), found.shape[1], dtype=np.float32)
     else:  # a number, with what else its column became as in one of the examples
         order = np.argsort(found[:, 0], kind="stable")
-        chosen = order[np.unique(np.linspace(0, len(order) - 1, NUM_PLACES).astype(int))]
+        places_of_edges = np.searchsorted(found[order, 0], bin_edges(found[:, 0], NUM_PLACES))
+        chosen = order[np.minimum(places_of_edges, len(order) - 1)]
         parts = found[chosen][np.unique(found[chosen, 0], return_index=True)[1]]
         values = parts[:, 0].astype(float).tolist()
     answers = []

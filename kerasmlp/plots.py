@@ -162,6 +162,7 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
             axes.set_yticks(places, [str(value)[:20] for value in dependence["values"][: len(places)]], fontsize=7)
         else:
             axes.plot(dependence["values"], lines)
+            axes.xaxis.set_major_locator(MaxNLocator(4))
         axes.set_title(dependence["column"], fontsize=9)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
