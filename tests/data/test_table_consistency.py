@@ -34,7 +34,7 @@ from kerasmlp.export.tflite.folding import fold, front
 from tests.helpers.random_tables import ORDERS, TARGET, Dialect, RandomTable
 
 VARIANTS = 20  # of each table
-TABLES = int(os.environ.get("KERASMLP_CONSISTENCY_TABLES", "60"))
+TABLES = int(os.environ.get("KERASMLP_CONSISTENCY_TABLES", "40"))
 SAME = 1e-5  # kernels, and so the order of float32 additions, differ between TensorFlow, Keras and TFLite
 SMALL_PIECES = {
     "kerasmlp.data.text_rows._BLOCK_BYTES": 1500,
