@@ -13,7 +13,6 @@ import numpy as np
 from kerasmlp.artefacts.protocol import Artefact, ArtefactFormat
 from kerasmlp.card import Card, check_run_is_finished
 from kerasmlp.contract import CONFIG_NAME, METRICS_NAME, MODEL_NAME
-from kerasmlp.data.array_targets import class_names_of
 from kerasmlp.model.model_files import load_keras, stored_task
 from kerasmlp.tasks.task import Task
 
@@ -55,7 +54,7 @@ class KerasFile(Artefact):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The name of each class, or its index if the file carries no names; none for other tasks."""
-        return super().class_names if self.known_task is None else class_names_of(self.known_task)
+        return super().class_names if self.known_task is None else self.known_task.class_names
 
     def run_batch(self, features: np.ndarray) -> np.ndarray:
         """Computes the answers."""

@@ -15,7 +15,7 @@ from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
-from kerasmlp.tasks.task_table import TaskOptions
+from kerasmlp.tasks.task_table import TASKS, TaskOptions
 
 SMALLEST_SPREAD = 1e-36  # float32 has all its digits from 1e-38 on
 LEAST_CHECKED = 20
@@ -47,14 +47,13 @@ def read_targets(
     notes: list[str] = []
     found: dict[str, np.ndarray] = {}
     for part, values in parts.items():
-        if kind == Classification.kind:
+        if TASKS[kind].has_classes:
             found[part], understood = check_labels(name, f"y_{part}", values)
             notes += understood
         else:
-            found[part] = check_numbers(name, f"y_{part}", values, kind)
-    if kind == MultiLabel.kind:
-        found = {part: as_labels(name, f"y_{part}", targets) for part, targets in found.items()}
-    if kind != Classification.kind:
+            numbers = check_numbers(name, f"y_{part}", values, kind)
+            found[part] = TASKS[kind].from_numbers(name, f"y_{part}", numbers)
+    if not TASKS[kind].has_classes:
         return options.make(kind, target_names(name, {f"y_{part}": one for part, one in found.items()})), found, notes
     classes = np.unique(found["train"])
     names = class_names(classes)
@@ -85,22 +84,6 @@ def looks_like(name: str, key: str, values: Any) -> str:
     is_whole = targets.dtype.kind != "f" or bool((distinct == np.rint(distinct)).all())
     is_quantity = not is_whole or are_quantities([f"{value:.0f}" for value in distinct.tolist()])
     return Regression.kind if is_quantity else Classification.kind
-
-
-def as_labels(name: str, key: str, targets: np.ndarray) -> np.ndarray:
-    """Returns numbers that are all 0 or 1 as int32.
-
-    Raises:
-        InvalidValue: one is another number.
-    """
-    is_other = ((targets != 0) & (targets != 1)).any(axis=1)
-    if is_other.any():
-        index = int(is_other.argmax())
-        raise InvalidValue(
-            f"{name}: `{key}` needs 0 or 1 for each label with `task=multi_label`; got {targets[index].tolist()} at "
-            f"index {index}."
-        )
-    return targets.astype(np.int32)
 
 
 def check_numbers(name: str, key: str, values: Any, kind: str = Regression.kind) -> np.ndarray:
@@ -203,8 +186,3 @@ def check_width(name: str, targets: np.ndarray, task: Task) -> None:
             f"`{name}` has {targets.shape[1]} targets per example; the network answers {len(task.names)}: "
             f"{', '.join(task.names)}."
         )
-
-
-def class_names_of(task: Task) -> tuple[str, ...]:
-    """Returns the names of the classes; none for other tasks."""
-    return task.names if task.kind == Classification.kind else ()

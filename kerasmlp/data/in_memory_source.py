@@ -15,7 +15,7 @@ from kerasmlp.data.array_checks import (
     check_features,
     check_no_encoder,
 )
-from kerasmlp.data.array_targets import check_width, class_names_of, looks_like, read_targets
+from kerasmlp.data.array_targets import check_width, looks_like, read_targets
 from kerasmlp.data.cautions import ArrayWatch
 from kerasmlp.data.fingerprints import ArrayDigest
 from kerasmlp.data.pixel_ranges import detect_range, range_notes, summarise
@@ -121,7 +121,7 @@ class InMemorySource:
             train=Split(self._take(indices.train), labels[indices.train]),
             validation=Split(self._take(indices.validation), labels[indices.validation]),
             test=Split(self._take(indices.test), labels[indices.test]),
-            class_names=class_names_of(task),
+            class_names=task.class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(spec),
             request=None if self._request is None else {**self._request, **splitting.request()},
@@ -140,7 +140,7 @@ class InMemorySource:
             train=nothing,
             validation=nothing,
             test=Split(self._all_features(), labels),
-            class_names=class_names_of(task),
+            class_names=task.class_names,
             feature_range=self._feature_range,
             fingerprint=self.fingerprint(spec),
             reading_notes=tuple(self._notes),
@@ -153,7 +153,7 @@ class InMemorySource:
         yield self._scan(np.concatenate([part.labels for part in self._parts.values()]), self._task)
 
     def _scan(self, labels: np.ndarray, task: Task) -> Scan:
-        names = class_names_of(task)
+        names = task.class_names
         return Scan(
             classes=np.array(names),
             labels=labels,
@@ -209,10 +209,10 @@ class InMemorySource:
             task, parts, _ = self._read(kind)
         targets = np.concatenate([part.labels for part in parts.values()])
         if known is None:
-            if task.kind == Classification.kind:
+            if task.has_classes:
                 check_classes(self.name, np.array(task.names), len(targets))
             return targets, task
-        if known.kind == Classification.kind and spec is not None:
+        if known.has_classes and spec is not None:
             return align_labels(self.name, task.names, targets, spec), known
         check_width(self.name, targets, known)
         return targets, known

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp.data.array_checks import align_labels, check_classes
-from kerasmlp.data.array_targets import as_float32, as_labels
+from kerasmlp.data.array_targets import as_float32
 from kerasmlp.data.canonical_values import as_text, canonical, read_values
 from kerasmlp.data.column_roles import ColumnRoles, find_roles
 from kerasmlp.data.columns import CATEGORY, DATE, Column
@@ -24,8 +24,8 @@ from kerasmlp.data.text_codes import Codes
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.tasks.classification import Classification
-from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.task_table import TASKS
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -66,7 +66,7 @@ def scan_table(
     collected = _Collected(name, roles, reading)
     pieces = keep(collected.canonical_pieces(parts))
     task = _task(name, use, reading, spec)
-    if task.kind == Classification.kind:
+    if task.has_classes:
         classes, labels = collected.classes(spec)
         task = Classification(tuple(map(str, classes)))
     else:
@@ -122,7 +122,7 @@ def _target_as_known(
 def _task(name: str, use: TableUse, reading: TableReading, spec: DataSpec | None) -> Task:
     """The task, before anything is learnt from the targets; or that of the network."""
     names = tuple(target.name for target in reading.targets)
-    if spec is not None and spec.task is not None and spec.task.kind != Classification.kind:
+    if spec is not None and spec.task is not None and not spec.task.has_classes:
         if len(names) != len(spec.task.names):
             raise InvalidValue(
                 f"`{name}` has the targets {', '.join(names)}; the network answers {', '.join(spec.task.names)}."
@@ -143,6 +143,7 @@ class _Collected:
 
     def __init__(self, name: str, roles: ColumnRoles, reading: TableReading) -> None:
         self._name, self._roles, self._reading = name, roles, reading
+        self._task = TASKS[reading.kind]
         self.num_rows: list[int] = []
         self._labels, self._groups = Codes(), Codes()
         self._numbers: list[np.ndarray] = []
@@ -161,7 +162,7 @@ class _Collected:
                 else styled_for(self._reading.columns, part, source=source, any_unit=self._reading.any_unit)
             )
             targets = self._reading.targets
-            if part is not parts.train and self._reading.kind != Classification.kind:
+            if part is not parts.train and not self._task.has_classes:
                 targets = styled_for(tuple(targets), part, source=source)
             encoder, done = Encoder(columns), 0
             for piece in part.pieces():
@@ -175,7 +176,7 @@ class _Collected:
             self.num_rows.append(done)
 
     def _add(self, piece: pa.Table, rows: pa.Table, targets: Sequence[Column], source: str, first_row: int) -> None:
-        if self._reading.kind == Classification.kind:
+        if self._task.has_classes:
             hashed = {"": as_text(self._values(piece, targets[0], "label", source, first_row))}
             self._labels.add(hashed[""])
         else:
@@ -256,7 +257,7 @@ class _Collected:
         """The targets of all rows, float32 `(rows, targets)`, or int32 if they are labels."""
         names = [f"`{column.name}`" for column in self._reading.targets]
         numbers = as_float32(self._name, np.concatenate(self._numbers), names)
-        return as_labels(self._name, "target", numbers) if self._reading.kind == MultiLabel.kind else numbers
+        return self._task.from_numbers(self._name, "target", numbers)
 
     def groups(self) -> np.ndarray | None:
         return None if self._roles.group is None else self._groups.sorted(by_number=False)[1]

@@ -28,6 +28,7 @@ class Answering(ABC):
     main: ClassVar[str]  # the output of an artefact that `Artefact.answers` returns
     unit: ClassVar[str]  # what messages call what the network answers, in the plural
     tflite_outputs: ClassVar[tuple[str, ...]]  # what a TFLite file may return, the default first
+    has_classes: ClassVar[bool] = False  # whether a target is one of the names, told by its index
     has_units: ClassVar[bool] = False  # whether answers are numbers in the targets' own units, and not probabilities
     counts_examples: ClassVar[bool] = False  # whether the first score is a share of the examples
 

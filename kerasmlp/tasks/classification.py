@@ -38,6 +38,7 @@ class Classification(Task):
     limits: ConformalLimits | None = None
 
     kind = "classification"
+    has_classes = True
     main = PROBABILITIES
     unit = "classes"
     objectives: ClassVar[Mapping[str, str]] = {

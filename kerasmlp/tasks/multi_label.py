@@ -214,6 +214,22 @@ class MultiLabel(Task):
         """Returns the temperature of the logits."""
         return calibrate(outputs, targets)
 
+    @classmethod
+    def from_numbers(cls, name: str, key: str, numbers: np.ndarray) -> np.ndarray:
+        """Returns numbers that are all 0 or 1 as int32.
+
+        Raises:
+            InvalidValue: one is another number.
+        """
+        is_other = ((numbers != 0) & (numbers != 1)).any(axis=1)
+        if is_other.any():
+            index = int(is_other.argmax())
+            raise InvalidValue(
+                f"{name}: `{key}` needs 0 or 1 for each label with `task=multi_label`; got {numbers[index].tolist()} "
+                f"at index {index}."
+            )
+        return numbers.astype(np.int32)
+
     def check_threshold(self, threshold: str | float | None, targets: np.ndarray | None = None) -> None:
         """Raises `InvalidValue` if a threshold cannot be read."""
         if threshold is not None:

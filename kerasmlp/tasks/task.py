@@ -52,6 +52,25 @@ class Task(Answering):
         """Returns a whole number for each example. A split keeps the share of each number, `(examples,)`."""
         return targets
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Name of each class, in the order of the indices; empty if targets are no classes."""
+        return self.names if self.has_classes else ()
+
+    @classmethod
+    def from_numbers(cls, name: str, key: str, numbers: np.ndarray) -> np.ndarray:
+        """Returns float32 numbers `(examples, targets)` as targets of the task.
+
+        Args:
+            name: What messages call the data.
+            key: What they call the targets.
+            numbers: The numbers.
+
+        Raises:
+            InvalidValue: a number cannot be such a target.
+        """
+        return numbers
+
     def trained_on(self, targets: np.ndarray) -> Task:
         """Returns the task with everything that is learnt from the training targets, such as their mean."""
         return self

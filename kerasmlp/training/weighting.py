@@ -27,7 +27,7 @@ def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray,
     """
     if weights is None:
         return None
-    if task.unit != "classes":
+    if not task.has_classes:
         raise InvalidValue(f"`class_weight` is for classification; {task.kind} has no classes. Leave it out.")
     num_classes = task.width
     if isinstance(weights, str):

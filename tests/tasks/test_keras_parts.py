@@ -16,6 +16,7 @@ from kerasmlp.tasks.keras_parts import (
     StandardisedLoss,
 )
 from kerasmlp.tasks.number_scores import pinball_loss
+from kerasmlp.tasks.regression import Regression
 
 OFFSET, SCALE, LEVELS = [10.0, -3.0], [4.0, 0.5], [0.1, 0.5, 0.8]
 
@@ -95,3 +96,12 @@ def test_a_saved_network_of_quantiles_answers_the_same(tmp_path: Any) -> None:
     model.save(tmp_path / "model.keras")
     features = numbers(3)
     np.testing.assert_array_equal(keras.models.load_model(tmp_path / "model.keras")(features), model(features))
+
+
+@pytest.mark.parametrize("unit", [1e-23, 1.0, 1e20])
+def test_the_rmse_of_an_epoch_is_in_the_unit_of_the_target_however_large_that_is(unit: float) -> None:
+    errors = np.array([[1.0], [2.0], [3.0]])
+    task = Regression(("price",), means=(0.0,), scales=(2 * unit,))
+    (metric,) = task.make_metrics()
+    metric.update_state(np.zeros((3, 1), np.float32), (unit * errors).astype(np.float32))
+    assert float(metric.result()) == pytest.approx(unit * np.sqrt(14 / 3), rel=1e-5)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from kerasmlp.data.array_checks import as_array, check_features
-from kerasmlp.data.array_targets import class_names_of, looks_like, read_targets
+from kerasmlp.data.array_targets import looks_like, read_targets
 from kerasmlp.data.disk_array import write_rows
 from kerasmlp.data.pixel_ranges import ValueSummary, detect_range, range_notes
 from kerasmlp.data.source import Scan
@@ -59,7 +59,7 @@ def scan_arrays(
     kind = options.kind or looks_like(name, "y_train", raw["train"])
     learnt, targets, notes = read_targets(name, raw, kind, options, class_names=class_names)
     known_range = feature_range or detect_range(summaries[0][1])
-    names = class_names_of(learnt)
+    names = learnt.class_names
     return Scan(
         classes=np.array(names),
         labels=np.concatenate(list(targets.values())),
