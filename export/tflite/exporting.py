@@ -77,11 +77,13 @@ def export_tflite(
 
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
-    - Measured features, such as the columns of a table, are standardised by SUB and MUL in floating point, with a
-      RESHAPE before and after MUL. One scale of 8 bits does not fit columns of different sizes, and weights that
-      include the scaling would not fit one either. An `int8` file converts the standardised features with QUANTIZE, and
-      has a DEQUANTIZE before the SOFTMAX. A `float32` file has these operations only if it would lose digits without
-      them, because features are far from zero in comparison with how much they vary.
+    - A network for a table embeds its numbers (`TableFeatures`) by GATHER, BATCH_MATMUL and simple arithmetic. They are
+      float32 in every precision, because one scale of 8 bits does not fit columns of different sizes. An `int8` file
+      converts the features for the dense layers with QUANTIZE, and has a DEQUANTIZE before the SOFTMAX.
+    - Measured features that are not embedded are standardised by SUB and MUL in floating point, with a RESHAPE before
+      and after MUL. Weights that include the scaling would not fit one scale of 8 bits either. A `float32` file has
+      these operations only if it would lose digits without them, because features are far from zero in comparison with
+      how much they vary.
     - A network that learnt the logarithm of its targets ends in EXP.
     - One scale of 8 bits does not fit numbers far from zero, and weights in float16 end at 65,504. An `int8` or
       `float16` file therefore scales the standardised numbers to their units by SUB and MUL in floating point, the
@@ -244,14 +246,15 @@ def _convert(
     files = {}
     for precision in precisions:
         display.show(f"{precision}: converting")
-        # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are standardised before that.
+        # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are embedded or standardised before that.
         is_measured = card.feature_range is None and precision != "float32"
         keep_front = is_measured or not is_precise
         # Nor do numbers in their own units fit 8 bits, if zero is far from all of them. float16 ends at 65,504.
         keep_back = task.has_units and (precision in ("int8", "float16") or not unit_is_precise)
         float_ends = keep_front or task.has_units
         unfolded = float_content(keep_front=keep_front, keep_back=keep_back)
-        usual = without_outliers(examples, mean, factor) if keep_front else examples
+        # An embedding limits numbers itself.
+        usual = without_outliers(examples, mean, factor) if keep_front and table is None else examples
         content = quantize(
             unfolded,
             precision,

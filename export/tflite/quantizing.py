@@ -54,7 +54,7 @@ def quantize(
         input_range: Lowest and highest possible value that the first dense layer takes from the input, or None if
             unknown. For pixels, (0, 255) gives `int8` an input with scale 1, in which a pixel is its own 8-bit value.
         float_ends: Whether `int8` leaves what comes before and after the dense layers in float32: the input, its
-            standardisation, the softmax or the scaling to the target's unit, and the output.
+            standardisation or embedding, the softmax or the scaling to the target's unit, and the output.
         per_tensor: Whether all weights of a layer share one scale (`TENSORWISE`), which some microcontrollers and older
             phones need. By default each unit has its own scale (`CHANNELWISE`).
     """

@@ -105,7 +105,8 @@ class TableFeatures(keras.layers.Layer):
         widths = edges[:, 1:] - edges[:, :-1]
         # The padding is bins without a width, whose share is 0.
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
-        shares = ops.clip((ops.expand_dims(numbers, 2) - edges[:, :-1]) * factors, 0, 1)
+        apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
+        shares = ops.clip((apart - edges[:, :-1]) * factors, 0, 1)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel) + bias)
         soft = (numbers - np.asarray(self.centre, np.float32)) / np.asarray(self.spread, np.float32)
         soft = ops.clip(soft, -FARTHEST, FARTHEST)  # its square stays within float32

@@ -56,9 +56,11 @@ TABLES: dict[str, Callable[[np.random.Generator], dict[str, Any]]] = {
 }
 
 
-def _trained(table: pd.DataFrame, target: str, folder: Path, *, epochs: int = 6) -> tuple[Run, Data]:
+def _trained(
+    table: pd.DataFrame, target: str, folder: Path, *, recipe: str = "table", epochs: int = 6
+) -> tuple[Run, Data]:
     data = kerasmlp.data_from_frame(table, target, test_share=0.2, name="table")
-    model = build_mlp([data.num_features, 16, data.num_classes], preprocessing=data.preprocessing(), seed=0)
+    model = build_mlp([data.num_features, 16, data.num_classes], preprocessing=data.preprocessing(recipe), seed=0)
     return kerasmlp.train(model, data, epochs=epochs, learning_rate=0.03, out=folder / "run"), data
 
 
@@ -77,9 +79,11 @@ def years(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Data]:
     return _trained(_table("years"), "kind", tmp_path_factory.mktemp("years"))
 
 
-@pytest.mark.parametrize("name", TABLES)
-def test_every_table_exports_in_the_default_precisions_and_int8(name: str, tmp_path: Path) -> None:
-    run, data = _trained(_table(name), "kind", tmp_path)
+@pytest.mark.parametrize(
+    ("name", "recipe"), [*((name, "table") for name in TABLES), ("years", "plain"), ("an extreme outlier", "plain")]
+)
+def test_every_table_exports_in_the_default_precisions_and_int8(name: str, recipe: str, tmp_path: Path) -> None:
+    run, data = _trained(_table(name), "kind", tmp_path, recipe=recipe)
     precisions = [*TFLiteSettings().precisions(pixels=False), "int8"]
     reports = export_tflite(run, tmp_path / "out", quantize=precisions, data=data)
     assert [(report.precision, report.published) for report in reports] == [
@@ -107,16 +111,16 @@ def test_the_saved_model_of_a_table_subtracts_before_it_scales(name: str, tmp_pa
     assert (report.max_abs_diff or 0) <= 1e-6  # of all signatures
 
 
+@pytest.mark.parametrize(
+    ("name", "low", "first"), [("years", 2000, "SUB"), ("numbers around zero", -1, "FULLY_CONNECTED")]
+)
 def test_float32_subtracts_the_mean_only_where_folding_would_lose_digits(
-    years: tuple[Run, Data], tmp_path: Path
+    name: str, low: int, first: str, tmp_path: Path
 ) -> None:
-    run, data = years
-    (report,) = export_tflite(run, tmp_path / "years", quantize=["float32"], data=data)
-    assert read_contents(Path(report.path).read_bytes()).operations[0] == "SUB"
-    table = pd.DataFrame({"z": np.linspace(-1, 2, ROWS), "kind": ["a", "b"] * (ROWS // 2)})
-    run, data = _trained(table, "kind", tmp_path, epochs=1)
-    (report,) = export_tflite(run, tmp_path / "z", quantize=["float32"], data=data)
-    assert read_contents(Path(report.path).read_bytes()).operations[0] == "FULLY_CONNECTED"
+    table = pd.DataFrame({name: low + np.linspace(0, 3, ROWS), "kind": ["a", "b"] * (ROWS // 2)})
+    run, data = _trained(table, "kind", tmp_path, recipe="plain", epochs=1)
+    (report,) = export_tflite(run, tmp_path / "out", quantize=["float32"], data=data)
+    assert read_contents(Path(report.path).read_bytes()).operations[0] == first
 
 
 def test_calibration_ignores_outliers_but_not_booleans_and_categories() -> None:

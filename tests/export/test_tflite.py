@@ -377,7 +377,7 @@ def test_features_of_very_different_sizes_keep_their_accuracy_with_8_and_4_bit_w
     labels = (unit.sum(axis=1) > 0).astype(int)
     features = unit * [15_000, 1, 0.01] + [50_000, 0, 0]
     data = kerasmlp.data_from_arrays(features[:700], labels[:700], features[700:], labels[700:], name="pay")
-    model = build_mlp([3, 16, 2], preprocessing=data.preprocessing(), seed=0)
+    model = build_mlp([3, 16, 2], preprocessing=data.preprocessing("plain"), seed=0)
     run = kerasmlp.train(model, data, epochs=20, learning_rate=0.01, out=tmp_path / "run")
     precisions = ["float32", "float16", "int8-dynamic", "int4", "int8"]
     reports = export_tflite(run, tmp_path / "out", quantize=precisions, data=data, max_drop=0.03)
