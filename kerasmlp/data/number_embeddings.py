@@ -41,7 +41,9 @@ def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
         places = np.linspace(0, len(distinct) - 1, num_bins + 2 - len(quantiles))
         edges = np.union1d(quantiles, distinct[places.astype(int)])
     edges = np.unique(edges.astype(np.float32))
-    return edges if len(edges) > 1 else np.array([edges[0], np.nextafter(edges[0], np.float32(np.inf))], np.float32)
+    if len(edges) == 1:  # a constant
+        edges = edges[0] + np.array([0, max(1, abs(edges[0]))], np.float32)
+    return edges
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
@@ -102,9 +104,10 @@ class TableFeatures(keras.layers.Layer):
         kernel, bias = weights
         numbers = ops.take(features, np.array(self.numbers), axis=1)
         edges = np.asarray(self.edges, np.float32)
-        widths = edges[:, 1:] - edges[:, :-1]
+        widths = np.diff(edges.astype(np.float64))
         # The padding is bins without a width, whose share is 0.
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
+        factors = np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)
         shares = ops.clip((ops.expand_dims(numbers, 2) - edges[:, :-1]) * factors, 0, 1)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel) + bias)
         soft = (numbers - np.asarray(self.centre, np.float32)) / np.asarray(self.spread, np.float32)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import numpy as np
 
 # Members of one seed need initial weights that differ. Layers of one network have seeds next to each other.
 SEEDS_APART = 1000
@@ -125,10 +124,3 @@ class MeanOfMembers(keras.layers.Layer):
 def members_of(model: keras.Model) -> int:
     """Returns the number of members of a network, 1 for a network without."""
     return next((layer.members for layer in model.layers if isinstance(layer, MembersDense)), 1)
-
-
-def member_weights(layer: MembersDense) -> tuple[np.ndarray, np.ndarray]:
-    """Returns kernels `(members, inputs, units)` and biases `(members, units)` of a layer, float64."""
-    kernel = np.asarray(layer.kernel, np.float64)
-    bias = np.zeros((layer.members, layer.units)) if layer.bias is None else np.asarray(layer.bias, np.float64)[:, 0]
-    return kernel, bias
