@@ -20,6 +20,7 @@ import numpy as np
 NUM_BINS = 128  # of each number, at most
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
+LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
 FARTHEST = 1e6  # interquartile ranges that are told apart
 
 
@@ -150,7 +151,7 @@ def learn_table_features(examples: np.ndarray, is_number: np.ndarray, **options:
         others=np.flatnonzero(~is_number).tolist(),
         edges=[[*each.tolist(), *[float(each[-1])] * (longest - len(each))] for each in edges],
         centre=centre.tolist(),
-        spread=np.where(high > low, high - low, ranges).tolist() if len(numbers) else [],
+        spread=np.maximum(np.where(high > low, high - low, ranges), LEAST_SPREAD).tolist() if len(numbers) else [],
         **options,
     )
 
