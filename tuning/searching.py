@@ -20,6 +20,7 @@ from kerasmlp.card import package_versions
 from kerasmlp.data.describing import data_notes
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
+from kerasmlp.model.members import members_of
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
@@ -279,7 +280,7 @@ def _train_best(
         loss=settings.loss,
         objective=settings.objective,
         seed=settings.seed,
-    ).completed(recipe_for(data, recipe_of(model)))
+    ).completed(recipe_for(data, recipe_of(model), members_of(model)))
     return train_run(
         run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
     )

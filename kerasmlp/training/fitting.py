@@ -21,6 +21,7 @@ from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import cycle_ends, make_optimizer
 from kerasmlp.model.recipes import recipe_for, recipe_of
@@ -118,7 +119,7 @@ def train(
         >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
         (5, True)
     """
-    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model)))
+    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model), members_of(model)))
     settings.check_fits(data)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
