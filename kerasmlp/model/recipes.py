@@ -47,8 +47,8 @@ class Recipe:
         hidden: Widths of the hidden layers of each member.
         members: Number of networks that are trained side by side and answer with their mean.
         dropout: Share of hidden units to drop in training.
-        batch_size: Examples per step, of all members together.
-        epochs: Passes over the training examples, at most.
+        batch_size: Examples per step of each member.
+        epochs: Passes of each member over the training examples, at most.
         optimizer: Name of the optimizer.
         learning_rate: Its rate.
         weight_decay: Its weight decay; None for that of the optimizer.
@@ -78,13 +78,12 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         task = data.task
         return Recipe((128, 64), members or 1, 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
     members = members or default_members(len(data.train))
-    batch_size = table_batch_size(len(data.train))
     return Recipe(
         hidden=HIDDEN if members == 1 else HIDDEN_OF_MEMBERS,
         members=members,
         dropout=0.1 if data.task.has_units else 0.2,
-        batch_size=min(batch_size * members, len(data.train)),
-        epochs=first_cycle(len(data.train), members) * (2**NUM_CYCLES - 1),
+        batch_size=table_batch_size(len(data.train)),
+        epochs=first_cycle(len(data.train)) * (2**NUM_CYCLES - 1),
         optimizer="adamw",
         learning_rate=2e-3 if data.task.has_units else 1e-3,
         weight_decay=0.1,
@@ -145,7 +144,7 @@ def default_members(num_examples: int) -> int:
 
 
 def table_batch_size(num_examples: int) -> int:
-    """Returns the batch size of each member: the power of two that gives about `STEPS_PER_EPOCH` steps, within limits.
+    """Returns the power of two that gives about `STEPS_PER_EPOCH` steps, within limits.
 
     Example:
         >>> [table_batch_size(count) for count in (100, 1_000, 30_000)]
@@ -155,12 +154,12 @@ def table_batch_size(num_examples: int) -> int:
     return min(max(wanted, LEAST_EXAMPLES_PER_STEP), MOST_EXAMPLES_PER_STEP, max(1, num_examples))
 
 
-def first_cycle(num_examples: int, members: int = 1) -> int:
-    """Returns the number of epochs of the first cycle. Every member sees its share of the examples in each epoch.
+def first_cycle(num_examples: int) -> int:
+    """Returns the number of epochs of the first cycle.
 
     Example:
         >>> [first_cycle(count) for count in (100, 1_000, 30_000, 500_000)]
         [58, 13, 4, 2]
     """
     steps = math.ceil(num_examples / table_batch_size(num_examples))
-    return members * max(2, math.ceil(STEPS_OF_FIRST_CYCLE / steps))
+    return max(2, math.ceil(STEPS_OF_FIRST_CYCLE / steps))

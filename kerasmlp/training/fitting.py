@@ -170,10 +170,11 @@ def train_run(
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
     epochs, batch_size = settings.pace
+    members = members_of(model)
     optimizer = _compile(model, data, settings)
     prepare(
         model,
-        batch_size=batch_size,
+        batch_size=batch_size * members,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
         xla=settings.require_xla or worth_compiling(epochs * len(data.train) // batch_size),
         require_xla=settings.require_xla,
@@ -189,16 +190,17 @@ def train_run(
     recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < epochs:
-        display = ProgressDisplay(len(data.train)) if is_chief() and shows_progress(verbose) else None
+        display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
         with display or contextlib.nullcontext():
             model.fit(
                 block_dataset(
                     data.train.features,
                     data.train.labels,
                     sample_weights(settings.sample_weight, len(data.train)),
-                    batch_size=batch_size,
+                    batch_size=batch_size * members,
                     seed=settings.seed,
                     first_epoch=finished,
+                    passes=members,
                     max_block_bytes=settings.max_block_bytes,
                 ),
                 validation_data=validation_blocks(data),
