@@ -65,7 +65,7 @@ def build_mlp(
             Exported models do not contain it.
         postprocessing: Layers behind the last dense layer, such as `data.postprocessing()`, which scales standardised
             numbers to the units of the targets. Defaults to none.
-        seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
+        seed: Seed of the initial kernels, also of those in `preprocessing`, and of dropout. With None, the default, they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 
     Returns:
@@ -108,6 +108,8 @@ def build_mlp(
             raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
+        if getattr(preprocessing, "seed", seed) is None:
+            preprocessing.seed = seed  # of a layer with weights, such as the embedding of numbers
         x = preprocessing(x)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)
