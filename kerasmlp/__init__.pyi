@@ -14,4 +14,5 @@ from .model.building import build_mlp as build_mlp
 from .run import Run as Run
 from .tasks.class_evaluation import Evaluation as Evaluation
 from .tasks.regression import RegressionScores as RegressionScores
+from .training.cross_validation import cross_validate as cross_validate
 from .training.fitting import train as train

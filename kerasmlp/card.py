@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
+from kerasmlp.contract import CARD_NAME, CONFIG_NAME, CROSS_VALIDATION_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
@@ -160,6 +160,9 @@ def check_run_is_finished(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise NotFound(f"There is no run directory `{folder}`.")
+    if (folder / CROSS_VALIDATION_NAME).is_file():
+        example = next(iter(sorted(folder.glob(f"**/{MODEL_NAME}"))), folder / "fold-1" / MODEL_NAME).parent
+        raise InvalidValue(f"`{folder}` is a cross-validation with several runs; choose one, such as `{example}`.")
     for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
         if not (folder / name).is_file():
             raise InvalidValue(

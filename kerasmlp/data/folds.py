@@ -64,7 +64,8 @@ def divide(data: Data, folds: int, repeats: int = 1, *, part: str = TEST) -> lis
     if data.origin is None:
         raise InvalidValue(
             f"{data.name} cannot be divided into folds, because it is not known where the examples came from. Pass "
-            "data that `load_data`, `data_from_arrays`, `data_from_frame` or `data_from_dataset` returned, without `spec`."
+            "data that `load_data`, `data_from_arrays`, `data_from_frame` or `data_from_dataset` returned without a "
+            "`spec`."
         )
     source, asked = data.origin.read(), data.origin.splitting
     divided = []

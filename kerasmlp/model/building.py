@@ -65,8 +65,8 @@ def build_mlp(
             Exported models do not contain it.
         postprocessing: Layers behind the last dense layer, such as `data.postprocessing()`, which scales standardised
             numbers to the units of the targets. Defaults to none.
-        seed: Seed of the initial kernels, also of those in `preprocessing`, and of dropout. With None, the default, they
-            differ from call to call.
+        seed: Seed of the initial kernels, those in `preprocessing` among them, and of dropout. With None, the default,
+            they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 
     Returns:
