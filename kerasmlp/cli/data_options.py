@@ -177,12 +177,13 @@ def add_text_options(group: _ArgumentGroup) -> None:
     )
 
 
-def load(args: Namespace, card: Card | None = None) -> Data:
+def load(args: Namespace, card: Card | None = None, *, fold: Sequence[int] | None = None) -> Data:
     """Returns the data that were asked for, split as asked.
 
     Args:
-        args: The options of `add_data_options`, and `fold` if the test is a fold.
+        args: The options of `add_data_options`.
         card: The card of a network. A table is then encoded as this network expects it.
+        fold: Which fold is the test, as in `load_data`.
     """
     from kerasmlp.data.loading import load_data
 
@@ -193,7 +194,7 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,
-        fold=getattr(args, "fold", None),
+        fold=fold,
         verbose=verbosity(args),
     )
     show_reading_notes(data.reading_notes, args.flags)
@@ -303,7 +304,7 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
             "it was not trained on."
         )
     target = args.target or card.split.get("target")
-    return load(Namespace(**{**vars(args), **card.split, "target": target}), card)
+    return load(Namespace(**{**vars(args), **card.split, "target": target}), card, fold=card.split.get("fold"))
 
 
 def _source_options(args: Namespace) -> dict[str, Any]:

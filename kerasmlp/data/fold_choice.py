@@ -36,7 +36,7 @@ class Fold(NamedTuple):
         Raises:
             InvalidValue: there are fewer than two folds, or none of this number.
         """
-        check_num_folds(self.count)
+        check_folds(self.count)
         if not 1 <= self.number <= self.count or self.part not in (TEST, VALIDATION):
             raise InvalidValue(
                 f"`fold` needs the number of a fold and of all folds, such as `(2, 5)` for the second of five; got "
@@ -44,10 +44,11 @@ class Fold(NamedTuple):
             )
 
 
-def check_num_folds(folds: int) -> None:
-    """Raises `InvalidValue` if there are fewer than two folds."""
-    if isinstance(folds, bool) or not isinstance(folds, int) or folds < 2:
-        raise InvalidValue(f"`folds` needs to be a whole number of at least 2; got {folds}.")
+def check_folds(folds: int, repeats: int = 1) -> None:
+    """Raises `InvalidValue` if there are fewer than two folds or no repetition."""
+    for name, value, least in (("folds", folds, 2), ("repeats", repeats, 1)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise InvalidValue(f"`{name}` needs to be a whole number of at least {least}; got {value}.")
 
 
 def choose_folds(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.data.fold_choice import TEST, Fold, check_num_folds
+from kerasmlp.data.fold_choice import TEST, Fold, check_folds
 from kerasmlp.data.splitting import Origin, Splitting
 from kerasmlp.errors import InvalidValue
 
@@ -58,9 +58,7 @@ def divide(data: Data, folds: int, repeats: int = 1, *, part: str = TEST) -> lis
         >>> [len(fold.load().test) for fold in divide(data, 5)]
         [4, 4, 4, 4, 4]
     """
-    check_num_folds(folds)
-    if isinstance(repeats, bool) or not isinstance(repeats, int) or repeats < 1:
-        raise InvalidValue(f"`repeats` needs to be a whole number of at least 1; got {repeats}.")
+    check_folds(folds, repeats)
     if data.origin is None:
         raise InvalidValue(
             f"{data.name} cannot be divided into folds, because it is not known where the examples came from. Pass "

@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
+import tensorflow as tf
 
 from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import METRICS_NAME
 from kerasmlp.data.describing import data_notes
 from kerasmlp.data.folds import FoldedData, divide
-from kerasmlp.engine.distributed import is_chief
+from kerasmlp.engine._keras_internals import strategy_of
 from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning
 from kerasmlp.model.model_files import load_keras
 from kerasmlp.model.recipes import recipe_for, recipe_of
@@ -95,7 +96,8 @@ def cross_validate(
     Example:
         >>> import tempfile, kerasmlp
         >>> def build(data):
-        ...     return kerasmlp.build_mlp([data.num_features, 16, 3], preprocessing=data.preprocessing(), seed=data.seed)
+        ...     scaling = data.preprocessing()
+        ...     return kerasmlp.build_mlp([data.num_features, 16, 3], preprocessing=scaling, seed=data.seed)
         >>> data = kerasmlp.load_data("iris")
         >>> result = cross_validate(build, data, folds=3, epochs=4, learning_rate=0.01, out=tempfile.mkdtemp())
         >>> result.mean["accuracy"] > 0.5, len(result.runs), len(result.out_of_fold())
@@ -105,8 +107,6 @@ def cross_validate(
     is_shown = shows_progress(verbose)
     if settings.sample_weight is not None:
         raise InvalidValue("`sample_weight` is for one training split, but each fold has another one; leave it out.")
-    if not is_chief():
-        raise InvalidValue("A cross-validation trains on one machine; leave the strategy of several workers out.")
     parts = divide(data, folds, repeats)
     fold = parts[0].load()
     training = _Training(build, fold, settings)
@@ -151,6 +151,8 @@ class _Training:
                 f"`lambda data: kerasmlp.build_mlp(...)`; got {type(build).__name__}, and {type(self.model).__name__} "
                 "from it."
             )
+        if isinstance(strategy_of(self.model), tf.distribute.MultiWorkerMirroredStrategy):
+            raise InvalidValue("Folds are trained on one machine; leave the strategy `multiworker` out.")
         self.settings = _unused(settings).completed(recipe_for(data, recipe_of(self.model)))
         self.settings.check_fits(data)
         self.config = training_config(self.model, data, self.settings)
