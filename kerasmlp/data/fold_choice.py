@@ -8,7 +8,7 @@ a network finds its test examples again by them, whatever version of scikit-lear
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -17,7 +17,8 @@ from kerasmlp.errors import InvalidValue
 TEST, VALIDATION = "test", "validation"
 
 
-class Fold(NamedTuple):
+@dataclass(frozen=True)
+class Fold:
     """One fold of several.
 
     Attributes:
@@ -30,7 +31,7 @@ class Fold(NamedTuple):
     count: int
     part: str = TEST
 
-    def check(self) -> None:
+    def __post_init__(self) -> None:
         """Checks the values.
 
         Raises:
@@ -40,7 +41,7 @@ class Fold(NamedTuple):
         if not 1 <= self.number <= self.count or self.part not in (TEST, VALIDATION):
             raise InvalidValue(
                 f"`fold` needs the number of a fold and of all folds, such as `(2, 5)` for the second of five; got "
-                f"`{tuple(self)}`."
+                f"`({self.number}, {self.count})`."
             )
 
 

@@ -58,8 +58,6 @@ class Splitting:
             _check_share("test_share", self.test_share)
         if self.group is not None and self.time is not None:
             raise InvalidValue("Rows can be split by `group` or by `time`, not by both; leave one of them out.")
-        if self.fold is not None:
-            self.fold.check()
 
     @property
     def tests_fold(self) -> bool:
@@ -97,7 +95,9 @@ class Splitting:
     def request(self) -> dict[str, Any]:
         """Returns the arguments of `load_data` that give the same split again."""
         asked = {name: getattr(self, name) for name in ("test_share", "group", "time")}
-        fold = None if self.fold is None else list(self.fold[: 2 if self.tests_fold else 3])
+        fold: list[Any] | None = None
+        if self.fold is not None:
+            fold = [self.fold.number, self.fold.count, *([] if self.tests_fold else [self.fold.part])]
         return {
             "validation_share": self.validation_share,
             "seed": self.seed,
