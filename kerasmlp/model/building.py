@@ -68,7 +68,8 @@ def build_mlp(
             numbers to the units of the targets. Defaults to none.
         members: Number of networks of these sizes that are trained side by side, each on its share of every batch, and
             answer with the mean of their logits. Defaults to `1`.
-        seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
+        seed: Seed of the initial kernels, those in `preprocessing` among them, and of dropout. With None, the default,
+            they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 
     Returns:
@@ -114,8 +115,8 @@ def build_mlp(
             raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
-        if seed is not None and getattr(preprocessing, "seed", seed) is None:
-            preprocessing.seed = seed  # of the weights of `TableFeatures`
+        if getattr(preprocessing, "seed", seed) is None:
+            preprocessing.seed = seed  # of a layer with weights, such as the embedding of numbers
         x = preprocessing(x)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)

@@ -101,3 +101,14 @@ def test_keras_trains_the_layer() -> None:
     before = model.evaluate(examples, targets, verbose=0)
     model.fit(examples, targets, epochs=20, verbose=0)
     assert model.evaluate(examples, targets, verbose=0) < before / 2
+
+
+def test_the_seed_of_a_network_decides_the_embedding_of_its_numbers() -> None:
+    examples = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+
+    def kernel(seed: int) -> np.ndarray:
+        layer = learn_table_features(examples, np.array([True, True, True]))
+        return np.asarray(build_mlp([3, 4, 2], preprocessing=layer, seed=seed).get_weights()[0])
+
+    np.testing.assert_array_equal(kernel(3), kernel(3))
+    assert not np.array_equal(kernel(3), kernel(4))
