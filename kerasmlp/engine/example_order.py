@@ -21,8 +21,8 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
 def run_order(seed: int, epoch: int, num_examples: int, block: int, run: int, passes: int = 1) -> Iterator[np.ndarray]:
     """Yields the order of examples, block by block: int64 vectors, together a permutation for each pass.
 
-    For examples in a file, runs of neighbours stay together, so that each run is one read. The runs come in a random order, and
-    the examples within each block are shuffled. With `run=1`, this is `epoch_order`.
+    For examples in a file, runs of neighbours stay together, so that each run is one read. The runs come in a random
+    order, and the examples within each block are shuffled. With `run=1`, this is `epoch_order`.
 
     Args:
         seed: Seed of the orders.

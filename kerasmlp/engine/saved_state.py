@@ -52,11 +52,7 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[s
         >>> restore_state(f"{folder}/state.npz", model)
         {'epoch': 3}
     """
-    arrays: dict[str, Any] = copy_state(model)
-    arrays[_INFO] = np.array(json.dumps(dict(info or {})))
-    # An open file, because NumPy adds `.npz` to names that lack it.
-    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    write_state(path, {name: variable.numpy() for name, variable in _variables(model).items()}, info)
 
 
 def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str, Any]:
@@ -95,6 +91,16 @@ def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str,
             )
     set_state(model, saved)
     return info
+
+
+def write_state(
+    path: str | os.PathLike[str], state: Mapping[str, np.ndarray], info: Mapping[str, Any] | None = None
+) -> None:
+    """Writes what `copy_state` returned, as `save_state` writes the state of a model."""
+    arrays: dict[str, Any] = {**state, _INFO: np.array(json.dumps(dict(info or {})))}
+    # An open file, because NumPy adds `.npz` to names that lack it.
+    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
 
 
 def copy_state(model: keras.Model) -> dict[str, np.ndarray]:

@@ -192,25 +192,28 @@ def train_run(
     if finished < epochs:
         display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
         with display or contextlib.nullcontext():
-            model.fit(
-                block_dataset(
-                    data.train.features,
-                    data.train.labels,
-                    sample_weights(settings.sample_weight, len(data.train)),
-                    batch_size=batch_size * members,
-                    seed=settings.seed,
-                    first_epoch=finished,
-                    passes=members,
-                    max_block_bytes=settings.max_block_bytes,
-                ),
-                validation_data=validation_blocks(data),
-                epochs=epochs,
-                initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
-                shuffle=False,  # the blocks are shuffled
-                verbose=0,
-                callbacks=[*kept, *([display] if display else []), recorder],
-            )
+            try:
+                model.fit(
+                    block_dataset(
+                        data.train.features,
+                        data.train.labels,
+                        sample_weights(settings.sample_weight, len(data.train)),
+                        batch_size=batch_size * members,
+                        seed=settings.seed,
+                        first_epoch=finished,
+                        passes=members,
+                        max_block_bytes=settings.max_block_bytes,
+                    ),
+                    validation_data=validation_blocks(data),
+                    epochs=epochs,
+                    initial_epoch=finished,
+                    class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
+                    shuffle=False,  # the blocks are shuffled
+                    verbose=0,
+                    callbacks=[*kept, *([display] if display else []), recorder],
+                )
+            finally:
+                recorder.write()
     if optimizer.use_ema:
         optimizer.finalize_variable_values(model.trainable_variables)
         save_keras(run.model_path, model, data.task)

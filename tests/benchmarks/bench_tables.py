@@ -185,8 +185,7 @@ def kerasmlp_fit(problem: Problem, **options: Any) -> tuple[np.ndarray, Sequence
         data = kerasmlp.load_data(paths[0], test=paths[1], target=TARGET)
         model = kerasmlp.mlp_for(data, seed=0, **options)
         run = kerasmlp.train(model, data, out=Path(folder) / "run", verbose=0)
-        result = kerasmlp.evaluate(run.path, data)
-        return result.answers.probabilities if not problem.is_number else result.answers.numbers, data.class_names
+        return kerasmlp.evaluate(run.path, data).answers, data.class_names
 
 
 def _parts(problem: Problem) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
@@ -316,9 +315,9 @@ def _compare(rows: pd.DataFrame) -> dict[str, Any]:
     }
     lowest, highest = by_set["accuracy"].min(axis=1), by_set["accuracy"].max(axis=1)
     normalised = by_set["accuracy"].sub(lowest, axis=0).div((highest - lowest).replace(0, 1), axis=0)
-    ours = by_set["accuracy"]["kerasmlp"] if "kerasmlp" in by_set["accuracy"] else None
+    ours = by_set["accuracy"].get("kerasmlp")
     for learner in by_set["accuracy"]:
-        scores[learner] = {
+        figures: dict[str, Any] = {
             "accuracy": float(by_set["accuracy"][learner].mean()),
             "normalised_accuracy": float(normalised[learner].mean()),
             "log_loss": float(by_set["log_loss"][learner].mean()),
@@ -328,11 +327,9 @@ def _compare(rows: pd.DataFrame) -> dict[str, Any]:
         }
         if ours is not None and learner != "kerasmlp":
             ahead = ours - by_set["accuracy"][learner]
-            scores[learner]["kerasmlp_wins_ties_losses"] = [
-                int((ahead > 0).sum()),
-                int((ahead == 0).sum()),
-                int((ahead < 0).sum()),
-            ]
+            counts = ((ahead > 0).sum(), (ahead == 0).sum(), (ahead < 0).sum())
+            figures["kerasmlp_wins_ties_losses"] = [int(count) for count in counts]
+        scores[learner] = figures
     return {"sets": len(by_set["accuracy"]), "learners": scores}
 
 
