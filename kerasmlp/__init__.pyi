@@ -11,7 +11,9 @@ from .data.types import Data as Data
 from .data.types import Split as Split
 from .evaluation import evaluate as evaluate
 from .model.building import build_mlp as build_mlp
+from .model.recipes import mlp_for as mlp_for
 from .run import Run as Run
 from .tasks.class_evaluation import Evaluation as Evaluation
 from .tasks.regression import RegressionScores as RegressionScores
+from .training.cross_validation import cross_validate as cross_validate
 from .training.fitting import train as train

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kerasmlp import __version__
-from kerasmlp.contract import CARD_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME
+from kerasmlp.contract import CARD_NAME, CONFIG_NAME, CROSS_VALIDATION_NAME, METRICS_NAME, MODEL_NAME
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.data.types import DataSpec
 from kerasmlp.errors import InvalidValue, NotFound
@@ -40,7 +40,7 @@ class Card:
             not a table.
         train_fingerprint: As `Data.train_fingerprint`.
         split: The arguments `target` and `SPLIT_OPTIONS` of the `load_data` call for its training, so that the same
-            test examples can be found again.
+            test examples can be found again; and `fold` and `seed` if the test is a fold.
         task: What the network learnt; None in cards of earlier versions, which only had classification.
         scores: Scores of the trained Keras model on the test, by name; empty in cards of earlier versions.
     """
@@ -121,6 +121,7 @@ class Card:
         """
         config, metrics = read_json(folder / CONFIG_NAME), read_json(folder / METRICS_NAME)
         data, request = config["data"], config["data"]["request"] or {}
+        told = ("target", *SPLIT_OPTIONS, *(("fold", "seed") if "fold" in request else ()))
         return Card(
             dataset=data["name"],
             fingerprint=data["fingerprint"],
@@ -132,7 +133,7 @@ class Card:
             versions=config["versions"],
             columns=None if data.get("columns") is None else tuple(data["columns"]),
             train_fingerprint=data.get("train_fingerprint"),
-            split={name: request[name] for name in ("target", *SPLIT_OPTIONS) if request.get(name) is not None},
+            split={name: request[name] for name in told if request.get(name) is not None},
             task=_task_of(folder, data),
             scores=_test_scores(metrics) if "task" in data else {},
         )
@@ -159,6 +160,9 @@ def check_run_is_finished(folder: Path) -> None:
     """
     if not folder.is_dir():
         raise NotFound(f"There is no run directory `{folder}`.")
+    if (folder / CROSS_VALIDATION_NAME).is_file():
+        example = next(iter(sorted(folder.glob(f"**/{MODEL_NAME}"))), folder / "fold-1" / MODEL_NAME).parent
+        raise InvalidValue(f"`{folder}` is a cross-validation with several runs; choose one, such as `{example}`.")
     for name in (CONFIG_NAME, MODEL_NAME, METRICS_NAME):
         if not (folder / name).is_file():
             raise InvalidValue(

@@ -15,6 +15,8 @@ MODEL_NAME, STATE_NAME = "model.keras", "state.npz"
 TASK_NAME = "task.json"
 CALIBRATION_NAME = "calibration.json"  # only until the run is finished
 RUN_LOCK_NAME = ".lock"  # only while a process writes to the directory
+# Files of a cross-validation, beside a folder for the run of each fold.
+CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME = "cross_validation.json", "out_of_fold.csv"
 
 # Files that travel with artefacts.
 CARD_NAME, LABELS_NAME, COLUMNS_NAME = "card.json", "labels.txt", "columns.json"

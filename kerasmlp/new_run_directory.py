@@ -15,7 +15,15 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.files import nearest_existing_folder, write_json
 from kerasmlp._system.locks import exclusive_lock
-from kerasmlp.contract import CALIBRATION_NAME, CONFIG_NAME, METRICS_NAME, MODEL_NAME, RUN_LOCK_NAME, STATE_NAME
+from kerasmlp.contract import (
+    CALIBRATION_NAME,
+    CONFIG_NAME,
+    CROSS_VALIDATION_NAME,
+    METRICS_NAME,
+    MODEL_NAME,
+    RUN_LOCK_NAME,
+    STATE_NAME,
+)
 from kerasmlp.errors import OutputExists, shortened
 from kerasmlp.run import Run
 
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 LONGEST_SHOWN = 40  # characters of a setting that a message shows
+FINISHED = (METRICS_NAME, CROSS_VALIDATION_NAME)  # either is written last
 
 
 @contextmanager
@@ -127,15 +136,15 @@ def _entries(path: Path) -> list[Path]:
 
 def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
     """How the unfinished run at `path` differs from `config`; None if there is no unfinished run."""
-    if not (path / CONFIG_NAME).is_file() or (path / METRICS_NAME).is_file():
+    if not (path / CONFIG_NAME).is_file() or any((path / name).is_file() for name in FINISHED):
         return None
     return _settings_that_differ(path, config)
 
 
 def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
-    # `search` is always compared, so that the final training of a search is not taken for a plain training. The other
+    # These two are always compared, so that the final training of a search is not taken for a plain training. The other
     # sections are compared only if `config` has them: a search later adds those of its final training to its own.
-    sections = (config.keys() | {"search"}) - {"versions"}
+    sections = (config.keys() | {"search", "cross_validation"}) - {"versions"}
     there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})
     as_read = json.loads(json.dumps(config))  # with lists in place of tuples, as in the file
     here = _flatten({name: part for name, part in as_read.items() if name in sections})

@@ -115,6 +115,30 @@ def plot_sizes(reports: Sequence[Mapping[str, Any]], path: Path, *, title: str, 
     save_figure(figure, path)
 
 
+def plot_folds(scores: Mapping[str, Sequence[float]], path: Path, *, title: str) -> None:
+    """Writes a PNG of the scores of the folds of a cross-validation, with their mean and standard deviation.
+
+    Args:
+        scores: The scores of the folds by title, a panel each.
+        path: Where to write the PNG.
+        title: What was validated, for the title.
+    """
+    figure = new_figure(max(4.0, 1.9 * len(scores)), 3.4)
+    for position, (name, values) in enumerate(scores.items(), start=1):
+        axes = figure.add_subplot(1, len(scores), position)
+        mean, spread = float(np.mean(values)), float(np.std(values))
+        axes.axhspan(mean - spread, mean + spread, color="#f4f4f4", linewidth=0)
+        axes.axhline(mean, color=VALIDATION_COLOR, linewidth=1.2)
+        axes.plot(range(1, len(values) + 1), values, "o", color=TRAINING_COLOR, markersize=5)
+        axes.set_title(name, fontsize=9)
+        axes.set(xlabel="fold", xlim=(0.5, len(values) + 0.5))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.tick_params(labelsize=7)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title)
+    save_figure(figure, path)
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Returns an empty figure of this size in inches."""
     # `Figure` instead of pyplot: it needs no window system and does not interfere with a program's own figures.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -108,13 +109,13 @@ class Chief:
 
 
 def run_with_workers(
-    oracle: SearchOracle, data: Data, request: WorkerRequest, *, workers: int, address: str | None = None
+    oracle: SearchOracle, splits: Sequence[Data], request: WorkerRequest, *, workers: int, address: str | None = None
 ) -> None:
     """Runs the trials of a search in worker processes, and returns when the search has ended.
 
     Args:
         oracle: The oracle.
-        data: The examples. Processes on this machine read them from a temporary copy.
+        splits: The examples, as `trial_splits` returns them. Processes on this machine read them from a temporary copy.
         request: What the workers need to know.
         workers: Number of processes to start on this machine; they share its cores. May be 0.
         address: Host and port where workers on other machines can join. None admits none.
@@ -128,7 +129,7 @@ def run_with_workers(
     with tempfile.TemporaryDirectory(prefix="kerasmlp-search-") as folder:
         try:
             if workers:
-                write_request(Path(folder), data, replace(request, threads=max(1, num_cores() // workers)))
+                write_request(Path(folder), splits, replace(request, threads=max(1, num_cores() // workers)))
                 local = LocalWorkers(workers, host=chief.host, port=chief.port, folder=Path(folder))
             chief.serve(local)
         finally:

@@ -13,19 +13,18 @@ import keras
 import keras_tuner
 import numpy as np
 
-from kerasmlp.engine.block_datasets import as_held, block_dataset
-from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
-from kerasmlp.engine.saved_state import reset, restore_state, save_state
+from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_state, set_state
 from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.task import MAX
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
-from kerasmlp.training.validation_data import ValidationScores, evaluation_batch_size, validation_blocks
+from kerasmlp.training.validation_data import evaluation_batch_size
 from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 from kerasmlp.tuning.search_goal import Goal
+from kerasmlp.tuning.split_training import LastLogs, SplitTraining
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -42,49 +41,52 @@ class TrialTrainer:
     """Trains networks, each from its initial weights, so that a result does not depend on earlier trials.
 
     Networks with the same architecture, optimizer and batch size share a model and the code that XLA compiled for it.
-    Their learning rate, dropout and L2 penalty may differ.
+    Their learning rate, dropout and L2 penalty may differ. The networks of several folds share them, too, if nothing
+    that is compiled was learnt from their examples, such as the range of a feature.
     """
 
     def __init__(
         self,
-        data: Data,
+        splits: Sequence[Data],
         network: TrialNetwork,
         *,
         epochs: int,
         seed: int,
         objective: str | None = None,
         loss: str | None = None,
+        folds: int | None = None,
     ) -> None:
         """Prepares to train.
 
         Args:
-            data: The examples.
+            splits: The examples, as `trial_splits` returns them.
             network: The network that the values of a trial change.
             epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time.
             seed: Seed of the initial weights and of the order of the examples.
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
+            folds: Number of splits in each repetition. Defaults to None: all have the same seed.
         """
-        self.data = data
         self.network = network
-        self.goal = Goal.of(data.task, objective)
+        self.goal = Goal.of(splits[0].task, objective)
         self.loss = loss
         self.epochs = epochs
-        self.seed = seed
-        self._train = (as_held(data.train.features), as_held(data.train.labels))
-        self._validation = validation_blocks(data)
+        self.splits = [
+            SplitTraining(data, seed + (index // folds if folds else 0), self.goal) for index, data in enumerate(splits)
+        ]
         self._prepared: OrderedDict[tuple[Any, ...], AdjustableNetwork] = OrderedDict()
 
     @classmethod
-    def of(cls, data: Data, request: WorkerRequest) -> Self:
+    def of(cls, splits: Sequence[Data], request: WorkerRequest) -> Self:
         """Returns the trainer for a request."""
         return cls(
-            data,
+            splits,
             request.network,
             epochs=request.epochs,
             seed=request.seed,
             objective=request.objective,
             loss=request.loss,
+            folds=request.folds,
         )
 
     def train(
@@ -95,7 +97,7 @@ class TrialTrainer:
         state: Path | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
     ) -> keras.Model:
-        """Returns the network with these values, trained up to epoch `epochs`.
+        """Returns the network with these values, trained on the first split up to epoch `epochs`.
 
         Args:
             values: The value of each hyper-parameter, including `learning_rate` and `batch_size`.
@@ -106,57 +108,80 @@ class TrialTrainer:
         Raises:
             LossNotFinite: the loss became NaN or infinite.
         """
-        batch_size = int(values["batch_size"])
-        model = self._fresh_model(self.network.with_values(values), batch_size)
-        model.optimizer.learning_rate = float(values["learning_rate"])
+        split = self.splits[0]
+        model = self._fresh_model(values, split)
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
-        scores = (
-            [] if self.goal.name in self.data.task.logged_objectives else [ValidationScores(self.data, self.goal.name)]
-        )
-        model.fit(
-            block_dataset(*self._train, batch_size=batch_size, seed=self.seed, first_epoch=first_epoch),
-            validation_data=self._validation,
-            epochs=epochs,
-            initial_epoch=first_epoch,
-            shuffle=False,  # the blocks are shuffled
-            verbose=0,
-            callbacks=[StopOnNonFiniteLoss(), *scores, *callbacks],
-        )
+        split.fit(model, split.blocks(values, first_epoch), first_epoch, epochs, callbacks)
         return model
 
-    def _fresh_model(self, network: TrialNetwork, batch_size: int) -> keras.Model:
+    def train_on_all(self, values: Mapping[str, Any], *, epochs: int, report: EpochReport) -> None:
+        """Trains a network with these values on each split, all of them epoch by epoch.
+
+        Args:
+            values: As in `train`.
+            epochs: Passes over the training examples, unless the report ends the training.
+            report: Is told the mean over the splits of what is recorded of each epoch, and the standard deviation of
+                the objective.
+
+        Raises:
+            LossNotFinite: a loss became NaN or infinite.
+        """
+        models: list[keras.Model] = []
+        states: list[dict[str, np.ndarray]] = []
+        blocks = [split.blocks(values, 0) for split in self.splits]
+        for epoch in range(epochs):
+            rows: list[dict[str, float]] = []
+            for index, split in enumerate(self.splits):
+                if epoch == 0:  # a model may be that of an earlier split, whose state is kept
+                    models.append(self._fresh_model(values, split))
+                    states.append({})
+                else:
+                    set_state(models[index], states[index])
+                last = LastLogs()
+                split.fit(models[index], blocks[index], epoch, epoch + 1, [last])
+                rows.append(last.logs)
+                states[index] = copy_state(models[index])
+            means = {name: float(np.mean([row[name] for row in rows])) for name in self.goal.recorded}
+            spread = float(np.std([row[self.goal.name] for row in rows]))
+            if report.ends_training(epoch, {**means, self.goal.spread: spread}):
+                return
+
+    def _fresh_model(self, values: Mapping[str, Any], split: SplitTraining) -> keras.Model:
         """Returns a model with initial weights and a new optimizer, compiled once per architecture and batch size."""
+        data, batch_size = split.data, int(values["batch_size"])
+        network = self.network.with_values(values).for_data(data)
         fresh = build_mlp(
             network.sizes,
-            seed=self.seed,
-            preprocessing=self.data.preprocessing(),
-            input_shape=self.data.feature_shape,
-            postprocessing=self.data.postprocessing(),
+            seed=split.seed,
+            preprocessing=data.preprocessing(),
+            input_shape=data.feature_shape,
+            postprocessing=data.postprocessing(),
             **network.options,
         )
         compiled = sorted(compiled_values(network.options).items())
-        key = (network.sizes, tuple(compiled), network.optimizer, batch_size)
+        key = (network.sizes, tuple(compiled), network.optimizer, batch_size, split.learnt)
         if key not in self._prepared:
-            self._prepared[key] = self._prepare(fresh, network.optimizer, batch_size)
-            if len(self._prepared) > MOST_PREPARED:
+            self._prepared[key] = self._prepare(fresh, network.optimizer, batch_size, data)
+            if len(self._prepared) > MOST_PREPARED * len({each.learnt for each in self.splits}):
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         prepared = self._prepared[key]
         prepared.dropout.assign(network.options.get("dropout", 0.0))
         prepared.l2.assign(network.options.get("l2", 0.0))
         reset(prepared.model, fresh)
+        prepared.model.optimizer.learning_rate = float(values["learning_rate"])
         return prepared.model
 
-    def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int) -> AdjustableNetwork:
+    def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int, data: Data) -> AdjustableNetwork:
         network = make_adjustable(fresh)
-        self.data.task.compile(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE), loss=self.loss)
+        data.task.compile(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE), loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
-        steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
+        steps = TRIALS_PER_COMPILE * self.epochs * len(data.train) // batch_size
         prepare(
             network.model,
             batch_size=batch_size,
-            eval_batch_size=evaluation_batch_size(len(self.data.validation)),
+            eval_batch_size=evaluation_batch_size(len(data.validation)),
             xla=worth_compiling(steps),
         )
         return network
@@ -200,6 +225,9 @@ class TrialTuner(TunerBase):
         epochs = int(values.get("tuner/epochs", self.trainer.epochs))
         goal = self.trainer.goal
         report = EpochReport(goal, lambda epoch, metrics: self.oracle.update_trial(trial.trial_id, metrics, step=epoch))
+        if len(self.trainer.splits) > 1:
+            self.trainer.train_on_all(values, epochs=epochs, report=report)
+            return
         keeper = _StateKeeper(self.states, trial.trial_id, epochs, goal) if self.states is not None else None
         self.trainer.train(values, epochs=epochs, state=state, callbacks=[report, *([keeper] if keeper else [])])
 
@@ -225,18 +253,23 @@ class EpochReport(keras.callbacks.Callback):
         self._goal, self._report = goal, report
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Reports the epoch.
+        """Reports the epoch, as `ends_training` does."""
+        if self.ends_training(epoch, logs or {}):
+            self.model.stop_training = True
+
+    def ends_training(self, epoch: int, logs: Mapping[str, float]) -> bool:
+        """Reports the epoch. Returns whether the training is to end.
 
         Raises:
             WorkFailed: the objective is NaN or infinite, so that trials cannot be compared by it.
         """
+        recorded = [*self._goal.recorded, *([self._goal.spread] if self._goal.spread in logs else [])]
         # In the 32 bits in which other processes send them, so that the number of workers changes no result.
-        metrics = {name: float(np.float32((logs or {})[name])) for name in self._goal.recorded}
+        metrics = {name: float(np.float32(logs[name])) for name in recorded}
         if not math.isfinite(metrics[self._goal.name]):
             raise WorkFailed(f"The validation {self._goal.label} is {metrics[self._goal.name]} in epoch {epoch + 1}.")
         answer = self._report(epoch, metrics)
-        if answer is not None and answer.status == "STOPPED":
-            self.model.stop_training = True
+        return answer is not None and answer.status == "STOPPED"
 
 
 class _StateKeeper(keras.callbacks.Callback):

@@ -45,6 +45,11 @@ class Goal:
         return tuple(dict.fromkeys((*self.task.logged_objectives, self.name)))
 
     @property
+    def spread(self) -> str:
+        """Name of the standard deviation of the objective over folds, which is recorded if there are folds."""
+        return f"{self.name}_std"
+
+    @property
     def label(self) -> str:
         """The objective in words, without saying that it was measured on validation."""
         return label_of(self.name)

@@ -15,6 +15,7 @@ from keras_tuner.engine.trial import Trial
 
 from kerasmlp._system.files import write_json
 from kerasmlp.errors import InvalidValue
+from kerasmlp.tasks.task import MIN
 from kerasmlp.tuning._tuner_internals import OracleBase
 from kerasmlp.tuning.compile_records import CompiledNetworks
 from kerasmlp.tuning.search_goal import Goal
@@ -111,7 +112,7 @@ class SearchOracle(OracleBase):
         trial = self.trials[trial_id]
         for name, value in metrics.items():
             if not trial.metrics.exists(name):
-                trial.metrics.register(name, direction=self.goal.task.objectives[name])
+                trial.metrics.register(name, direction=self.goal.task.objectives.get(name, MIN))
             trial.metrics.update(name, value, step=step)
         self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
         if self.early_stopping and self._is_worse_than_median(trial, step):

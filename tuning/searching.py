@@ -20,6 +20,7 @@ from kerasmlp.card import package_versions
 from kerasmlp.data.describing import data_notes
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
+from kerasmlp.model.members import members_of
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
@@ -32,7 +33,7 @@ from kerasmlp.tuning.search_plot import plot_search
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.trial_records import TrialRecord, best_trial, write_trials
-from kerasmlp.tuning.worker_request import WorkerRequest
+from kerasmlp.tuning.worker_request import WorkerRequest, trial_splits
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -63,7 +64,8 @@ def search(
     """Searches for the best hyper-parameters, then trains a final network with them.
 
     Trials are compared by the `objective` on `data.validation`: by default the accuracy for classification, and the
-    RMSE for regression. `data.test` is used once, to test the final network.
+    RMSE for regression. With `folds`, they are compared by its mean over folds of the training and validation examples.
+    `data.test` is used once, to test the final network.
 
     A search that was interrupted continues when you call `search` again with the same arguments: finished trials are
     not run again. The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
@@ -116,12 +118,14 @@ def search(
 
     shown = shows_progress(verbose)
     widths = check_sizes(sizes)
-    settings = SearchSettings.of(settings, options).for_data(data)
-    settings.check(data, widths)
+    settings = SearchSettings.of(settings, options)
+    splits = trial_splits(data, settings)
+    settings = settings.for_data(min(splits, key=lambda split: len(split.train)))
+    settings.check(data, widths, splits)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = TrialNetwork(widths, settings.model_options, settings.optimizer)
-    request = WorkerRequest.of(data, network, settings)
+    request = WorkerRequest.of(splits, network, settings)
     goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
@@ -140,9 +144,9 @@ def search(
         try:
             if oracle.records():
                 everybody.resume(oracle.records())
-            if settings.oracle == "hyperband":
+            if settings.oracle == "hyperband" and settings.folds is None:
                 request = replace(request, states=folder / "states")
-            best = _run_trials(oracle, data, request, folder, settings)
+            best = _run_trials(oracle, splits, request, folder, settings)
             everybody.stop()
         finally:
             if shown:
@@ -186,7 +190,8 @@ def join_search(
     settings = SearchSettings.of(settings, options)
     check_sizes_fit(widths, data.feature_shape, data.num_outputs, data.task.unit)
     network = TrialNetwork(widths, settings.model_options, settings.optimizer)
-    join(address, data, WorkerRequest.of(data, network, settings))
+    splits = trial_splits(data, settings)
+    join(address, splits, WorkerRequest.of(splits, network, settings))
 
 
 class _TrialWriter(Listener):
@@ -210,7 +215,7 @@ class _TrialWriter(Listener):
 
 
 def _run_trials(
-    oracle: SearchOracle, data: Data, request: WorkerRequest, folder: Path, settings: SearchSettings
+    oracle: SearchOracle, splits: Sequence[Data], request: WorkerRequest, folder: Path, settings: SearchSettings
 ) -> TrialRecord:
     """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
     path = folder / "best.json"
@@ -219,13 +224,12 @@ def _run_trials(
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
-        TrialTuner(oracle, TrialTrainer.of(data, request), folder=folder / "keras_tuner", states=request.states).search(
-            verbose=0
-        )
+        trainer = TrialTrainer.of(splits, request)
+        TrialTuner(oracle, trainer, folder=folder / "keras_tuner", states=request.states).search(verbose=0)
     else:
         from kerasmlp.tuning.chief import run_with_workers
 
-        run_with_workers(oracle, data, request, workers=settings.workers, address=settings.address)
+        run_with_workers(oracle, splits, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records(), oracle.goal)
     assert oracle.again is not None, "a search with a completed trial ends after the best one was trained again"
     again, first = oracle.again, {name: best.score(name) for name in oracle.goal.recorded}
@@ -279,7 +283,7 @@ def _train_best(
         loss=settings.loss,
         objective=settings.objective,
         seed=settings.seed,
-    ).completed(recipe_for(data, recipe_of(model)))
+    ).completed(recipe_for(data, recipe_of(model), members_of(model)))
     return train_run(
         run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
     )

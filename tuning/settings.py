@@ -7,7 +7,7 @@ print its help.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -45,6 +45,11 @@ class SearchSettings(Settings):
             `val_rmse` for regression.
         loss: Name of the loss of all trainings: `mse`, `mae`, `huber` or `poisson` for regression, `cross_entropy` for
             classification. None, the default, is the first of these.
+        folds: Number of folds, at least 2. Each trial then trains on every split into one fold and the others, and its
+            score in an epoch is the mean over them. The test examples are in no fold. Hyperband then starts the trials
+            that it continues from their first epoch. Defaults to None: one split, as the data are split.
+        repeats: How often the examples are divided into `folds`, each time with the next seed, which is also that of
+            the initial weights and of the order of the examples. Defaults to `1`.
         early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
             trials had reached after as many epochs. Hyperband stops trials by its own rule.
             Defaults to `True`.
@@ -76,6 +81,8 @@ class SearchSettings(Settings):
     oracle: str = "random"
     objective: str | None = None
     loss: str | None = None
+    folds: int | None = None
+    repeats: int = 1
     early_stopping: bool = True
     workers: int = 1
     address: str | None = None
@@ -87,6 +94,7 @@ class SearchSettings(Settings):
 
     def __post_init__(self) -> None:
         """Checks everything that depends neither on the data nor on this machine."""
+        from kerasmlp.data.fold_choice import check_folds
         from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
         from kerasmlp.training.settings import check_schedule
@@ -110,6 +118,10 @@ class SearchSettings(Settings):
         check_at_least("workers", self.workers, 1 if self.address is None else 0)
         if self.address is not None:
             split_address(self.address)
+        if self.folds is not None:
+            check_folds(self.folds, self.repeats)
+        elif self.repeats != 1:
+            raise InvalidValue(f"`repeats={self.repeats}` repeats folds; add `folds`, such as `folds=5`.")
         if not isinstance(self.loss, str | None):
             raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
         for name in self.model_options:
@@ -170,12 +182,13 @@ class SearchSettings(Settings):
         size = self.space.size()
         return int(size if self.oracle == "grid" else min(size, self.trials or DEFAULT_TRIALS))
 
-    def check(self, data: Data, sizes: tuple[int, ...]) -> None:
+    def check(self, data: Data, sizes: tuple[int, ...], splits: Sequence[Data] | None = None) -> None:
         """Raises an error if no search on `data`, on this machine, could succeed; builds some of its networks.
 
         Args:
             data: The examples.
             sizes: Layer widths from input to output, as `check_sizes` returns them.
+            splits: What each trial trains on. Defaults to `data` alone.
 
         Raises:
             InvalidValue: `sizes` or the space does not suit the data or the oracle, or this machine has fewer cores
@@ -191,17 +204,19 @@ class SearchSettings(Settings):
                 f"{self.workers}."
             )
         check_sizes_fit(sizes, data.feature_shape, data.num_outputs, data.task.unit)
-        if self.loss is not None:
-            data.task.make_loss(self.loss)
-        data.task.check_objective(self.objective, data.validation.labels)
-        parts = {"training": data.train.labels, "validation": data.validation.labels}
-        data.task.check_targets(self.loss or data.task.losses[0], parts)
-        space = (self.space or Space()).for_examples(len(data.train))
+        for each in (data, *(splits or ())):
+            if self.loss is not None:
+                each.task.make_loss(self.loss)
+            each.task.check_objective(self.objective, each.validation.labels)
+            parts = {"training": each.train.labels, "validation": each.validation.labels}
+            each.task.check_targets(self.loss or each.task.losses[0], parts)
+        smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
+        space = (self.space or Space()).for_examples(len(smallest.train))
         if self.oracle == "grid":
             _check_grid(space, self.trials)
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
-        check_space(space, data, TrialNetwork(sizes, self.model_options, self.optimizer))
+        check_space(space, smallest, TrialNetwork(sizes, self.model_options, self.optimizer).for_data(smallest))
 
     def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.
@@ -224,7 +239,8 @@ class SearchSettings(Settings):
             "final_schedule": self.final_schedule,
             "optimizer": self.optimizer,
             "seed": self.seed,
-            **{name: getattr(self, name) for name in ("objective", "loss") if getattr(self, name) is not None},
+            **{name: getattr(self, name) for name in ("objective", "loss", "folds") if getattr(self, name) is not None},
+            **({} if self.folds is None else {"repeats": self.repeats}),
         }
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.pipelines import check_batch_size
@@ -51,6 +51,10 @@ class TrialNetwork:
             {**self.options, **replaced},
             str(values.get("optimizer", self.optimizer)),
         )
+
+    def for_data(self, data: Data) -> TrialNetwork:
+        """Returns this network with as many inputs as a split of the data has features, which may differ by fold."""
+        return replace(self, sizes=(data.num_features, *self.sizes[1:]))
 
 
 def check_space(space: Space, data: Data, network: TrialNetwork) -> None:

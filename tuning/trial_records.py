@@ -34,7 +34,8 @@ class TrialRecord:
         error: Why the trial failed; None if it did not.
         began_s: When the trial began, in seconds since the search began.
         ended_s: When the trial ended, in seconds since the search began.
-        scores: What else was recorded of the best epoch, such as `{"val_rmse": 0.41}`.
+        scores: What else was recorded of the best epoch, such as `{"val_rmse": 0.41}`. With folds, all scores are means
+            over them, and `val_rmse_std` is the standard deviation of the objective `val_rmse`.
     """
 
     number: int
@@ -99,12 +100,13 @@ def best_trial(records: Iterable[TrialRecord], goal: Goal = CLASSIFYING) -> Tria
 def write_trials(folder: Path, records: Sequence[TrialRecord], goal: Goal = CLASSIFYING) -> None:
     """Writes `trials.csv`, with a column per hyper-parameter, and `trials.json`. Both appear whole or not at all."""
     names = list(dict.fromkeys(name for record in records for name in record.values))
+    recorded = [*goal.recorded, *([goal.spread] if any(goal.spread in record.scores for record in records) else [])]
     rows = [
         {
             "number": record.number,
             **{name: record.values.get(name) for name in names},
             "status": record.status,
-            **{name: record.score(name) for name in goal.recorded},
+            **{name: record.score(name) for name in recorded},
             **{name: getattr(record, name) for name in ("best_epoch", "epochs", "seconds", "error")},
             "began_s": record.began_s,
             "ended_s": record.ended_s,
@@ -156,7 +158,8 @@ def record_of(trial: Any, epochs: int, goal: Goal) -> TrialRecord:
     if trial.status != "COMPLETED":
         failed: dict[str, Any] = {"val_accuracy": None, "val_loss": None, "best_epoch": None}
         return TrialRecord(**record, **failed, status=FAILED, error=str(trial.message or "no reason was given"))
-    histories = {name: trial.metrics.get_history(name) for name in goal.recorded}
+    recorded = [*goal.recorded, *([goal.spread] if trial.metrics.exists(goal.spread) else [])]
+    histories = {name: trial.metrics.get_history(name) for name in recorded}
     rows = [
         {"epoch": int(observed[0].step) + 1}
         | {name: float(each.mean()) for name, each in zip(histories, observed, strict=True)}
@@ -171,7 +174,7 @@ def record_of(trial: Any, epochs: int, goal: Goal) -> TrialRecord:
         val_loss=best["val_loss"],
         best_epoch=int(best["epoch"]),
         error=None,
-        scores={name: best[name] for name in goal.recorded if name not in ("val_accuracy", "val_loss")},
+        scores={name: best[name] for name in recorded if name not in ("val_accuracy", "val_loss")},
     )
 
 

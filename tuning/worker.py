@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,12 +28,12 @@ if TYPE_CHECKING:
 _HEARTBEATS = 15  # messages that a worker sends in the time after which it would be taken for lost
 
 
-def join(address: str, data: Data, request: WorkerRequest, *, lost_after_s: float = LOST_AFTER_S) -> None:
+def join(address: str, splits: Sequence[Data], request: WorkerRequest, *, lost_after_s: float = LOST_AFTER_S) -> None:
     """Runs trials for the chief at `address` until its search ends.
 
     Args:
         address: Host and port of the chief.
-        data: The examples.
+        splits: The examples, as `trial_splits` returns them.
         request: The same request as the chief's.
         lost_after_s: Seconds to wait for the chief, at the beginning and whenever it is silent.
 
@@ -53,14 +53,14 @@ def join(address: str, data: Data, request: WorkerRequest, *, lost_after_s: floa
                 f"Nobody listened at `{address}` for {lost_after_s:.0f} s. Start the chief first, with the same "
                 "settings and this `address`, and check that this machine can reach it."
             ) from None
-    run_worker(data, request, lost_after_s=lost_after_s)
+    run_worker(splits, request, lost_after_s=lost_after_s)
 
 
-def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST_AFTER_S) -> None:
+def run_worker(splits: Sequence[Data], request: WorkerRequest, *, lost_after_s: float = LOST_AFTER_S) -> None:
     """Runs trials for the chief that the environment variables name, until its search ends.
 
     Args:
-        data: The examples.
+        splits: The examples, as `trial_splits` returns them.
         request: What the chief's search is.
         lost_after_s: Seconds of silence after which the chief is taken for lost.
 
@@ -79,7 +79,7 @@ def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST
     from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
     set_client_timeout(lost_after_s)
-    trainer = TrialTrainer.of(data, request)
+    trainer = TrialTrainer.of(splits, request)
     with tempfile.TemporaryDirectory() as folder, _naming_a_lost_chief():
         # A tuner needs an oracle of its own, even though it only talks to the chief's.
         objective = keras_tuner.Objective(trainer.goal.name, trainer.goal.mode)
@@ -89,7 +89,8 @@ def run_worker(data: Data, request: WorkerRequest, *, lost_after_s: float = LOST
         if digests != [request.digest]:
             raise InvalidValue(
                 "The chief runs another search than this worker: its data, `sizes`, `epochs`, `optimizer`, `seed`, "
-                "`objective`, `loss` or options of the network are different. Start the worker with the same ones."
+                "`objective`, `loss`, `folds`, `repeats` or options of the network are different. Start the worker "
+                "with the same ones."
             )
         _Heartbeat(tuner, lost_after_s).start()
         tuner.search(verbose=0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.fold_choice import VALIDATION
+from kerasmlp.data.folds import divide
 from kerasmlp.data.types import Array, Data, Split
 from kerasmlp.tuning.trial_network import TrialNetwork
 
@@ -33,6 +36,7 @@ class WorkerRequest:
         seed: Seed of the initial weights and of the order of the examples.
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
+        folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
         digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
             compared.
         states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.
@@ -47,21 +51,35 @@ class WorkerRequest:
     threads: int | None = None
     objective: str | None = None
     loss: str | None = None
+    folds: int | None = None
 
     @classmethod
-    def of(cls, data: Data, network: TrialNetwork, settings: SearchSettings) -> Self:
-        """Returns the request of a search on `data` with these settings."""
+    def of(cls, splits: Sequence[Data], network: TrialNetwork, settings: SearchSettings) -> Self:
+        """Returns the request of a search on these splits, as `trial_splits` returns them, with these settings."""
+        data = splits[0]
         settings = settings.for_data(data)
         request = cls(
-            network, settings.epochs, settings.seed, digest="", objective=settings.objective, loss=settings.loss
+            network,
+            settings.epochs,
+            settings.seed,
+            digest="",
+            objective=settings.objective,
+            loss=settings.loss,
+            folds=settings.folds,
         )
         # The digest is part of unfinished searches on disk, so what goes into it must not change.
         compared = {name: request.to_json()[name] for name in ("network", "epochs", "seed", "states")}
-        added = {"objective": settings.objective, "loss": settings.loss, **data.task_config()}
+        added = {
+            "objective": settings.objective,
+            "loss": settings.loss,
+            "folds": settings.folds,
+            **data.task_config(),
+        }
         compared |= {name: value for name, value in added.items() if value is not None}
         digest = hashlib.sha256(json.dumps([data.fingerprint, compared]).encode())
-        for part in (data.train, data.validation):
-            digest.update(np.ascontiguousarray(part.labels).data)
+        for split in splits:
+            for part in (split.train, split.validation):
+                digest.update(np.ascontiguousarray(part.labels).data)
         return replace(request, digest=digest.hexdigest())
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +93,7 @@ class WorkerRequest:
             "threads": self.threads,
             "objective": self.objective,
             "loss": self.loss,
+            "folds": self.folds,
         }
 
     @classmethod
@@ -85,37 +104,55 @@ class WorkerRequest:
         return cls(**{**values, "network": network, "states": states})
 
 
-def write_request(folder: Path, data: Data, request: WorkerRequest) -> None:
-    """Writes what `read_request` reads: the request, and the training and validation examples."""
-    files: dict[str, Any] = {}
-    for part in ("train", "validation"):
-        split = getattr(data, part)
-        if isinstance(split.features, DiskArray):
-            files[part] = split.features.to_config()
-        else:
-            np.save(folder / f"{part}-features.npy", split.features)
-        np.save(folder / f"{part}-labels.npy", split.labels)
-    written = {"data": data.to_config(), "files": files, "request": request.to_json()}
-    (folder / _REQUEST_NAME).write_text(json.dumps(written), encoding="utf-8")
+def trial_splits(data: Data, settings: SearchSettings) -> list[Data]:
+    """Returns the splits that each trial trains on: `data` themselves, or one for each fold of each repetition.
+
+    The test examples of `data` are in none of the folds.
+
+    Raises:
+        InvalidValue: the data cannot be divided into these folds.
+    """
+    if settings.folds is None:
+        return [data]
+    return [fold.load() for fold in divide(data, settings.folds, settings.repeats, part=VALIDATION)]
 
 
-def read_request(folder: Path) -> tuple[Data, WorkerRequest]:
-    """Returns the data and the request that `write_request` wrote.
+def write_request(folder: Path, splits: Sequence[Data], request: WorkerRequest) -> None:
+    """Writes what `read_request` reads: the request, and the training and validation examples of each split."""
+    written: list[Any] = []
+    for number, data in enumerate(splits):
+        files: dict[str, Any] = {}
+        for part in ("train", "validation"):
+            split = getattr(data, part)
+            if isinstance(split.features, DiskArray):
+                files[part] = split.features.to_config()
+            else:
+                np.save(folder / f"{number}-{part}-features.npy", split.features)
+            np.save(folder / f"{number}-{part}-labels.npy", split.labels)
+        written.append({"data": data.to_config(), "files": files})
+    text = json.dumps({"splits": written, "request": request.to_json()})
+    (folder / _REQUEST_NAME).write_text(text, encoding="utf-8")
+
+
+def read_request(folder: Path) -> tuple[list[Data], WorkerRequest]:
+    """Returns the splits and the request that `write_request` wrote.
 
     Features are read from their files on demand, so all processes share the memory that they take. Trials never see the
-    test examples: the test split of the returned data is the validation split.
+    test examples: the test of the returned data is their validation.
     """
     read = json.loads((folder / _REQUEST_NAME).read_text(encoding="utf-8"))
     splits = []
-    for part in ("train", "validation"):
-        if part in read["files"]:
-            features: Array = DiskArray.from_config(read["files"][part])
-        else:
-            features = np.load(folder / f"{part}-features.npy", mmap_mode="r")
-        splits.append(Split(features, np.load(folder / f"{part}-labels.npy")))
-    train, validation = splits
-    data = Data.from_config(read["data"], train=train, validation=validation, test=validation)
-    return data, WorkerRequest.from_json(read["request"])
+    for number, written in enumerate(read["splits"]):
+        parts = []
+        for part in ("train", "validation"):
+            if part in written["files"]:
+                features: Array = DiskArray.from_config(written["files"][part])
+            else:
+                features = np.load(folder / f"{number}-{part}-features.npy", mmap_mode="r")
+            parts.append(Split(features, np.load(folder / f"{number}-{part}-labels.npy")))
+        train, validation = parts
+        splits.append(Data.from_config(written["data"], train=train, validation=validation, test=validation))
+    return splits, WorkerRequest.from_json(read["request"])
 
 
 def _with_tuples(value: Any) -> Any:

@@ -60,12 +60,13 @@ def convert(
 
     task = task or Classification(())
     name_of_output = output or task.tflite_outputs[0]
-    num_features = len(layers[0].kernel) if table is None else len(table.numbers) + len(table.others)
+    num_inputs = layers[0].kernel.shape[-2]
+    num_features = num_inputs if table is None else len(table.numbers) + len(table.others)
     weights = () if table is None else tuple(table.get_weights())
     shape = (num_features,) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
-    flat = (1 if batch_size == 1 else -1, len(layers[0].kernel))
+    flat = (1 if batch_size == 1 else -1, num_inputs)
 
     @tf.function(input_signature=[spec])
     def serve(features: Any) -> dict[str, Any]:
@@ -82,8 +83,17 @@ def convert(
             mean, factor = front
             x = tf.reshape(tf.reshape(x - mean, (*flat, 1)) * factor[:, np.newaxis], flat)
         for layer in layers:
-            x = layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
+            x = _values(x, layer)
         return {name_of_output: task.tflite_answer(name_of_output, x, tf)}
+
+    def _values(x: Any, layer: FoldedLayer) -> Any:
+        """What a layer computes: a tensor, or a list of one for each member."""
+        if layer.kernel.ndim == 2:
+            x = tf.concat(x, axis=1) if isinstance(x, list) else x
+            return layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
+        inputs = x if isinstance(x, list) else [x] * len(layer.kernel)
+        members = zip(inputs, layer.kernel, layer.bias, strict=True)
+        return [layer.activation(tf.linalg.matmul(x, kernel) + bias) for x, kernel, bias in members]
 
     module = tf.Module()
     module.serve = serve

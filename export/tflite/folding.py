@@ -33,8 +33,9 @@ class FoldedLayer:
     """One dense layer, which computes `activation(x @ kernel + bias)`.
 
     Attributes:
-        kernel: float32 `(inputs, units)`.
-        bias: float32 `(units,)`.
+        kernel: float32 `(inputs, units)`, or `(members, inputs, units)` for a layer of which each member has its own.
+            The layer behind such layers takes the values of all members, one after the other.
+        bias: float32 `(units,)` or `(members, units)`.
         activation: A function of tensors. Without an activation, it is `keras.activations.linear`. That of the last
             layer computes everything behind it.
     """
@@ -81,6 +82,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
 
     from kerasmlp.data.number_embeddings import TableFeatures
     from kerasmlp.model.augmentation import Augmentation
+    from kerasmlp.model.members import MeanOfMembers, ShareAmongMembers
 
     num_features = int(np.prod(model.input_shape[1:])) if (table := embedding(model)) is None else table.width
     folded: list[FoldedLayer] = []
@@ -98,17 +100,16 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
             )
         kernel, bias = dense
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
-        scale, offset, dense = np.ones(kernel.shape[1]), np.zeros(kernel.shape[1]), None
+        scale, offset, dense = np.ones(kernel.shape[-1]), np.zeros(kernel.shape[-1]), None
 
-    idle = layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation | TableFeatures
+    idle = layers.InputLayer | layers.Flatten | layers.Dropout | Augmentation | TableFeatures | ShareAmongMembers
     computing = [layer for layer in model.layers if not isinstance(layer, idle)]
     num_before = max((index for index, layer in enumerate(computing, 1) if isinstance(layer, layers.Dense)), default=0)
     for layer in computing[:num_before] or computing:
         if isinstance(layer, layers.Dense):
             if dense is not None:
                 close(activations.linear)
-            weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
-            kernel, bias = weights[0], weights[1] if layer.use_bias else np.zeros(layer.units)
+            kernel, bias = _kernel_and_bias(layer)
             if keep_front and not folded:
                 scale, offset = np.ones(num_features), np.zeros(num_features)
             dense = (scale[:, np.newaxis] * kernel, bias + offset @ kernel)
@@ -127,6 +128,11 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
     if not num_before:
         raise InvalidValue("The model has no dense layer, so there is nothing to export.")
     behind = computing[num_before:]
+    if dense is not None and behind and isinstance(behind[0], MeanOfMembers):
+        kernel, bias = dense
+        mean = kernel.mean(axis=0) if not folded else np.concatenate(kernel) / len(kernel)
+        dense = (mean, bias.mean(axis=0))
+        del behind[0]
     while dense is not None and behind and not keep_back and (affine := _affine(behind[0])) is not None:
         dense = (dense[0] * affine[0], dense[1] * affine[0] + affine[1])
         del behind[0]
@@ -136,6 +142,14 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
         dense, steps = (last.kernel, last.bias), [last.activation, *steps]
     close(_in_turn(steps) if len(steps) > 1 else steps[0] if steps else activations.linear)
     return folded
+
+
+def _kernel_and_bias(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the weights of a dense layer, float64, as `FoldedLayer` has them."""
+    weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
+    kernel = weights[0]
+    units = (*kernel.shape[:-2], kernel.shape[-1])
+    return kernel, weights[1].reshape(units) if layer.use_bias else np.zeros(units)
 
 
 def _step(layer: keras.layers.Layer) -> Callable[[Any], Any]:

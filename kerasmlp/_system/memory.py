@@ -51,17 +51,18 @@ def check_fits_memory(name: str, data_bytes: int, *, can_stream: bool) -> None:
     raise InvalidValue(f"`{name}` needs {_size(needed)} of memory, but only {_size(available)} is free. {advice}")
 
 
-def check_weights_fit_memory(sizes: Sequence[int]) -> None:
-    """Checks that the float32 weights of a network with layer widths `sizes` fit into memory.
+def check_weights_fit_memory(sizes: Sequence[int], members: int = 1) -> None:
+    """Checks that the float32 weights of a network with layer widths `sizes` fit into memory, for each of its members.
 
     Raises:
         InvalidValue: they do not.
     """
-    needed = 4 * sum((inputs + 1) * units for inputs, units in itertools.pairwise(sizes))
+    needed = 4 * members * sum((inputs + 1) * units for inputs, units in itertools.pairwise(sizes))
     if needed > (available := available_bytes()):
         raise InvalidValue(
             f"`sizes` {list(sizes)} needs {_size(needed)} of memory for its weights, or {_size(4 * needed)} in total "
-            f"to train them with Adam, but only {_size(available)} is free. Use narrower layers."
+            f"to train them with Adam, but only {_size(available)} is free. Use narrower layers"
+            f"{' or fewer members' if members > 1 else ''}."
         )
 
 

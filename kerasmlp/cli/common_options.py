@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.option_types import as_typed, seed
 from kerasmlp.contract import TIMEOUT_S
+from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ActionsContainer
@@ -60,6 +61,40 @@ def add_setting(
         metavar=metavar,
         help=f"{meaning} (default: {as_typed(default)})",
     )
+
+
+def add_fold_options(parser: ArgumentParser, meaning: str) -> None:
+    """Adds `--folds` and `--repeats`.
+
+    Args:
+        parser: The command's parser.
+        meaning: What the command does with folds.
+    """
+    group = parser.add_argument_group("cross-validation")
+    group.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help=f"{meaning}; classes are shared equally, --group and --time are respected",
+    )
+    group.add_argument(
+        "--repeats", type=int, metavar="N", help="divide the examples into folds N times, with other seeds (default: 1)"
+    )
+
+
+def check_fold_options(args: Namespace) -> None:
+    """Checks the options of `add_fold_options` before the data are read.
+
+    Raises:
+        InvalidValue: a number is too small, or there are repetitions without folds.
+    """
+    if args.folds is None:
+        if args.repeats is not None:
+            raise InvalidValue(f"`--repeats {args.repeats}` repeats folds; add `--folds`, such as `--folds 5`.")
+        return
+    from kerasmlp.data.fold_choice import check_folds
+
+    check_folds(args.folds, 1 if args.repeats is None else args.repeats)
 
 
 def add_run_output(parser: ArgumentParser, default: str) -> None:

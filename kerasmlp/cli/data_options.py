@@ -177,12 +177,13 @@ def add_text_options(group: _ArgumentGroup) -> None:
     )
 
 
-def load(args: Namespace, card: Card | None = None) -> Data:
+def load(args: Namespace, card: Card | None = None, *, fold: Sequence[int] | None = None) -> Data:
     """Returns the data that were asked for, split as asked.
 
     Args:
         args: The options of `add_data_options`.
         card: The card of a network. A table is then encoded as this network expects it.
+        fold: Which fold is the test, as in `load_data`.
     """
     from kerasmlp.data.loading import load_data
 
@@ -193,6 +194,7 @@ def load(args: Namespace, card: Card | None = None) -> Data:
         validation_share=args.validation_share,
         test_share=args.test_share,
         seed=args.seed,
+        fold=fold,
         verbose=verbosity(args),
     )
     show_reading_notes(data.reading_notes, args.flags)
@@ -296,13 +298,13 @@ def load_for_test(args: Namespace, card: Card | None) -> Data:
                 f"`{args.artefact}` was trained on `{args.data}` {was}, so `{flag} {typed}` would test it on examples "
                 "that it was trained on. Leave the option out to use the test examples of that training."
             )
-    if not source.has_test and "test_share" not in card.split:
+    if not source.has_test and not {"test_share", "fold"} & card.split.keys():
         raise InvalidValue(
             f"`{args.artefact}` was trained on examples of `{args.data}` and does not record which ones. Use data that "
             "it was not trained on."
         )
     target = args.target or card.split.get("target")
-    return load(Namespace(**{**vars(args), **card.split, "target": target}), card)
+    return load(Namespace(**{**vars(args), **card.split, "target": target}), card, fold=card.split.get("fold"))
 
 
 def _source_options(args: Namespace) -> dict[str, Any]:

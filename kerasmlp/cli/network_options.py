@@ -42,6 +42,12 @@ def add_network_options(parser: ArgumentParser) -> None:
         help="table: embeds numbers, for columns of different meaning; or plain (default: table for tables)",
     )
     group.add_argument(
+        "--members",
+        type=int,
+        metavar="K",
+        help="networks that are trained side by side and answer with their mean, in one file (default: by the recipe)",
+    )
+    group.add_argument(
         "--batch-normalization", action="store_true", help="normalize batches in front of each hidden activation"
     )
     add_setting(group, build_mlp, "l2", "W", "weight of the penalty on squared weights")
@@ -61,7 +67,8 @@ def layer_sizes(args: Namespace, data: Data) -> tuple[int, ...]:
     from kerasmlp.model.building import check_sizes, check_sizes_fit
     from kerasmlp.model.recipes import recipe_for
 
-    sizes = args.sizes or (data.num_features, *(args.hidden or recipe_for(data, args.recipe).hidden), data.num_outputs)
+    hidden = args.hidden or recipe_for(data, args.recipe, args.members).hidden
+    sizes = args.sizes or (data.num_features, *hidden, data.num_outputs)
     checked = check_sizes(sizes)
     check_sizes_fit(checked, data.feature_shape, data.num_outputs, data.task.unit)
     return checked
@@ -71,7 +78,8 @@ def build_options(args: Namespace, data: Data) -> dict[str, Any]:
     """Returns the keyword arguments for `build_mlp` that were asked for, except for shapes."""
     from kerasmlp.model.recipes import recipe_for
 
+    recipe = recipe_for(data, args.recipe, args.members)
     options = {name: getattr(args, name) for name in _BUILD_OPTIONS}
     if options["dropout"] is None:
-        options["dropout"] = recipe_for(data, args.recipe).dropout
-    return options
+        options["dropout"] = recipe.dropout
+    return {**options, "members": recipe.members}

@@ -8,6 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
+from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.lesson.framework_comparison import FrameworkResult
     from kerasmlp.run import Run
+    from kerasmlp.training.fold_report import CrossValidation
 
 
 def show_run(run: Run) -> None:
@@ -44,6 +46,35 @@ def show_run(run: Run) -> None:
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
     ]
     results_console().print(make_table(("trained", ""), rows))
+
+
+def show_cross_validation(result: CrossValidation) -> None:
+    """Prints a row for each fold, and the mean and the spread of the scores."""
+    from kerasmlp.tasks.scores import score_title
+    from kerasmlp.training.fold_report import shown_scores
+
+    summary, shown = result.summary, result.runs[0].card.learnt.shown
+    names = shown_scores(summary)
+    rows = [
+        [
+            run["run"],
+            f"{run['train_examples']:,}",
+            f"{run['test_examples']:,}",
+            f"{run['best_epoch']} of {run['epochs']}",
+            *(shown(name, run["scores"][name]) if name in run["scores"] else "" for name in names),
+        ]
+        for run in summary["runs"]
+    ]
+    for words, key in (("mean", "mean"), ("standard deviation", "std")):
+        rows.append([words, "", "", "", *(shown(name, summary[key][name]) for name in names)])
+    heads = ("fold", "training", "test", "best epoch", *(score_title(name) for name in names))
+    results_console().print(make_table(heads, rows))
+    results_console().print(
+        f"\nSummary:   {result.path / CROSS_VALIDATION_NAME}\n"
+        f"Answers:   {result.path / OUT_OF_FOLD_NAME}\n"
+        f"Pictures:  {result.path / 'plots'}",
+        soft_wrap=True,
+    )
 
 
 def _calibration_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -104,15 +104,9 @@ class InMemorySource:
             )
         splitting = splitting.for_source(has_test=self.has_test, has_validation="validation" in self._parts)
         labels, task = self._targets(spec)
-        indices = splitting.indices(
-            self.name,
-            task.strata(labels),
-            num_own_test=self._num_own("test"),
-            num_own_validation=self._num_own("validation"),
-            groups=self._for_all(self._groups),
-            times=self._for_all(self._times),
-        )
-        task = self._scan(labels, task).trained_task(self.name, indices, spec)
+        scan = self._scan(labels, task)
+        indices = scan.indices(self.name, splitting)
+        task = scan.trained_task(self.name, indices, spec)
         watch = ArrayWatch(indices)
         for part in self._parts.values():
             watch.add(np.asarray(part.features))
@@ -162,6 +156,8 @@ class InMemorySource:
             num_own_validation=self._num_own("validation"),
             class_names=names,
             feature_range=self._feature_range,
+            groups=self._for_all(self._groups),
+            times=self._for_all(self._times),
             reading_notes=tuple(self._notes),
             task=task,
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
+from kerasmlp.data.fold_choice import Fold
 from kerasmlp.data.source import SourceOptions
-from kerasmlp.data.splitting import Splitting
+from kerasmlp.data.splitting import Origin, Splitting
 from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
@@ -23,6 +27,7 @@ def load_data(
     validation_share: float = VALIDATION_SHARE,
     test_share: float | None = None,
     seed: int = 0,
+    fold: Sequence[Any] | None = None,
     spec: DataSpec | None = None,
     verbose: str | int = "auto",
     **options: Any,
@@ -94,7 +99,10 @@ def load_data(
             class, except with `group` or `time`. The source's own test examples are then treated like all others.
             Defaults to `None`: the source's own test, or 0.2 if it has none. The same examples are chosen whatever
             `seed` is.
-        seed: Seed of the random choice of validation examples. Defaults to `0`.
+        seed: Seed of the random choice of validation examples, and of folds. Defaults to `0`.
+        fold: Which fold is the test, such as `(2, 5)` for the second of five. The source's own test examples, and those
+            of a given `test_share`, are then in no split. Defaults to `None`: there are no folds. See
+            `kerasmlp.cross_validate`, which trains on every fold.
         spec: What a trained network knows about its data, such as `run.card.spec`. It then decides the classes and how
             the columns of a table are read. By default the training examples decide; see
             `kerasmlp.data.table_encoding.Encoder` for what columns become.
@@ -122,5 +130,18 @@ def load_data(
     from kerasmlp.data.readers.choosing import read_source
 
     asked = SourceOptions.of(None, options)
-    splitting = Splitting(validation_share, test_share, seed, group=asked.group, time=asked.time)
-    return read_source(str(source), asked).split(splitting, spec=spec, show_progress=shows_progress(verbose))
+    splitting = Splitting(
+        validation_share,
+        test_share,
+        seed,
+        group=asked.group,
+        time=asked.time,
+        fold=None if fold is None else Fold(*fold),
+    )
+    read = partial(read_source, str(source), asked)
+    found = read()
+    data = found.split(splitting, spec=spec, show_progress=shows_progress(verbose))
+    if spec is not None:
+        return data
+    # Who asks for a fold will ask for others. Otherwise, the source does not stay in memory.
+    return replace(data, origin=Origin(read if fold is None else lambda: found, splitting))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
-from kerasmlp.data.splitting import Splitting
+from kerasmlp.data.splitting import Origin, Splitting
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.tasks.task_table import TaskOptions
 
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import tensorflow as tf
 
+    from kerasmlp.data.source import Source
     from kerasmlp.data.types import Data
 
 
@@ -113,8 +117,8 @@ def data_from_frame(
         keep_duplicates_together,
         task=TaskOptions(task, log_target, quantiles),
     )
-    source = TableSource(name, parts, use)
-    return source.split(Splitting(validation_share, test_share, seed, group=group, time=time))
+    splitting = Splitting(validation_share, test_share, seed, group=group, time=time)
+    return _split(partial(TableSource, name, parts, use), splitting)
 
 
 def data_from_dataset(
@@ -178,7 +182,8 @@ def data_from_dataset(
     from kerasmlp.data.readers.tf_dataset import read_dataset
 
     show_progress = shows_progress(verbose)
-    source = read_dataset(
+    read = partial(
+        read_dataset,
         name,
         dataset,
         test,
@@ -187,7 +192,7 @@ def data_from_dataset(
         stream=stream,
         task=TaskOptions(task, log_target, quantiles),
     )
-    return source.split(Splitting(validation_share, test_share, seed), show_progress=show_progress)
+    return _split(read, Splitting(validation_share, test_share, seed), keep=stream, show_progress=show_progress)
 
 
 def data_from_arrays(
@@ -263,7 +268,8 @@ def data_from_arrays(
     """
     from kerasmlp.data.in_memory_source import InMemorySource
 
-    source = InMemorySource(
+    read = partial(
+        InMemorySource,
         name,
         x_train,
         y_train,
@@ -277,4 +283,20 @@ def data_from_arrays(
         times=times,
         task=TaskOptions(task, log_target, quantiles),
     )
-    return source.split(Splitting(validation_share, test_share, seed))
+    return _split(read, Splitting(validation_share, test_share, seed))
+
+
+def _split(
+    read: Callable[[], Source], splitting: Splitting, *, keep: bool = False, show_progress: bool = False
+) -> Data:
+    """The examples, split, with a way to split them again.
+
+    Args:
+        read: Makes the source. What the source computes is not kept in memory, but made again when it is needed.
+        splitting: Which examples go where.
+        keep: Whether to keep the source instead, because it is small.
+        show_progress: As in `Source.split`.
+    """
+    source = read()
+    data = source.split(splitting, show_progress=show_progress)
+    return replace(data, origin=Origin((lambda: source) if keep else read, splitting))

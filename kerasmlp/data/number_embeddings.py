@@ -20,6 +20,7 @@ import numpy as np
 NUM_BINS = 128  # of each number, at most
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
+LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
 FARTHEST = 1e6  # interquartile ranges that are told apart
 
 
@@ -41,7 +42,9 @@ def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
         places = np.linspace(0, len(distinct) - 1, num_bins + 2 - len(quantiles))
         edges = np.union1d(quantiles, distinct[places.astype(int)])
     edges = np.unique(edges.astype(np.float32))
-    return edges if len(edges) > 1 else np.array([edges[0], np.nextafter(edges[0], np.float32(np.inf))], np.float32)
+    if len(edges) == 1:  # a constant
+        edges = edges[0] + np.array([0, max(1, abs(edges[0]))], np.float32)
+    return edges
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
@@ -102,9 +105,10 @@ class TableFeatures(keras.layers.Layer):
         kernel, bias = weights
         numbers = ops.take(features, np.array(self.numbers), axis=1)
         edges = np.asarray(self.edges, np.float32)
-        widths = edges[:, 1:] - edges[:, :-1]
+        widths = np.diff(edges.astype(np.float64))
         # The padding is bins without a width, whose share is 0.
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
+        factors = np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)
         apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
         shares = ops.clip((apart - edges[:, :-1]) * factors, 0, 1)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel) + bias)
@@ -148,7 +152,7 @@ def learn_table_features(examples: np.ndarray, is_number: np.ndarray, **options:
         others=np.flatnonzero(~is_number).tolist(),
         edges=[[*each.tolist(), *[float(each[-1])] * (longest - len(each))] for each in edges],
         centre=centre.tolist(),
-        spread=np.where(high > low, high - low, ranges).tolist() if len(numbers) else [],
+        spread=np.maximum(np.where(high > low, high - low, ranges), LEAST_SPREAD).tolist() if len(numbers) else [],
         **options,
     )
 

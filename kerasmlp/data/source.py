@@ -264,6 +264,7 @@ class Scan:
             groups=self.groups,
             times=self.times,
             keys=None if self.table is None else self.table.split_keys,
+            class_names=self.learnt.class_names,
         )
 
     @property

@@ -226,7 +226,7 @@ def _read(folder: Path) -> Data:
     return Data.from_config(about, **_splits(folder, tuple(about["feature_shape"]), np.dtype(about["dtype"])))
 
 
-def _splits(folder: Path, feature_shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Split]:
+def _splits(folder: Path, feature_shape: tuple[int, ...], dtype: np.dtype[Any]) -> dict[str, Any]:
     splits = {}
     for part in PARTS:
         labels = np.load(folder / f"{part}-labels.npy")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from kerasmlp.contract import DEFAULT_TEST_SHARE, VALIDATION_SHARE
+from kerasmlp.data.fold_choice import TEST, Fold, choose_folds
 from kerasmlp.errors import InvalidValue
 
 
@@ -26,15 +28,19 @@ class Splitting:
     By default a split takes a share of each class, drawn at random. With `group` it takes whole groups, drawn at random
     until they make up a share of all examples. With `time` it takes the latest examples.
 
+    With `fold`, the test is a fold of the examples, or the validation is a fold of the examples outside the test. The
+    source's own test, and a test that `test_share` asks for, are in no fold.
+
     Attributes:
         validation_share: Share of the examples outside the test that becomes validation, in (0, 1). Sources with
             validation examples of their own do not use it.
         test_share: Share of the examples, except the source's own validation, that becomes the test, in (0, 1). None
             keeps the test examples that the source has, and is 0.2 if it has none.
         seed: Seed of the choice of validation. The choice of the test does not depend on it, so that a search over
-            seeds cannot choose its test.
+            seeds cannot choose its test. With `fold`, it is also the seed of the folds.
         group: Column of a table. Rows with equal values stay in the same split. None: rows are independent.
         time: Column of a table. The latest rows are set aside. None: rows are drawn at random.
+        fold: Which fold is the test or the validation. None: there are no folds.
         notes: What was decided for the user, one sentence each. `for_source` adds to them.
     """
 
@@ -43,6 +49,7 @@ class Splitting:
     seed: int = 0
     group: str | None = None
     time: str | None = None
+    fold: Fold | None = None
     notes: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
@@ -51,6 +58,11 @@ class Splitting:
             _check_share("test_share", self.test_share)
         if self.group is not None and self.time is not None:
             raise InvalidValue("Rows can be split by `group` or by `time`, not by both; leave one of them out.")
+
+    @property
+    def tests_fold(self) -> bool:
+        """Whether the test is a fold."""
+        return self.fold is not None and self.fold.part == TEST
 
     def for_source(self, *, has_test: bool, has_validation: bool = False) -> Splitting:
         """Returns the splitting to use for a source: with a share for the test if the source has no test of its own.
@@ -67,7 +79,11 @@ class Splitting:
         if has_validation and self.validation_share != VALIDATION_SHARE:
             note = f"`validation_share={self.validation_share}` is not used: the data have validation examples."
             splitting = replace(splitting, notes=(*splitting.notes, note))
-        if self.test_share is None and not has_test:
+        if self.tests_fold:
+            if has_test and self.test_share is None:
+                note = "The test examples that the data have of their own are in no fold."
+                splitting = replace(splitting, notes=(*splitting.notes, note))
+        elif self.test_share is None and not has_test:
             share = DEFAULT_TEST_SHARE
             note = (
                 f"The data have no test set of their own, so {share * 100:g} % of the examples are the test "
@@ -79,10 +95,13 @@ class Splitting:
     def request(self) -> dict[str, Any]:
         """Returns the arguments of `load_data` that give the same split again."""
         asked = {name: getattr(self, name) for name in ("test_share", "group", "time")}
+        fold: list[Any] | None = None
+        if self.fold is not None:
+            fold = [self.fold.number, self.fold.count, *([] if self.tests_fold else [self.fold.part])]
         return {
             "validation_share": self.validation_share,
             "seed": self.seed,
-            **{name: value for name, value in asked.items() if value is not None},
+            **{name: value for name, value in {**asked, "fold": fold}.items() if value is not None},
         }
 
     def indices(
@@ -95,8 +114,11 @@ class Splitting:
         groups: np.ndarray | None = None,
         times: np.ndarray | None = None,
         keys: np.ndarray | None = None,
+        class_names: Sequence[str] = (),
     ) -> Indices:
         """Returns the positions of the examples of each split.
+
+        With folds, examples may be in no split.
 
         Args:
             name: What messages call the data.
@@ -110,9 +132,10 @@ class Splitting:
                 than both. Examples with the same time are never divided between splits.
             keys: A number for each example that depends only on its content, integers `(examples,)`. The choice then
                 does not depend on the order of the examples.
+            class_names: Name of each class if `labels` are classes, which all folds need.
 
         Raises:
-            InvalidValue: there is no test, or there are too few examples for a split.
+            InvalidValue: there is no test, or there are too few examples for a split or for folds.
         """
         positions = np.arange(len(labels))
         own_validation = np.zeros(0, np.int64)
@@ -129,11 +152,32 @@ class Splitting:
             keys=None if keys is None else keys[positions],
         )
         rest, test = positions[~is_test], positions[is_test]
+        if self.fold is not None:
+            if num_own_validation is not None:
+                raise InvalidValue(
+                    f"{name}: the data have validation examples of their own, but folds need to choose them. Leave "
+                    "`validation` out."
+                )
+            fold_of = choose_folds(
+                name,
+                labels[rest],
+                self.fold.count,
+                self.seed,
+                groups=None if groups is None else groups[rest],
+                times=None if times is None else times[rest],
+                keys=None if keys is None else keys[rest],
+                class_names=class_names,
+            )
+            held = rest[fold_of == self.fold.number]
+            rest = rest[fold_of != self.fold.number if times is None else fold_of < self.fold.number]
+            test = held if self.tests_fold else test
         if not len(test):
             share = "its own test" if self.test_share is None else f"`test_share={self.test_share}`"
             raise InvalidValue(
                 f"{name}: {share} of {_count(labels, groups, times)} is empty; it needs more examples or another share."
             )
+        if self.fold is not None and not self.tests_fold:
+            return Indices(rest, held, test)
         if num_own_validation is not None:
             if not len(own_validation) or not len(rest):
                 raise InvalidValue(f"{name}: the data's own validation or training is empty; it needs examples.")
@@ -167,10 +211,25 @@ class Splitting:
 
         The arguments are those of `indices`, without the examples of the source's own validation.
         """
+        if self.test_share is None and num_own_test is None and self.tests_fold:
+            return np.zeros(len(labels), bool)
         if self.test_share is not None or num_own_test is None:
             return _choose(labels, self.test_share or DEFAULT_TEST_SHARE, 0, groups, times, keys)
         is_test: np.ndarray = np.arange(len(labels)) >= len(labels) - num_own_test
         return is_test
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where data came from, so that they can be split in another way.
+
+    Attributes:
+        read: Returns the `kerasmlp.data.source.Source`, which it may have to read again.
+        splitting: How it was split, as it was asked for.
+    """
+
+    read: Callable[[], Any]
+    splitting: Splitting
 
 
 def _check_share(name: str, share: Any) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
+from kerasmlp.data.splitting import Origin
 from kerasmlp.data.table_encoding import Encoder
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import Classification
@@ -96,6 +97,7 @@ class Data:
         cautions: What to know before trusting figures on the data, one sentence each. See `kerasmlp.data.cautions`.
         format: How the file of a table is written, such as `UTF-8, separated by commas`; empty for other data.
         task: What a network can learn from the data. Defaults to the classification of `class_names`.
+        origin: Where the data came from, for a split into folds. None if that is not known.
     """
 
     name: str
@@ -113,6 +115,7 @@ class Data:
     cautions: tuple[str, ...] = ()
     format: str = ""
     task: Task = field(default=None)  # type: ignore[assignment]
+    origin: Origin | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         """Fills in the task."""
@@ -123,6 +126,11 @@ class Data:
     def spec(self) -> DataSpec:
         """What a network that is trained on these data knows about them."""
         return DataSpec(self.class_names, self.feature_range, self.encoder, self.task)
+
+    @property
+    def seed(self) -> int:
+        """Seed of the split. Each repetition of a cross-validation has another one."""
+        return 0 if self.origin is None else self.origin.splitting.seed
 
     @property
     def feature_shape(self) -> tuple[int, ...]:

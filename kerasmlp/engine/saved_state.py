@@ -1,4 +1,7 @@
-"""The state of a training: saving it, restoring it bit for bit, and resetting a model to its untrained state."""
+"""The state of a training: saving it, restoring it bit for bit, and resetting a model to its untrained state.
+
+`save_state` and `restore_state` use a file, `copy_state` and `set_state` the memory.
+"""
 
 from __future__ import annotations
 
@@ -49,11 +52,7 @@ def save_state(path: str | os.PathLike[str], model: keras.Model, info: Mapping[s
         >>> restore_state(f"{folder}/state.npz", model)
         {'epoch': 3}
     """
-    arrays = {name: variable.numpy() for name, variable in _variables(model).items()}
-    arrays[_INFO] = np.array(json.dumps(dict(info or {})))
-    # An open file, because NumPy adds `.npz` to names that lack it.
-    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
-        np.savez(file, **arrays)
+    write_state(path, {name: variable.numpy() for name, variable in _variables(model).items()}, info)
 
 
 def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str, Any]:
@@ -90,11 +89,38 @@ def restore_state(path: str | os.PathLike[str], model: keras.Model) -> dict[str,
                 f"`{path}` holds the state of another model or optimizer: variable `{name}`{path_in_model} has shape "
                 f"{received} in the file and {expected} in the model."
             )
-    for name, variable in variables.items():
-        # NumPy stores bfloat16 as bytes of an unknown type. The variable knows the type.
-        array = saved[name]
-        variable.assign(array.view(variable.numpy().dtype) if array.dtype.kind == "V" else array)
+    set_state(model, saved)
     return info
+
+
+def write_state(
+    path: str | os.PathLike[str], state: Mapping[str, np.ndarray], info: Mapping[str, Any] | None = None
+) -> None:
+    """Writes what `copy_state` returned, as `save_state` writes the state of a model."""
+    arrays: dict[str, Any] = {**state, _INFO: np.array(json.dumps(dict(info or {})))}
+    # An open file, because NumPy adds `.npz` to names that lack it.
+    with appearing(Path(path)) as temporary, temporary.open("wb") as file:
+        np.savez(file, **arrays)
+
+
+def copy_state(model: keras.Model) -> dict[str, np.ndarray]:
+    """Returns a copy of all variables of a training, as `save_state` writes them.
+
+    Raises:
+        InvalidValue: the model is not compiled or not built.
+    """
+    return {name: variable.numpy().copy() for name, variable in _variables(model).items()}
+
+
+def set_state(model: keras.Model, state: Mapping[str, np.ndarray]) -> None:
+    """Sets a model and its optimizer to what `copy_state` returned for a model with the same architecture.
+
+    Several trainings take turns with one compiled model this way.
+    """
+    for name, variable in _variables(model).items():
+        # NumPy stores bfloat16 as bytes of an unknown type. The variable knows the type.
+        array = state[name]
+        variable.assign(array.view(variable.numpy().dtype) if array.dtype.kind == "V" else array)
 
 
 def reset(model: keras.Model, fresh: keras.Model) -> None:

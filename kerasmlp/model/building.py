@@ -37,6 +37,7 @@ def build_mlp(
     preprocessing: keras.layers.Layer | None = None,
     augmentation: keras.layers.Layer | None = None,
     postprocessing: Sequence[keras.layers.Layer] = (),
+    members: int = 1,
     seed: int | None = None,
     name: str = "mlp",
 ) -> keras.Model:
@@ -65,7 +66,10 @@ def build_mlp(
             Exported models do not contain it.
         postprocessing: Layers behind the last dense layer, such as `data.postprocessing()`, which scales standardised
             numbers to the units of the targets. Defaults to none.
-        seed: Seed of the initial kernels and of dropout. With None, the default, they differ from call to call.
+        members: Number of networks of these sizes that are trained side by side, each on its share of every batch, and
+            answer with the mean of their logits. Defaults to `1`.
+        seed: Seed of the initial kernels, those in `preprocessing` among them, and of dropout. With None, the default,
+            they differ from call to call.
         name: Name of the model. Defaults to `"mlp"`.
 
     Returns:
@@ -88,9 +92,12 @@ def build_mlp(
     widths = check_sizes(sizes)
     shape = _check_input_shape(input_shape, widths)
     _check_options(activation, dropout, l2, kernel_initializer)
-    check_weights_fit_memory(widths)
+    _check_members(members, batch_normalization)
+    check_weights_fit_memory(widths, members)
 
     import keras
+
+    from kerasmlp.model.members import MeanOfMembers, MembersDense, ShareAmongMembers
 
     usual = kernel_initializer or ("he_normal" if activation in RECTIFIERS else "glorot_uniform")
 
@@ -98,8 +105,8 @@ def build_mlp(
         initializer = keras.initializers.get(kernel_initializer)
         if seed is not None and hasattr(initializer, "seed"):  # initialisers such as zeros have no seed
             initializer = type(initializer)(**{**initializer.get_config(), "seed": seed + index})
-        regularizer = keras.regularizers.L2(l2) if l2 else None
-        return keras.layers.Dense(units, kernel_initializer=initializer, kernel_regularizer=regularizer, **options)
+        options |= {"kernel_initializer": initializer, "kernel_regularizer": keras.regularizers.L2(l2) if l2 else None}
+        return keras.layers.Dense(units, **options) if members == 1 else MembersDense(units, members, **options)
 
     inputs = keras.Input(shape=shape, dtype="float32", name=input_name(shape))
     x = inputs
@@ -108,11 +115,14 @@ def build_mlp(
             raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
-        if seed is not None and getattr(preprocessing, "seed", seed) is None:
-            preprocessing.seed = seed  # of the weights of `TableFeatures`
+        if getattr(preprocessing, "seed", seed) is None:
+            preprocessing.seed = seed  # of a layer with weights, such as the embedding of numbers
         x = preprocessing(x)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)
+    features = x
+    if members > 1:
+        x = ShareAmongMembers(members, name="share_among_members")(x)
     for index, units in enumerate(widths[1:-1], start=1):
         x = dense(index, units, use_bias=use_bias and not batch_normalization, name=f"dense_{index}")(x)
         if batch_normalization:
@@ -124,6 +134,8 @@ def build_mlp(
     # float32 under every dtype policy: a softmax over half-precision logits loses digits that the loss needs.
     last = (kernel_initializer or "zeros") if postprocessing else usual
     outputs = dense(len(widths) - 1, widths[-1], last, use_bias=use_bias, dtype="float32", name="logits")(x)
+    if members > 1:
+        outputs = MeanOfMembers(name="mean_of_members", dtype="float32")(outputs, features)
     for layer in postprocessing:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs, name=name)
@@ -177,6 +189,13 @@ def _check_input_shape(input_shape: Sequence[int] | None, widths: tuple[int, ...
             f"{list(widths)}."
         )
     return shape
+
+
+def _check_members(members: int, batch_normalization: bool) -> None:
+    if members < 1:
+        raise InvalidValue(f"`members` needs to be at least 1; got {members}.")
+    if members > 1 and batch_normalization:
+        raise InvalidValue(f"`batch_normalization` works for one member only; got `members={members}`.")
 
 
 def _check_options(activation: str, dropout: float, l2: float, kernel_initializer: str | None) -> None:

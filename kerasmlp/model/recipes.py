@@ -17,16 +17,21 @@ steps.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.types import PLAIN, TABLE
+from kerasmlp.model.building import build_mlp
 
 if TYPE_CHECKING:
     import keras
 
     from kerasmlp.data.types import Data
 
+HIDDEN = (256, 256, 256)
+HIDDEN_OF_MEMBERS = (128, 128, 128)
+FEW_EXAMPLES = 5_000
 NUM_CYCLES = 4
 STEPS_OF_FIRST_CYCLE = 400
 MOST_EXAMPLES_PER_STEP = 256
@@ -39,10 +44,11 @@ class Recipe:
     """Defaults of a network and its training.
 
     Attributes:
-        hidden: Widths of the hidden layers.
+        hidden: Widths of the hidden layers of each member.
+        members: Number of networks that are trained side by side and answer with their mean.
         dropout: Share of hidden units to drop in training.
-        batch_size: Examples per step.
-        epochs: Passes over the training examples, at most.
+        batch_size: Examples per step of each member.
+        epochs: Passes of each member over the training examples, at most.
         optimizer: Name of the optimizer.
         learning_rate: Its rate.
         weight_decay: Its weight decay; None for that of the optimizer.
@@ -50,6 +56,7 @@ class Recipe:
     """
 
     hidden: tuple[int, ...]
+    members: int
     dropout: float
     batch_size: int
     epochs: int
@@ -59,18 +66,21 @@ class Recipe:
     schedule: str
 
 
-def recipe_for(data: Data, name: str | None = None) -> Recipe:
+def recipe_for(data: Data, name: str | None = None, members: int | None = None) -> Recipe:
     """Returns the recipe of a name for data.
 
     Args:
         data: The data.
         name: `plain` or `table`. None: the default for the data, `data.recipe`.
+        members: Number of members. None: that of the recipe.
     """
     if (name or data.recipe) == PLAIN:
         task = data.task
-        return Recipe((128, 64), 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
+        return Recipe((128, 64), members or 1, 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
+    members = members or default_members(len(data.train))
     return Recipe(
-        hidden=(256, 256, 256),
+        hidden=HIDDEN if members == 1 else HIDDEN_OF_MEMBERS,
+        members=members,
         dropout=0.1 if data.task.has_units else 0.2,
         batch_size=table_batch_size(len(data.train)),
         epochs=first_cycle(len(data.train)) * (2**NUM_CYCLES - 1),
@@ -81,11 +91,56 @@ def recipe_for(data: Data, name: str | None = None) -> Recipe:
     )
 
 
+def mlp_for(
+    data: Data,
+    *,
+    hidden: Sequence[int] | None = None,
+    recipe: str | None = None,
+    members: int | None = None,
+    dropout: float | None = None,
+    seed: int | None = None,
+    **options: Any,
+) -> keras.Model:
+    """Returns a network for data, built by their recipe.
+
+    Args:
+        data: The data, which decide the first and the last width and what is in front of and behind the dense layers.
+        hidden: Widths of the hidden layers. None: those of the recipe.
+        recipe: `plain` or `table`. None: the default for the data, `data.recipe`.
+        members: Number of networks that are trained side by side and answer with their mean. None: that of the recipe.
+        dropout: Share of hidden units that are dropped in training. None: that of the recipe.
+        seed: Seed of the initial weights and of dropout. With None, they differ from call to call.
+        **options: Other options of `build_mlp`, such as its activation.
+
+    Example:
+        >>> import kerasmlp
+        >>> data = kerasmlp.load_data("iris")
+        >>> kerasmlp.mlp_for(data, hidden=[32, 32], members=1, seed=0).output_shape
+        (None, 3)
+    """
+    defaults = recipe_for(data, recipe, members)
+    return build_mlp(
+        [data.num_features, *(defaults.hidden if hidden is None else hidden), data.num_outputs],
+        input_shape=data.feature_shape,
+        preprocessing=data.preprocessing(recipe),
+        postprocessing=data.postprocessing(),
+        members=defaults.members,
+        dropout=defaults.dropout if dropout is None else dropout,
+        seed=seed,
+        **options,
+    )
+
+
 def recipe_of(model: keras.Model) -> str:
     """Returns the name of the recipe that a network was built with."""
     from kerasmlp.data.number_embeddings import has_table_features
 
     return TABLE if has_table_features(model) else PLAIN
+
+
+def default_members(num_examples: int) -> int:
+    """Returns the number of members: several for few examples, where chance decides more than the width does."""
+    return 8 if num_examples < FEW_EXAMPLES else 1
 
 
 def table_batch_size(num_examples: int) -> int:

@@ -1,2 +1,4 @@
+from .cross_validation import cross_validate as cross_validate
 from .fitting import train as train
+from .fold_report import CrossValidation as CrossValidation
 from .settings import TrainingSettings as TrainingSettings

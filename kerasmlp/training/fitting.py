@@ -21,6 +21,7 @@ from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
+from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import cycle_ends, make_optimizer
 from kerasmlp.model.recipes import recipe_for, recipe_of
@@ -118,7 +119,7 @@ def train(
         >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
         (5, True)
     """
-    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model)))
+    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model), members_of(model)))
     settings.check_fits(data)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
@@ -169,10 +170,11 @@ def train_run(
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
     epochs, batch_size = settings.pace
+    members = members_of(model)
     optimizer = _compile(model, data, settings)
     prepare(
         model,
-        batch_size=batch_size,
+        batch_size=batch_size * members,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
         xla=settings.require_xla or worth_compiling(epochs * len(data.train) // batch_size),
         require_xla=settings.require_xla,
@@ -188,26 +190,30 @@ def train_run(
     recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < epochs:
-        display = ProgressDisplay(len(data.train)) if is_chief() and shows_progress(verbose) else None
+        display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
         with display or contextlib.nullcontext():
-            model.fit(
-                block_dataset(
-                    data.train.features,
-                    data.train.labels,
-                    sample_weights(settings.sample_weight, len(data.train)),
-                    batch_size=batch_size,
-                    seed=settings.seed,
-                    first_epoch=finished,
-                    max_block_bytes=settings.max_block_bytes,
-                ),
-                validation_data=validation_blocks(data),
-                epochs=epochs,
-                initial_epoch=finished,
-                class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
-                shuffle=False,  # the blocks are shuffled
-                verbose=0,
-                callbacks=[*kept, *([display] if display else []), recorder],
-            )
+            try:
+                model.fit(
+                    block_dataset(
+                        data.train.features,
+                        data.train.labels,
+                        sample_weights(settings.sample_weight, len(data.train)),
+                        batch_size=batch_size * members,
+                        seed=settings.seed,
+                        first_epoch=finished,
+                        passes=members,
+                        max_block_bytes=settings.max_block_bytes,
+                    ),
+                    validation_data=validation_blocks(data),
+                    epochs=epochs,
+                    initial_epoch=finished,
+                    class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
+                    shuffle=False,  # the blocks are shuffled
+                    verbose=0,
+                    callbacks=[*kept, *([display] if display else []), recorder],
+                )
+            finally:
+                recorder.write()
     if optimizer.use_ema:
         optimizer.finalize_variable_values(model.trainable_variables)
         save_keras(run.model_path, model, data.task)

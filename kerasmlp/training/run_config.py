@@ -12,6 +12,7 @@ import keras
 from kerasmlp.card import package_versions
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import check_sizes_fit
+from kerasmlp.model.members import MeanOfMembers
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -76,7 +77,8 @@ def model_sizes(model: keras.Model, data: Data) -> list[int]:
             "model with `build_mlp(..., input_shape=data.feature_shape)`."
         )
     last = next((layer for layer in reversed(model.layers) if isinstance(layer, keras.layers.Dense)), model.layers[-1])
-    ending = [layer.name for layer in model.layers[model.layers.index(last) + 1 :]]
+    behind = model.layers[model.layers.index(last) + 1 :]
+    ending = [layer.name for layer in behind if not isinstance(layer, MeanOfMembers)]
     expected = [layer.name for layer in data.postprocessing()]
     if ending != expected:
         if expected:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import inspect
 import io
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ import numpy as np
 from kerasmlp._system.files import write_text
 from kerasmlp.contract import CALIBRATION_NAME, HISTORY_NAME, STATE_NAME
 from kerasmlp.engine._keras_internals import CALLBACK_ATTRIBUTES
-from kerasmlp.engine.saved_state import restore_state, save_state
+from kerasmlp.engine.saved_state import copy_state, restore_state, set_state, write_state
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.run import Run
@@ -25,11 +26,15 @@ if TYPE_CHECKING:
 
     from kerasmlp.tasks.task import Task
 
+SECONDS_BETWEEN = 1.0  # between two times that a run is written
 Rank = Callable[[Mapping[str, Any]], tuple[float, ...]]
 
 
 class RunRecorder(keras.callbacks.Callback):
-    """Writes `history.csv`, the best model so far and the whole state of the training after every epoch.
+    """Writes `history.csv`, the best model so far and the whole state of the training at the end of epochs.
+
+    Epochs of a second or more are written as they end. Writing takes as long as many a short epoch, so those wait for
+    `SECONDS_BETWEEN`, or for the end of the training, be it by an exception. A process that is killed loses no more.
 
     `rank` decides which epoch is the best. Pass this callback last, so that the changes that other callbacks make at
     the end of an epoch (a lower learning rate, a counter of epochs without progress) are part of the state.
@@ -55,6 +60,9 @@ class RunRecorder(keras.callbacks.Callback):
         self.others = others
         self.history: list[dict[str, float]] = []
         self._kept: dict[str, dict[str, Any]] = {}
+        self._written_at = -math.inf
+        self._best_state: dict[str, np.ndarray] | None = None  # of an epoch that is not written yet
+        self._unwritten: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
 
     @property
     def state_path(self) -> Path:
@@ -107,20 +115,34 @@ class RunRecorder(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self._began, 4)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}, "seconds": seconds}
         self.history.append(row)
+        info = {
+            "history": list(self.history),
+            "callbacks": {name: _state(callback) for name, callback in _named(self.others)},
+            "stopped": bool(self.model.stop_training),
+            "epochs": self.params["epochs"],
+        }
+        state = copy_state(self.model)
         if self.best is row:
+            self._best_state = state
+        self._unwritten = state, info
+        if time.perf_counter() - self._written_at >= SECONDS_BETWEEN:
+            self.write()
+
+    def write(self) -> None:
+        """Writes the last epoch that ended and the best model so far, unless they are written already."""
+        if self._unwritten is None:
+            return
+        state, info = self._unwritten
+        if self._best_state is not None:
+            set_state(self.model, self._best_state)
             save_keras(self.run.model_path, self.model, self.task)
-        write_text(self.run.path / HISTORY_NAME, _as_csv(self.history))
-        # This comes last and in one step: a run that is killed before it continues from the previous epoch.
-        save_state(
-            self.state_path,
-            self.model,
-            {
-                "history": self.history,
-                "callbacks": {name: _state(callback) for name, callback in _named(self.others)},
-                "stopped": bool(self.model.stop_training),
-                "epochs": self.params["epochs"],
-            },
-        )
+            set_state(self.model, state)
+            self._best_state = None
+        write_text(self.run.path / HISTORY_NAME, _as_csv(info["history"]))
+        # This comes last and in one step: a run that is killed before it continues from an earlier epoch.
+        write_state(self.state_path, state, info)
+        self._unwritten = None
+        self._written_at = time.perf_counter()
 
 
 def _named(callbacks: Sequence[keras.callbacks.Callback]) -> list[tuple[str, keras.callbacks.Callback]]:

@@ -30,8 +30,8 @@ class TrainingSettings(Settings):
     The first six default to None: they then follow from the data and the network, as `kerasmlp.model.recipes` explains.
 
     Attributes:
-        epochs: Passes over the training examples, at least 1.
-        batch_size: Examples per step, from 1 to the number of training examples.
+        epochs: Passes of each member of the network over the training examples, at least 1.
+        batch_size: Examples per step of each member, from 1 to the number of training examples.
         learning_rate: Learning rate of a named optimizer, positive and finite. An optimizer object has its own, so
             leave this out.
         optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping

@@ -60,6 +60,8 @@ class ValidationScores(keras.callbacks.Callback):
         """Takes the model. One graph, which reads the weights of the moment, serves all epochs."""
         from kerasmlp.artefacts.keras_file import wrap_model
 
+        if model is self.model:  # trained on in turns, as in a search with folds
+            return
         super().set_model(model)
         self._artefact = wrap_model(model, Path("model"), task=self._data.task)
 

@@ -40,6 +40,12 @@ def test_rare_values_of_a_number_that_is_mostly_zero_have_bins_of_their_own() ->
     assert set(np.unique(gains)) <= set(bin_edges(gains).tolist())
 
 
+def test_constants_and_tiny_differences_stay_finite() -> None:
+    examples = np.stack([np.zeros(20), np.full(20, -3e7), np.arange(20) % 2 * 1e-44], axis=1).astype(np.float32)
+    layer = learn_table_features(examples, np.ones(3, bool), seed=0)
+    assert np.isfinite(np.asarray(layer(examples))).all()
+
+
 def _layer() -> tuple[TableFeatures, np.ndarray]:
     examples = np.stack(
         [GENERATOR.normal(50, 9, 200), GENERATOR.integers(0, 2, 200), GENERATOR.integers(0, 4, 200) * 1e6], axis=1
@@ -95,3 +101,14 @@ def test_keras_trains_the_layer() -> None:
     before = model.evaluate(examples, targets, verbose=0)
     model.fit(examples, targets, epochs=20, verbose=0)
     assert model.evaluate(examples, targets, verbose=0) < before / 2
+
+
+def test_the_seed_of_a_network_decides_the_embedding_of_its_numbers() -> None:
+    examples = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
+
+    def kernel(seed: int) -> np.ndarray:
+        layer = learn_table_features(examples, np.array([True, True, True]))
+        return np.asarray(build_mlp([3, 4, 2], preprocessing=layer, seed=seed).get_weights()[0])
+
+    np.testing.assert_array_equal(kernel(3), kernel(3))
+    assert not np.array_equal(kernel(3), kernel(4))

@@ -77,7 +77,7 @@ def test_compiled_values_leave_out_what_can_be_changed_later() -> None:
 
 def test_trials_with_other_dropout_and_penalty_share_a_compile_and_do_not_affect_each_other(digits: Data) -> None:
     def trainer() -> TrialTrainer:
-        return TrialTrainer(digits, TrialNetwork((64, 16, 10), {}, "adam"), epochs=1, seed=0)
+        return TrialTrainer([digits], TrialNetwork((64, 16, 10), {}, "adam"), epochs=1, seed=0)
 
     def kernel(trainer: TrialTrainer, dropout: float, l2: float) -> np.ndarray:
         values = {"learning_rate": 0.01, "batch_size": 128, "dropout": dropout, "l2": l2}

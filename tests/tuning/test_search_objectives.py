@@ -190,7 +190,7 @@ def test_a_loss_of_a_search_needs_a_name() -> None:
 
 def test_searches_with_another_objective_loss_or_task_have_other_digests(prices: Data) -> None:
     def digest(data: Data = prices, **options: Any) -> str:
-        return WorkerRequest.of(data, TrialNetwork((3, 8, 1), {}, "adam"), SearchSettings(**options)).digest
+        return WorkerRequest.of([data], TrialNetwork((3, 8, 1), {}, "adam"), SearchSettings(**options)).digest
 
     logarithms = kerasmlp.data_from_arrays(
         prices.train.features, np.abs(prices.train.labels), test_share=0.2, log_target=True
@@ -203,9 +203,9 @@ def test_searches_with_another_objective_loss_or_task_have_other_digests(prices:
 
 def test_a_worker_process_gets_the_task_the_objective_and_the_loss(prices: Data, tmp_path: Path) -> None:
     settings = SearchSettings(objective="val_mae", loss="huber")
-    request = WorkerRequest.of(prices, TrialNetwork((3, 8, 1), {}, "adam"), settings)
-    write_request(tmp_path, prices, request)
-    data, received = read_request(tmp_path)
+    request = WorkerRequest.of([prices], TrialNetwork((3, 8, 1), {}, "adam"), settings)
+    write_request(tmp_path, [prices], request)
+    (data,), received = read_request(tmp_path)
     assert received == request
     assert (received.objective, received.loss) == ("val_mae", "huber")
     assert data.task == prices.task

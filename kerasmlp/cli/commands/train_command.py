@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
-from kerasmlp.cli.common_options import add_run_output, verbosity
+from kerasmlp.cli.common_options import add_fold_options, add_run_output, check_fold_options, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
 from kerasmlp.cli.option_types import alternatives
@@ -13,13 +13,21 @@ from kerasmlp.cli.option_types import alternatives
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
+    import keras
+
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
     from kerasmlp.model.augmentation import Augmentation
 
+# Options of `kerasmlp.train` that have the same name here.
+SETTINGS = (
+    *("epochs", "batch_size", "learning_rate", "optimizer", "weight_decay", "class_weight", "loss", "objective"),
+    *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla"),
+)
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
     "kerasmlp train flowers.csv --target kind --test-share 0.2",
+    "kerasmlp train flowers.csv --target kind --folds 5 --repeats 2",
 )
 
 
@@ -85,11 +93,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
     )
     group.add_argument("--require-xla", action="store_true", help="fail if XLA cannot compile the network")
-    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ...")
+    add_fold_options(parser, "train a network for each of K folds, and test it on the examples of its fold")
+    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ..., or of runs/NAME-folds, ...")
 
 
 def run(args: Namespace) -> Outcome:
-    """Trains a network."""
+    """Trains a network, or one for each fold."""
+    check_fold_options(args)
     import kerasmlp
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.column_tables import show_reading
@@ -97,39 +107,31 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
-    data = load(args)
+    data = load(args, fold=None if args.folds is None else (1, args.folds))
     show_reading(data)
-    with strategy.scope() if strategy else contextlib.nullcontext():
-        model = kerasmlp.build_mlp(
-            layer_sizes(args, data),
-            input_shape=data.feature_shape,
-            preprocessing=data.preprocessing(args.recipe),
-            augmentation=_augmentation(args, data),
-            postprocessing=data.postprocessing(),
-            seed=args.seed,
-            **build_options(args, data),
-        )
-    run = kerasmlp.train(
-        model,
-        data,
-        epochs=args.epochs,
-        batch_size=args.batch_size,
-        learning_rate=args.learning_rate,
-        optimizer=args.optimizer,
-        weight_decay=args.weight_decay,
-        class_weight=args.class_weight,
-        loss=args.loss,
-        objective=args.objective,
-        threshold=args.threshold,
-        calibrate=args.calibrate,
-        early_stopping=args.early_stopping,
-        schedule=args.schedule,
-        seed=args.seed,
-        require_xla=args.require_xla,
-        out=args.out,
-        overwrite=args.overwrite,
-        verbose=verbosity(args),
-    )
+    sizes = layer_sizes(args, data)
+    settings = {name: getattr(args, name) for name in SETTINGS}
+    output = {"out": args.out, "overwrite": args.overwrite, "verbose": verbosity(args)}
+
+    def build(data: Data) -> keras.Model:
+        with strategy.scope() if strategy else contextlib.nullcontext():
+            return kerasmlp.build_mlp(
+                (data.num_features, *sizes[1:]),
+                input_shape=data.feature_shape,
+                preprocessing=data.preprocessing(args.recipe),
+                augmentation=_augmentation(args, data),
+                postprocessing=data.postprocessing(),
+                seed=data.seed,
+                **build_options(args, data),
+            )
+
+    if args.folds is not None:
+        from kerasmlp.cli.result_tables import show_cross_validation
+
+        result = kerasmlp.cross_validate(build, data, folds=args.folds, repeats=args.repeats or 1, **settings, **output)
+        summary = {"cross_validation": str(result.path), **result.summary}
+        return Outcome(summary, lambda: show_cross_validation(result))
+    run = kerasmlp.train(build(data), data, **settings, **output)
     if not is_chief():
         return Outcome(
             {"run": args.out}, lambda: results_console().print(f"Done. The chief has written the run to {args.out}.")
@@ -143,4 +145,4 @@ def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
     from kerasmlp.model.augmentation import Augmentation, parse_strengths
 
     low = data.feature_range[0] if data.feature_range else 0.0
-    return Augmentation(parse_strengths(args.augment), fill=low, seed=args.seed, name="augmentation")
+    return Augmentation(parse_strengths(args.augment), fill=low, seed=data.seed, name="augmentation")

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kerasmlp.cli.common_options import add_run_output, add_setting, default_of, verbosity
+from kerasmlp.cli.common_options import (
+    add_fold_options,
+    add_run_output,
+    add_setting,
+    check_fold_options,
+    default_of,
+    verbosity,
+)
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
 from kerasmlp.cli.option_types import alternatives, as_typed
@@ -96,6 +103,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     group.add_argument("--role", choices=(CHIEF, WORKER), help="role of this machine in a search over several machines")
     group.add_argument("--address", metavar="HOST:PORT", help="where the chief listens; the same for both roles")
+    add_fold_options(parser, "compare trials by their mean over K folds of the examples outside the test")
     add_run_output(parser, "the first free one of runs/NAME-search, runs/NAME-search-2, ...")
 
 
@@ -107,6 +115,7 @@ def run(args: Namespace) -> Outcome:
             "A search over several machines needs both `--role` and `--address`, such as `--role chief --address "
             f"192.168.0.10:7000`; got only {given}."
         )
+    check_fold_options(args)
     space = _space(args)
     workers = _num_workers(args)
     if args.role != WORKER and workers > (0 if args.address else 1):
@@ -127,6 +136,8 @@ def run(args: Namespace) -> Outcome:
         "loss": args.loss,
         "optimizer": args.optimizer,
         "seed": args.seed,
+        "folds": args.folds,
+        "repeats": args.repeats or 1,
         **build_options(args, data),
     }
     if args.role == WORKER:

