@@ -32,9 +32,10 @@ def show_run(run: Run) -> None:
     judged = objective if f"val_{objective}" in metrics else task.logged
     validated = task.shown(judged, metrics[f"val_{judged}"])
     tested = {name.removeprefix("test_"): value for name, value in metrics.items()}
+    members = f"{metrics['members']} members of " if "members" in metrics else ""
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
-        ("network", f"{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        ("network", f"{members}{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
         (
             "settings",
             f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",

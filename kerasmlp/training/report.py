@@ -44,7 +44,7 @@ def write_report(
     tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
     about = {} if finished.calibration is None else {"calibration": finished.calibration}
     seconds = [row["seconds"] for row in recorder.history]
-    sizes, settings = config["model"]["sizes"], dict(config["training"])
+    sizes, members, settings = config["model"]["sizes"], config["model"].get("members", 1), dict(config["training"])
     if not isinstance(settings["optimizer"], str):
         settings["optimizer"] = settings["optimizer"]["class_name"]
     metrics = {
@@ -62,8 +62,9 @@ def write_report(
         "test_examples": tested.examples,
         "dataset": data.name,
         "sizes": sizes,
+        **({"members": members} if members > 1 else {}),
     }
-    title = f"{data.name}, {' - '.join(map(str, sizes))}"
+    title = f"{data.name}, {f'{members} x ' if members > 1 else ''}{' - '.join(map(str, sizes))}"
     best, objective = recorder.best, task.objective(settings.get("objective"))[0]
     words = f"best epoch {best['epoch']:.0f}, {objective} {task.shown(objective, best[objective])}"
     plot_history(

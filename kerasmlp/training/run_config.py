@@ -12,7 +12,7 @@ import keras
 from kerasmlp.card import package_versions
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import check_sizes_fit
-from kerasmlp.model.members import MeanOfMembers
+from kerasmlp.model.members import MeanOfMembers, members_of
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -37,6 +37,7 @@ def training_config(
         "data": data_config(data),
         "model": {
             "sizes": model_sizes(model, data),
+            **({} if (members := members_of(model)) == 1 else {"members": members}),
             "parameters": model.count_params(),
             "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
         },
