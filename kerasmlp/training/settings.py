@@ -187,9 +187,8 @@ class TrainingSettings(Settings):
 
     def to_config(self) -> dict[str, Any]:
         """Returns the section `training` of `config.json`."""
-        if isinstance(self.optimizer, str):
-            optimizer: Any = self.optimizer
-        else:
+        optimizer: Any = self.optimizer
+        if not (optimizer is None or isinstance(optimizer, str)):
             import keras
 
             optimizer = keras.optimizers.serialize(self.optimizer)
