@@ -98,7 +98,7 @@ def test_mnist_from_tensorflow_datasets_trains(capfd: pytest.CaptureFixture[str]
     assert result["test_accuracy"] > 0.85
 
 
-@pytest.mark.parametrize("command", ["train", "tune --trials 1 --epochs 1 --final-epochs 1"])
+@pytest.mark.parametrize("command", ["train --epochs 1 --members 1", "tune --trials 1 --epochs 1 --final-epochs 1"])
 def test_notes_about_the_data_are_shown_once(capfd: pytest.CaptureFixture[str], command: str) -> None:
     generator = np.random.default_rng(0)
     rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((100, 2))]

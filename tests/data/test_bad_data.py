@@ -18,7 +18,7 @@ from kerasmlp.cli import main
 from kerasmlp.run import Run
 from tests.helpers.image_files import idx, write_idx, write_images
 
-SMALL = ["--target", "y", "--test-share", "0.2", "--hidden", "4", "--batch-size", "4", "--out", "run"]
+SMALL = ["--target", "y", "--test-share", "0.2", "--hidden", "4", "--members", "1", "--epochs", "1", "--out", "run"]
 ROWS = "\n".join(f"{i / 2},{'ab'[i % 2]}" for i in range(20))
 
 

@@ -98,7 +98,7 @@ def test_a_network_trained_on_a_built_in_table_is_judged_by_its_own_test_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert main(["train", "iris", "--hidden", "4", "--epochs", "2", "--out", "run"]) == 0
+    assert main(["train", "iris", "--hidden", "4", "--members", "1", "--epochs", "2", "--out", "run"]) == 0
     assert main(["evaluate", "run", "iris"]) == 0
     captured = capfd.readouterr()
     assert "sepal length (cm)" in captured.err + captured.out
