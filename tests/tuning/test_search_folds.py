@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ class StopBeforeTheEnd(Watcher):
         raise InterruptedError
 
 
+def _appending(rows: list[dict[str, float]]) -> Callable[[int, dict[str, float]], None]:
+    """A function that keeps what a trial reports."""
+    return lambda epoch, row: rows.append(row)
+
+
 def test_the_score_of_a_trial_is_the_mean_over_folds_and_repetitions(digits: Data, tmp_path: Path) -> None:
     options = {**OPTIONS, "sizes": [64, 8, 10]}
     with pytest.raises(keras_tuner.errors.FatalError):
@@ -50,18 +56,17 @@ def test_the_score_of_a_trial_is_the_mean_over_folds_and_repetitions(digits: Dat
     records = read_trials(run.path)
     splits = trial_splits(digits, SearchSettings(folds=2, repeats=2))
     assert [len(split.validation) for split in splits] == [719, 718, 719, 718]
-    # Each split alone, in a model of its own.
-    network = TrialNetwork((64, 8, 10), {}, "adam")
-    trainers = [
-        TrialTrainer([split], network, epochs=2, seed=seed) for seed, split in zip((0, 0, 1, 1), splits, strict=True)
-    ]
+    # Each split alone, and all epochs at once.
+    trainer = TrialTrainer(splits, TrialNetwork((64, 8, 10), {}, "adam"), epochs=2, seed=0, folds=2)
+    all_splits = trainer.splits
+    assert [split.seed for split in all_splits] == [0, 0, 1, 1]
     for record in records:
-        logs = []
-        for trainer in trainers:
-            report = Watcher()
-            reported = EpochReport(trainer.goal, lambda epoch, row, report=report: report.epoch(1, 1, 1, row))
-            trainer.train(record.values, epochs=2, callbacks=[reported])
-            logs.append(report.curves[1])
+        logs: list[list[dict[str, float]]] = []
+        for split in all_splits:
+            rows: list[dict[str, float]] = []
+            trainer.splits = [split]
+            trainer.train(record.values, epochs=2, callbacks=[EpochReport(trainer.goal, _appending(rows))])
+            logs.append(rows)
         means = [np.mean([curve[epoch]["val_accuracy"] for curve in logs]) for epoch in (0, 1)]
         best = int(np.argmax(means))
         assert record.best_epoch == best + 1
@@ -91,8 +96,9 @@ def test_folds_of_a_table_have_encoders_of_their_own_and_reach_other_processes(t
         np.testing.assert_array_equal(one.validation.features, other.validation.features)
         assert (one.task, one.encoder) == (other.task, other.encoder)
     # Networks of different widths take turns.
-    trainer, rows = TrialTrainer.of(received, told), []
-    report = EpochReport(trainer.goal, lambda epoch, row: rows.append(row))
+    trainer = TrialTrainer.of(received, told)
+    rows: list[dict[str, float]] = []
+    report = EpochReport(trainer.goal, _appending(rows))
     trainer.train_on_all({"learning_rate": 0.01, "batch_size": 16}, epochs=1, report=report)
     assert rows[0].keys() == {"val_rmse", "val_loss", "val_rmse_std"}
 
@@ -106,7 +112,7 @@ def test_hyperband_takes_folds_and_no_fold_has_examples_of_the_test(tmp_path: Pa
         search(data, sizes=[2, 2], **options, out=tmp_path / "search", listener=watcher)
     assert {record.status for record in watcher.ended} == {"completed"}
     for split in trial_splits(data, SearchSettings(folds=2)):
-        latest = [np.flatnonzero((x == row).all(axis=1))[0] for row in split.validation.features]
+        latest = [np.flatnonzero((x == row).all(axis=1))[0] for row in np.asarray(split.validation.features)]
         assert max(latest) < 64, "the last fifth is the test"
     assert results(read_trials(tmp_path / "search")) == results(sorted(watcher.ended, key=lambda r: r.number))
 
