@@ -108,6 +108,8 @@ def build_mlp(
             raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
+        if seed is not None and getattr(preprocessing, "seed", seed) is None:
+            preprocessing.seed = seed  # of the weights of `TableFeatures`
         x = preprocessing(x)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)

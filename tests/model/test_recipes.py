@@ -24,6 +24,10 @@ def test_tables_and_pixels_have_recipes_of_their_own(digits: Data) -> None:
             preprocessing=data.preprocessing(name),
         )
         assert recipe_of(model) == name
+    networks = [build_mlp([13, 8, 3], preprocessing=wine.preprocessing(), seed=seed) for seed in (0, 0, 1)]
+    first, again, other = (network.get_weights()[0] for network in networks)
+    assert (first == again).all(), "the seed decides about the embedding, too"
+    assert (first != other).any()
     with pytest.raises(InvalidValue, match="`recipe` needs to be one of plain, table; got 'tables'"):
         wine.preprocessing("tables")
 
