@@ -43,7 +43,7 @@ class SearchOracle(OracleBase):
     - That trial, and every trial of a grid, preferably goes to a worker that has compiled its network.
 
     Attributes:
-        again: What was recorded of the best trial when it was trained again, by name; None until then.
+        again: What was recorded of best trials when they were trained again, by name, for each number of a trial.
     """
 
     def __init__(self, *, goal: Goal, epochs: int, early_stopping: bool, listener: Listener, **options: Any) -> None:
@@ -61,8 +61,9 @@ class SearchOracle(OracleBase):
         self.early_stopping = early_stopping
         self.listener = listener
         self.began = time.time()
-        self.again: dict[str, float] | None = None
+        self.again: dict[int, dict[str, float]] = {}
         self._latest: dict[str, float] = {}
+        self._latest_number = 0
         self.compiled = CompiledNetworks()
         self._has_ended = False
         self._finished_curves: list[list[float]] | None = None
@@ -122,7 +123,7 @@ class SearchOracle(OracleBase):
     def end_trial(self, trial: Any) -> None:
         """Records how a trial ended."""
         if trial.trial_id == _AGAIN:
-            self.again = self._latest
+            self.again[self._latest_number] = self._latest
             self.ongoing_trials = {name: t for name, t in self.ongoing_trials.items() if t.trial_id != _AGAIN}
             return
         # Keras Tuner's messages between processes have no field for the error, so the worker put it among the values.
@@ -168,7 +169,10 @@ class SearchOracle(OracleBase):
 
     def is_done(self) -> bool:
         """Returns whether the search has ended, given that no new trial will come: the best one was trained again."""
-        return not self.has_work() and (self.again is not None or self._best() is None)
+        if self.has_work():
+            return False
+        best = self._best()
+        return best is None or number_of(best) in self.again
 
     def _best(self) -> Any:
         records = [record for record in self.records() if record.status == COMPLETED]
@@ -197,7 +201,7 @@ class SearchOracle(OracleBase):
         hyperparameters = best.hyperparameters.copy()
         hyperparameters.values = {**record.values, "tuner/epochs": record.best_epoch}
         trial = Trial(hyperparameters=hyperparameters, trial_id=_AGAIN, status="RUNNING")
-        self._latest = {}
+        self._latest, self._latest_number = {}, record.number
         self.ongoing_trials[tuner_id] = trial
         return trial
 
@@ -245,7 +249,7 @@ class SearchOracle(OracleBase):
         """Sets the folder, and continues the search in it if there is one.
 
         Raises:
-            InvalidValue: the search in the folder is damaged.
+            InvalidValue: the search in the folder is damaged, or has begun more trials than it may now have.
         """
         self.set_folder(folder)
         if not (folder / "oracle.json").is_file():
@@ -257,13 +261,20 @@ class SearchOracle(OracleBase):
             raise InvalidValue(
                 f"The search in `{folder}` is damaged (`{path}`: {error}); delete that folder to start it again."
             ) from error
+        begun = len(self.start_order)
+        if self.max_trials is not None and begun > self.max_trials:
+            raise InvalidValue(
+                f"`trials` needs to be at least {begun}, because the search in `{folder}` has begun that many trials "
+                f"already; got {self.max_trials}."
+            )
 
     def reload(self) -> None:
         """Reads the state and makes it consistent, as the class describes."""
         super().reload()
         for trial_id in set(self.trials) - set(self.start_order):
-            del self.trials[trial_id]
             shutil.rmtree(self.trial_folder(trial_id), ignore_errors=True)
+        # In the order in which they began: that of their files depends on the number of digits in their ids.
+        self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order}
         ended = {trial_id for trial_id, trial in self.trials.items() if trial.status in ("COMPLETED", "FAILED")}
         self.end_order = [i for i in dict.fromkeys([*self.end_order, *self.start_order]) if i in ended]
         self.waiting = [trial_id for trial_id in self.start_order if trial_id not in ended]

@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,8 +25,9 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.training.run_config import data_config
+from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
+from kerasmlp.tuning.extending import is_extended, keep_final_network
 from kerasmlp.tuning.search_goal import Goal, label_of
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.search_plot import plot_search
@@ -66,7 +68,10 @@ def search(
     RMSE for regression. `data.test` is used once, to test the final network.
 
     A search that was interrupted continues when you call `search` again with the same arguments: finished trials are
-    not run again. The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
+    not run again. To extend a search, interrupted or finished, call it again with the same arguments, its directory as
+    `out`, and a larger number of `trials`. The final network is trained again only if another trial is the best now.
+
+    The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
     trials before it.
 
     Args:
@@ -92,9 +97,10 @@ def search(
     Raises:
         InvalidType: an option has an unknown name.
         InvalidValue: a value is out of range or does not suit the data, and nothing has been written; or the
-            unfinished search in the directory is damaged; or this machine cannot listen on `address`.
-        OutputExists: the directory holds another run or this same search, finished, and `overwrite` is False; or it
-            holds files that are not a run; or another process is writing to it. Nothing has been written.
+            search in the directory is damaged or has begun more trials; or this machine cannot listen on `address`.
+        OutputExists: the directory holds another run, or this same search with as many trials, finished, and
+            `overwrite` is False; or it holds files that are not a run; or another process is writing to it. Nothing
+            has been written.
         WorkFailed: every trial failed.
 
     Warns:
@@ -124,7 +130,9 @@ def search(
     request = WorkerRequest.of(data, network, settings)
     goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
-    with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
+    extends = partial(is_extended, config=config, settings=settings)
+    name = name or f"{data.name}-{SEARCH_NAME}"
+    with open_run_directory(out, name, config, overwrite=overwrite, extends=extends) as run:
         folder = run.path / SEARCH_NAME
         writer = _TrialWriter(folder, goal)
         listeners = [writer, *([] if listener is None else [listener])]
@@ -215,7 +223,8 @@ def _run_trials(
     """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
     path = folder / "best.json"
     if path.is_file():
-        oracle.again = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
+        known = json.loads(path.read_text(encoding="utf-8"))
+        oracle.again = {known["number"]: known["trained_again"]}
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
@@ -227,8 +236,8 @@ def _run_trials(
 
         run_with_workers(oracle, data, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records(), oracle.goal)
-    assert oracle.again is not None, "a search with a completed trial ends after the best one was trained again"
-    again, first = oracle.again, {name: best.score(name) for name in oracle.goal.recorded}
+    # A search with a completed trial ends after the best one was trained again.
+    again, first = oracle.again[best.number], {name: best.score(name) for name in oracle.goal.recorded}
     if again != first:
         reached = " and a ".join(f"{label_of(name)} of {score:.7g}" for name, score in first.items())
         warnings.warn(
@@ -280,6 +289,9 @@ def _train_best(
         objective=settings.objective,
         seed=settings.seed,
     ).completed(recipe_for(data, recipe_of(model)))
-    return train_run(
-        run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
-    )
+    recorded = settings.to_config(network.sizes)
+    if keep_final_network(run, training_config(model, data, final, search=recorded)):
+        if verbose:
+            messages_console().print(f"Trial {best.number} is still the best, so the final network stays.")
+        return run
+    return train_run(run, model, data, final, search=recorded, callbacks=callbacks, verbose=verbose)

@@ -62,7 +62,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--trials",
         type=int,
         metavar="N",
-        help=f"number of trials (default: {DEFAULT_TRIALS}, or a whole grid; hyperband finds its own number)",
+        help=f"number of trials (default: {DEFAULT_TRIALS}, or a whole grid; hyperband finds its own number); a larger "
+        "number extends the search in --out",
     )
     add_setting(group, SearchSettings, "epochs", "N", "passes over the training examples in each trial")
     group.add_argument(
