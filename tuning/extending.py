@@ -43,10 +43,9 @@ def is_extended(path: Path, config: dict[str, Any], settings: SearchSettings) ->
     before, now = (replace(settings, trials=trials).num_trials() for trials in (recorded["trials"], settings.trials))
     if before != now:
         return True
-    assert settings.space is not None
     if before is None:
         why = ", and Hyperband cannot be extended, because its trials follow from `epochs`"
-    elif before == settings.space.size():
+    elif before == settings.whole_space.size():
         why = f" after all {before} combinations of its space, so there is nothing to add"
     else:
         trials = "1 trial" if before == 1 else f"{before} trials"

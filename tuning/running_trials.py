@@ -6,6 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -20,12 +21,14 @@ from kerasmlp.engine.saved_state import reset, restore_state, save_state
 from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.rate_cycles import RateCycles
 from kerasmlp.tasks.task import MAX
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training.validation_data import ValidationScores, evaluation_batch_size, validation_blocks
 from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 from kerasmlp.tuning.search_goal import Goal
+from kerasmlp.tuning.trial_network import copy_of
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -42,7 +45,7 @@ class TrialTrainer:
     """Trains networks, each from its initial weights, so that a result does not depend on earlier trials.
 
     Networks with the same architecture, optimizer and batch size share a model and the code that XLA compiled for it.
-    Their learning rate, dropout and L2 penalty may differ.
+    Their learning rate, dropout, L2 penalty and weight decay may differ.
     """
 
     def __init__(
@@ -54,16 +57,21 @@ class TrialTrainer:
         seed: int,
         objective: str | None = None,
         loss: str | None = None,
+        recipe: str | None = None,
+        schedule: str = "constant",
     ) -> None:
         """Prepares to train.
 
         Args:
             data: The examples.
             network: The network that the values of a trial change.
-            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time.
+            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time, and in which the
+                schedule `cosine` ends.
             seed: Seed of the initial weights and of the order of the examples.
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
+            recipe: Name of the recipe. Defaults to that of the data.
+            schedule: Learning rate of the trials: `constant`, or `cosine` over `epochs`.
         """
         self.data = data
         self.network = network
@@ -71,6 +79,8 @@ class TrialTrainer:
         self.loss = loss
         self.epochs = epochs
         self.seed = seed
+        self.schedule = schedule
+        self._front = data.preprocessing(recipe)
         self._train = (as_held(data.train.features), as_held(data.train.labels))
         self._validation = validation_blocks(data)
         self._prepared: OrderedDict[tuple[Any, ...], AdjustableNetwork] = OrderedDict()
@@ -85,6 +95,8 @@ class TrialTrainer:
             seed=request.seed,
             objective=request.objective,
             loss=request.loss,
+            recipe=request.recipe,
+            schedule=request.schedule,
         )
 
     def train(
@@ -107,8 +119,12 @@ class TrialTrainer:
             LossNotFinite: the loss became NaN or infinite.
         """
         batch_size = int(values["batch_size"])
-        model = self._fresh_model(self.network.with_values(values), batch_size)
-        model.optimizer.learning_rate = float(values["learning_rate"])
+        prepared, rate = self._fresh(self.network.with_values(values), batch_size), float(values["learning_rate"])
+        model = prepared.model
+        if prepared.cycles is None:
+            model.optimizer.learning_rate = rate
+        else:
+            prepared.cycles.set(rate, [self.epochs * math.ceil(len(self.data.train) / batch_size)])
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
         scores = (
             [] if self.goal.name in self.data.task.logged_objectives else [ValidationScores(self.data, self.goal.name)]
@@ -124,42 +140,50 @@ class TrialTrainer:
         )
         return model
 
-    def _fresh_model(self, network: TrialNetwork, batch_size: int) -> keras.Model:
+    def _fresh(self, network: TrialNetwork, batch_size: int) -> AdjustableNetwork:
         """Returns a model with initial weights and a new optimizer, compiled once per architecture and batch size."""
         fresh = build_mlp(
             network.sizes,
             seed=self.seed,
-            preprocessing=self.data.preprocessing(),
+            preprocessing=copy_of(self._front, network.embedding),
             input_shape=self.data.feature_shape,
             postprocessing=self.data.postprocessing(),
             **network.options,
         )
         compiled = sorted(compiled_values(network.options).items())
-        key = (network.sizes, tuple(compiled), network.optimizer, batch_size)
+        decays = network.weight_decay is not None
+        key = (network.sizes, network.embedding, tuple(compiled), network.optimizer, decays, batch_size)
         if key not in self._prepared:
-            self._prepared[key] = self._prepare(fresh, network.optimizer, batch_size)
+            self._prepared[key] = self._prepare(fresh, network, batch_size)
             if len(self._prepared) > MOST_PREPARED:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         prepared = self._prepared[key]
         prepared.dropout.assign(network.options.get("dropout", 0.0))
         prepared.l2.assign(network.options.get("l2", 0.0))
+        prepared.weight_decay.assign(network.weight_decay or 0.0)
         reset(prepared.model, fresh)
-        return prepared.model
+        return prepared
 
-    def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int) -> AdjustableNetwork:
-        network = make_adjustable(fresh)
-        self.data.task.compile(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE), loss=self.loss)
+    def _prepare(self, fresh: keras.Model, network: TrialNetwork, batch_size: int) -> AdjustableNetwork:
+        adjustable = make_adjustable(fresh)
+        optimizer = make_optimizer(network.optimizer, DEFAULT_LEARNING_RATE, weight_decay=network.weight_decay)
+        if network.weight_decay is not None:
+            adjustable.let_decay_vary(optimizer)
+        if self.schedule != "constant":
+            adjustable = replace(adjustable, cycles=RateCycles(optimizer))
+        self.data.task.compile(adjustable.model, optimizer, loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
         steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
         prepare(
-            network.model,
+            adjustable.model,
             batch_size=batch_size,
             eval_batch_size=evaluation_batch_size(len(self.data.validation)),
             xla=worth_compiling(steps),
+            before_step=adjustable.cycles,
         )
-        return network
+        return adjustable
 
 
 class TrialTuner(TunerBase):

@@ -46,7 +46,16 @@ class SearchOracle(OracleBase):
         again: What was recorded of best trials when they were trained again, by name, for each number of a trial.
     """
 
-    def __init__(self, *, goal: Goal, epochs: int, early_stopping: bool, listener: Listener, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        goal: Goal,
+        epochs: int,
+        early_stopping: bool,
+        listener: Listener,
+        first: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         """Prepares a search.
 
         Args:
@@ -54,12 +63,14 @@ class SearchOracle(OracleBase):
             epochs: Epochs of a trial, unless the oracle chooses another number.
             early_stopping: Whether to stop trials that are worse than the median.
             listener: Its methods are called when something happens to a trial.
+            first: Values for the first trial, in place of those that the oracle chooses.
             **options: Arguments of Keras Tuner's oracle.
         """
         self.goal = goal
         self.epochs = epochs
         self.early_stopping = early_stopping
         self.listener = listener
+        self.first = dict(first or {})
         self.began = time.time()
         self.again: dict[int, dict[str, float]] = {}
         self._latest: dict[str, float] = {}
@@ -76,6 +87,8 @@ class SearchOracle(OracleBase):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values for a new trial, rounded to 32 bits."""
         response: dict[str, Any] = super().populate_space(trial_id)
+        if response["status"] == "RUNNING" and not self.trials:
+            response["values"].update(self.first)
         for name, value in (response.get("values") or {}).items():
             if name in PARAMETERS and isinstance(value, float):
                 response["values"][name] = PARAMETERS[name].kind(value)

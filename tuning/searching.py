@@ -19,6 +19,7 @@ from kerasmlp._system.files import write_json
 from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.card import package_versions
 from kerasmlp.data.describing import data_notes
+from kerasmlp.data.types import PLAIN
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.recipes import recipe_for, recipe_of
@@ -28,6 +29,7 @@ from kerasmlp.settings_base import accepts
 from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.extending import is_extended, keep_final_network
+from kerasmlp.tuning.recipe_space import first_values
 from kerasmlp.tuning.search_goal import Goal, label_of
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.search_plot import plot_search
@@ -53,7 +55,7 @@ def search(
     data: Data,
     settings: SearchSettings | None = None,
     *,
-    sizes: Iterable[int],
+    sizes: Iterable[int] | None = None,
     out: str | PathLike[str] | None = None,
     name: str | None = None,
     overwrite: bool = False,
@@ -79,7 +81,8 @@ def search(
         settings: Options of the search; see `SearchSettings` for all of them. Each can also be given as a keyword
             argument, which then has priority over `settings`.
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`. The first is the number of features, the
-            last the number of classes or targets. The space may replace the hidden widths.
+            last the number of classes or targets. The space may replace the hidden widths. By default, the hidden
+            widths are those of the recipe, and the default space for tables varies them.
         out: The run directory. By default, `search` takes the first of `runs/NAME-search`, `runs/NAME-search-2`, ...
             that does not exist or that holds this same search unfinished; `NAME` is the name of the data.
         name: Replaces `NAME-search` in the default of `out`.
@@ -121,13 +124,14 @@ def search(
     from kerasmlp.tuning.oracles import make_oracle  # imports Keras Tuner
 
     shown = shows_progress(verbose)
-    widths = check_sizes(sizes)
-    settings = SearchSettings.of(settings, options).for_data(data)
+    settings = SearchSettings.of(settings, options).for_data(data, varies_widths=sizes is None)
+    widths = _widths(data, settings, sizes)
     settings.check(data, widths)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
-    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
+    network = settings.network(widths)
     request = WorkerRequest.of(data, network, settings)
+    first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
     goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     extends = partial(is_extended, config=config, settings=settings)
@@ -142,7 +146,7 @@ def search(
             display = SearchDisplay(messages_console(), settings.num_trials(), goal)
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
-        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal)
+        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal, first=first)
         writer.oracle = oracle
         oracle.open(folder / "keras_tuner")
         try:
@@ -166,7 +170,7 @@ def join_search(
     data: Data,
     settings: SearchSettings | None = None,
     *,
-    sizes: Iterable[int],
+    sizes: Iterable[int] | None = None,
     **options: Any,
 ) -> None:
     """Runs trials for a search on another machine until that search ends.
@@ -176,7 +180,7 @@ def join_search(
         data: The same data, with the same splits.
         settings: The same settings as those of the search. Those that only matter where the search runs, such as
             `trials`, `oracle` and `workers`, are ignored here.
-        sizes: The same layer widths as those of the search.
+        sizes: The same layer widths as those of the search; left out if the search does so.
         **options: Attributes of `SearchSettings` and options of `build_mlp`, as in `search`.
 
     Raises:
@@ -190,11 +194,17 @@ def join_search(
     from kerasmlp.model.building import check_sizes_fit
     from kerasmlp.tuning.worker import join
 
-    widths = check_sizes(sizes)
-    settings = SearchSettings.of(settings, options)
+    settings = SearchSettings.of(settings, options).for_data(data)
+    widths = _widths(data, settings, sizes)
     check_sizes_fit(widths, data.feature_shape, data.num_outputs, data.task.unit)
-    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
-    join(address, data, WorkerRequest.of(data, network, settings))
+    join(address, data, WorkerRequest.of(data, settings.network(widths), settings))
+
+
+def _widths(data: Data, settings: SearchSettings, sizes: Iterable[int] | None) -> tuple[int, ...]:
+    """Returns layer widths from input to output, by default those of the recipe."""
+    if sizes is None:
+        sizes = (data.num_features, *recipe_for(data, settings.recipe).hidden, data.num_outputs)
+    return check_sizes(sizes)
 
 
 class _TrialWriter(Listener):
@@ -274,7 +284,7 @@ def _train_best(
     model = build_mlp(
         chosen.sizes,
         seed=settings.seed,
-        preprocessing=data.preprocessing(),
+        preprocessing=data.preprocessing(settings.recipe, embedding=chosen.embedding),
         input_shape=data.feature_shape,
         postprocessing=data.postprocessing(),
         **chosen.options,
@@ -284,6 +294,7 @@ def _train_best(
         batch_size=best.values["batch_size"],
         learning_rate=best.values["learning_rate"],
         optimizer=chosen.optimizer,
+        weight_decay=chosen.weight_decay,
         schedule=settings.final_schedule,
         loss=settings.loss,
         objective=settings.objective,

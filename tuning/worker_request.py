@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
 from kerasmlp.data.disk_array import DiskArray
-from kerasmlp.data.types import Array, Data, Split
+from kerasmlp.data.types import PLAIN, Array, Data, Split
+from kerasmlp.tuning.recipe_space import search_defaults
 from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class WorkerRequest:
         seed: Seed of the initial weights and of the order of the examples.
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
+        recipe: Name of the recipe; None for the default of the data.
+        schedule: Learning rate in a trial: `constant` or `cosine`.
         digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
             compared.
         states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.
@@ -47,17 +50,29 @@ class WorkerRequest:
     threads: int | None = None
     objective: str | None = None
     loss: str | None = None
+    recipe: str | None = None
+    schedule: str = "constant"
 
     @classmethod
     def of(cls, data: Data, network: TrialNetwork, settings: SearchSettings) -> Self:
         """Returns the request of a search on `data` with these settings."""
         settings = settings.for_data(data)
+        assert settings.epochs is not None, "settings of `for_data`"
+        assert settings.recipe is not None, "settings of `for_data`"
         request = cls(
-            network, settings.epochs, settings.seed, digest="", objective=settings.objective, loss=settings.loss
+            network,
+            settings.epochs,
+            settings.seed,
+            digest="",
+            objective=settings.objective,
+            loss=settings.loss,
+            recipe=settings.recipe,
+            schedule=search_defaults(data, settings.recipe).schedule,
         )
         # The digest is part of unfinished searches on disk, so what goes into it must not change.
         compared = {name: request.to_json()[name] for name in ("network", "epochs", "seed", "states")}
-        added = {"objective": settings.objective, "loss": settings.loss, **data.task_config()}
+        recipe = None if settings.recipe == PLAIN else settings.recipe
+        added = {"objective": settings.objective, "loss": settings.loss, "recipe": recipe, **data.task_config()}
         compared |= {name: value for name, value in added.items() if value is not None}
         digest = hashlib.sha256(json.dumps([data.fingerprint, compared]).encode())
         for part in (data.train, data.validation):
@@ -67,7 +82,7 @@ class WorkerRequest:
     def to_json(self) -> dict[str, Any]:
         """Returns the request in a form that can be written as JSON."""
         return {
-            "network": {**asdict(self.network), "options": dict(self.network.options)},
+            "network": self.network.to_json(),
             "epochs": self.epochs,
             "seed": self.seed,
             "states": None if self.states is None else str(self.states),
@@ -75,6 +90,8 @@ class WorkerRequest:
             "threads": self.threads,
             "objective": self.objective,
             "loss": self.loss,
+            "recipe": self.recipe,
+            "schedule": self.schedule,
         }
 
     @classmethod

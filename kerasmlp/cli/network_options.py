@@ -42,6 +42,9 @@ def add_network_options(parser: ArgumentParser) -> None:
         help="table: embeds numbers, for columns of different meaning; or plain (default: table for tables)",
     )
     group.add_argument(
+        "--embedding", type=int, metavar="N", help="learnt features of each number of a table (default: by the recipe)"
+    )
+    group.add_argument(
         "--batch-normalization", action="store_true", help="normalize batches in front of each hidden activation"
     )
     add_setting(group, build_mlp, "l2", "W", "weight of the penalty on squared weights")

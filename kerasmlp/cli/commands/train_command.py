@@ -103,7 +103,7 @@ def run(args: Namespace) -> Outcome:
         model = kerasmlp.build_mlp(
             layer_sizes(args, data),
             input_shape=data.feature_shape,
-            preprocessing=data.preprocessing(args.recipe),
+            preprocessing=data.preprocessing(args.recipe, embedding=args.embedding),
             augmentation=_augmentation(args, data),
             postprocessing=data.postprocessing(),
             seed=args.seed,
