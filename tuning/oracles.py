@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +12,7 @@ import keras_tuner
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.settings import SearchSettings
+from kerasmlp.tuning.settings import PLAIN, SearchSettings
 from kerasmlp.tuning.space import Space, widths_text
 from kerasmlp.tuning.trial_records import searched
 
@@ -81,10 +82,17 @@ def make_oracle(
         goal: What the search looks for. Defaults to the highest accuracy.
         first: Values for the first trial. A grid ignores them.
     """
+    assert settings.epochs is not None, "settings of `for_data`"
+    stops_from: int | None = 1
+    if not settings.early_stopping or settings.oracle == "hyperband":  # which has its own rule
+        stops_from = None
+    elif settings.recipe not in (None, PLAIN):
+        # Where the rate falls to zero, the first half of the scores says little about the last one.
+        stops_from = math.ceil(settings.epochs / 2)
     options: dict[str, Any] = {
         "goal": goal,
         "epochs": settings.epochs,
-        "early_stopping": settings.early_stopping and settings.oracle != "hyperband",  # which has its own rule
+        "stops_from": stops_from,
         "listener": listener,
         "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
         "hyperparameters": settings.whole_space.hyperparameters(digest),

@@ -35,7 +35,10 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.trial_network import TrialNetwork
     from kerasmlp.tuning.worker_request import WorkerRequest
 
-TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size
+TRIALS_PER_COMPILE = {  # trials that share a compile, in a search of a usual size, by the schedule of the trials
+    "constant": 4,
+    "cosine": 1,  # tables, whose default space has many networks
+}
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
 MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
 _IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
@@ -175,7 +178,7 @@ class TrialTrainer:
         self.data.task.compile(adjustable.model, optimizer, loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
-        steps = TRIALS_PER_COMPILE * self.epochs * len(self.data.train) // batch_size
+        steps = TRIALS_PER_COMPILE[self.schedule] * self.epochs * len(self.data.train) // batch_size
         prepare(
             adjustable.model,
             batch_size=batch_size,

@@ -35,7 +35,8 @@ class SearchOracle(OracleBase):
     - Files appear whole or not at all. When they are read again, what they say is made consistent: a trial that no
       worker had received is forgotten, a finished one is not run again, and all others wait for a worker.
     - A trial can be taken from a worker that is gone.
-    - After each epoch, a trial is stopped if it is worse than the median of the finished trials was at that point.
+    - After each epoch, or each from a certain one on, a trial is stopped if it is worse than the median of the finished
+      trials was at that point.
     - Values are rounded to the 32 bits in which workers receive them.
     - A listener is told everything that happens.
     - When all trials have ended, the best one is trained once more, because its result has to be reproducible. No
@@ -51,7 +52,7 @@ class SearchOracle(OracleBase):
         *,
         goal: Goal,
         epochs: int,
-        early_stopping: bool,
+        stops_from: int | None,
         listener: Listener,
         first: Mapping[str, Any] | None = None,
         **options: Any,
@@ -61,14 +62,14 @@ class SearchOracle(OracleBase):
         Args:
             goal: What the search looks for.
             epochs: Epochs of a trial, unless the oracle chooses another number.
-            early_stopping: Whether to stop trials that are worse than the median.
+            stops_from: The epoch, from 1, from which on a trial is stopped if it is worse than the median. None: never.
             listener: Its methods are called when something happens to a trial.
             first: Values for the first trial, in place of those that the oracle chooses.
             **options: Arguments of Keras Tuner's oracle.
         """
         self.goal = goal
         self.epochs = epochs
-        self.early_stopping = early_stopping
+        self.stops_from = stops_from
         self.listener = listener
         self.first = dict(first or {})
         self.began = time.time()
@@ -128,7 +129,7 @@ class SearchOracle(OracleBase):
                 trial.metrics.register(name, direction=self.goal.task.objectives[name])
             trial.metrics.update(name, value, step=step)
         self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
-        if self.early_stopping and self._is_worse_than_median(trial, step):
+        if self.stops_from is not None and step + 1 >= self.stops_from and self._is_worse_than_median(trial, step):
             trial.status = "STOPPED"
         return trial
 

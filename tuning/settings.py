@@ -52,7 +52,8 @@ class SearchSettings(Settings):
         loss: Name of the loss of all trainings: `mse`, `mae`, `huber` or `poisson` for regression, `cross_entropy` for
             classification. None, the default, is the first of these.
         early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
-            trials had reached after as many epochs. Hyperband stops trials by its own rule.
+            trials had reached after as many epochs; with the recipe `table`, not in the first half of its epochs.
+            Hyperband stops trials by its own rule.
             Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
             cores. A single worker runs in this process. Defaults to `1`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import contextvars
+import functools
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -119,7 +120,9 @@ class BlockFunction:
             _, logs = tf.while_loop(lambda i, _: i < num_steps, body, (tf.constant(0), start), parallel_iterations=1)
             return self._model.get_metrics_result() if self._own_logs is None else logs
 
-        return tf.function(loop, autograph=False, jit_compile=self.uses_xla or None)
+        # A partial object, because TensorFlow counts the traces of one piece of code together, and would warn about a
+        # search with many networks.
+        return tf.function(functools.partial(loop), autograph=False, jit_compile=self.uses_xla or None)
 
     def _run_loop(self, block: Any, num_steps: int, num_examples: int) -> Any:
         first_time = self._capacity == 0
