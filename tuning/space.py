@@ -29,6 +29,10 @@ class Range:
         """Returns the range as it is written on the command line."""
         return f"{self.low:g}:{self.high:g}"
 
+    def __contains__(self, value: object) -> bool:
+        """Returns whether a number is between both ends."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
+
 
 Choices = Range | tuple[Any, ...]
 
@@ -117,6 +121,8 @@ PARAMETERS = {
     "dropout": Parameter(_number, example="0:0.5"),
     "batch_normalization": Parameter(_flag, can_range=False, example="true,false"),
     "l2": Parameter(_number, log=True, example="1e-6:1e-3"),
+    "weight_decay": Parameter(_number, log=True, example="0.01:0.3"),
+    "embedding": Parameter(_whole, log=True, example="4,8,16"),
     "optimizer": Parameter(str, can_range=False, example="adam,sgd"),
 }
 
@@ -141,6 +147,9 @@ class Space:
         batch_normalization: `(True, False)`, `(True,)` or `(False,)`.
         l2: Weight of the penalty on squared kernels, at least 0. A range needs to be positive and is sampled on a
             logarithmic scale.
+        weight_decay: Weight decay of `adamw`, at least 0. A range needs to be positive and is sampled on a logarithmic
+            scale.
+        embedding: Learnt features of each number in a table, at least 1. Only for the recipe `table`.
         optimizer: Names from `kerasmlp.model.optimizers.OPTIMIZERS`.
 
     Raises:
@@ -162,6 +171,8 @@ class Space:
     dropout: Choices | None = None
     batch_normalization: Choices | None = None
     l2: Choices | None = None
+    weight_decay: Choices | None = None
+    embedding: Choices | None = None
     optimizer: Choices | None = None
 
     def __post_init__(self) -> None:

@@ -35,6 +35,7 @@ class BlockFunction:
         *,
         xla: bool,
         require_xla: bool = False,
+        before_step: Callable[[], None] | None = None,
     ) -> None:
         """Prepares to run a step; nothing is compiled before the first block.
 
@@ -45,9 +46,11 @@ class BlockFunction:
             xla: Whether XLA compiles the loop.
             require_xla: Whether to raise `XlaUnsupported` if XLA cannot compile the loop. Otherwise the function warns
                 and continues without XLA.
+            before_step: Is compiled in front of each step.
         """
         self._model = model
         self._step = step
+        self._before_step = before_step
         self._batch_size = batch_size
         self._require_xla = require_xla
         self._capacity = 0
@@ -84,9 +87,11 @@ class BlockFunction:
         return self._smaller
 
     def _make_smaller_step(self, spec: Any) -> Any:
-        return tf.function(self._step, autograph=False).get_concrete_function(spec)
+        return tf.function(self._run_step, autograph=False).get_concrete_function(spec)
 
     def _run_step(self, batch: Any) -> Any:
+        if self._before_step is not None:
+            self._before_step()
         return self._step(batch)
 
     def _build(self, block: Any) -> Any:

@@ -118,7 +118,7 @@ def run(args: Namespace) -> Outcome:
             return kerasmlp.build_mlp(
                 (data.num_features, *sizes[1:]),
                 input_shape=data.feature_shape,
-                preprocessing=data.preprocessing(args.recipe),
+                preprocessing=data.preprocessing(args.recipe, embedding=args.embedding),
                 augmentation=_augmentation(args, data),
                 postprocessing=data.postprocessing(),
                 seed=data.seed,
