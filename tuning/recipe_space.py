@@ -48,18 +48,22 @@ class SearchDefaults:
     options: Mapping[str, Any]
 
 
-def search_defaults(data: Data, recipe: str) -> SearchDefaults:
-    """Returns how a search on data builds and trains its networks, by the name of a recipe."""
+def search_defaults(data: Data, recipe: str, members: int | None = None) -> SearchDefaults:
+    """Returns how a search on data builds and trains its networks, by a recipe and the number of their members."""
     if recipe == PLAIN:
         return SearchDefaults(5, "constant", 20, "cosine", "adam", None, {})
-    whole = recipe_for(data, recipe)
+    whole = recipe_for(data, recipe, members)
     epochs = max(1, round(whole.epochs / TRIALS_PER_TRAINING))
-    options = {"dropout": whole.dropout}
+    options = {"dropout": whole.dropout, "members": whole.members}
     return SearchDefaults(epochs, "cosine", whole.epochs, whole.schedule, whole.optimizer, whole.weight_decay, options)
 
 
 def complete_space(
-    space: Space | Mapping[str, Choices] | None, data: Data, recipe: str, fixed: Collection[str]
+    space: Space | Mapping[str, Choices] | None,
+    data: Data,
+    recipe: str,
+    fixed: Collection[str],
+    members: int | None = None,
 ) -> Space:
     """Returns the whole space of a search.
 
@@ -69,6 +73,7 @@ def complete_space(
         data: The data.
         recipe: Name of the recipe.
         fixed: Names of hyper-parameters that the default space leaves out, because they were set.
+        members: Number of members of the networks. None: that of the recipe.
 
     Raises:
         InvalidType: the space has another type, or a choice has.
@@ -81,7 +86,7 @@ def complete_space(
         parameter_named(name)
     if recipe == PLAIN:
         return Space(**chosen).for_examples(len(data.train))
-    default = _around(recipe_for(data, recipe), has_numbers=bool(data.is_number.any()))
+    default = _around(recipe_for(data, recipe, members), has_numbers=bool(data.is_number.any()))
     if isinstance(space, Space):
         return Space(**{"batch_size": default["batch_size"], **chosen})
     left_out = {*fixed, *(("units", "depth") if "hidden" in chosen else ())}
@@ -100,6 +105,8 @@ def _around(recipe: Recipe, *, has_numbers: bool) -> dict[str, Choices]:
     }
     if recipe.weight_decay:
         choices["weight_decay"] = Range(recipe.weight_decay / 30, recipe.weight_decay * 3)
+    if recipe.members > 1:
+        choices["members"] = (recipe.members // 2, recipe.members, 2 * recipe.members)
     if has_numbers:
         choices["embedding"] = (NUM_FEATURES // 2, NUM_FEATURES, 2 * NUM_FEATURES)
     return choices
@@ -113,7 +120,7 @@ def first_values(space: Space, data: Data, network: TrialNetwork) -> dict[str, A
         data: The data.
         network: The network that the values of the space change. Its values win over those of the recipe.
     """
-    recipe, hidden = recipe_for(data, TABLE), network.sizes[1:-1]
+    recipe, hidden = recipe_for(data, TABLE, network.members), network.sizes[1:-1]
     values = {
         "learning_rate": recipe.learning_rate,
         "batch_size": recipe.batch_size,

@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 PLAIN = "plain"  # as in `kerasmlp.data.types`, which loads large libraries
 ORACLES = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_TRIALS = 12
-MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 
 # Options of `build_mlp` that a search sets itself.
 _SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "postprocessing", "seed", "name")
@@ -188,7 +187,8 @@ class SearchSettings(Settings):
         named = self.objective and data.task.objective(self.objective)
         data.task.check_loss(self.loss or data.task.losses[0])
         recipe = self.recipe or data.recipe
-        defaults = search_defaults(data, recipe)
+        members = self.model_options.get("members")
+        defaults = search_defaults(data, recipe, members)
         fixed = {*self.model_options, *(() if varies_widths else ("units", "depth"))}
         fixed |= {name for name in ("optimizer", "weight_decay", "embedding") if getattr(self, name) is not None}
         if self.optimizer not in (None, defaults.optimizer):
@@ -200,7 +200,7 @@ class SearchSettings(Settings):
         return replace(
             self,
             **{name: getattr(defaults, name) for name in names if getattr(self, name) is None},
-            space=complete_space(self.space, data, recipe, fixed),
+            space=complete_space(self.space, data, recipe, fixed, members),
             recipe=recipe,
             model_options={**defaults.options, **self.model_options},
             objective=None if named == data.task.objective(None) else self.objective,
@@ -247,6 +247,7 @@ class SearchSettings(Settings):
                 than `workers`.
         """
         from kerasmlp.model.building import build_mlp, check_sizes_fit
+        from kerasmlp.tuning.space import check_grid
         from kerasmlp.tuning.trial_network import check_space
 
         if self.workers > num_cores():
@@ -262,7 +263,7 @@ class SearchSettings(Settings):
             parts = {"training": each.train.labels, "validation": each.validation.labels}
             each.task.check_targets(self.loss or each.task.losses[0], parts)
         if self.oracle == "grid":
-            _check_grid(self.whole_space, self.trials)
+            check_grid(self.whole_space, self.trials)
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
         smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
@@ -316,24 +317,6 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise InvalidValue(f'`address` needs a host and a port, such as "192.168.0.10:7000"; got "{address}".')
     return host, int(port)
-
-
-def _check_grid(space: Space, trials: int | None) -> None:
-    from kerasmlp.tuning.space import Range, Space
-
-    for name, choices in space.varied().items():
-        if isinstance(choices, Range) and isinstance(choices.low, float):
-            default = ", which is its default" if choices == getattr(Space(), name) else ""
-            raise InvalidValue(
-                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
-                f"values, or `{choices}:5` as text for five values."
-            )
-    size, most = int(space.size()), trials or MAX_GRID_TRIALS
-    if size > most:
-        raise InvalidValue(
-            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
-            'to run all of them, or try some of them with `oracle="random"`.'
-        )
 
 
 def _model_option_names() -> tuple[str, ...]:

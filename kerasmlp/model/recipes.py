@@ -165,7 +165,7 @@ def table_epochs(num_examples: int) -> int:
     first = first_cycle(num_examples)
     steps = first * math.ceil(num_examples / table_batch_size(num_examples))
     cycles = min(MOST_CYCLES, max(1, int(math.log2(MOST_STEPS / steps + 1))))
-    return first * (2**cycles - 1)
+    return int(first * (2**cycles - 1))
 
 
 def first_cycle(num_examples: int) -> int:

@@ -12,13 +12,14 @@ import kerasmlp
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.recipes import recipe_for
+from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning import Range, SearchSettings, Space, search
 from kerasmlp.tuning.recipe_space import first_values
 from kerasmlp.tuning.running_trials import TrialTrainer
 from kerasmlp.tuning.trial_network import TrialNetwork
 from tests.helpers.searches import Watcher, read_trials
 
-ALL = {"learning_rate", "batch_size", "depth", "units", "dropout", "weight_decay", "embedding"}
+ALL = {"learning_rate", "batch_size", "depth", "units", "dropout", "weight_decay", "embedding", "members"}
 
 
 @pytest.fixture(scope="module")
@@ -67,10 +68,11 @@ def test_the_default_space_of_a_table_leaves_out_what_was_set(
 
 def test_a_trial_of_a_table_computes_what_a_training_with_its_values_does(prices: Data, tmp_path: Path) -> None:
     trainer = TrialTrainer(
-        prices, TrialNetwork((3, 8, 1), {}, "adamw", 0.1), epochs=4, seed=2, recipe="table", schedule="cosine"
+        [prices], TrialNetwork((3, 8, 1), {}, "adamw", 0.1), epochs=4, seed=2, recipe="table", schedule="cosine"
     )
-    for decay, embedding in ((0.5, 4), (5.0, 4)):
+    for decay, embedding, members in ((0.5, 4, 2), (5.0, 4, 2)):
         values = {"learning_rate": 0.02, "batch_size": 64, "weight_decay": decay, "embedding": embedding}
+        values["members"] = members
         trial = trainer.train({**values, "dropout": 0.1}, epochs=4)
         model = kerasmlp.build_mlp(
             [3, 8, 1],
@@ -78,10 +80,13 @@ def test_a_trial_of_a_table_computes_what_a_training_with_its_values_does(prices
             postprocessing=prices.postprocessing(),
             seed=2,
             dropout=0.1,
+            members=members,
         )
-        settings = {"learning_rate": 0.02, "batch_size": 64, "weight_decay": decay, "schedule": "cosine", "seed": 2}
+        settings = TrainingSettings(
+            epochs=4, learning_rate=0.02, batch_size=64, weight_decay=decay, schedule="cosine", seed=2
+        )
         out = tmp_path / f"{decay}-{embedding}"
-        run = kerasmlp.train(model, prices, epochs=4, **settings, out=out)
+        run = kerasmlp.train(model, prices, settings, out=out)
         assert trial.evaluate(prices.validation.features, prices.validation.labels, verbose=0)[0] == pytest.approx(
             run.history[-1]["val_loss"], rel=1e-4
         )
@@ -96,13 +101,7 @@ def test_a_search_of_a_table_begins_with_the_recipe_and_is_not_worse_than_it(pri
     assert first.keys() == ALL
     assert (first["units"], first["depth"]) == (recipe.hidden[0], len(recipe.hidden))
     assert first["learning_rate"] == pytest.approx(recipe.learning_rate)
-    model = kerasmlp.build_mlp(
-        [3, *recipe.hidden, 1],
-        preprocessing=prices.preprocessing(),
-        postprocessing=prices.postprocessing(),
-        seed=0,
-        dropout=recipe.dropout,
-    )
+    model = kerasmlp.mlp_for(prices, seed=0)
     default = kerasmlp.train(model, prices, epochs=30, out=tmp_path / "default")
     best = min(records, key=lambda record: record.scores["val_rmse"])
     assert run.metrics["weight_decay"] == best.values["weight_decay"]
