@@ -79,7 +79,13 @@ def test_a_trial_of_a_table_computes_what_a_training_with_its_values_does(prices
             seed=2,
             dropout=0.1,
         )
-        settings = {"learning_rate": 0.02, "batch_size": 64, "weight_decay": decay, "schedule": "cosine", "seed": 2}
+        settings: dict[str, Any] = {
+            "learning_rate": 0.02,
+            "batch_size": 64,
+            "weight_decay": decay,
+            "schedule": "cosine",
+            "seed": 2,
+        }
         out = tmp_path / f"{decay}-{embedding}"
         run = kerasmlp.train(model, prices, epochs=4, **settings, out=out)
         assert trial.evaluate(prices.validation.features, prices.validation.labels, verbose=0)[0] == pytest.approx(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
-    "kerasmlp train flowers.csv --target kind --test-share 0.2",
+    "kerasmlp train flowers.csv --target kind --test-share 0.2 --minutes 2",
 )
 
 
@@ -33,6 +33,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     by_recipe = "(default: by the recipe)"
     meaning = f"passes over the training examples {by_recipe}"
     group.add_argument("--epochs", type=int, metavar="N", help=meaning)
+    meaning = "time for the whole training in place of --epochs, which are then measured and planned"
+    group.add_argument("--minutes", type=float, metavar="M", help=meaning)
     group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
     group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
     group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay of adamw {by_recipe}")
@@ -113,6 +115,7 @@ def run(args: Namespace) -> Outcome:
         model,
         data,
         epochs=args.epochs,
+        minutes=args.minutes,
         batch_size=args.batch_size,
         learning_rate=args.learning_rate,
         optimizer=args.optimizer,
