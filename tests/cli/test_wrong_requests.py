@@ -25,6 +25,8 @@ REQUESTS = [
     ("train digits --image-size 32x0", "--image-size.*`32x32`.*`32x0`"),
     ("train digits --image-size 8x8", "`--image-size` does not apply.*folders of images"),
     ("train digits --epochs 0", r"`--epochs`.*\b0\b"),
+    ("train digits --minutes 0", r"`--minutes`.*\b0"),
+    ("train digits --minutes 2 --epochs 3", "`--minutes`.*leave `--epochs` out"),
     ("train digits --epochs many", "--epochs.*'many'"),
     ("train digits --batch-size 100000", "`--batch-size`.*100000"),
     ("train digits --learning-rate -1", "`--learning-rate`.*-1"),
