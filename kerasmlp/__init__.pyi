@@ -10,6 +10,7 @@ from .data.pipelines import make_pipeline as make_pipeline
 from .data.types import Data as Data
 from .data.types import Split as Split
 from .evaluation import evaluate as evaluate
+from .explaining import explain as explain
 from .model.building import build_mlp as build_mlp
 from .model.recipes import mlp_for as mlp_for
 from .run import Run as Run

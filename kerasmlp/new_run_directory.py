@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,11 +32,17 @@ if TYPE_CHECKING:
 
 LONGEST_SHOWN = 40  # characters of a setting that a message shows
 FINISHED = (METRICS_NAME, CROSS_VALIDATION_NAME)  # either is written last
+MOST_SHOWN = 3  # settings that a message shows of a finished run, which may have nothing in common with the new one
 
 
 @contextmanager
 def open_run_directory(
-    out: str | PathLike[str] | None, name: str, config: dict[str, Any], *, overwrite: bool
+    out: str | PathLike[str] | None,
+    name: str,
+    config: dict[str, Any],
+    *,
+    overwrite: bool,
+    extends: Callable[[Path], bool] = lambda path: False,
 ) -> Iterator[Run]:
     """Yields a run whose directory holds `config.json` and belongs to this process while the block runs.
 
@@ -49,17 +55,23 @@ def open_run_directory(
         name: NAME in the default of `out`.
         config: What was requested; it must be possible to write it as JSON.
         overwrite: Whether another run in the directory may be deleted.
+        extends: Returns whether the run in a directory, finished or not, is one to add to. Its files stay, too, unless
+            `overwrite` is set.
 
     Raises:
         OutputExists: `out` is a file; or it holds another run and `overwrite` is False; or it holds files that are not
             a run; or another process is writing to it. Nothing has been changed.
     """
     path = choose_run_directory(out, name, config)
-    if _difference(path, config) != []:
+
+    def stays() -> bool:
+        return _difference(path, config) == [] or (not overwrite and extends(path))
+
+    if not stays():
         check_output_is_free(path, config, overwrite=overwrite)
     path.mkdir(parents=True, exist_ok=True)
     with _locked(path):
-        if _difference(path, config) != []:
+        if not stays():
             # Again, because another process may have finished a run here while this one waited for the lock.
             check_output_is_free(path, config, overwrite=overwrite)
             for entry in _entries(path):
@@ -122,10 +134,14 @@ def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, ov
         raise OutputExists(f"`{path}` holds files that are not a run; choose another folder with `out`.")
     if overwrite:
         return
-    difference = None if config is None else _difference(path, config)
-    what = "another run" if not difference else f"an unfinished run with other settings ({', '.join(difference)})"
-    if config is not None and _settings_that_differ(path, config) == []:
+    difference = [] if config is None else settings_that_differ(path, config)
+    differs = f" ({', '.join(difference)})"
+    if not (path / METRICS_NAME).is_file() and difference:
+        what = f"an unfinished run with other settings{differs}"
+    elif config is not None and not difference:
         what = "this same run, finished"
+    else:
+        what = f"another run{differs if 0 < len(difference) <= MOST_SHOWN else ''}"
     raise OutputExists(f"`{path}` holds {what}; choose another folder with `out`, or replace it with `overwrite=True`.")
 
 
@@ -138,10 +154,11 @@ def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
     """How the unfinished run at `path` differs from `config`; None if there is no unfinished run."""
     if not (path / CONFIG_NAME).is_file() or any((path / name).is_file() for name in FINISHED):
         return None
-    return _settings_that_differ(path, config)
+    return settings_that_differ(path, config)
 
 
-def _settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
+def settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
+    """Returns the settings of the run at `path`, finished or not, that differ from `config`, with both values."""
     # These two are always compared, so that the final training of a search is not taken for a plain training. The other
     # sections are compared only if `config` has them: a search later adds those of its final training to its own.
     sections = (config.keys() | {"search", "cross_validation"}) - {"versions"}

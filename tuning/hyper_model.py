@@ -11,7 +11,7 @@ from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tuning.space import Space
-from kerasmlp.tuning.trial_network import TrialNetwork
+from kerasmlp.tuning.trial_network import TrialNetwork, copy_of
 
 if TYPE_CHECKING:
     import keras
@@ -66,8 +66,12 @@ class MLPHyperModel(keras_tuner.HyperModel):
         """Returns a compiled network. Declares the whole space, so that every trial has a batch size, too."""
         hp.merge(self.space.hyperparameters())
         network = self.network.with_values({name: hp.get(name) for name in self.space.varied()})
-        model = build_mlp(network.sizes, postprocessing=self.task.postprocessing(), **network.options)
-        self.task.compile(model, make_optimizer(network.optimizer, hp.get("learning_rate")), loss=self.loss)
+        options = dict(network.options)
+        if options.get("preprocessing") is not None:  # each network has its own, because it may have weights
+            options["preprocessing"] = copy_of(options["preprocessing"], network.embedding)
+        model = build_mlp(network.sizes, postprocessing=self.task.postprocessing(), **options)
+        optimizer = make_optimizer(network.optimizer, hp.get("learning_rate"), weight_decay=network.weight_decay)
+        self.task.compile(model, optimizer, loss=self.loss)
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:

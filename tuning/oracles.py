@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
@@ -10,7 +12,7 @@ import keras_tuner
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.settings import SearchSettings
+from kerasmlp.tuning.settings import PLAIN, SearchSettings
 from kerasmlp.tuning.space import Space, widths_text
 from kerasmlp.tuning.trial_records import searched
 
@@ -63,7 +65,14 @@ class GridOracle(SearchOracle):
         return {"status": "IDLE"}
 
 
-def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener, goal: Goal = CLASSIFYING) -> SearchOracle:
+def make_oracle(
+    settings: SearchSettings,
+    *,
+    digest: str,
+    listener: Listener,
+    goal: Goal = CLASSIFYING,
+    first: Mapping[str, Any] | None = None,
+) -> SearchOracle:
     """Returns the oracle that `settings` name.
 
     Args:
@@ -71,24 +80,31 @@ def make_oracle(settings: SearchSettings, *, digest: str, listener: Listener, go
         digest: Identifies the search, so that workers can tell whether they take part in the right one.
         listener: Its methods are called when something happens to a trial.
         goal: What the search looks for. Defaults to the highest accuracy.
+        first: Values for the first trial. A grid ignores them.
     """
-    assert settings.space is not None
+    assert settings.epochs is not None, "settings of `for_data`"
+    stops_from: int | None = 1
+    if not settings.early_stopping or settings.oracle == "hyperband":  # which has its own rule
+        stops_from = None
+    elif settings.recipe not in (None, PLAIN):
+        # Where the rate falls to zero, the first half of the scores says little about the last one.
+        stops_from = math.ceil(settings.epochs / 2)
     options: dict[str, Any] = {
         "goal": goal,
         "epochs": settings.epochs,
-        "early_stopping": settings.early_stopping and settings.oracle != "hyperband",  # which has its own rule
+        "stops_from": stops_from,
         "listener": listener,
         "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
-        "hyperparameters": settings.space.hyperparameters(digest),
+        "hyperparameters": settings.whole_space.hyperparameters(digest),
         # One failed learning rate says little about the next one: only a search in which every trial fails has failed.
         "max_consecutive_failed_trials": 10**9,
     }
     if settings.oracle == "hyperband":
-        return HyperbandOracle(max_epochs=settings.epochs, **options)
+        return HyperbandOracle(max_epochs=settings.epochs, first=first, **options)
     if settings.oracle == "grid":
-        return GridOracle(combinations=grid(settings.space), **options)
+        return GridOracle(combinations=grid(settings.whole_space), **options)
     oracle = RandomOracle if settings.oracle == "random" else BayesianOracle
-    return oracle(max_trials=settings.num_trials(), **options)
+    return oracle(max_trials=settings.num_trials(), first=first, **options)
 
 
 def grid(space: Space) -> list[dict[str, Any]]:

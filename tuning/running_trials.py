@@ -6,6 +6,7 @@ import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -18,6 +19,7 @@ from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_s
 from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.rate_cycles import RateCycles
 from kerasmlp.tasks.task import MAX
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training.validation_data import evaluation_batch_size
@@ -25,13 +27,19 @@ from kerasmlp.tuning._tuner_internals import TunerBase
 from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_values, make_adjustable
 from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.split_training import LastLogs, SplitTraining
+from kerasmlp.tuning.trial_network import copy_of
 
 if TYPE_CHECKING:
+    import tensorflow as tf
+
     from kerasmlp.data.types import Data
     from kerasmlp.tuning.trial_network import TrialNetwork
     from kerasmlp.tuning.worker_request import WorkerRequest
 
-TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size
+TRIALS_PER_COMPILE = {  # trials that share a compile, in a search of a usual size, by the schedule of the trials
+    "constant": 4,
+    "cosine": 1,  # tables, whose default space has many networks
+}
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
 MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
 _IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
@@ -41,8 +49,8 @@ class TrialTrainer:
     """Trains networks, each from its initial weights, so that a result does not depend on earlier trials.
 
     Networks with the same architecture, optimizer and batch size share a model and the code that XLA compiled for it.
-    Their learning rate, dropout and L2 penalty may differ. The networks of several folds share them, too, if nothing
-    that is compiled was learnt from their examples, such as the range of a feature.
+    Their learning rate, dropout, L2 penalty and weight decay may differ. The networks of several folds share them, too,
+    if nothing that is compiled was learnt from their examples, such as the range of a feature.
     """
 
     def __init__(
@@ -55,24 +63,31 @@ class TrialTrainer:
         objective: str | None = None,
         loss: str | None = None,
         folds: int | None = None,
+        recipe: str | None = None,
+        schedule: str = "constant",
     ) -> None:
         """Prepares to train.
 
         Args:
             splits: The examples, as `trial_splits` returns them.
             network: The network that the values of a trial change.
-            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time.
+            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time, and in which the
+                schedule `cosine` ends.
             seed: Seed of the initial weights and of the order of the examples.
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
             folds: Number of splits in each repetition. Defaults to None: all have the same seed.
+            recipe: Name of the recipe. Defaults to that of the data.
+            schedule: Learning rate of the trials: `constant`, or `cosine` over `epochs`.
         """
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
         self.loss = loss
         self.epochs = epochs
+        self.schedule = schedule
         self.splits = [
-            SplitTraining(data, seed + (index // folds if folds else 0), self.goal) for index, data in enumerate(splits)
+            SplitTraining(data, seed + (index // folds if folds else 0), self.goal, recipe)
+            for index, data in enumerate(splits)
         ]
         self._prepared: OrderedDict[tuple[Any, ...], AdjustableNetwork] = OrderedDict()
 
@@ -87,6 +102,8 @@ class TrialTrainer:
             objective=request.objective,
             loss=request.loss,
             folds=request.folds,
+            recipe=request.recipe,
+            schedule=request.schedule,
         )
 
     def train(
@@ -111,7 +128,7 @@ class TrialTrainer:
         split = self.splits[0]
         model = self._fresh_model(values, split)
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
-        split.fit(model, split.blocks(values, first_epoch), first_epoch, epochs, callbacks)
+        split.fit(model, self._blocks(values, split, first_epoch), first_epoch, epochs, callbacks)
         return model
 
     def train_on_all(self, values: Mapping[str, Any], *, epochs: int, report: EpochReport) -> None:
@@ -128,7 +145,7 @@ class TrialTrainer:
         """
         models: list[keras.Model] = []
         states: list[dict[str, np.ndarray]] = []
-        blocks = [split.blocks(values, 0) for split in self.splits]
+        blocks = [self._blocks(values, split, 0) for split in self.splits]
         for epoch in range(epochs):
             rows: list[dict[str, float]] = []
             for index, split in enumerate(self.splits):
@@ -146,45 +163,60 @@ class TrialTrainer:
             if report.ends_training(epoch, {**means, self.goal.spread: spread}):
                 return
 
+    def _blocks(self, values: Mapping[str, Any], split: SplitTraining, first_epoch: int) -> tf.data.Dataset:
+        """Returns the training examples of the epochs that follow, for a trial with these values."""
+        return split.blocks(int(values["batch_size"]), self.network.with_values(values).members, first_epoch)
+
     def _fresh_model(self, values: Mapping[str, Any], split: SplitTraining) -> keras.Model:
         """Returns a model with initial weights and a new optimizer, compiled once per architecture and batch size."""
-        data, batch_size = split.data, int(values["batch_size"])
+        data, batch_size, rate = split.data, int(values["batch_size"]), float(values["learning_rate"])
         network = self.network.with_values(values).for_data(data)
         fresh = build_mlp(
             network.sizes,
             seed=split.seed,
-            preprocessing=data.preprocessing(),
+            preprocessing=copy_of(split.front, network.embedding),
             input_shape=data.feature_shape,
             postprocessing=data.postprocessing(),
             **network.options,
         )
         compiled = sorted(compiled_values(network.options).items())
-        key = (network.sizes, tuple(compiled), network.optimizer, batch_size, split.learnt)
+        decays = network.weight_decay is not None
+        key = (network.sizes, network.embedding, tuple(compiled), network.optimizer, decays, batch_size, split.learnt)
         if key not in self._prepared:
-            self._prepared[key] = self._prepare(fresh, network.optimizer, batch_size, data)
+            self._prepared[key] = self._prepare(fresh, network, batch_size, data)
             if len(self._prepared) > MOST_PREPARED * len({each.learnt for each in self.splits}):
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         prepared = self._prepared[key]
         prepared.dropout.assign(network.options.get("dropout", 0.0))
         prepared.l2.assign(network.options.get("l2", 0.0))
+        prepared.weight_decay.assign(network.weight_decay or 0.0)
         reset(prepared.model, fresh)
-        prepared.model.optimizer.learning_rate = float(values["learning_rate"])
+        if prepared.cycles is None:
+            prepared.model.optimizer.learning_rate = rate
+        else:
+            prepared.cycles.set(rate, [self.epochs * math.ceil(len(data.train) / batch_size)])
         return prepared.model
 
-    def _prepare(self, fresh: keras.Model, optimizer: str, batch_size: int, data: Data) -> AdjustableNetwork:
-        network = make_adjustable(fresh)
-        data.task.compile(network.model, make_optimizer(optimizer, DEFAULT_LEARNING_RATE), loss=self.loss)
+    def _prepare(self, fresh: keras.Model, network: TrialNetwork, batch_size: int, data: Data) -> AdjustableNetwork:
+        adjustable = make_adjustable(fresh)
+        optimizer = make_optimizer(network.optimizer, DEFAULT_LEARNING_RATE, weight_decay=network.weight_decay)
+        if network.weight_decay is not None:
+            adjustable.let_decay_vary(optimizer)
+        if self.schedule != "constant":
+            adjustable = replace(adjustable, cycles=RateCycles(optimizer))
+        data.task.compile(adjustable.model, optimizer, loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
-        steps = TRIALS_PER_COMPILE * self.epochs * len(data.train) // batch_size
+        steps = TRIALS_PER_COMPILE[self.schedule] * self.epochs * len(data.train) // batch_size
         prepare(
-            network.model,
-            batch_size=batch_size,
+            adjustable.model,
+            batch_size=batch_size * network.members,
             eval_batch_size=evaluation_batch_size(len(data.validation)),
             xla=worth_compiling(steps),
+            before_step=adjustable.cycles,
         )
-        return network
+        return adjustable
 
 
 class TrialTuner(TunerBase):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _REDRAWS_PER_S = 5
 _LATEST = 5  # finished trials that the table shows
 _SHORT = 100  # characters of every error after the first one
-_RATES = ("learning_rate", "l2")  # values of which the order of magnitude matters
+_RATES = ("learning_rate", "l2", "weight_decay")  # values of which the order of magnitude matters
 
 
 @dataclass

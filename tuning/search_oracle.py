@@ -36,7 +36,8 @@ class SearchOracle(OracleBase):
     - Files appear whole or not at all. When they are read again, what they say is made consistent: a trial that no
       worker had received is forgotten, a finished one is not run again, and all others wait for a worker.
     - A trial can be taken from a worker that is gone.
-    - After each epoch, a trial is stopped if it is worse than the median of the finished trials was at that point.
+    - After each epoch, or each from a certain one on, a trial is stopped if it is worse than the median of the finished
+      trials was at that point.
     - Values are rounded to the 32 bits in which workers receive them.
     - A listener is told everything that happens.
     - When all trials have ended, the best one is trained once more, because its result has to be reproducible. No
@@ -44,26 +45,38 @@ class SearchOracle(OracleBase):
     - That trial, and every trial of a grid, preferably goes to a worker that has compiled its network.
 
     Attributes:
-        again: What was recorded of the best trial when it was trained again, by name; None until then.
+        again: What was recorded of best trials when they were trained again, by name, for each number of a trial.
     """
 
-    def __init__(self, *, goal: Goal, epochs: int, early_stopping: bool, listener: Listener, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        goal: Goal,
+        epochs: int,
+        stops_from: int | None,
+        listener: Listener,
+        first: Mapping[str, Any] | None = None,
+        **options: Any,
+    ) -> None:
         """Prepares a search.
 
         Args:
             goal: What the search looks for.
             epochs: Epochs of a trial, unless the oracle chooses another number.
-            early_stopping: Whether to stop trials that are worse than the median.
+            stops_from: The epoch, from 1, from which on a trial is stopped if it is worse than the median. None: never.
             listener: Its methods are called when something happens to a trial.
+            first: Values for the first trial, in place of those that the oracle chooses.
             **options: Arguments of Keras Tuner's oracle.
         """
         self.goal = goal
         self.epochs = epochs
-        self.early_stopping = early_stopping
+        self.stops_from = stops_from
         self.listener = listener
+        self.first = dict(first or {})
         self.began = time.time()
-        self.again: dict[str, float] | None = None
+        self.again: dict[int, dict[str, float]] = {}
         self._latest: dict[str, float] = {}
+        self._latest_number = 0
         self.compiled = CompiledNetworks()
         self._has_ended = False
         self._finished_curves: list[list[float]] | None = None
@@ -76,6 +89,8 @@ class SearchOracle(OracleBase):
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values for a new trial, rounded to 32 bits."""
         response: dict[str, Any] = super().populate_space(trial_id)
+        if response["status"] == "RUNNING" and not self.trials:
+            response["values"].update(self.first)
         for name, value in (response.get("values") or {}).items():
             if name in PARAMETERS and isinstance(value, float):
                 response["values"][name] = PARAMETERS[name].kind(value)
@@ -115,7 +130,7 @@ class SearchOracle(OracleBase):
                 trial.metrics.register(name, direction=self.goal.task.objectives.get(name, MIN))
             trial.metrics.update(name, value, step=step)
         self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
-        if self.early_stopping and self._is_worse_than_median(trial, step):
+        if self.stops_from is not None and step + 1 >= self.stops_from and self._is_worse_than_median(trial, step):
             trial.status = "STOPPED"
         return trial
 
@@ -123,7 +138,7 @@ class SearchOracle(OracleBase):
     def end_trial(self, trial: Any) -> None:
         """Records how a trial ended."""
         if trial.trial_id == _AGAIN:
-            self.again = self._latest
+            self.again[self._latest_number] = self._latest
             self.ongoing_trials = {name: t for name, t in self.ongoing_trials.items() if t.trial_id != _AGAIN}
             return
         # Keras Tuner's messages between processes have no field for the error, so the worker put it among the values.
@@ -169,7 +184,10 @@ class SearchOracle(OracleBase):
 
     def is_done(self) -> bool:
         """Returns whether the search has ended, given that no new trial will come: the best one was trained again."""
-        return not self.has_work() and (self.again is not None or self._best() is None)
+        if self.has_work():
+            return False
+        best = self._best()
+        return best is None or number_of(best) in self.again
 
     def _best(self) -> Any:
         records = [record for record in self.records() if record.status == COMPLETED]
@@ -198,7 +216,7 @@ class SearchOracle(OracleBase):
         hyperparameters = best.hyperparameters.copy()
         hyperparameters.values = {**record.values, "tuner/epochs": record.best_epoch}
         trial = Trial(hyperparameters=hyperparameters, trial_id=_AGAIN, status="RUNNING")
-        self._latest = {}
+        self._latest, self._latest_number = {}, record.number
         self.ongoing_trials[tuner_id] = trial
         return trial
 
@@ -246,7 +264,7 @@ class SearchOracle(OracleBase):
         """Sets the folder, and continues the search in it if there is one.
 
         Raises:
-            InvalidValue: the search in the folder is damaged.
+            InvalidValue: the search in the folder is damaged, or has begun more trials than it may now have.
         """
         self.set_folder(folder)
         if not (folder / "oracle.json").is_file():
@@ -258,13 +276,20 @@ class SearchOracle(OracleBase):
             raise InvalidValue(
                 f"The search in `{folder}` is damaged (`{path}`: {error}); delete that folder to start it again."
             ) from error
+        begun = len(self.start_order)
+        if self.max_trials is not None and begun > self.max_trials:
+            raise InvalidValue(
+                f"`trials` needs to be at least {begun}, because the search in `{folder}` has begun that many trials "
+                f"already; got {self.max_trials}."
+            )
 
     def reload(self) -> None:
         """Reads the state and makes it consistent, as the class describes."""
         super().reload()
         for trial_id in set(self.trials) - set(self.start_order):
-            del self.trials[trial_id]
             shutil.rmtree(self.trial_folder(trial_id), ignore_errors=True)
+        # In the order in which they began: that of their files depends on the number of digits in their ids.
+        self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order}
         ended = {trial_id for trial_id, trial in self.trials.items() if trial.status in ("COMPLETED", "FAILED")}
         self.end_order = [i for i in dict.fromkeys([*self.end_order, *self.start_order]) if i in ended]
         self.waiting = [trial_id for trial_id in self.start_order if trial_id not in ended]

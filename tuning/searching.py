@@ -11,6 +11,7 @@ import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from kerasmlp._system.files import write_json
 from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.card import package_versions
 from kerasmlp.data.describing import data_notes
+from kerasmlp.data.types import PLAIN
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.members import members_of
@@ -25,8 +27,10 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.training.run_config import data_config
+from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
+from kerasmlp.tuning.extending import is_extended, keep_final_network
+from kerasmlp.tuning.recipe_space import first_values
 from kerasmlp.tuning.search_goal import Goal, label_of
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.search_plot import plot_search
@@ -52,7 +56,7 @@ def search(
     data: Data,
     settings: SearchSettings | None = None,
     *,
-    sizes: Iterable[int],
+    sizes: Iterable[int] | None = None,
     out: str | PathLike[str] | None = None,
     name: str | None = None,
     overwrite: bool = False,
@@ -68,7 +72,10 @@ def search(
     `data.test` is used once, to test the final network.
 
     A search that was interrupted continues when you call `search` again with the same arguments: finished trials are
-    not run again. The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
+    not run again. To extend a search, interrupted or finished, call it again with the same arguments, its directory as
+    `out`, and a larger number of `trials`. The final network is trained again only if another trial is the best now.
+
+    The result of a trial depends on its values, on `seed` and on the number of threads, but not on the
     trials before it.
 
     Args:
@@ -76,7 +83,8 @@ def search(
         settings: Options of the search; see `SearchSettings` for all of them. Each can also be given as a keyword
             argument, which then has priority over `settings`.
         sizes: Layer widths from input to output, such as `[784, 128, 64, 10]`. The first is the number of features, the
-            last the number of classes or targets. The space may replace the hidden widths.
+            last the number of classes or targets. The space may replace the hidden widths. By default, the hidden
+            widths are those of the recipe, and the default space for tables varies them.
         out: The run directory. By default, `search` takes the first of `runs/NAME-search`, `runs/NAME-search-2`, ...
             that does not exist or that holds this same search unfinished; `NAME` is the name of the data.
         name: Replaces `NAME-search` in the default of `out`.
@@ -94,9 +102,10 @@ def search(
     Raises:
         InvalidType: an option has an unknown name.
         InvalidValue: a value is out of range or does not suit the data, and nothing has been written; or the
-            unfinished search in the directory is damaged; or this machine cannot listen on `address`.
-        OutputExists: the directory holds another run or this same search, finished, and `overwrite` is False; or it
-            holds files that are not a run; or another process is writing to it. Nothing has been written.
+            search in the directory is damaged or has begun more trials; or this machine cannot listen on `address`.
+        OutputExists: the directory holds another run, or this same search with as many trials, finished, and
+            `overwrite` is False; or it holds files that are not a run; or another process is writing to it. Nothing
+            has been written.
         WorkFailed: every trial failed.
 
     Warns:
@@ -117,18 +126,21 @@ def search(
     from kerasmlp.tuning.oracles import make_oracle  # imports Keras Tuner
 
     shown = shows_progress(verbose)
-    widths = check_sizes(sizes)
     settings = SearchSettings.of(settings, options)
     splits = trial_splits(data, settings)
-    settings = settings.for_data(min(splits, key=lambda split: len(split.train)))
+    settings = settings.for_data(min(splits, key=lambda split: len(split.train)), varies_widths=sizes is None)
+    widths = _widths(data, settings, sizes)
     settings.check(data, widths, splits)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
-    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
+    network = settings.network(widths)
     request = WorkerRequest.of(splits, network, settings)
+    first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
     goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
-    with open_run_directory(out, name or f"{data.name}-{SEARCH_NAME}", config, overwrite=overwrite) as run:
+    extends = partial(is_extended, config=config, settings=settings)
+    name = name or f"{data.name}-{SEARCH_NAME}"
+    with open_run_directory(out, name, config, overwrite=overwrite, extends=extends) as run:
         folder = run.path / SEARCH_NAME
         writer = _TrialWriter(folder, goal)
         listeners = [writer, *([] if listener is None else [listener])]
@@ -138,7 +150,7 @@ def search(
             display = SearchDisplay(messages_console(), settings.num_trials(), goal)
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
-        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal)
+        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal, first=first)
         writer.oracle = oracle
         oracle.open(folder / "keras_tuner")
         try:
@@ -162,7 +174,7 @@ def join_search(
     data: Data,
     settings: SearchSettings | None = None,
     *,
-    sizes: Iterable[int],
+    sizes: Iterable[int] | None = None,
     **options: Any,
 ) -> None:
     """Runs trials for a search on another machine until that search ends.
@@ -172,7 +184,7 @@ def join_search(
         data: The same data, with the same splits.
         settings: The same settings as those of the search. Those that only matter where the search runs, such as
             `trials`, `oracle` and `workers`, are ignored here.
-        sizes: The same layer widths as those of the search.
+        sizes: The same layer widths as those of the search; left out if the search does so.
         **options: Attributes of `SearchSettings` and options of `build_mlp`, as in `search`.
 
     Raises:
@@ -186,12 +198,19 @@ def join_search(
     from kerasmlp.model.building import check_sizes_fit
     from kerasmlp.tuning.worker import join
 
-    widths = check_sizes(sizes)
-    settings = SearchSettings.of(settings, options)
+    settings = SearchSettings.of(settings, options).for_data(data)
+    widths = _widths(data, settings, sizes)
     check_sizes_fit(widths, data.feature_shape, data.num_outputs, data.task.unit)
-    network = TrialNetwork(widths, settings.model_options, settings.optimizer)
     splits = trial_splits(data, settings)
-    join(address, splits, WorkerRequest.of(splits, network, settings))
+    join(address, splits, WorkerRequest.of(splits, settings.network(widths), settings))
+
+
+def _widths(data: Data, settings: SearchSettings, sizes: Iterable[int] | None) -> tuple[int, ...]:
+    """Returns layer widths from input to output, by default those of the recipe."""
+    if sizes is None:
+        recipe = recipe_for(data, settings.recipe, settings.model_options.get("members"))
+        sizes = (data.num_features, *recipe.hidden, data.num_outputs)
+    return check_sizes(sizes)
 
 
 class _TrialWriter(Listener):
@@ -220,7 +239,8 @@ def _run_trials(
     """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
     path = folder / "best.json"
     if path.is_file():
-        oracle.again = json.loads(path.read_text(encoding="utf-8"))["trained_again"]
+        known = json.loads(path.read_text(encoding="utf-8"))
+        oracle.again = {known["number"]: known["trained_again"]}
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
@@ -231,8 +251,8 @@ def _run_trials(
 
         run_with_workers(oracle, splits, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records(), oracle.goal)
-    assert oracle.again is not None, "a search with a completed trial ends after the best one was trained again"
-    again, first = oracle.again, {name: best.score(name) for name in oracle.goal.recorded}
+    # A search with a completed trial ends after the best one was trained again.
+    again, first = oracle.again[best.number], {name: best.score(name) for name in oracle.goal.recorded}
     if again != first:
         reached = " and a ".join(f"{label_of(name)} of {score:.7g}" for name, score in first.items())
         warnings.warn(
@@ -269,7 +289,7 @@ def _train_best(
     model = build_mlp(
         chosen.sizes,
         seed=settings.seed,
-        preprocessing=data.preprocessing(),
+        preprocessing=data.preprocessing(settings.recipe, embedding=chosen.embedding),
         input_shape=data.feature_shape,
         postprocessing=data.postprocessing(),
         **chosen.options,
@@ -279,11 +299,15 @@ def _train_best(
         batch_size=best.values["batch_size"],
         learning_rate=best.values["learning_rate"],
         optimizer=chosen.optimizer,
+        weight_decay=chosen.weight_decay,
         schedule=settings.final_schedule,
         loss=settings.loss,
         objective=settings.objective,
         seed=settings.seed,
     ).completed(recipe_for(data, recipe_of(model), members_of(model)))
-    return train_run(
-        run, model, data, final, search=settings.to_config(network.sizes), callbacks=callbacks, verbose=verbose
-    )
+    recorded = settings.to_config(network.sizes)
+    if keep_final_network(run, training_config(model, data, final, search=recorded)):
+        if verbose:
+            messages_console().print(f"Trial {best.number} is still the best, so the final network stays.")
+        return run
+    return train_run(run, model, data, final, search=recorded, callbacks=callbacks, verbose=verbose)

@@ -16,11 +16,12 @@ from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
-    from kerasmlp.tuning.space import Space
+    from kerasmlp.tuning.space import Choices, Space
+    from kerasmlp.tuning.trial_network import TrialNetwork
 
+PLAIN = "plain"  # as in `kerasmlp.data.types`, which loads large libraries
 ORACLES = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_TRIALS = 12
-MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 
 # Options of `build_mlp` that a search sets itself.
 _SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "postprocessing", "seed", "name")
@@ -33,10 +34,14 @@ class SearchSettings(Settings):
     Attributes:
         trials: Number of trials, at least 1. Defaults to 12, or to every combination of a grid. Hyperband derives the
             number from `epochs`, so leave it out there.
-        epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials.
-            Defaults to `5`.
-        space: The hyper-parameters to vary and the values to choose from. By default, learning rates from 1e-4 to 1e-2
-            and batch sizes from 16 to 128.
+        epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials. By
+            default 5, and with the recipe `table` a fifth of the epochs that a whole training has at most.
+        space: The hyper-parameters to vary and the values to choose from. By default learning rates from 1e-4 to 1e-2
+            and batch sizes from 16 to 128; with the recipe `table`, learning rate, dropout, weight decay and embedding,
+            and the number and width of the hidden layers if `sizes` was left out, except for what is set by another
+            option. A `Space` replaces all of these; a mapping, such as `{"activation": ("relu", "gelu")}`, adds to
+            them.
+        recipe: `plain` or `table`, as for `Data.preprocessing`. By default that of the data.
         oracle: How values are chosen: `"random"`; `"bayesian"`, where a Gaussian process models the score over the
             space; `"hyperband"`, which starts many short trials and continues the best ones; or `"grid"`, which tries
             every combination. Defaults to `"random"`.
@@ -51,17 +56,22 @@ class SearchSettings(Settings):
         repeats: How often the examples are divided into `folds`, each time with the next seed, which is also that of
             the initial weights and of the order of the examples. Defaults to `1`.
         early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
-            trials had reached after as many epochs. Hyperband stops trials by its own rule.
+            trials had reached after as many epochs; with the recipe `table`, not in the first half of its epochs.
+            Hyperband stops trials by its own rule.
             Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
             cores. A single worker runs in this process. Defaults to `1`.
         address: Host and port where workers on other machines can join with `join_search`, such as
             `"192.168.0.10:7000"`. `workers` may then be 0. The connection is not encrypted, and anyone who can reach
             the port can take part, so use a network that you trust. By default, only this machine runs trials.
-        final_epochs: Passes over the training examples in the final training, at least 1. Defaults to `20`.
+        final_epochs: Passes over the training examples in the final training, at least 1. By default 20, or as many as
+            the recipe `table` has.
         final_schedule: Learning rate in the final training: `"cosine"` lowers the best trial's rate to zero along half
-            a cosine, `"constant"` keeps it. Defaults to `"cosine"`.
-        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
+            a cosine, `"cycles"` does so several times, `"constant"` keeps it. By default `"cosine"`, or that of the
+            recipe `table`.
+        optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. By default `"adam"`, or that of the recipe `table`.
+        weight_decay: Weight decay of `adamw`, at least 0. By default that of the recipe.
+        embedding: Learnt features of each number in a table, at least 1. Defaults to 8.
         seed: Seed of the oracle's choices, of the initial weights and of the order of the examples, at least 0.
             Defaults to `0`.
         model_options: Options of `build_mlp` for the networks of all trials, such as `{"activation": "gelu"}`.
@@ -71,13 +81,14 @@ class SearchSettings(Settings):
         InvalidValue: a value is out of range or has an unknown name.
 
     Example:
-        >>> SearchSettings(trials=24, oracle="bayesian").epochs
-        5
+        >>> SearchSettings(trials=24, oracle="bayesian").trials
+        24
     """
 
     trials: int | None = None
-    epochs: int = 5
-    space: Space | None = None
+    epochs: int | None = None
+    space: Space | Mapping[str, Choices] | None = None
+    recipe: str | None = None
     oracle: str = "random"
     objective: str | None = None
     loss: str | None = None
@@ -86,9 +97,11 @@ class SearchSettings(Settings):
     early_stopping: bool = True
     workers: int = 1
     address: str | None = None
-    final_epochs: int = 20
-    final_schedule: str = "cosine"
-    optimizer: str = "adam"
+    final_epochs: int | None = None
+    final_schedule: str | None = None
+    optimizer: str | None = None
+    weight_decay: float | None = None
+    embedding: int | None = None
     seed: int = 0
     model_options: Mapping[str, Any] = field(default_factory=dict)
 
@@ -97,24 +110,27 @@ class SearchSettings(Settings):
         from kerasmlp.data.fold_choice import check_folds
         from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
-        from kerasmlp.training.settings import check_schedule
+        from kerasmlp.training.settings import check_schedule, check_weight_decay
 
         if self.oracle not in ORACLES:
             raise InvalidValue(
                 f"There is no oracle `{self.oracle}`.{nearest(self.oracle, ORACLES)} The oracles are "
                 f"{', '.join(f'`{oracle}`' for oracle in ORACLES)}."
             )
-        for name in ("epochs", "final_epochs"):
-            check_at_least(name, getattr(self, name), 1)
+        for name in ("epochs", "final_epochs", "trials"):
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), 1)
         check_at_least("seed", self.seed, 0)
-        if self.trials is not None:
-            check_at_least("trials", self.trials, 1)
         if self.oracle == "hyperband" and self.trials is not None:
             raise InvalidValue(
                 f"Hyperband derives its number of trials from `epochs`, so leave out `trials`; got {self.trials}."
             )
-        check_schedule(self.final_schedule)
-        check_optimizer(self.optimizer, 1.0)
+        if self.final_schedule is not None:
+            check_schedule(self.final_schedule)
+        if self.optimizer is not None:
+            check_optimizer(self.optimizer, 1.0)
+        if self.weight_decay is not None:
+            check_weight_decay(self.weight_decay, self.optimizer)
         check_at_least("workers", self.workers, 1 if self.address is None else 0)
         if self.address is not None:
             split_address(self.address)
@@ -152,21 +168,41 @@ class SearchSettings(Settings):
             own["model_options"] = {**base, **of_model}
         return super().of(settings, own)
 
-    def for_data(self, data: Data) -> Self:
-        """Returns these settings with the default space, and its default batch sizes, replaced by those for `data`.
+    def for_data(self, data: Data, *, varies_widths: bool = False) -> Self:
+        """Returns these settings with everything that has its default replaced by that for `data`.
 
         An objective or a loss that is the default anyway becomes None, so that naming it makes no other search.
 
+        Args:
+            data: The examples.
+            varies_widths: Whether the default space may vary the widths of the network.
+
         Raises:
-            InvalidValue: the task of the data has no such objective or loss.
+            InvalidType: the space is neither a `Space` nor a mapping.
+            InvalidValue: the task of the data has no such objective or loss, or the space is not valid.
         """
-        from kerasmlp.tuning.space import Space
+        from kerasmlp.tuning.recipe_space import complete_space, search_defaults
+        from kerasmlp.tuning.space import PARAMETERS
 
         named = self.objective and data.task.objective(self.objective)
         data.task.check_loss(self.loss or data.task.losses[0])
+        recipe = self.recipe or data.recipe
+        members = self.model_options.get("members")
+        defaults = search_defaults(data, recipe, members)
+        fixed = {*self.model_options, *(() if varies_widths else ("units", "depth"))}
+        fixed |= {name for name in ("optimizer", "weight_decay", "embedding") if getattr(self, name) is not None}
+        if self.optimizer not in (None, defaults.optimizer):
+            defaults = replace(defaults, weight_decay=None)
+            fixed.add("weight_decay")
+        if self.oracle == "grid":  # which tries exactly what is listed
+            fixed |= set(PARAMETERS) - {"learning_rate", "batch_size"}
+        names = ("epochs", "final_epochs", "final_schedule", "optimizer", "weight_decay")
         return replace(
             self,
-            space=(self.space or Space()).for_examples(len(data.train)),
+            **{name: getattr(defaults, name) for name in names if getattr(self, name) is None},
+            space=complete_space(self.space, data, recipe, fixed, members),
+            recipe=recipe,
+            model_options={**defaults.options, **self.model_options},
             objective=None if named == data.task.objective(None) else self.objective,
             loss=None if self.loss == data.task.losses[0] else self.loss,
         )
@@ -176,14 +212,30 @@ class SearchSettings(Settings):
 
         The settings need to hold a space, as those of `for_data` do.
         """
-        assert self.space is not None
         if self.oracle == "hyperband":
             return None
-        size = self.space.size()
+        size = self.whole_space.size()
         return int(size if self.oracle == "grid" else min(size, self.trials or DEFAULT_TRIALS))
+
+    @property
+    def whole_space(self) -> Space:
+        """The space of settings that `for_data` returned."""
+        from kerasmlp.tuning.space import Space
+
+        assert isinstance(self.space, Space), "settings of `for_data`"
+        return self.space
+
+    def network(self, sizes: tuple[int, ...]) -> TrialNetwork:
+        """Returns the network of these sizes, before a trial changes it. The settings are those of `for_data`."""
+        from kerasmlp.tuning.trial_network import TrialNetwork
+
+        assert self.optimizer is not None, "settings of `for_data`"
+        return TrialNetwork(sizes, self.model_options, self.optimizer, self.weight_decay, self.embedding)
 
     def check(self, data: Data, sizes: tuple[int, ...], splits: Sequence[Data] | None = None) -> None:
         """Raises an error if no search on `data`, on this machine, could succeed; builds some of its networks.
+
+        The settings are those that `for_data` returned for these data.
 
         Args:
             data: The examples.
@@ -195,8 +247,8 @@ class SearchSettings(Settings):
                 than `workers`.
         """
         from kerasmlp.model.building import build_mlp, check_sizes_fit
-        from kerasmlp.tuning.space import Space
-        from kerasmlp.tuning.trial_network import TrialNetwork, check_space
+        from kerasmlp.tuning.space import check_grid
+        from kerasmlp.tuning.trial_network import check_space
 
         if self.workers > num_cores():
             raise InvalidValue(
@@ -210,13 +262,12 @@ class SearchSettings(Settings):
             each.task.check_objective(self.objective, each.validation.labels)
             parts = {"training": each.train.labels, "validation": each.validation.labels}
             each.task.check_targets(self.loss or each.task.losses[0], parts)
-        smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
-        space = (self.space or Space()).for_examples(len(smallest.train))
         if self.oracle == "grid":
-            _check_grid(space, self.trials)
+            check_grid(self.whole_space, self.trials)
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
-        check_space(space, smallest, TrialNetwork(sizes, self.model_options, self.optimizer).for_data(smallest))
+        smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
+        check_space(self.whole_space, smallest, self.network(sizes).for_data(smallest), self.recipe)
 
     def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.
@@ -226,20 +277,23 @@ class SearchSettings(Settings):
         Args:
             sizes: Layer widths from input to output.
         """
-        assert self.space is not None
+        # The order and the names are those of unfinished searches on disk, so what is new comes last and only if it is
+        # not what earlier versions did.
+        added = {name: getattr(self, name) for name in ("objective", "loss", "weight_decay", "embedding", "folds")}
+        added["recipe"] = None if self.recipe == PLAIN else self.recipe
         return {
             "sizes": sizes,
             "model_options": dict(self.model_options),
             "trials": self.trials,
             "epochs": self.epochs,
-            "space": self.space.to_config(),
+            "space": self.whole_space.to_config(),
             "oracle": self.oracle,
             "early_stopping": self.early_stopping,
             "final_epochs": self.final_epochs,
             "final_schedule": self.final_schedule,
             "optimizer": self.optimizer,
             "seed": self.seed,
-            **{name: getattr(self, name) for name in ("objective", "loss", "folds") if getattr(self, name) is not None},
+            **{name: value for name, value in added.items() if value is not None},
             **({} if self.folds is None else {"repeats": self.repeats}),
         }
 
@@ -263,24 +317,6 @@ def split_address(address: str) -> tuple[str, int]:
     if not host or not port.isdigit() or not 0 < int(port) < 65536:
         raise InvalidValue(f'`address` needs a host and a port, such as "192.168.0.10:7000"; got "{address}".')
     return host, int(port)
-
-
-def _check_grid(space: Space, trials: int | None) -> None:
-    from kerasmlp.tuning.space import Range, Space
-
-    for name, choices in space.varied().items():
-        if isinstance(choices, Range) and isinstance(choices.low, float):
-            default = ", which is its default" if choices == getattr(Space(), name) else ""
-            raise InvalidValue(
-                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
-                f"values, or `{choices}:5` as text for five values."
-            )
-    size, most = int(space.size()), trials or MAX_GRID_TRIALS
-    if size > most:
-        raise InvalidValue(
-            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
-            'to run all of them, or try some of them with `oracle="random"`.'
-        )
 
 
 def _model_option_names() -> tuple[str, ...]:

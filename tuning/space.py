@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import keras_tuner
 
 BATCH_SIZES = (16, 32, 64, 128)  # the default choices, as far as they suit the number of examples
+MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,10 @@ class Range:
     def __str__(self) -> str:
         """Returns the range as it is written on the command line."""
         return f"{self.low:g}:{self.high:g}"
+
+    def __contains__(self, value: object) -> bool:
+        """Returns whether a number is between both ends."""
+        return isinstance(value, int | float) and self.low <= value <= self.high
 
 
 Choices = Range | tuple[Any, ...]
@@ -117,6 +122,9 @@ PARAMETERS = {
     "dropout": Parameter(_number, example="0:0.5"),
     "batch_normalization": Parameter(_flag, can_range=False, example="true,false"),
     "l2": Parameter(_number, log=True, example="1e-6:1e-3"),
+    "weight_decay": Parameter(_number, log=True, example="0.01:0.3"),
+    "embedding": Parameter(_whole, log=True, example="4,8,16"),
+    "members": Parameter(_whole, can_range=False, example="1,4,8"),
     "optimizer": Parameter(str, can_range=False, example="adam,sgd"),
 }
 
@@ -125,8 +133,8 @@ PARAMETERS = {
 class Space:
     """The hyper-parameters that a search varies, and the values that it chooses from.
 
-    Each takes a `Range`, or a list or tuple of values; but `batch_size`, `hidden`, `activation`, `batch_normalization`
-    and `optimizer` take only a list or tuple. A hyper-parameter that has no values here is not varied.
+    Each takes a `Range`, or a list or tuple of values; but `batch_size`, `hidden`, `activation`, `batch_normalization`,
+    `members` and `optimizer` take only a list or tuple. A hyper-parameter that has no values here is not varied.
 
     Attributes:
         learning_rate: Positive numbers. A range is sampled on a logarithmic scale. Defaults to `Range(1e-4, 1e-2)`.
@@ -141,6 +149,10 @@ class Space:
         batch_normalization: `(True, False)`, `(True,)` or `(False,)`.
         l2: Weight of the penalty on squared kernels, at least 0. A range needs to be positive and is sampled on a
             logarithmic scale.
+        weight_decay: Weight decay of `adamw`, at least 0. A range needs to be positive and is sampled on a logarithmic
+            scale.
+        embedding: Learnt features of each number in a table, at least 1. Only for the recipe `table`.
+        members: Numbers of networks that are trained side by side and answer with their mean, at least 1.
         optimizer: Names from `kerasmlp.model.optimizers.OPTIMIZERS`.
 
     Raises:
@@ -162,6 +174,9 @@ class Space:
     dropout: Choices | None = None
     batch_normalization: Choices | None = None
     l2: Choices | None = None
+    weight_decay: Choices | None = None
+    embedding: Choices | None = None
+    members: Choices | None = None
     optimizer: Choices | None = None
 
     def __post_init__(self) -> None:
@@ -309,3 +324,20 @@ def check_choices(name: str, choices: Any) -> Choices:
             f"{parameter.example}; got {choices}."
         )
     return Range(low, high)
+
+
+def check_grid(space: Space, trials: int | None) -> None:
+    """Raises `InvalidValue` if a grid cannot try all of a space in so many trials."""
+    for name, choices in space.varied().items():
+        if isinstance(choices, Range) and isinstance(choices.low, float):
+            default = ", which is its default" if choices == getattr(Space(), name) else ""
+            raise InvalidValue(
+                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
+                f"values, or `{choices}:5` as text for five values."
+            )
+    size, most = int(space.size()), trials or MAX_GRID_TRIALS
+    if size > most:
+        raise InvalidValue(
+            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
+            'to run all of them, or try some of them with `oracle="random"`.'
+        )

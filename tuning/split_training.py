@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
@@ -26,30 +26,34 @@ class SplitTraining:
     Attributes:
         data: The examples.
         seed: Seed of the initial weights and of the order of the examples.
+        front: The layer in front of the networks, of which each has a copy.
         learnt: Digest of what was learnt from the training examples and is compiled into a network.
     """
 
-    def __init__(self, data: Data, seed: int, goal: Goal) -> None:
+    def __init__(self, data: Data, seed: int, goal: Goal, recipe: str | None = None) -> None:
         """Prepares to train.
 
         Args:
             data: The examples.
             seed: See above.
             goal: What is recorded of each epoch.
+            recipe: Name of the recipe. Defaults to that of the data.
         """
         self.data, self.seed = data, seed
         is_logged = goal.name in data.task.logged_objectives
         self._scores = [] if is_logged else [ValidationScores(data, goal.name)]
         self._train = (as_held(data.train.features), as_held(data.train.labels))
         self._validation = validation_blocks(data)
-        layers = [data.preprocessing(), *data.postprocessing()]
+        self.front = data.preprocessing(recipe)
+        layers = [self.front, *data.postprocessing()]
         learnt = [data.task.to_config(), *(layer.get_config() for layer in layers)]
         self.learnt = hashlib.sha256(json.dumps(learnt, default=str).encode()).hexdigest()
 
-    def blocks(self, values: Mapping[str, Any], first_epoch: int) -> tf.data.Dataset:
-        """Returns the training examples of the epochs that follow, for a trial with these values."""
-        batch_size = int(values["batch_size"])
-        return block_dataset(*self._train, batch_size=batch_size, seed=self.seed, first_epoch=first_epoch)
+    def blocks(self, batch_size: int, members: int, first_epoch: int) -> tf.data.Dataset:
+        """Returns the training examples of the epochs that follow, for a network with members."""
+        return block_dataset(
+            *self._train, batch_size=batch_size * members, seed=self.seed, first_epoch=first_epoch, passes=members
+        )
 
     def fit(
         self,

@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.pipelines import check_batch_size
+from kerasmlp.data.types import TABLE
+from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import check_optimizer
+from kerasmlp.training.settings import check_weight_decay
 from kerasmlp.tuning.space import as_widths, ends_of
 
 if TYPE_CHECKING:
+    import keras
+
     from kerasmlp.data.types import Data
     from kerasmlp.tuning.space import Space
 
 DEFAULT_UNITS = 128  # width of hidden layers if a search varies only `depth` and `sizes` has no hidden layer
+
+DECAYING = "adamw"  # the optimizer that has a weight decay
 
 
 @dataclass(frozen=True)
@@ -26,11 +33,20 @@ class TrialNetwork:
         sizes: Layer widths from input to output.
         options: Options of `build_mlp`.
         optimizer: Name of the optimizer.
+        weight_decay: Weight decay of `adamw`; None for Keras's default.
+        embedding: Learnt features of each number in a table; None for the default.
     """
 
     sizes: tuple[int, ...]
     options: Mapping[str, Any]
     optimizer: str
+    weight_decay: float | None = None
+    embedding: int | None = None
+
+    @property
+    def members(self) -> int:
+        """Number of networks that answer with their mean."""
+        return int(self.options.get("members", 1))
 
     def with_values(self, values: Mapping[str, Any]) -> TrialNetwork:
         """Returns this network with the values of a trial in place of its own.
@@ -45,19 +61,40 @@ class TrialNetwork:
         elif "depth" in values or "units" in values:
             units = int(values.get("units", hidden[0] if hidden else DEFAULT_UNITS))
             hidden = (units,) * int(values.get("depth", len(hidden) or 1))
-        replaced = {n: values[n] for n in ("activation", "dropout", "batch_normalization", "l2") if n in values}
+        replaced = {
+            n: values[n] for n in ("activation", "dropout", "batch_normalization", "l2", "members") if n in values
+        }
+        optimizer = str(values.get("optimizer", self.optimizer))
         return TrialNetwork(
             (self.sizes[0], *hidden, self.sizes[-1]),
             {**self.options, **replaced},
-            str(values.get("optimizer", self.optimizer)),
+            optimizer,
+            values.get("weight_decay", self.weight_decay) if optimizer == DECAYING else None,
+            values.get("embedding", self.embedding),
         )
 
     def for_data(self, data: Data) -> TrialNetwork:
         """Returns this network with as many inputs as a split of the data has features, which may differ by fold."""
         return replace(self, sizes=(data.num_features, *self.sizes[1:]))
 
+    def to_json(self) -> dict[str, Any]:
+        """Returns the network in a form that can be written as JSON. What has its default is left out."""
+        values = {**asdict(self), "options": dict(self.options)}
+        return {name: value for name, value in values.items() if value is not None}
 
-def check_space(space: Space, data: Data, network: TrialNetwork) -> None:
+
+def copy_of(front: keras.layers.Layer, embedding: int | None) -> keras.layers.Layer:
+    """Returns a new layer like that in front of a network, with other weights.
+
+    Args:
+        front: A layer that `Data.preprocessing` returned.
+        embedding: Learnt features of each number, if the layer embeds numbers; None for as many as before.
+    """
+    config = front.get_config()
+    return type(front).from_config(config if embedding is None else {**config, "units": embedding})
+
+
+def check_space(space: Space, data: Data, network: TrialNetwork, recipe: str | None = None) -> None:
     """Raises `InvalidValue` if no trial on `data` could train with some value of the space.
 
     Builds one network for each listed value that a network is built with, and for both ends of each range.
@@ -66,6 +103,7 @@ def check_space(space: Space, data: Data, network: TrialNetwork) -> None:
         space: A space that holds batch sizes, as `Space.for_examples` returns it.
         data: The examples.
         network: The network that the values of the space change.
+        recipe: Name of the recipe; None for the default of the data.
     """
     low, high = ends_of(space.learning_rate)
     check_optimizer(network.optimizer, low)
@@ -74,8 +112,18 @@ def check_space(space: Space, data: Data, network: TrialNetwork) -> None:
         check_batch_size(batch_size, len(data.train))
     for optimizer in space.optimizer if isinstance(space.optimizer, tuple) else ():
         check_optimizer(optimizer, high)
+    data.preprocessing(recipe, embedding=network.embedding)
+    if space.weight_decay is not None:
+        optimizers = space.optimizer if isinstance(space.optimizer, tuple) else (network.optimizer,)
+        for decay in ends_of(space.weight_decay):
+            check_weight_decay(decay, DECAYING if DECAYING in optimizers else optimizers[0])
+    if space.embedding is not None and ((recipe or data.recipe) != TABLE or ends_of(space.embedding)[0] < 1):
+        raise InvalidValue(
+            "The hyper-parameter `embedding` needs whole numbers of at least 1, and data with the recipe `table`; got "
+            f"{space.embedding} and `{recipe or data.recipe}`."
+        )
     for name, choices in space.varied().items():
-        if name in ("learning_rate", "batch_size", "optimizer"):
+        if name in ("learning_rate", "batch_size", "optimizer", "weight_decay", "embedding"):
             continue
         for value in choices if isinstance(choices, tuple) else ends_of(choices):
             chosen = network.with_values({name: value})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,7 +14,8 @@ import numpy as np
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.fold_choice import VALIDATION
 from kerasmlp.data.folds import divide
-from kerasmlp.data.types import Array, Data, Split
+from kerasmlp.data.types import PLAIN, Array, Data, Split
+from kerasmlp.tuning.recipe_space import search_defaults
 from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class WorkerRequest:
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
         folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
+        recipe: Name of the recipe; None for the default of the data.
+        schedule: Learning rate in a trial: `constant` or `cosine`.
         digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
             compared.
         states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.
@@ -52,12 +55,16 @@ class WorkerRequest:
     objective: str | None = None
     loss: str | None = None
     folds: int | None = None
+    recipe: str | None = None
+    schedule: str = "constant"
 
     @classmethod
     def of(cls, splits: Sequence[Data], network: TrialNetwork, settings: SearchSettings) -> Self:
         """Returns the request of a search on these splits, as `trial_splits` returns them, with these settings."""
         data = splits[0]
         settings = settings.for_data(data)
+        assert settings.epochs is not None, "settings of `for_data`"
+        assert settings.recipe is not None, "settings of `for_data`"
         request = cls(
             network,
             settings.epochs,
@@ -66,6 +73,8 @@ class WorkerRequest:
             objective=settings.objective,
             loss=settings.loss,
             folds=settings.folds,
+            recipe=settings.recipe,
+            schedule=search_defaults(data, settings.recipe).schedule,
         )
         # The digest is part of unfinished searches on disk, so what goes into it must not change.
         compared = {name: request.to_json()[name] for name in ("network", "epochs", "seed", "states")}
@@ -73,6 +82,7 @@ class WorkerRequest:
             "objective": settings.objective,
             "loss": settings.loss,
             "folds": settings.folds,
+            "recipe": None if settings.recipe == PLAIN else settings.recipe,
             **data.task_config(),
         }
         compared |= {name: value for name, value in added.items() if value is not None}
@@ -85,7 +95,7 @@ class WorkerRequest:
     def to_json(self) -> dict[str, Any]:
         """Returns the request in a form that can be written as JSON."""
         return {
-            "network": {**asdict(self.network), "options": dict(self.network.options)},
+            "network": self.network.to_json(),
             "epochs": self.epochs,
             "seed": self.seed,
             "states": None if self.states is None else str(self.states),
@@ -94,6 +104,8 @@ class WorkerRequest:
             "objective": self.objective,
             "loss": self.loss,
             "folds": self.folds,
+            "recipe": self.recipe,
+            "schedule": self.schedule,
         }
 
     @classmethod

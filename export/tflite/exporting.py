@@ -246,7 +246,7 @@ def _convert(
     files = {}
     for precision in precisions:
         display.show(f"{precision}: converting")
-        # Numbers of very different sizes do not fit one scale of 8 or 4 bits, so they are embedded or standardised before that.
+        # Numbers of very different sizes do not fit one scale of 8 or 4 bits: they are embedded or standardised first.
         is_measured = card.feature_range is None and precision != "float32"
         keep_front = is_measured or not is_precise
         # Nor do numbers in their own units fit 8 bits, if zero is far from all of them. float16 ends at 65,504.

@@ -48,6 +48,9 @@ def add_network_options(parser: ArgumentParser) -> None:
         help="networks that are trained side by side and answer with their mean, in one file (default: by the recipe)",
     )
     group.add_argument(
+        "--embedding", type=int, metavar="N", help="learnt features of each number of a table (default: by the recipe)"
+    )
+    group.add_argument(
         "--batch-normalization", action="store_true", help="normalize batches in front of each hidden activation"
     )
     add_setting(group, build_mlp, "l2", "W", "weight of the penalty on squared weights")

@@ -45,6 +45,7 @@ def show_run(run: Run) -> None:
         *task.rows(tested, "test "),
         ("test examples", f"{metrics['test_examples']:,}"),
         ("time", f"{metrics['seconds_per_epoch']:.2f} s per epoch"),
+        *_budget_rows(metrics),
     ]
     results_console().print(make_table(("trained", ""), rows))
 
@@ -76,6 +77,15 @@ def show_cross_validation(result: CrossValidation) -> None:
         f"Pictures:  {result.path / 'plots'}",
         soft_wrap=True,
     )
+
+
+def _budget_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """How a training with a number of minutes kept to its plan."""
+    if "minutes_used" not in metrics:
+        return []
+    used = f"{metrics['minutes_used']:.2f} of {metrics['minutes']:g} minutes"
+    rows = [("budget", f"{used}, {metrics['epochs']:,} of {metrics['planned_epochs']:,} planned epochs")]
+    return [*rows, *([("ended sooner", metrics["ended_because"])] if "ended_because" in metrics else [])]
 
 
 def _calibration_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -1,8 +1,8 @@
 """`choose_folds`: which fold of a cross-validation each example is in: by class, by group and by time.
 
-The folds of classes and of times are those of scikit-learn's `StratifiedKFold` and `TimeSeriesSplit`, except that the
-order of examples with keys does not matter and that examples of one time stay together. They are written here because
-a network finds its test examples again by them, whatever version of scikit-learn is installed.
+The folds are like those of scikit-learn's `StratifiedKFold`, `StratifiedGroupKFold` and `TimeSeriesSplit`. They are
+written here because a network finds its test examples again by them: they must not depend on the version of
+scikit-learn, nor on the order of the rows of a table. Examples of one time stay together.
 """
 
 from __future__ import annotations

@@ -165,22 +165,36 @@ class Data:
         features = np.asarray(self.train.features)
         return np.asarray(((features != 0) & (features != 1)).any(axis=0))
 
-    def preprocessing(self, recipe: str | None = None) -> keras.layers.Layer:
+    def preprocessing(self, recipe: str | None = None, *, embedding: int | None = None) -> keras.layers.Layer:
         """Returns a new layer that prepares raw features. Put it at the front of the model.
 
         Features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
         training examples; a feature that is constant there is only shifted to 0. The booleans and categories of a
         table stay as they are.
+
+        Args:
+            recipe: `plain`, as described, or `table`, which embeds numbers. None: the default for the data.
+            embedding: Learnt features of each number of the recipe `table`, at least 1. Defaults to 8.
+
+        Raises:
+            InvalidValue: there is no such recipe, or `embedding` is less than 1 or for another recipe.
         """
         import keras
 
         if recipe is not None and recipe not in RECIPES:
             raise InvalidValue(f"`recipe` needs to be one of {', '.join(RECIPES)}; got {recipe!r}.")
         if (recipe or self.recipe) == TABLE:
-            from kerasmlp.data.number_embeddings import learn_table_features
+            from kerasmlp.data.number_embeddings import NUM_FEATURES, learn_table_features
 
-            step = max(1, len(self.train) // MOST_EXAMPLES)
-            return learn_table_features(np.asarray(self.train.features[::step]), self.is_number, name="table_features")
+            units = NUM_FEATURES if embedding is None else embedding
+            if units < 1:
+                raise InvalidValue(f"`embedding` needs to be at least 1; got {units}.")
+            examples = np.asarray(self.train.features[:: max(1, len(self.train) // MOST_EXAMPLES)])
+            return learn_table_features(examples, self.is_number, units=units, name="table_features")
+        if embedding is not None:
+            raise InvalidValue(
+                f"`embedding` is for the recipe `table`, and these data have the recipe `plain`; got {embedding}."
+            )
         if self.feature_range is not None:
             low, high = self.feature_range
             return keras.layers.Rescaling(1 / (high - low), offset=-low / (high - low), name="rescaling")

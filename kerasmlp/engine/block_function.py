@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import contextvars
 import functools
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,6 +26,7 @@ class BlockFunction:
 
     Attributes:
         uses_xla: Whether XLA compiles the loop.
+        compile_seconds: Time that tracing and compiling took so far.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class BlockFunction:
         *,
         xla: bool,
         require_xla: bool = False,
+        before_step: Callable[[], None] | None = None,
     ) -> None:
         """Prepares to run a step; nothing is compiled before the first block.
 
@@ -45,9 +48,11 @@ class BlockFunction:
             xla: Whether XLA compiles the loop.
             require_xla: Whether to raise `XlaUnsupported` if XLA cannot compile the loop. Otherwise the function warns
                 and continues without XLA.
+            before_step: Is compiled in front of each step.
         """
         self._model = model
         self._step = step
+        self._before_step = before_step
         self._batch_size = batch_size
         self._require_xla = require_xla
         self._capacity = 0
@@ -55,6 +60,7 @@ class BlockFunction:
         self._loop: Any = None
         self._own_logs: Any = None
         self.uses_xla = xla
+        self.compile_seconds = 0.0
 
     @property
     def compiles(self) -> int:
@@ -69,12 +75,22 @@ class BlockFunction:
         logs: Any = {}
         if num_steps:
             if self._loop is None:
-                self._own_logs = self._build(block)
-                self._loop = self._make_loop()
+                with self._compiling():
+                    self._own_logs = self._build(block)
+                    self._loop = self._make_loop()
             logs = self._run_loop(block, num_steps, num_examples)
         if rest:
-            logs = self._smaller_step(block)(map_tensors(lambda t: t[num_examples - rest :], block))
+            # The first time, nearly all of it is tracing.
+            with self._compiling() if self._smaller is None else contextlib.nullcontext():
+                logs = self._smaller_step(block)(map_tensors(lambda t: t[num_examples - rest :], block))
         return logs
+
+    @contextlib.contextmanager
+    def _compiling(self) -> Iterator[None]:
+        """Adds the time that the block takes to `compile_seconds`."""
+        began = time.perf_counter()
+        yield
+        self.compile_seconds += time.perf_counter() - began
 
     def _smaller_step(self, block: Any) -> Any:
         """Returns the step for batches of any size. It is not compiled by XLA."""
@@ -84,9 +100,11 @@ class BlockFunction:
         return self._smaller
 
     def _make_smaller_step(self, spec: Any) -> Any:
-        return tf.function(self._step, autograph=False).get_concrete_function(spec)
+        return tf.function(self._run_step, autograph=False).get_concrete_function(spec)
 
     def _run_step(self, batch: Any) -> Any:
+        if self._before_step is not None:
+            self._before_step()
         return self._step(batch)
 
     def _build(self, block: Any) -> Any:
@@ -127,11 +145,13 @@ class BlockFunction:
             block = map_tensors(lambda t: t[:size], block)
         elif num_examples < size:
             block = map_tensors(lambda t: _padded(t, size - num_examples), block)
-        if not (self.uses_xla and first_time):
+        if not first_time:
             return self._loop(block, tf.constant(num_steps))
         try:
-            return self._loop(block, tf.constant(num_steps))
+            self._compile_loop(block)
         except _XLA_ERRORS as error:
+            if not self.uses_xla:
+                raise
             reason = str(error).strip().splitlines()[0]
             if self._require_xla:
                 raise XlaUnsupported(f"XLA cannot compile this model, and `require_xla` is set: {reason}") from error
@@ -142,7 +162,12 @@ class BlockFunction:
             )
             self.uses_xla = False
             self._loop = self._make_loop()
-            return self._loop(block, tf.constant(num_steps))
+            self._compile_loop(block)
+        return self._loop(block, tf.constant(num_steps))
+
+    def _compile_loop(self, block: Any) -> None:
+        with self._compiling():
+            self._loop(block, tf.constant(0))  # without a step
 
 
 _generator = contextvars.ContextVar("_generator", default="auto_select")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
@@ -33,6 +35,7 @@ def prepare(
     eval_batch_size: int = EVALUATION_BATCH_SIZE,
     xla: bool = True,
     require_xla: bool = False,
+    before_step: Callable[[], None] | None = None,
 ) -> keras.Model:
     """Makes `fit` and `evaluate` of a model run blocks of batches in compiled loops. Returns the model.
 
@@ -59,13 +62,16 @@ def prepare(
             `worth_compiling(num_steps)` says whether it does. Defaults to `True`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, the model is then trained without XLA,
             after a warning.
+        before_step: A function that is compiled in front of each step of training. It may assign variables, such as the
+            learning rate. It cannot be used with several replicas.
 
     Returns:
         `model` itself, with `train_function` and `test_function` set.
 
     Raises:
         InvalidType: `model` is not a `keras.Model`.
-        InvalidValue: the model is not compiled as described above, or a number is outside its range.
+        InvalidValue: the model is not compiled as described above, a number is outside its range, or `before_step` is
+            used with several replicas.
         XlaUnsupported: `require_xla` is set and the model was built for several replicas. `fit` raises it if
             `require_xla` is set and XLA cannot compile the model.
 
@@ -104,6 +110,8 @@ def prepare(
             raise XlaUnsupported(
                 "`require_xla` is set, but XLA cannot train on several replicas. Leave it out, or train on one device."
             )
+        if before_step is not None:
+            raise InvalidValue("`before_step` cannot be used with several replicas. Leave it out.")
         with strategy.scope():
             model.optimizer.build(model.trainable_variables)
         eval_batch_size = max(1, eval_batch_size // strategy.num_replicas_in_sync) * strategy.num_replicas_in_sync
@@ -112,7 +120,9 @@ def prepare(
     else:
         if model.optimizer is not None and model.built:
             model.optimizer.build(model.trainable_variables)
-        train = BlockFunction(model, model.train_step, batch_size, xla=xla, require_xla=require_xla)
+        train = BlockFunction(
+            model, model.train_step, batch_size, xla=xla, require_xla=require_xla, before_step=before_step
+        )
         # Without XLA: the batches of evaluation are large, so it would gain little and cost half a second.
         test = BlockFunction(model, model.test_step, eval_batch_size, xla=False)
     set_functions(model, train=train, test=test)

@@ -29,6 +29,9 @@ class ProgressDisplay(keras.callbacks.Callback):
         stream: Where to write. Defaults to `sys.stderr`, which a notebook replaces by an output of the cell.
         clock: Returns seconds that never decrease. Tests pass their own. Defaults to `time.perf_counter`.
 
+    Attributes:
+        epochs: Number of epochs to show, which may change; 0 if it is not known. None: that of `fit`.
+
     Example:
         >>> display = ProgressDisplay(1000, stream=sys.stdout, clock=iter([0.0, 0.5]).__next__)
         >>> display.set_params({"epochs": 3})
@@ -46,6 +49,7 @@ class ProgressDisplay(keras.callbacks.Callback):
     ) -> None:
         """Creates a display that shows nothing until training begins."""
         super().__init__()
+        self.epochs: int | None = None
         self._num_examples = num_examples
         self._notebook = stream is None and in_notebook()
         self._stream = sys.stderr if stream is None else stream
@@ -108,10 +112,13 @@ class ProgressDisplay(keras.callbacks.Callback):
             self._live = None
 
     def _head(self) -> str:
-        return f"epoch {self._epoch + 1}/{(self.params or {}).get('epochs', '?')}"
+        return f"epoch {self._epoch + 1}/{self._total() or '?'}"
+
+    def _total(self) -> int:
+        return int((self.params or {}).get("epochs") or 0) if self.epochs is None else self.epochs
 
     def _left(self) -> str:
-        epochs = (self.params or {}).get("epochs")
+        epochs = self._total()
         if not self._seconds or not epochs:
             return ""
         # The first epoch includes the compile, so it is left out as soon as there are others.

@@ -11,8 +11,7 @@ if TYPE_CHECKING:
     import keras
 
 SCHEDULES = ("constant", "cosine", "cycles")
-MOST_CYCLES = 4
-LEAST_EPOCHS = 2  # of the first cycle, if there is another one
+MOST_CYCLES = 6
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -30,10 +29,10 @@ def cycle_ends(epochs: int) -> list[int]:
     """Returns the epoch in which each cycle of the schedule `cycles` ends. Each is twice as long as the one before.
 
     Example:
-        >>> cycle_ends(60), cycle_ends(10), cycle_ends(3)
-        ([4, 12, 28, 60], [3, 10], [3])
+        >>> cycle_ends(126), cycle_ends(10), cycle_ends(2)
+        ([2, 6, 14, 30, 62, 126], [1, 4, 10], [2])
     """
-    count = min(MOST_CYCLES, max(1, int(math.log2(epochs / LEAST_EPOCHS + 1))))
+    count = min(MOST_CYCLES, int(math.log2(epochs + 1)))
     return [round(epochs * (2**cycle - 1) / (2**count - 1)) for cycle in range(1, count + 1)]
 
 

@@ -10,8 +10,8 @@ There are two. **plain** is for pixels: it is the network of the lesson, and wha
   arXiv:1608.03983). Data that are soon learnt by heart have their best epoch at the end of a short cycle, and others at
   the end of a long one. The training stops after a cycle without a better epoch.
 
-The batch size and the first cycle follow from the number of examples, so that 150 rows and 500,000 both get enough
-steps.
+The batch size, the first cycle and the number of cycles follow from the number of examples, so that 150 rows and
+500,000 both get enough steps. Few examples are learnt by several members, whose mean depends less on chance.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.types import PLAIN, TABLE
 from kerasmlp.model.building import build_mlp
+from kerasmlp.model.optimizers import MOST_CYCLES
 
 if TYPE_CHECKING:
     import keras
@@ -32,8 +33,8 @@ if TYPE_CHECKING:
 HIDDEN = (256, 256, 256)
 HIDDEN_OF_MEMBERS = (128, 128, 128)
 FEW_EXAMPLES = 5_000
-NUM_CYCLES = 4
-STEPS_OF_FIRST_CYCLE = 400
+STEPS_OF_FIRST_CYCLE = 100
+MOST_STEPS = 30_000
 MOST_EXAMPLES_PER_STEP = 256
 LEAST_EXAMPLES_PER_STEP = 16
 STEPS_PER_EPOCH = 32  # of small data
@@ -83,7 +84,7 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         members=members,
         dropout=0.1 if data.task.has_units else 0.2,
         batch_size=table_batch_size(len(data.train)),
-        epochs=first_cycle(len(data.train)) * (2**NUM_CYCLES - 1),
+        epochs=table_epochs(len(data.train)),
         optimizer="adamw",
         learning_rate=2e-3 if data.task.has_units else 1e-3,
         weight_decay=0.1,
@@ -154,12 +155,25 @@ def table_batch_size(num_examples: int) -> int:
     return min(max(wanted, LEAST_EXAMPLES_PER_STEP), MOST_EXAMPLES_PER_STEP, max(1, num_examples))
 
 
+def table_epochs(num_examples: int) -> int:
+    """Returns the number of epochs of all cycles together. A training that has no better epoch in a cycle ends sooner.
+
+    Example:
+        >>> [table_epochs(count) for count in (100, 1_000, 30_000, 500_000)]
+        [945, 252, 63, 15]
+    """
+    first = first_cycle(num_examples)
+    steps = first * math.ceil(num_examples / table_batch_size(num_examples))
+    cycles = min(MOST_CYCLES, max(1, int(math.log2(MOST_STEPS / steps + 1))))
+    return int(first * (2**cycles - 1))
+
+
 def first_cycle(num_examples: int) -> int:
     """Returns the number of epochs of the first cycle.
 
     Example:
         >>> [first_cycle(count) for count in (100, 1_000, 30_000, 500_000)]
-        [58, 13, 4, 2]
+        [15, 4, 1, 1]
     """
     steps = math.ceil(num_examples / table_batch_size(num_examples))
-    return max(2, math.ceil(STEPS_OF_FIRST_CYCLE / steps))
+    return math.ceil(STEPS_OF_FIRST_CYCLE / steps)

@@ -24,6 +24,7 @@ from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import cycle_ends, make_optimizer
+from kerasmlp.model.rate_cycles import RateCycles
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
@@ -34,6 +35,7 @@ from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.run_recorder import RunRecorder
 from kerasmlp.training.settings import TrainingSettings
+from kerasmlp.training.time_budget import COMPILED_FROM_S, budget_of
 from kerasmlp.training.validation_data import ValidationScores, evaluation_batch_size, validation_blocks
 from kerasmlp.training.weighting import class_weights, sample_weights
 
@@ -95,7 +97,8 @@ def train(
 
     Raises:
         InvalidType: an option has an unknown name. Nothing was written.
-        InvalidValue: a value is out of range, or the model does not fit the data. Nothing was written.
+        InvalidValue: a value is out of range, or the model does not fit the data, or `minutes` is given for several
+            devices. Nothing was written.
         OutputExists: `overwrite` is False and the directory holds another run, or this run already finished; or the
             directory holds files that are not a run; or another process is writing to it. Nothing was written.
         LossNotFinite: the loss became NaN or infinite. The best model so far is kept.
@@ -121,6 +124,10 @@ def train(
     """
     settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model), members_of(model)))
     settings.check_fits(data)
+    if settings.minutes is not None and strategy_of(model) is not None:
+        raise InvalidValue(
+            f"`minutes` is for a training on one device; got {settings.minutes:g}. Give `epochs` to train on several."
+        )
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
     if is_chief():
@@ -166,31 +173,40 @@ def train_run(
         XlaUnsupported: XLA cannot compile the model, and `require_xla` is set.
     """
     config = training_config(model, data, settings, search=search)
-    write_json(run.path / CONFIG_NAME, config)
-    write_json(run.path / DATA_NAME, describe_data(data))
-    write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
     epochs, batch_size = settings.pace
     members = members_of(model)
     optimizer = _compile(model, data, settings)
+    display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
+    budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
+    if settings.minutes is not None:
+        is_long = 60 * settings.minutes >= COMPILED_FROM_S
+        cycles = None if settings.schedule == "constant" else RateCycles(optimizer)
+        recipe, steps = recipe_for(data, recipe_of(model), members), math.ceil(len(data.train) / batch_size)
+        budget = budget_of(run, config, settings, recipe, steps=steps, cycles=cycles, display=display)
+    write_json(run.path / CONFIG_NAME, config if budget is None else {**config, "plan": budget.plan})
+    write_json(run.path / DATA_NAME, describe_data(data))
+    write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
     prepare(
         model,
         batch_size=batch_size * members,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
-        xla=settings.require_xla or worth_compiling(epochs * len(data.train) // batch_size),
+        xla=settings.require_xla or is_long,
         require_xla=settings.require_xla,
+        before_step=cycles,
     )
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
-    kept = [*scores, StopOnNonFiniteLoss(), *callbacks]
+    kept = [*([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
+    elif cycles is not None and budget is not None:
+        kept.append(StopAfterIdleCycle(budget.ends))
     elif settings.schedule == "cycles":
         kept.append(StopAfterIdleCycle(cycle_ends(epochs)))
     recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
     finished = recorder.resume(model)
     if finished < epochs:
-        display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
         with display or contextlib.nullcontext():
             try:
                 model.fit(
@@ -214,6 +230,8 @@ def train_run(
                 )
             finally:
                 recorder.write()
+    else:
+        recorder.on_train_begin()  # the counters that the report needs
     if optimizer.use_ema:
         optimizer.finalize_variable_values(model.trainable_variables)
         save_keras(run.model_path, model, data.task)
@@ -222,7 +240,7 @@ def train_run(
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
         model.load_weights(run.model_path)
-    write_report(run, model, data, recorder, config, finished_network)
+    write_report(run, model, data, recorder, config, finished_network, budget)
     recorder.finish()
     return run
 
@@ -238,7 +256,8 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
             optimizer = make_optimizer(
                 optimizer,
                 settings.initial_learning_rate,
-                cosine_steps=None if settings.schedule == "constant" else steps,
+                # With a number of minutes, `RateCycles` sets the rate.
+                cosine_steps=None if settings.schedule == "constant" or settings.epochs is None else steps,
                 num_cycles=len(cycle_ends(epochs)) if settings.schedule == "cycles" else 1,
                 weight_decay=settings.weight_decay,
             )

@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
 # What a person sees of the scores of a fold.
 SHOWN = (
-    *("accuracy", "balanced_accuracy", "log_loss", "auc", "f1"),
+    *("accuracy", "balanced_accuracy", "macro_f1", "micro_f1", "average_precision", "log_loss", "auc", "f1"),
     *("rmse", "mae", "r2"),
     *("pinball", "coverage", "width"),
-    *("macro_f1", "micro_f1", "average_precision"),
 )
 
 

@@ -21,12 +21,19 @@ if TYPE_CHECKING:
     from kerasmlp.run import Run
     from kerasmlp.training.finishing import Finished
     from kerasmlp.training.run_recorder import RunRecorder
+    from kerasmlp.training.time_budget import TimeBudget
 
 NUM_AUGMENTED = 6  # training images in `plots/augmentation.png`
 
 
 def write_report(
-    run: Run, model: keras.Model, data: Data, recorder: RunRecorder, config: dict[str, Any], finished: Finished
+    run: Run,
+    model: keras.Model,
+    data: Data,
+    recorder: RunRecorder,
+    config: dict[str, Any],
+    finished: Finished,
+    budget: TimeBudget | None = None,
 ) -> None:
     """Evaluates the saved model, draws the plots and writes `metrics.json`, whose existence marks the run as finished.
 
@@ -37,6 +44,7 @@ def write_report(
         recorder: The recorder of the training.
         config: What `config.json` says.
         finished: What was decided on validation after the training.
+        budget: The budget of a training that had a number of minutes.
     """
     _plot_augmentation(run, model, data)
     task = finished.task
@@ -75,6 +83,8 @@ def write_report(
         title=f"{title}: {words}",
     )
     tested.draw(run.path / "plots", title=f"{title}, test")
+    if budget is not None:
+        metrics |= budget.report(len(recorder.history), settings["early_stopping"])
     write_json(run.path / METRICS_NAME, metrics)
 
 

@@ -21,16 +21,22 @@ if TYPE_CHECKING:
 
 BALANCED = "balanced"  # the one word that `class_weight` takes
 DEFAULT_LEARNING_RATE = 1e-3
+UNLIMITED_EPOCHS = 10**9  # of a training that something else ends
 
 
 @dataclass(frozen=True)
 class TrainingSettings(Settings):
     """The options of `kerasmlp.train`. Creating one checks every value that can be checked without the data.
 
-    The first six default to None: they then follow from the data and the network, as `kerasmlp.model.recipes` explains.
+    The first seven default to None. What they are then, except for `minutes`, follows from the data and the network, as
+    `kerasmlp.model.recipes` explains.
 
     Attributes:
         epochs: Passes of each member of the network over the training examples, at least 1.
+        minutes: Time for the whole training, positive, in place of `epochs`. It includes the compile and the evaluation
+            at the end, and is kept within 10 % or 5 s, whichever is more; but one epoch is the least. The first epochs
+            are measured. As many as fit are planned, with a learning rate that is zero at the end. A training that does
+            not get better ends sooner. See `kerasmlp.training.time_budget`.
         batch_size: Examples per step of each member, from 1 to the number of training examples.
         learning_rate: Learning rate of a named optimizer, positive and finite. An optimizer object has its own, so
             leave this out.
@@ -81,6 +87,7 @@ class TrainingSettings(Settings):
     """
 
     epochs: int | None = None
+    minutes: float | None = None
     batch_size: int | None = None
     learning_rate: float | None = None
     optimizer: str | keras.Optimizer | None = None
@@ -106,6 +113,13 @@ class TrainingSettings(Settings):
         """
         if self.epochs is not None:
             check_at_least("epochs", self.epochs, 1)
+        if self.minutes is not None:
+            check_minutes(self.minutes)
+            if self.epochs is not None:
+                raise InvalidValue(
+                    f"`minutes` decides the number of epochs, so leave `epochs` out; got {self.minutes:g} and "
+                    f"{self.epochs}."
+                )
         if self.batch_size is not None:
             check_at_least("batch_size", self.batch_size, 1)
         check_at_least("seed", self.seed, 0)
@@ -145,10 +159,17 @@ class TrainingSettings(Settings):
         return float(keras.ops.convert_to_numpy(self.optimizer.learning_rate))
 
     def completed(self, recipe: Recipe) -> TrainingSettings:
-        """Returns the settings with those of a recipe in place of None."""
-        values: dict[str, Any] = {"epochs": recipe.epochs, "batch_size": recipe.batch_size, "schedule": "constant"}
+        """Returns the settings with those of a recipe in place of None.
+
+        A number of epochs stays None if there is a number of minutes. The rate then falls to zero, unless you chose a
+        constant one.
+        """
+        values: dict[str, Any] = {"batch_size": recipe.batch_size, "schedule": "constant"}
+        if self.minutes is None:
+            values["epochs"] = recipe.epochs
         if self.optimizer is None or isinstance(self.optimizer, str):
-            values["schedule"] = recipe.schedule
+            falls = self.minutes is not None and recipe.schedule == "constant"
+            values["schedule"] = "cosine" if falls else recipe.schedule
         if self.optimizer in (None, recipe.optimizer):
             values["learning_rate"] = recipe.learning_rate
             values |= {"optimizer": recipe.optimizer, "weight_decay": recipe.weight_decay}
@@ -156,10 +177,10 @@ class TrainingSettings(Settings):
 
     @property
     def pace(self) -> tuple[int, int]:
-        """Epochs, and examples per step, of completed settings."""
-        assert self.epochs is not None, "completed settings"
+        """Epochs, at most, and examples per step, of completed settings."""
+        assert self.epochs is not None or self.minutes is not None, "completed settings"
         assert self.batch_size is not None, "completed settings"
-        return self.epochs, self.batch_size
+        return UNLIMITED_EPOCHS if self.epochs is None else self.epochs, self.batch_size
 
     def check_fits(self, data: Data) -> None:
         """Checks the settings that depend on the training examples.
@@ -194,6 +215,7 @@ class TrainingSettings(Settings):
             optimizer = keras.optimizers.serialize(self.optimizer)
         return {
             "epochs": self.epochs,
+            **({} if self.minutes is None else {"minutes": self.minutes}),
             "batch_size": self.batch_size,
             "learning_rate": self.initial_learning_rate,
             "optimizer": optimizer,
@@ -235,6 +257,12 @@ def check_schedule(name: str) -> None:
         raise InvalidValue(
             f"`schedule` needs to be one of {', '.join(SCHEDULES)}; got `{name}`.{nearest(name, SCHEDULES)}"
         )
+
+
+def check_minutes(minutes: float) -> None:
+    """Raises `InvalidValue` if a number of minutes is not positive and finite."""
+    if not 0 < minutes < math.inf:
+        raise InvalidValue(f"`minutes` needs to be positive and finite, such as 2 or 0.5; got {minutes}.")
 
 
 def check_weight_decay(weight_decay: float, optimizer: object) -> None:

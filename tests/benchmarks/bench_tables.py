@@ -147,7 +147,8 @@ def problems(tables: Path | None, folds: int, wanted: set[str] | None = None) ->
         yield Problem("adult", 0, train.rename(columns={"pay": TARGET}), test.rename(columns={"pay": TARGET}))
     if wanted is None or "california" in wanted:
         houses = pd.read_csv(Path(tables) / "california_housing.csv").rename(columns={"median_house_value": TARGET})
-        yield Problem("california", 0, *train_test_split(houses, test_size=0.2, random_state=0), is_number=True)
+        train, test = train_test_split(houses, test_size=0.2, random_state=0)
+        yield Problem("california", 0, train, test, is_number=True)
 
 
 def keel_files() -> list[Path]:

@@ -156,7 +156,7 @@ def test_quickstart_searches_trains_exports_and_checks_as_a_program() -> None:
 def test_quickstart_takes_your_own_data_and_names_them_in_what_to_try_next(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    small = {"trials": 2, "epochs": 1, "final_epochs": 20, "dropout": 0.3, "batch_normalization": True}
+    small = {"trials": 2, "epochs": 1, "final_epochs": 20}
     monkeypatch.setattr("kerasmlp.cli.commands.quickstart_command.SEARCH", small)
     generator = np.random.default_rng(0)
     rows = [f"{a:.3f},{b:.3f},{'high' if a + b > 1 else 'low'}" for a, b in generator.random((400, 2))]

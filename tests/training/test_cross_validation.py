@@ -24,7 +24,20 @@ from kerasmlp.training.fold_report import answer_columns
 from kerasmlp.training.run_recorder import RunRecorder
 from tests.helpers.tables import frame, write
 
-TRAIN = "--target kind --folds 2 --hidden 4 --epochs 2 --learning-rate 0.05 --time day".split()
+TRAIN = [
+    "--target",
+    "kind",
+    "--folds",
+    "2",
+    "--hidden",
+    "4",
+    "--epochs",
+    "2",
+    "--learning-rate",
+    "0.05",
+    "--time",
+    "day",
+]
 
 
 class Killed(Exception):

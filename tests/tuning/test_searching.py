@@ -223,6 +223,13 @@ def test_an_interrupted_search_continues_without_running_finished_trials_again(
     best = json.loads((run.path / "search" / "best.json").read_text())
     assert best["trained_again"] == {"val_accuracy": best["val_accuracy"], "val_loss": best["val_loss"]}
     assert not (run.path / "search" / "states").exists()
+    extending = {
+        "random": "after 3 trials; extend it .*`trials=6`",
+        "grid": "after all 4 combinations of its space",
+        "hyperband": "Hyperband cannot be extended.*`epochs`",
+    }
+    with pytest.raises(OutputExists, match=f"this same search, finished.*{extending[oracle]}"):
+        search(digits, **options, out=tmp_path / "whole")
 
 
 def test_a_folder_with_a_different_unfinished_search_is_refused(digits: Data, tmp_path: Path) -> None:
@@ -279,3 +286,42 @@ def test_a_search_warns_about_classes_with_very_few_examples(tmp_path: Path) -> 
     data = kerasmlp.data_from_arrays(features, labels, test_share=0.2)
     with pytest.warns(KerasMLPWarning, match="`2`"):
         search(data, sizes=[2, 4, 3], trials=1, epochs=1, final_epochs=1, out=tmp_path / "search")
+
+
+def test_a_finished_search_can_be_extended_by_more_trials(digits: Data, tmp_path: Path) -> None:
+    # With this seed, the order of the rates is 1e-6, 1e-2, 1e-7: only the second trial learns.
+    space = Space(learning_rate=(1e-2, 1e-6, 1e-7), batch_size=(64,))
+    options = {**SHORT, "space": space, "seed": 3}
+    out = tmp_path / "extended"
+    first = search(digits, **{**options, "trials": 1}, out=out)
+    assert first.metrics["learning_rate"] == pytest.approx(1e-6)
+    (out / "export").mkdir()
+    with pytest.raises(OutputExists, match=r"another run \(search.seed: 3 there, 4 here,"):
+        search(digits, **{**options, "seed": 4}, out=out)
+
+    class Stop(Watcher):
+        def epoch(self, *args: Any) -> None:
+            raise keras_tuner.errors.FatalError("stopped")
+
+    with pytest.raises(keras_tuner.errors.FatalError):
+        search(digits, **{**options, "trials": 2}, out=out, listener=Stop())
+    assert kerasmlp.Run.open(out).metrics == first.metrics, "the run is as it was until its network is trained again"
+    with pytest.warns(KerasMLPWarning, match="export"), pytest.raises(InterruptedError):
+        search(digits, **{**options, "trials": 2}, out=out, callbacks=[Interrupt()])
+    with pytest.raises(InvalidValue, match="`trials`.* 2,.* 1"):
+        search(digits, **{**options, "trials": 1}, out=out)
+    extended = search(digits, **{**options, "trials": 2}, out=out)
+    whole = search(digits, **{**options, "trials": 2}, out=tmp_path / "whole")
+    assert results(read_trials(out)) == results(read_trials(whole.path))
+    assert extended.metrics["learning_rate"] == pytest.approx(1e-2)
+    assert extended.metrics["test_loss"] == whole.metrics["test_loss"]
+
+    written = extended.model_path.stat().st_mtime_ns
+    watcher = Watcher()
+    last = search(digits, **{**options, "trials": 3}, out=out, listener=watcher)
+    assert [record.number for record in watcher.ended] == [3]
+    assert last.model_path.stat().st_mtime_ns == written, "the best trial is the same, and so is the network"
+    assert last.config["search"]["trials"] == 3
+    assert last.metrics == extended.metrics
+    with pytest.raises(OutputExists, match="all 3 combinations"):
+        search(digits, **{**options, "trials": 9}, out=out)

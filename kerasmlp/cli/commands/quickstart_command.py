@@ -17,14 +17,9 @@ if TYPE_CHECKING:
     from kerasmlp.run import Run
 
 EXAMPLES = ("kerasmlp quickstart", "kerasmlp quickstart flowers.csv --test-share 0.2", "kerasmlp quickstart diabetes")
-HIDDEN = (256, 128)
-SEARCH: dict[str, Any] = {
-    "trials": 6,
-    "epochs": 5,
-    "final_epochs": 30,
-    "dropout": 0.3,
-    "batch_normalization": True,
-}
+SEARCH: dict[str, Any] = {"trials": 6}
+HIDDEN = (256, 128)  # for pixels; the recipe for tables has a space of its own
+PIXELS: dict[str, Any] = {"epochs": 5, "final_epochs": 30, "dropout": 0.3, "batch_normalization": True}
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -40,6 +35,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.commands.export_command import write_exports
     from kerasmlp.contract import METRICS_NAME
+    from kerasmlp.data.types import TABLE
     from kerasmlp.new_run_directory import check_output_is_free
     from kerasmlp.tuning.searching import search
 
@@ -50,15 +46,18 @@ def run(args: Namespace) -> Outcome:
     data = load(args)
     show_reading(data)
     what = "1,797 real scans of handwritten digits" if args.data == DIGITS else data.name
-    messages.print(f"1/2  Searching learning rate and batch size, then training, on {what}")
+    is_table = data.recipe == TABLE
+    searched = "layers, learning rate and more" if is_table else "learning rate and batch size"
+    messages.print(f"1/2  Searching {searched}, then training, on {what}")
     run = search(
         data,
-        sizes=(data.num_features, *HIDDEN, data.num_outputs),
+        sizes=None if is_table else (data.num_features, *HIDDEN, data.num_outputs),
         seed=args.seed,
         out=args.out,
         name="quickstart" if args.data == DIGITS else f"{data.name}-quickstart",
         overwrite=args.overwrite,
         verbose=verbosity(args),
+        **({} if is_table else PIXELS),
         **SEARCH,
     )
     messages.print("2/2  Exporting, and checking each file against the Keras model on all test examples")

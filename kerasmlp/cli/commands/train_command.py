@@ -21,12 +21,22 @@ if TYPE_CHECKING:
 
 # Options of `kerasmlp.train` that have the same name here.
 SETTINGS = (
-    *("epochs", "batch_size", "learning_rate", "optimizer", "weight_decay", "class_weight", "loss", "objective"),
+    *(
+        "epochs",
+        "minutes",
+        "batch_size",
+        "learning_rate",
+        "optimizer",
+        "weight_decay",
+        "class_weight",
+        "loss",
+        "objective",
+    ),
     *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla"),
 )
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
-    "kerasmlp train flowers.csv --target kind --test-share 0.2",
+    "kerasmlp train flowers.csv --target kind --test-share 0.2 --minutes 2",
     "kerasmlp train flowers.csv --target kind --folds 5 --repeats 2",
 )
 
@@ -41,6 +51,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     by_recipe = "(default: by the recipe)"
     meaning = f"passes over the training examples {by_recipe}"
     group.add_argument("--epochs", type=int, metavar="N", help=meaning)
+    meaning = "time for the whole training in place of --epochs, which are then measured and planned"
+    group.add_argument("--minutes", type=float, metavar="M", help=meaning)
     group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
     group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
     group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay of adamw {by_recipe}")
@@ -118,7 +130,7 @@ def run(args: Namespace) -> Outcome:
             return kerasmlp.build_mlp(
                 (data.num_features, *sizes[1:]),
                 input_shape=data.feature_shape,
-                preprocessing=data.preprocessing(args.recipe),
+                preprocessing=data.preprocessing(args.recipe, embedding=args.embedding),
                 augmentation=_augmentation(args, data),
                 postprocessing=data.postprocessing(),
                 seed=data.seed,

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
 
     from kerasmlp.cli.command_outcome import Outcome
-    from kerasmlp.tuning.space import Space
+    from kerasmlp.tuning.space import Choices
 
 CHIEF, WORKER = "chief", "worker"
 _WITH_OWN_OPTION = ("learning_rate", "batch_size")
@@ -44,12 +44,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--learning-rate",
         metavar="CHOICES",
-        help=f"a range LOW:HIGH, COUNT values within it (LOW:HIGH:COUNT), or a comma-separated list (default: {rates})",
+        help="a range LOW:HIGH, COUNT values within it (LOW:HIGH:COUNT), or a comma-separated list (default: "
+        f"{rates}; for tables, a quarter to four times the rate of the recipe)",
     )
     group.add_argument(
         "--batch-size",
         metavar="CHOICES",
-        help=f"a comma-separated list (default: {batch_sizes}, up to a quarter of the training examples)",
+        help=f"a comma-separated list (default: {batch_sizes}, up to a quarter of the training examples; for tables, "
+        "that of the recipe)",
     )
     others = (f"{name}={kind.example}" for name, kind in PARAMETERS.items() if name not in _WITH_OWN_OPTION)
     group.add_argument(
@@ -58,7 +60,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         default=[],
         metavar="NAME=CHOICES",
         help=f"also search {alternatives(others)}; `hidden` lists whole networks, `depth` and `units` make networks "
-        "whose hidden layers have the same width; repeat the option to search several",
+        "whose hidden layers have the same width; repeat the option to search several; for tables, depth, units, "
+        "dropout, weight_decay and embedding are searched unless an option sets them",
     )
     group.add_argument(
         "--space", metavar="FILE", help="the same in a .toml or .yaml file, with one line NAME = CHOICES for each"
@@ -69,9 +72,15 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--trials",
         type=int,
         metavar="N",
-        help=f"number of trials (default: {DEFAULT_TRIALS}, or a whole grid; hyperband finds its own number)",
+        help=f"number of trials (default: {DEFAULT_TRIALS}, or a whole grid; hyperband finds its own number); a larger "
+        "number extends the search in --out",
     )
-    add_setting(group, SearchSettings, "epochs", "N", "passes over the training examples in each trial")
+    group.add_argument(
+        "--epochs",
+        type=int,
+        metavar="N",
+        help="passes over the training examples in each trial (default: 5; for tables, a fifth of a whole training)",
+    )
     group.add_argument(
         "--no-early-stopping",
         dest="early_stopping",
@@ -89,10 +98,21 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME",
         help="loss of numbers: mse, mae, huber or poisson (default: mse; cross-entropy for classes)",
     )
-    add_setting(group, SearchSettings, "optimizer", "NAME", alternatives(OPTIMIZERS))
-    add_setting(group, SearchSettings, "final_epochs", "N", "passes over the training examples in the final training")
-    meaning = f"learning-rate schedule of the final training: {alternatives(SCHEDULES)}, which ends at 0"
-    add_setting(group, SearchSettings, "final_schedule", "NAME", meaning)
+    meaning = f"{alternatives(OPTIMIZERS)} (default: adam; for tables, by the recipe)"
+    group.add_argument("--optimizer", metavar="NAME", help=meaning)
+    group.add_argument("--weight-decay", type=float, metavar="W", help="weight decay of adamw (default: by the recipe)")
+    group.add_argument(
+        "--final-epochs",
+        type=int,
+        metavar="N",
+        help="passes over the training examples in the final training (default: 20; for tables, by the recipe)",
+    )
+    group.add_argument(
+        "--final-schedule",
+        metavar="NAME",
+        help=f"learning-rate schedule of the final training: {alternatives(SCHEDULES)}, which end at 0 (default: "
+        "cosine; for tables, by the recipe)",
+    )
     group = parser.add_argument_group("several processes or machines")
     group.add_argument(
         "--workers",
@@ -125,12 +145,16 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp._system.terminal import messages_console, results_console
     from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome, run_outcome
+    from kerasmlp.data.types import TABLE
     from kerasmlp.tuning.searching import join_search, search
 
     data = load(args)
     show_reading(data)
     shared = {
-        "sizes": layer_sizes(args, data),
+        "sizes": layer_sizes(args, data) if args.sizes or args.hidden else None,
+        "recipe": args.recipe,
+        "embedding": args.embedding,
+        "weight_decay": args.weight_decay,
         "epochs": args.epochs,
         "objective": args.objective,
         "loss": args.loss,
@@ -140,6 +164,8 @@ def run(args: Namespace) -> Outcome:
         "repeats": args.repeats or 1,
         **build_options(args, data),
     }
+    if args.dropout is None and (args.recipe or data.recipe) == TABLE:
+        del shared["dropout"]  # the recipe's, which a search varies
     if args.role == WORKER:
         messages_console().print(f"Running trials for the chief at {args.address}")
         join_search(args.address, data, **shared)
@@ -170,8 +196,7 @@ def _num_workers(args: Namespace) -> int:
     return 0 if args.role == CHIEF else int(default_of(SearchSettings, "workers"))
 
 
-def _space(args: Namespace) -> Space:
-    from kerasmlp.tuning.space import Space
+def _space(args: Namespace) -> dict[str, Choices]:
     from kerasmlp.tuning.space_text import parse_choices, read_space
 
     choices = {} if args.space is None else read_space(args.space)
@@ -184,4 +209,4 @@ def _space(args: Namespace) -> Space:
             raise InvalidValue(f"`--vary` needs NAME=CHOICES, such as `dropout=0:0.5`; got `{assignment}`.")
         name = name.strip().replace("-", "_")
         choices[name] = parse_choices(name, text)
-    return Space(**choices)
+    return choices

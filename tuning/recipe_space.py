@@ -1,0 +1,136 @@
+"""What a search does where you do not say otherwise: its space, how long its trials are, and what it tries first.
+
+For the recipe **plain**, trials are five epochs at a constant rate, and vary the learning rate and the batch size. For
+the recipe **table**, a trial is a whole training in small: its rate falls to zero within a fifth of the epochs that the
+recipe has at most. It varies everything in which good networks for tables differ, around the recipe's own values, and
+the first trial has these values themselves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from kerasmlp.data.number_embeddings import NUM_FEATURES
+from kerasmlp.data.types import PLAIN, TABLE
+from kerasmlp.errors import InvalidType
+from kerasmlp.model.recipes import Recipe, recipe_for
+from kerasmlp.tuning.space import Choices, Range, Space, parameter_named, widths_text
+
+if TYPE_CHECKING:
+    from kerasmlp.data.types import Data
+    from kerasmlp.tuning.trial_network import TrialNetwork
+
+TRIALS_PER_TRAINING = 5  # trials that take as long as a whole training with a recipe for tables
+
+
+@dataclass(frozen=True)
+class SearchDefaults:
+    """How trials and the final network are trained.
+
+    Attributes:
+        epochs: Epochs of a trial.
+        schedule: Learning rate in a trial: `constant`, or `cosine` over all of its epochs.
+        final_epochs: Epochs of the final training, at most.
+        final_schedule: Its learning-rate schedule.
+        optimizer: Name of the optimizer.
+        weight_decay: Its weight decay; None for that of the optimizer.
+        options: Options of `build_mlp`.
+    """
+
+    epochs: int
+    schedule: str
+    final_epochs: int
+    final_schedule: str
+    optimizer: str
+    weight_decay: float | None
+    options: Mapping[str, Any]
+
+
+def search_defaults(data: Data, recipe: str, members: int | None = None) -> SearchDefaults:
+    """Returns how a search on data builds and trains its networks, by a recipe and the number of their members."""
+    if recipe == PLAIN:
+        return SearchDefaults(5, "constant", 20, "cosine", "adam", None, {})
+    whole = recipe_for(data, recipe, members)
+    epochs = max(1, round(whole.epochs / TRIALS_PER_TRAINING))
+    options = {"dropout": whole.dropout, "members": whole.members}
+    return SearchDefaults(epochs, "cosine", whole.epochs, whole.schedule, whole.optimizer, whole.weight_decay, options)
+
+
+def complete_space(
+    space: Space | Mapping[str, Choices] | None,
+    data: Data,
+    recipe: str,
+    fixed: Collection[str],
+    members: int | None = None,
+) -> Space:
+    """Returns the whole space of a search.
+
+    Args:
+        space: A space, which only lacks batch sizes if anything; or choices that are added to the default space, and
+            win over it.
+        data: The data.
+        recipe: Name of the recipe.
+        fixed: Names of hyper-parameters that the default space leaves out, because they were set.
+        members: Number of members of the networks. None: that of the recipe.
+
+    Raises:
+        InvalidType: the space has another type, or a choice has.
+        InvalidValue: a choice has an unknown name or is not valid.
+    """
+    if not isinstance(space, Space | Mapping | None):
+        raise InvalidType(f"`space` needs a `Space`, or a mapping of names to choices; got {space!r}.")
+    chosen = {} if space is None else space.varied() if isinstance(space, Space) else dict(space)
+    for name in chosen:
+        parameter_named(name)
+    if recipe == PLAIN:
+        return Space(**chosen).for_examples(len(data.train))
+    default = _around(recipe_for(data, recipe, members), has_numbers=bool(data.is_number.any()))
+    if isinstance(space, Space):
+        return Space(**{"batch_size": default["batch_size"], **chosen})
+    left_out = {*fixed, *(("units", "depth") if "hidden" in chosen else ())}
+    return Space(**{**{name: each for name, each in default.items() if name not in left_out}, **chosen})
+
+
+def _around(recipe: Recipe, *, has_numbers: bool) -> dict[str, Choices]:
+    """Returns choices around the values of a recipe for tables."""
+    widest, most = max(recipe.hidden), len(recipe.hidden)
+    choices: dict[str, Choices] = {
+        "learning_rate": Range(recipe.learning_rate / 4, recipe.learning_rate * 4),
+        "batch_size": (recipe.batch_size,),
+        "units": (widest // 2, widest, widest * 2),
+        "depth": Range(max(1, most - 1), most + 1),
+        "dropout": Range(0.0, 0.5),
+    }
+    if recipe.weight_decay:
+        choices["weight_decay"] = Range(recipe.weight_decay / 30, recipe.weight_decay * 3)
+    if recipe.members > 1:
+        choices["members"] = (recipe.members // 2, recipe.members, 2 * recipe.members)
+    if has_numbers:
+        choices["embedding"] = (NUM_FEATURES // 2, NUM_FEATURES, 2 * NUM_FEATURES)
+    return choices
+
+
+def first_values(space: Space, data: Data, network: TrialNetwork) -> dict[str, Any]:
+    """Returns the values of the first trial: those of the recipe for tables, as far as the space has them.
+
+    Args:
+        space: The space.
+        data: The data.
+        network: The network that the values of the space change. Its values win over those of the recipe.
+    """
+    recipe, hidden = recipe_for(data, TABLE, network.members), network.sizes[1:-1]
+    values = {
+        "learning_rate": recipe.learning_rate,
+        "batch_size": recipe.batch_size,
+        "hidden": hidden,
+        "units": max(hidden, default=0),
+        "depth": len(hidden),
+        "weight_decay": network.weight_decay,
+        "embedding": network.embedding or NUM_FEATURES,
+        "optimizer": network.optimizer,
+        **network.options,
+    }
+    found = {name: values[name] for name, each in space.varied().items() if name in values and values[name] in each}
+    return {**found, **({"hidden": widths_text(hidden)} if "hidden" in found else {})}
