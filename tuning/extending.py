@@ -41,9 +41,11 @@ def is_extended(path: Path, config: dict[str, Any], settings: SearchSettings) ->
     if not (path / METRICS_NAME).is_file():
         return True
     before, now = (replace(settings, trials=trials).num_trials() for trials in (recorded["trials"], settings.trials))
-    if before != now:
+    if before != now and settings.minutes is None:
         return True
-    if before is None:
+    if settings.minutes is not None:
+        why = ", and its time is used up"
+    elif before is None:
         why = ", and Hyperband cannot be extended, because its trials follow from `epochs`"
     elif before == settings.whole_space.size():
         why = f" after all {before} combinations of its space, so there is nothing to add"

@@ -20,6 +20,7 @@ from kerasmlp.tuning._tuner_internals import OracleBase
 from kerasmlp.tuning.compile_records import CompiledNetworks
 from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.search_listener import Listener
+from kerasmlp.tuning.search_time import SearchTime
 from kerasmlp.tuning.space import PARAMETERS
 from kerasmlp.tuning.trial_records import COMPLETED, TrialRecord, best_trial, curve, number_of, record_of, searched
 
@@ -45,6 +46,7 @@ class SearchOracle(OracleBase):
     - That trial, and every trial of a grid, preferably goes to a worker that has compiled its network.
 
     Attributes:
+        time: The time for the search; None if there is no limit.
         again: What was recorded of best trials when they were trained again, by name, for each number of a trial.
     """
 
@@ -79,6 +81,7 @@ class SearchOracle(OracleBase):
         self._latest_number = 0
         self.compiled = CompiledNetworks()
         self._has_ended = False
+        self.time: SearchTime | None = None
         self._finished_curves: list[list[float]] | None = None
         objective = keras_tuner.Objective(goal.name, goal.mode)
         super().__init__(objective=objective, allow_new_entries=False, tune_new_entries=False, **options)
@@ -102,7 +105,7 @@ class SearchOracle(OracleBase):
 
         The status of the answer is `RUNNING`; `IDLE` if the worker should ask again; or `STOPPED` if it should end.
         """
-        if self._has_ended and not self.waiting:
+        if (self._has_ended or not self._has_time()) and not self.waiting:
             trial = self._without_values("STOPPED")
         else:
             trial = super().create_trial(tuner_id)
@@ -178,6 +181,13 @@ class SearchOracle(OracleBase):
             return next((t for t in self.ongoing_trials.values() if t.trial_id == _AGAIN), self._best())
         return super().get_trial(trial_id)
 
+    def _has_time(self) -> bool:
+        """Returns whether there is time for a new trial."""
+        if self.time is None or not self.trials:
+            return True
+        best = self._best()
+        return self.time.allows(self.records(), None if best is None else self._record(best))
+
     def has_work(self) -> bool:
         """Returns whether a trial runs, or waits for another worker because its own was lost."""
         return bool(self.ongoing_trials or self.waiting)
@@ -246,8 +256,10 @@ class SearchOracle(OracleBase):
         return sorted((self._record(trial) for trial in ended), key=lambda record: record.number)
 
     def get_state(self) -> dict[str, Any]:
-        """Returns Keras Tuner's state, and the time at which the search began."""
+        """Returns Keras Tuner's state, the time at which the search began, and that which it used if it is limited."""
         state: dict[str, Any] = {**super().get_state(), "began": self.began}
+        if self.time is not None:
+            state["used_s"] = self.time.used_s
         state["ongoing_trials"] = {name: i for name, i in state["ongoing_trials"].items() if i != _AGAIN}
         return state
 
@@ -255,6 +267,8 @@ class SearchOracle(OracleBase):
         """Sets what `get_state` returned."""
         super().set_state(state)
         self.began = state["began"]
+        if self.time is not None:
+            self.time.used_before_s = state["used_s"]
 
     def save(self) -> None:
         """Writes the state in one step."""

@@ -30,10 +30,11 @@ from kerasmlp.settings_base import accepts
 from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.extending import is_extended, keep_final_network
-from kerasmlp.tuning.recipe_space import first_values
+from kerasmlp.tuning.recipe_space import first_values, search_defaults
 from kerasmlp.tuning.search_goal import Goal, label_of
 from kerasmlp.tuning.search_listener import Listener, ListenerGroup
 from kerasmlp.tuning.search_plot import plot_search
+from kerasmlp.tuning.search_time import SearchTime
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.trial_records import TrialRecord, best_trial, write_trials
@@ -131,6 +132,9 @@ def search(
     settings = settings.for_data(min(splits, key=lambda split: len(split.train)), varies_widths=sizes is None)
     widths = _widths(data, settings, sizes)
     settings.check(data, widths, splits)
+    clock = None
+    if settings.minutes is not None:
+        clock = SearchTime(settings.minutes, search_defaults(data, settings.recipe or data.recipe).final_epochs)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = settings.network(widths)
@@ -147,25 +151,27 @@ def search(
         if shown:
             from kerasmlp.tuning.search_display import SearchDisplay
 
-            display = SearchDisplay(messages_console(), settings.num_trials(), goal)
+            # How many trials there is time for shows only in the end.
+            known = settings.minutes is None or settings.trials is not None
+            display = SearchDisplay(messages_console(), settings.num_trials() if known else None, goal)
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
         oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal, first=first)
-        writer.oracle = oracle
+        writer.oracle, oracle.time = oracle, clock
         oracle.open(folder / "keras_tuner")
         try:
             if oracle.records():
                 everybody.resume(oracle.records())
             if settings.oracle == "hyperband" and settings.folds is None:
                 request = replace(request, states=folder / "states")
-            best = _run_trials(oracle, splits, request, folder, settings)
+            best, minutes = _run_trials(oracle, splits, request, folder, settings)
             everybody.stop()
         finally:
             if shown:
                 display.stop()
         _show(run, oracle.records(), goal, title=data.name)
         shutil.rmtree(folder / "states", ignore_errors=True)
-        return _train_best(run, data, network, best, settings, callbacks, verbose=int(shown))
+        return _train_best(run, data, network, best, settings, minutes, callbacks, verbose=int(shown))
 
 
 @accepts(SearchSettings)
@@ -235,12 +241,16 @@ class _TrialWriter(Listener):
 
 def _run_trials(
     oracle: SearchOracle, splits: Sequence[Data], request: WorkerRequest, folder: Path, settings: SearchSettings
-) -> TrialRecord:
-    """Runs all trials and returns the best one; warns if it had another score when it was trained again."""
-    path = folder / "best.json"
+) -> tuple[TrialRecord, float | None]:
+    """Runs all trials. Returns the best one, and the minutes for the final training if they are limited.
+
+    Warns if the best one had another score when it was trained again.
+    """
+    path, final_minutes = folder / "best.json", None
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
         oracle.again = {known["number"]: known["trained_again"]}
+        final_minutes = known.get("final_minutes")  # of a final training that was killed
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
@@ -262,8 +272,12 @@ def _run_trials(
             KerasMLPWarning,
             stacklevel=3,
         )
-    write_json(path, {**best.to_json(), "seed": settings.seed, "trained_again": again})
-    return best
+    written = {**best.to_json(), "seed": settings.seed, "trained_again": again}
+    if oracle.time is not None:
+        final_minutes = oracle.time.minutes_left if final_minutes is None else final_minutes
+        written["final_minutes"] = final_minutes
+    write_json(path, written)
+    return best, final_minutes
 
 
 def _show(run: Run, records: Sequence[TrialRecord], goal: Goal, *, title: str) -> None:
@@ -279,6 +293,7 @@ def _train_best(
     network: TrialNetwork,
     best: TrialRecord,
     settings: SearchSettings,
+    minutes: float | None,
     callbacks: Sequence[keras.callbacks.Callback],
     *,
     verbose: int,
@@ -296,6 +311,7 @@ def _train_best(
     )
     final = TrainingSettings(
         epochs=settings.final_epochs,
+        minutes=minutes,
         batch_size=best.values["batch_size"],
         learning_rate=best.values["learning_rate"],
         optimizer=chosen.optimizer,

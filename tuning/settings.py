@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PLAIN = "plain"  # as in `kerasmlp.data.types`, which loads large libraries
 ORACLES = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_TRIALS = 12
+MOST_TRIALS = 100_000  # of a search that ends with its time
 
 # Options of `build_mlp` that a search sets itself.
 _SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "postprocessing", "seed", "name")
@@ -34,6 +35,9 @@ class SearchSettings(Settings):
     Attributes:
         trials: Number of trials, at least 1. Defaults to 12, or to every combination of a grid. Hyperband derives the
             number from `epochs`, so leave it out there.
+        minutes: Time for the whole search with its final training, positive. As many trials begin as there is time for,
+            or `trials` if those are fewer. The rest is for the final training, as with `kerasmlp.train(minutes=...)`.
+            By default, there is no limit.
         epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials. By
             default 5, and with the recipe `table` a fifth of the epochs that a whole training has at most.
         space: The hyper-parameters to vary and the values to choose from. By default learning rates from 1e-4 to 1e-2
@@ -86,6 +90,7 @@ class SearchSettings(Settings):
     """
 
     trials: int | None = None
+    minutes: float | None = None
     epochs: int | None = None
     space: Space | Mapping[str, Choices] | None = None
     recipe: str | None = None
@@ -110,7 +115,7 @@ class SearchSettings(Settings):
         from kerasmlp.data.fold_choice import check_folds
         from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
-        from kerasmlp.training.settings import check_schedule, check_weight_decay
+        from kerasmlp.training.settings import check_minutes, check_schedule, check_weight_decay
 
         if self.oracle not in ORACLES:
             raise InvalidValue(
@@ -121,6 +126,13 @@ class SearchSettings(Settings):
             if getattr(self, name) is not None:
                 check_at_least(name, getattr(self, name), 1)
         check_at_least("seed", self.seed, 0)
+        if self.minutes is not None:
+            check_minutes(self.minutes)
+            if self.final_epochs is not None:
+                raise InvalidValue(
+                    f"`minutes` decides how long the final training is, so leave `final_epochs` out; got "
+                    f"{self.minutes:g} and {self.final_epochs}."
+                )
         if self.oracle == "hyperband" and self.trials is not None:
             raise InvalidValue(
                 f"Hyperband derives its number of trials from `epochs`, so leave out `trials`; got {self.trials}."
@@ -196,7 +208,7 @@ class SearchSettings(Settings):
             fixed.add("weight_decay")
         if self.oracle == "grid":  # which tries exactly what is listed
             fixed |= set(PARAMETERS) - {"learning_rate", "batch_size"}
-        names = ("epochs", "final_epochs", "final_schedule", "optimizer", "weight_decay")
+        names = ["epochs", "final_schedule", "optimizer", "weight_decay", *(["final_epochs"] * (self.minutes is None))]
         return replace(
             self,
             **{name: getattr(defaults, name) for name in names if getattr(self, name) is None},
@@ -208,14 +220,15 @@ class SearchSettings(Settings):
         )
 
     def num_trials(self) -> int | None:
-        """Returns how many trials a search with these settings has; None for Hyperband, where only the search shows it.
+        """Returns how many trials a search with these settings has at most; None for Hyperband, which finds it out.
 
         The settings need to hold a space, as those of `for_data` do.
         """
         if self.oracle == "hyperband":
             return None
         size = self.whole_space.size()
-        return int(size if self.oracle == "grid" else min(size, self.trials or DEFAULT_TRIALS))
+        usual = DEFAULT_TRIALS if self.minutes is None else MOST_TRIALS
+        return int(size if self.oracle == "grid" else min(size, self.trials or usual))
 
     @property
     def whole_space(self) -> Space:
@@ -247,8 +260,7 @@ class SearchSettings(Settings):
                 than `workers`.
         """
         from kerasmlp.model.building import build_mlp, check_sizes_fit
-        from kerasmlp.tuning.space import check_grid
-        from kerasmlp.tuning.trial_network import check_space
+        from kerasmlp.tuning.trial_network import check_grid, check_space
 
         if self.workers > num_cores():
             raise InvalidValue(
@@ -279,7 +291,8 @@ class SearchSettings(Settings):
         """
         # The order and the names are those of unfinished searches on disk, so what is new comes last and only if it is
         # not what earlier versions did.
-        added = {name: getattr(self, name) for name in ("objective", "loss", "weight_decay", "embedding", "folds")}
+        names = ("objective", "loss", "weight_decay", "embedding", "folds", "minutes")
+        added = {name: getattr(self, name) for name in names}
         added["recipe"] = None if self.recipe == PLAIN else self.recipe
         return {
             "sizes": sizes,

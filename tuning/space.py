@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     import keras_tuner
 
 BATCH_SIZES = (16, 32, 64, 128)  # the default choices, as far as they suit the number of examples
-MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 
 
 @dataclass(frozen=True)
@@ -324,20 +323,3 @@ def check_choices(name: str, choices: Any) -> Choices:
             f"{parameter.example}; got {choices}."
         )
     return Range(low, high)
-
-
-def check_grid(space: Space, trials: int | None) -> None:
-    """Raises `InvalidValue` if a grid cannot try all of a space in so many trials."""
-    for name, choices in space.varied().items():
-        if isinstance(choices, Range) and isinstance(choices.low, float):
-            default = ", which is its default" if choices == getattr(Space(), name) else ""
-            raise InvalidValue(
-                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
-                f"values, or `{choices}:5` as text for five values."
-            )
-    size, most = int(space.size()), trials or MAX_GRID_TRIALS
-    if size > most:
-        raise InvalidValue(
-            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
-            'to run all of them, or try some of them with `oracle="random"`.'
-        )

@@ -12,16 +12,15 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import check_optimizer
 from kerasmlp.training.settings import check_weight_decay
-from kerasmlp.tuning.space import as_widths, ends_of
+from kerasmlp.tuning.space import Range, Space, as_widths, ends_of
 
 if TYPE_CHECKING:
     import keras
 
     from kerasmlp.data.types import Data
-    from kerasmlp.tuning.space import Space
 
 DEFAULT_UNITS = 128  # width of hidden layers if a search varies only `depth` and `sizes` has no hidden layer
-
+MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
 DECAYING = "adamw"  # the optimizer that has a weight decay
 
 
@@ -128,3 +127,20 @@ def check_space(space: Space, data: Data, network: TrialNetwork, recipe: str | N
         for value in choices if isinstance(choices, tuple) else ends_of(choices):
             chosen = network.with_values({name: value})
             build_mlp(chosen.sizes, input_shape=data.feature_shape, **chosen.options)
+
+
+def check_grid(space: Space, trials: int | None) -> None:
+    """Raises `InvalidValue` if a grid over the space has ranges of real numbers, or too many combinations."""
+    for name, choices in space.varied().items():
+        if isinstance(choices, Range) and isinstance(choices.low, float):
+            default = ", which is its default" if choices == getattr(Space(), name) else ""
+            raise InvalidValue(
+                f"A grid cannot try the whole range {choices} of the hyper-parameter `{name}`{default}. Give a list of "
+                f"values, or `{choices}:5` as text for five values."
+            )
+    size, most = int(space.size()), trials or MAX_GRID_TRIALS
+    if size > most:
+        raise InvalidValue(
+            f"The grid has {size:,} combinations, which is more than {most:,}. Remove some values, set `trials={size}` "
+            'to run all of them, or try some of them with `oracle="random"`.'
+        )

@@ -37,7 +37,8 @@ PLANNED_SHARE = 0.97  # of the time that is left, because epochs take a little l
 TOLERANCE = 0.05  # share of the epochs that are left by which a training may be late before it is shortened
 LATEST, LATEST_SHARE = 5, 0.1  # epochs, and share of the budget, that say how long the next epochs take
 COMPILED_FROM_S = 20.0  # the shortest budget in which it pays to compile with XLA, which takes seconds
-RESERVED_S = 3.0  # for plots, files and loading the network, when the training has ended
+RESERVED_S = 3.0  # for plots, files and evaluating the network, when the training has ended, on a machine that is free
+MOST_BUSY = 4.0  # times as long, at most, on a machine that is busy with other work
 
 
 def plan_cycles(first: int, epochs: int) -> list[int]:
@@ -71,30 +72,36 @@ def shortened(ends: list[int], epochs: int) -> list[int]:
     return [*(end for end in ends if end < epochs), epochs]
 
 
-@dataclass
 class Stopwatch:
-    """Measures how long a training takes, over all processes that take part in it one after the other.
+    """Measures how long a training takes, over all processes that take part in it one after the other."""
 
-    Attributes:
-        clock: Returns seconds that never decrease.
-        began: When the training began, by the clock, if it had not been interrupted.
-    """
+    def __init__(
+        self, clock: Callable[[], float] = time.perf_counter, processor: Callable[[], float] = time.process_time
+    ) -> None:
+        """Starts.
 
-    clock: Callable[[], float] = time.perf_counter
-    began: float = 0.0
-
-    def __post_init__(self) -> None:
-        """Starts."""
-        self.began = self.clock()
+        Args:
+            clock: Returns seconds that never decrease; tests pass their own.
+            processor: Returns the seconds in which the processors have worked for this process.
+        """
+        self._clock, self._processor = clock, processor
+        self._began = self._began_here = clock()
+        self._processor_began = processor()
 
     @property
     def seconds(self) -> float:
         """How long the training takes so far."""
-        return self.clock() - self.began
+        return self._clock() - self._began
+
+    @property
+    def busy(self) -> float:
+        """How many times as long something takes as on a machine that is free, as far as this process can tell."""
+        worked = self._processor() - self._processor_began
+        return min(MOST_BUSY, max(1.0, (self._clock() - self._began_here) / max(worked, 1e-3)))
 
     def set(self, seconds: float) -> None:
         """Sets how long the training takes so far."""
-        self.began = self.clock() - seconds
+        self._began = self._clock() - seconds
 
 
 @dataclass
@@ -169,7 +176,7 @@ class TimeBudget(keras.callbacks.Callback):
         """Plans, or checks the plan; ends the training if it has no further epoch."""
         done = epoch + 1
         self._measure()
-        left = self._seconds - self.seconds_used
+        left = self._seconds - RESERVED_S * self._watch.busy - self.seconds_used
         fitting = max(0, int(PLANNED_SHARE * left / self.seconds_per_epoch))
         if not self.plan["is_final"]:
             measured = sum(self._here.durations)
@@ -178,7 +185,7 @@ class TimeBudget(keras.callbacks.Callback):
             self._change(plan_cycles(self._first, done + fitting), done + fitting, is_final=is_final)
         elif fitting < (1 - TOLERANCE) * (self.ends[-1] - done) - 1:
             self._change(shortened(self.ends, done + fitting), self.plan["planned_epochs"], is_final=True)
-        if done == 1 and left < 0:
+        if done == 1 and self.seconds_used > self._seconds:
             warnings.warn(
                 "The first epoch took longer than `minutes`, and a training has one epoch at least. Give it more time, "
                 "or train on fewer examples.",
@@ -268,7 +275,7 @@ def budget_of(
             write_json(run.path / CONFIG_NAME, {**config, "plan": plan})
 
     return TimeBudget(
-        max(0.0, 60 * settings.minutes - RESERVED_S),
+        60 * settings.minutes,
         UNLIMITED_EPOCHS if cycles is None else first,
         Stopwatch(),
         on_change=change,

@@ -76,6 +76,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "number extends the search in --out",
     )
     group.add_argument(
+        "--minutes",
+        type=float,
+        metavar="M",
+        help="time for the whole search: as many trials as there is time for beside the final training",
+    )
+    group.add_argument(
         "--epochs",
         type=int,
         metavar="N",
@@ -175,6 +181,7 @@ def run(args: Namespace) -> Outcome:
         space=space,
         oracle=args.oracle,
         trials=args.trials,
+        minutes=args.minutes,
         early_stopping=args.early_stopping,
         workers=workers,
         address=args.address,

@@ -1,0 +1,56 @@
+"""`SearchTime`: decides whether a search with a number of minutes has time for another trial."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kerasmlp.tuning.trial_records import TrialRecord
+
+MOST_FOR_FINAL = 0.5  # share of the time that is kept for the final training, at most
+
+
+class SearchTime:
+    """The time of a search, over all processes that take part in it one after the other.
+
+    Attributes:
+        used_before_s: Seconds that processes before this one used.
+    """
+
+    def __init__(self, minutes: float, final_epochs: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Starts.
+
+        Args:
+            minutes: Time for the trials and the final training.
+            final_epochs: Epochs that the final training has without a limit of time.
+            clock: Returns seconds that never decrease; tests pass their own.
+        """
+        self.used_before_s = 0.0
+        self._minutes, self._final_epochs = minutes, final_epochs
+        self._clock, self._began = clock, clock()
+
+    @property
+    def used_s(self) -> float:
+        """Seconds that the search has used."""
+        return self.used_before_s + self._clock() - self._began
+
+    @property
+    def minutes_left(self) -> float:
+        """Minutes that are left, at least a hundredth."""
+        return max(0.01, self._minutes - self.used_s / 60)
+
+    def allows(self, records: Sequence[TrialRecord], best: TrialRecord | None) -> bool:
+        """Returns whether another trial may begin: after it, the best one is trained again, and then the final network.
+
+        Args:
+            records: The trials that have ended.
+            best: The best of them; None if none was completed.
+        """
+        if best is None:
+            return not records or 60 * self.minutes_left > 0.6
+        trial_s = sum(record.seconds for record in records) / len(records)
+        epoch_s = best.seconds / max(1, best.epochs)
+        final_s = min(self._final_epochs * epoch_s, MOST_FOR_FINAL * 60 * self._minutes)
+        return self.used_s + trial_s + epoch_s * (best.best_epoch or 0) + final_s <= 60 * self._minutes
