@@ -8,7 +8,7 @@ the first trial has these values themselves.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +64,8 @@ def complete_space(
     recipe: str,
     fixed: Collection[str],
     members: int | None = None,
+    *,
+    splits: Sequence[Data] = (),
 ) -> Space:
     """Returns the whole space of a search.
 
@@ -74,6 +76,7 @@ def complete_space(
         recipe: Name of the recipe.
         fixed: Names of hyper-parameters that the default space leaves out, because they were set.
         members: Number of members of the networks. None: that of the recipe.
+        splits: What each trial trains on, if not on `data`.
 
     Raises:
         InvalidType: the space has another type, or a choice has.
@@ -85,7 +88,7 @@ def complete_space(
     for name in chosen:
         parameter_named(name)
     if recipe == PLAIN:
-        return Space(**chosen).for_examples(len(data.train))
+        return Space(**chosen).for_examples(min(len(each.train) for each in splits or (data,)))
     default = _around(recipe_for(data, recipe, members), has_numbers=bool(data.is_number.any()))
     if isinstance(space, Space):
         return Space(**{"batch_size": default["batch_size"], **chosen})

@@ -181,7 +181,10 @@ class TrialTrainer:
         )
         compiled = sorted(compiled_values(network.options).items())
         decays = network.weight_decay is not None
-        key = (network.sizes, network.embedding, tuple(compiled), network.optimizer, decays, batch_size, split.learnt)
+        steps = math.ceil(len(data.train) / batch_size)
+        # Folds that share a network take turns with it, but it has one schedule.
+        about_split = (split.learnt, None if self.schedule == "constant" else steps)
+        key = (network.sizes, network.embedding, tuple(compiled), network.optimizer, decays, batch_size, about_split)
         if key not in self._prepared:
             self._prepared[key] = self._prepare(fresh, network, batch_size, data)
             if len(self._prepared) > MOST_PREPARED * len({each.learnt for each in self.splits}):
@@ -195,7 +198,7 @@ class TrialTrainer:
         if prepared.cycles is None:
             prepared.model.optimizer.learning_rate = rate
         else:
-            prepared.cycles.set(rate, [self.epochs * math.ceil(len(data.train) / batch_size)])
+            prepared.cycles.set(rate, [self.epochs * steps])
         return prepared.model
 
     def _prepare(self, fresh: keras.Model, network: TrialNetwork, batch_size: int, data: Data) -> AdjustableNetwork:

@@ -129,7 +129,7 @@ def search(
     shown = shows_progress(verbose)
     settings = SearchSettings.of(settings, options)
     splits = trial_splits(data, settings)
-    settings = settings.for_data(min(splits, key=lambda split: len(split.train)), varies_widths=sizes is None)
+    settings = settings.for_data(data, varies_widths=sizes is None, splits=splits)
     widths = _widths(data, settings, sizes)
     settings.check(data, widths, splits)
     clock = None

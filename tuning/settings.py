@@ -180,7 +180,7 @@ class SearchSettings(Settings):
             own["model_options"] = {**base, **of_model}
         return super().of(settings, own)
 
-    def for_data(self, data: Data, *, varies_widths: bool = False) -> Self:
+    def for_data(self, data: Data, *, varies_widths: bool = False, splits: Sequence[Data] = ()) -> Self:
         """Returns these settings with everything that has its default replaced by that for `data`.
 
         An objective or a loss that is the default anyway becomes None, so that naming it makes no other search.
@@ -188,6 +188,7 @@ class SearchSettings(Settings):
         Args:
             data: The examples.
             varies_widths: Whether the default space may vary the widths of the network.
+            splits: What each trial trains on, if not on `data`; batches suit the smallest.
 
         Raises:
             InvalidType: the space is neither a `Space` nor a mapping.
@@ -212,7 +213,7 @@ class SearchSettings(Settings):
         return replace(
             self,
             **{name: getattr(defaults, name) for name in names if getattr(self, name) is None},
-            space=complete_space(self.space, data, recipe, fixed, members),
+            space=complete_space(self.space, data, recipe, fixed, members, splits=splits),
             recipe=recipe,
             model_options={**defaults.options, **self.model_options},
             objective=None if named == data.task.objective(None) else self.objective,

@@ -18,11 +18,10 @@ from kerasmlp.data.folds import FoldedData, divide
 from kerasmlp.engine._keras_internals import strategy_of
 from kerasmlp.errors import InvalidType, InvalidValue, KerasMLPWarning
 from kerasmlp.model.model_files import load_keras
-from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.training.fitting import train_run
+from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.fold_report import CrossValidation, FoldResult, write_fold_report
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
@@ -73,7 +72,8 @@ def cross_validate(
             or holds this same cross-validation, unfinished. NAME is `data.name`.
         overwrite: Whether an existing run or cross-validation in `out` may be replaced. Defaults to `False`.
         verbose: As in `kerasmlp.train`.
-        **options: Settings of `kerasmlp.train` by name, such as `epochs=20`. They override those in `settings`.
+        **options: Settings of `kerasmlp.train` by name, such as `epochs=20`. They override those in `settings`. A
+            number of `minutes` is for each network.
 
     Returns:
         The result. Its folder holds the runs `fold-1`, `fold-2`, ... (with repetitions `repeat-1/fold-1`, ...),
@@ -153,8 +153,7 @@ class _Training:
             )
         if isinstance(strategy_of(self.model), tf.distribute.MultiWorkerMirroredStrategy):
             raise InvalidValue("Folds are trained on one machine; leave the strategy `multiworker` out.")
-        self.settings = _unused(settings).completed(recipe_for(data, recipe_of(self.model)))
-        self.settings.check_fits(data)
+        self.settings = completed_settings(_unused(settings), self.model, data)
         self.config = training_config(self.model, data, self.settings)
 
     def run(self, run: Run, verbose: str | int) -> None:

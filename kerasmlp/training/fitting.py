@@ -122,12 +122,7 @@ def train(
         >>> run.metrics["epochs"], run.metrics["test_accuracy"] > 0.8
         (5, True)
     """
-    settings = TrainingSettings.of(settings, options).completed(recipe_for(data, recipe_of(model), members_of(model)))
-    settings.check_fits(data)
-    if settings.minutes is not None and strategy_of(model) is not None:
-        raise InvalidValue(
-            f"`minutes` is for a training on one device; got {settings.minutes:g}. Give `epochs` to train on several."
-        )
+    settings = completed_settings(TrainingSettings.of(settings, options), model, data)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
     if is_chief():
@@ -140,6 +135,21 @@ def train(
         directory = follow_run(out, config)
     with directory as run, naming_lost_workers():
         return train_run(run, model, data, settings, callbacks=callbacks, verbose=verbose)
+
+
+def completed_settings(settings: TrainingSettings, model: keras.Model, data: Data) -> TrainingSettings:
+    """Returns settings with those of a model's recipe in place of None.
+
+    Raises:
+        InvalidValue: they do not fit the model or the data.
+    """
+    settings = settings.completed(recipe_for(data, recipe_of(model), members_of(model)))
+    settings.check_fits(data)
+    if settings.minutes is not None and strategy_of(model) is not None:
+        raise InvalidValue(
+            f"`minutes` is for a training on one device; got {settings.minutes:g}. Give `epochs` to train on several."
+        )
+    return settings
 
 
 def train_run(

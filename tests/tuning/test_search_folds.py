@@ -87,7 +87,9 @@ def test_folds_of_a_table_have_encoders_of_their_own_and_reach_other_processes(t
     settings = SearchSettings(folds=3)
     splits = trial_splits(data, settings)
     assert len({split.num_features for split in splits}) > 1, "categories that occur in the training of a fold"
-    request = WorkerRequest.of(splits, TrialNetwork((data.num_features, 4, 1), {}, "adam"), settings)
+    network = TrialNetwork((data.num_features, 4, 1), {}, "adam")
+    request = WorkerRequest.of(splits, network, settings.for_data(data, varies_widths=True, splits=splits))
+    assert request == WorkerRequest.of(splits, network, settings.for_data(data)), "as `join_search` makes it"
     assert request.digest != WorkerRequest.of([data], request.network, SearchSettings()).digest
     write_request(tmp_path, splits, request)
     received, told = read_request(tmp_path)
