@@ -24,7 +24,7 @@ class RateCycles:
         >>> cycles.set(rate=0.1, ends=[10, 30])
         >>> rates = []
         >>> for step in (0, 5, 10, 20, 30):
-        ...     optimizer.iterations.assign(step); cycles()
+        ...     _ = optimizer.iterations.assign(step); cycles()
         ...     rates.append(round(float(optimizer.learning_rate.numpy()), 4))
         >>> rates
         [0.1, 0.05, 0.1, 0.05, 0.0]

@@ -35,10 +35,12 @@ MEASURED_S = 2.0  # seconds of epochs that are measured before the plan is final
 MEASURED_SHARE = 0.05  # this share of the budget
 PLANNED_SHARE = 0.97  # of the time that is left, because epochs take a little longer or shorter
 TOLERANCE = 0.05  # share of the epochs that are left by which a training may be late before it is shortened
+LENGTHENED = 0.1  # share of them by which more need to fit before it becomes longer
+LENGTHENED_UNTIL = 0.8  # share of the epochs after which it does not become longer
 LATEST, LATEST_SHARE = 5, 0.1  # epochs, and share of the budget, that say how long the next epochs take
 COMPILED_FROM_S = 20.0  # the shortest budget in which it pays to compile with XLA, which takes seconds
 RESERVED_S = 3.0  # for plots, files and evaluating the network, when the training has ended, on a machine that is free
-MOST_BUSY = 4.0  # times as long, at most, on a machine that is busy with other work
+MOST_BUSY = 3.0  # times as long, at most, on a machine that is busy with other work
 
 
 def plan_cycles(first: int, epochs: int) -> list[int]:
@@ -109,10 +111,12 @@ class _EpochsHere:
     """The epochs of this process.
 
     Attributes:
+        is_continued: Whether other processes ran epochs before.
         began: When the latest one began, and the seconds of compiling until then.
         durations: How long the latest ones took, without compiling.
     """
 
+    is_continued: bool = False
     began: tuple[float, float] | None = None
     durations: deque[float] = field(default_factory=deque)
 
@@ -129,8 +133,10 @@ class TimeBudget(keras.callbacks.Callback):
     """Ends a training after the epochs that fit into a time. It never runs an epoch that is not part of its plan.
 
     Until the plan is final, it follows from the epochs so far, and the learning rate is that of the plan so far. A
-    final plan changes only if epochs become slower: the training is then shortened. Time that passed between the
-    processes of a training that was killed does not count, nor does the time to compile it again.
+    final plan changes only if epochs become slower, and the training would be late; or if they become much faster.
+
+    A training that was killed continues with its plan, and is shortened if it is late, but never lengthened. Time that
+    passed between its processes does not count, nor does the time to compile it again.
 
     Attributes:
         seconds_used: Time until the latest epoch ended. The run keeps it for a training that continues.
@@ -169,6 +175,7 @@ class TimeBudget(keras.callbacks.Callback):
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Starts to measure the epoch."""
         if self._here.began is None and self.seconds_used:
+            self._here.is_continued = True
             self._watch.set(self.seconds_used)
         self._here.begin(self._watch.seconds, _compile_seconds(self.model), LATEST_SHARE * self._seconds)
 
@@ -178,13 +185,16 @@ class TimeBudget(keras.callbacks.Callback):
         self._measure()
         left = self._seconds - RESERVED_S * self._watch.busy - self.seconds_used
         fitting = max(0, int(PLANNED_SHARE * left / self.seconds_per_epoch))
+        planned = self.ends[-1] - done
         if not self.plan["is_final"]:
             measured = sum(self._here.durations)
             enough = measured >= min(MEASURED_S, MEASURED_SHARE * self._seconds) or 2 * done >= self._first
             is_final = not fitting or (measured > 0 and enough)
             self._change(plan_cycles(self._first, done + fitting), done + fitting, is_final=is_final)
-        elif fitting < (1 - TOLERANCE) * (self.ends[-1] - done) - 1:
+        elif fitting < (1 - TOLERANCE) * planned - 1:
             self._change(shortened(self.ends, done + fitting), self.plan["planned_epochs"], is_final=True)
+        elif fitting > (1 + LENGTHENED) * planned + 1 and self._may_lengthen(done):
+            self._change(plan_cycles(self._first, done + fitting), done + fitting, is_final=True)
         if done == 1 and self.seconds_used > self._seconds:
             warnings.warn(
                 "The first epoch took longer than `minutes`, and a training has one epoch at least. Give it more time, "
@@ -201,11 +211,15 @@ class TimeBudget(keras.callbacks.Callback):
         assert here.began is not None
         now, (began, compiled_before) = self._watch.seconds, here.began
         compiled = _compile_seconds(self.model) - compiled_before
-        if self.seconds_used and not here.durations:  # the first epoch of a training that continues
+        if here.is_continued and not here.durations:  # its first epoch
             self._watch.set(now - compiled)
             here.began = began, compiled_before + compiled
         self.seconds_used = self._watch.seconds
         self.seconds_per_epoch = statistics.mean(here.durations or [max(1e-6, now - began - compiled)])
+
+    def _may_lengthen(self, done: int) -> bool:
+        """Returns whether the plan may become longer. A training that continues ends where it would have ended."""
+        return not self._here.is_continued and done < LENGTHENED_UNTIL * self.ends[-1]
 
     def _change(self, ends: list[int], planned: int | None, *, is_final: bool) -> None:
         self.ends[:] = ends

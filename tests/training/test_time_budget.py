@@ -95,6 +95,14 @@ def test_a_training_whose_epochs_become_slower_is_shortened_and_ends_in_time(slo
         assert budget.report(epochs)["ended_because"] == "epochs took longer than planned"
 
 
+def test_a_training_whose_epochs_become_faster_is_lengthened() -> None:
+    simulation = Simulation()
+    budget = simulation.budget(100.0)
+    epochs = simulation.run(budget, [1.0] * 30 + [0.5] * 1000)
+    assert 92 < simulation.now - 1000 + RESERVED_S <= 100
+    assert epochs == budget.plan["planned_epochs"] == budget.ends[-1]
+
+
 def test_one_long_epoch_does_not_shorten_a_training() -> None:
     simulation = Simulation()
     budget = simulation.budget(100.0)
