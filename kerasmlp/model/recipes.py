@@ -110,13 +110,13 @@ def mlp_for(
         recipe: `plain` or `table`. None: the default for the data, `data.recipe`.
         members: Number of networks that are trained side by side and answer with their mean. None: that of the recipe.
         dropout: Share of hidden units that are dropped in training. None: that of the recipe.
-        seed: Seed of the initial weights and of dropout. With None, they differ from call to call.
+        seed: Seed of the initial weights and of dropout. None: that of the split, `data.seed`.
         **options: Other options of `build_mlp`, such as its activation.
 
     Example:
         >>> import kerasmlp
         >>> data = kerasmlp.load_data("iris")
-        >>> kerasmlp.mlp_for(data, hidden=[32, 32], members=1, seed=0).output_shape
+        >>> kerasmlp.mlp_for(data, hidden=[32, 32], members=1).output_shape
         (None, 3)
     """
     defaults = recipe_for(data, recipe, members)
@@ -127,7 +127,7 @@ def mlp_for(
         postprocessing=data.postprocessing(),
         members=defaults.members,
         dropout=defaults.dropout if dropout is None else dropout,
-        seed=seed,
+        seed=data.seed if seed is None else seed,
         **options,
     )
 
