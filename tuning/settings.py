@@ -39,7 +39,7 @@ class SearchSettings(Settings):
             or `trials` if those are fewer. The rest is for the final training, as with `kerasmlp.train(minutes=...)`.
             By default, there is no limit.
         epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials. By
-            default 5, and with the recipe `table` a fifth of the epochs that a whole training has at most.
+            default 5, and with the recipe `table` a ninth of the epochs that a whole training has at most.
         space: The hyper-parameters to vary and the values to choose from. By default learning rates from 1e-4 to 1e-2
             and batch sizes from 16 to 128; with the recipe `table`, learning rate, dropout, weight decay and embedding,
             and the number and width of the hidden layers if `sizes` was left out, except for what is set by another

@@ -60,7 +60,7 @@ def test_the_default_space_of_a_table_leaves_out_what_was_set(
         assert first["learning_rate"] == recipe.learning_rate
         assert first["batch_size"] == recipe.batch_size
         assert first.get("units", recipe.hidden[0]) == recipe.hidden[0]
-        assert settings.epochs == round(recipe.epochs / 5)
+        assert settings.epochs == round(recipe.epochs / 9)
         assert settings.final_schedule == recipe.schedule
     else:
         assert (settings.epochs, settings.final_epochs, settings.optimizer) == (5, 20, "adam")
