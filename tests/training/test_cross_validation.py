@@ -25,18 +25,8 @@ from kerasmlp.training.run_recorder import RunRecorder
 from tests.helpers.tables import frame, write
 
 TRAIN = [
-    "--target",
-    "kind",
-    "--folds",
-    "2",
-    "--hidden",
-    "4",
-    "--epochs",
-    "2",
-    "--learning-rate",
-    "0.05",
-    "--time",
-    "day",
+    *("--target", "kind", "--time", "day", "--folds", "2"),
+    *("--hidden", "4", "--members", "1", "--epochs", "2", "--learning-rate", "0.05"),
 ]
 
 
