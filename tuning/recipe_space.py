@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.tuning.trial_network import TrialNetwork
 
-TRIALS_PER_TRAINING = 9  # trials that take as long as a whole training with a recipe for tables, which usually ends sooner
+TRIALS_PER_TRAINING = 9  # trials that take as long as the longest training with a recipe for tables
 
 
 @dataclass(frozen=True)

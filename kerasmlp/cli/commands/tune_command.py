@@ -85,7 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--epochs",
         type=int,
         metavar="N",
-        help="passes over the training examples in each trial (default: 5; for tables, a ninth of the longest training)",
+        help="passes over the training examples in each trial (default: 5; for tables, by the recipe)",
     )
     group.add_argument(
         "--no-early-stopping",
