@@ -149,8 +149,11 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure to a PNG."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     with appearing(path) as temporary:
-        figure.savefig(temporary)
+        # `savefig` would draw everything twice.
+        FigureCanvasAgg(figure).print_png(temporary)  # type: ignore[no-untyped-call]
 
 
 def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) -> None:
