@@ -79,9 +79,9 @@ def convert(
             x = table.compute(x, *weights)
         if front is not None:
             # The converter would multiply the factor into the next kernel, which then no longer fits one scale of 8
-            # bits. It does not look through a change of shape.
+            # bits. It does not look through a maximum, but does through a change of shape if there is one feature.
             mean, factor = front
-            x = tf.reshape(tf.reshape(x - mean, (*flat, 1)) * factor[:, np.newaxis], flat)
+            x = tf.maximum((x - mean) * factor, np.finfo(np.float32).min)
         for layer in layers:
             x = _values(x, layer)
         return {name_of_output: task.tflite_answer(name_of_output, x, tf)}

@@ -80,10 +80,10 @@ def export_tflite(
     - A network for a table embeds its numbers (`TableFeatures`) by GATHER, BATCH_MATMUL and simple arithmetic. They are
       float32 in every precision, because one scale of 8 bits does not fit columns of different sizes. An `int8` file
       converts the features for the dense layers with QUANTIZE, and has a DEQUANTIZE before the SOFTMAX.
-    - Measured features that are not embedded are standardised by SUB and MUL in floating point, with a RESHAPE before
-      and after MUL. Weights that include the scaling would not fit one scale of 8 bits either. A `float32` file has
-      these operations only if it would lose digits without them, because features are far from zero in comparison with
-      how much they vary.
+    - Measured features that are not embedded are standardised by SUB and MUL in floating point; a MAXIMUM keeps the
+      converter from multiplying that into the weights, which would not fit one scale of 8 bits either. A `float32` file
+      has these operations only if it would lose digits without them, because features are far from zero in comparison
+      with how much they vary.
     - A network that learnt the logarithm of its targets ends in EXP.
     - One scale of 8 bits does not fit numbers far from zero, and weights in float16 end at 65,504. An `int8` or
       `float16` file therefore scales the standardised numbers to their units by SUB and MUL in floating point, the

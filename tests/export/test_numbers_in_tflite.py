@@ -44,8 +44,8 @@ def test_every_precision_answers_in_the_units_of_the_targets(kind: str, tmp_path
     task = data.task
     assert isinstance(task, Regression)
     expected = open_artefact(run.path).answers(data.test.features)
-    # With 4-bit weights, a network of only 16 hidden units loses more than the default `max_drop`.
-    reports = export_tflite(run, tmp_path / "out", quantize=list(PRECISIONS), data=data, max_drop=0.05)
+    # With 4-bit weights, a network of only 16 hidden units loses more than the default `max_drop`: up to 0.083.
+    reports = export_tflite(run, tmp_path / "out", quantize=list(PRECISIONS), data=data, max_drop=0.1)
     for report in reports:
         contents = read_contents(Path(report.path).read_bytes())
         assert (contents.target.name, contents.target.dtype) == ("values", "float32")
@@ -53,8 +53,8 @@ def test_every_precision_answers_in_the_units_of_the_targets(kind: str, tmp_path
         assert (contents.precision, contents.target.shape) == (report.precision, (1, len(task.names)))
         answers = open_artefact(report.path).answers(data.test.features)
         in_deviations = np.abs(answers - expected) / np.array(task.scales)
-        # Measured: 2e-5 for years, whose mean is 100 standard deviations, and 2e-6 for the rest; then 2e-3 and 0.2.
-        limit = {"float32": 4e-5, "float16": 0.01, "int4": 1.5}.get(report.precision, 0.5)
+        # Measured: 2e-5 for years, whose mean is 100 deviations, and 4e-6 for the rest; then 6e-4, 0.5 and 0.3.
+        limit = {"float32": 4e-5, "float16": 2e-3, "int4": 1.5}.get(report.precision, 0.5)
         assert in_deviations.max() < limit
         assert report.max_abs_diff == pytest.approx(in_deviations.max(), rel=1e-3)
         assert report.score == evaluate(report.path, data).rmse
@@ -64,7 +64,7 @@ def test_every_precision_answers_in_the_units_of_the_targets(kind: str, tmp_path
         assert list(contents.operations[last:]) == expected_behind
         assert (report.accuracy, report.agreement, report.task) == (None, None, "regression")
     assert [replace(r, latency_p50_us=None, latency_p99_us=None, examples_per_s=None) for r in reports] == verify(
-        run, [report.path for report in reports], data=data, max_drop=0.05
+        run, [report.path for report in reports], data=data, max_drop=0.1
     )
 
 

@@ -384,7 +384,7 @@ def test_features_of_very_different_sizes_keep_their_accuracy_with_8_and_4_bit_w
     assert min(report.accuracy or 0 for report in reports) > 0.9
     operations = [read_contents(Path(report.path).read_bytes()).operations for report in reports]
     assert "MUL" not in operations[0]
-    front, dense = ("SUB", "RESHAPE", "MUL", "RESHAPE"), ("FULLY_CONNECTED", "FULLY_CONNECTED")
+    front, dense = ("SUB", "MUL", "MAXIMUM"), ("FULLY_CONNECTED", "FULLY_CONNECTED")
     assert operations[2] == operations[3] == (*front, *dense, "SOFTMAX")
     assert operations[4] == (*front, "QUANTIZE", *dense, "DEQUANTIZE", "SOFTMAX")
 
