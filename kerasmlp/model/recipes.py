@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 HIDDEN = (256, 256, 256)
 HIDDEN_OF_MEMBERS = (128, 128, 128)
-FEW_EXAMPLES = 5_000
+MEMBERS_OF_FEW = ((1_000, 8), (5_000, 4))  # members for fewer examples than the first number
 STEPS_OF_FIRST_CYCLE = 100
 MOST_STEPS = 30_000
 MOST_EXAMPLES_PER_STEP = 256
@@ -140,8 +140,13 @@ def recipe_of(model: keras.Model) -> str:
 
 
 def default_members(num_examples: int) -> int:
-    """Returns the number of members: several for few examples, where chance decides more than the width does."""
-    return 8 if num_examples < FEW_EXAMPLES else 1
+    """Returns the number of members: several for few examples, where chance decides more than the width does.
+
+    Example:
+        >>> [default_members(count) for count in (100, 2_000, 30_000)]
+        [8, 4, 1]
+    """
+    return next((members for most, members in MEMBERS_OF_FEW if num_examples < most), 1)
 
 
 def table_batch_size(num_examples: int) -> int:

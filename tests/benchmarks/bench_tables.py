@@ -133,7 +133,7 @@ def problems(tables: Path | None, folds: int, wanted: set[str] | None = None) ->
         if wanted is None or path.stem in wanted:
             table = pd.read_csv(path, header=None, skipinitialspace=True)
             table.columns = [*(f"c{index}" for index in range(table.shape[1] - 1)), TARGET]
-            table[TARGET] = "class " + table[TARGET].astype(str)
+            table[TARGET] = "class " + table[TARGET].astype(str).str.strip()
             yield from in_folds(path.stem, table)
     for name in ("iris", "wine", "breast_cancer", "digits"):
         if wanted is None or f"sklearn {name}" in wanted:
