@@ -38,7 +38,7 @@ from kerasmlp.engine.block_datasets import block_dataset
 from kerasmlp.engine.example_order import run_order
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.same_data import assert_same_data
-from tests.helpers.tables import frame, write
+from tests.helpers.tables import cache_table, frame, write
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_workers_of_a_search_get_a_table_as_it_is_encoded(tmp_path: Path, stream
     (got,), _ = read_request(tmp_path)
     assert got.encoder == data.encoder
     np.testing.assert_array_equal(got.train.features, data.train.features)
-    assert got.preprocessing().get_config()["mean"] == data.preprocessing().get_config()["mean"]
+    assert got.preprocessing().get_config() == data.preprocessing().get_config()
 
 
 def _images(folder: Path, count: int = 20) -> Path:
@@ -329,11 +329,6 @@ def test_a_cached_source_is_not_read_again_for_its_fingerprint(tmp_path: Path) -
     assert source.fingerprint() == fingerprint
 
 
-def _load(path: Path, folder: str) -> None:
-    os.environ["KERASMLP_CACHE"] = folder
-    load_data(path, target="kind", test_share=0.2, stream=True)
-
-
 def test_two_processes_share_an_entry_and_remove_what_a_killed_one_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,7 +340,7 @@ def test_two_processes_share_an_entry_and_remove_what_a_killed_one_left(
     left = entry.rename(tmp_path / "cache" / f".writing-{entry.name}-abc")
     os.utime(left, (later := time.time() + 3600, later))  # new folders may belong to a process that is just starting
     context = multiprocessing.get_context("spawn")
-    workers = [context.Process(target=_load, args=(path, str(tmp_path / "cache"))) for _ in range(2)]
+    workers = [context.Process(target=cache_table, args=(path, str(tmp_path / "cache"))) for _ in range(2)]
     for worker in workers:
         worker.start()
     for worker in workers:
@@ -442,7 +437,8 @@ def test_datasets_of_other_elements_are_refused() -> None:
 def test_every_command_takes_a_streamed_table(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = str(write(tmp_path / "road.csv", frame(400)))
     streamed = [path, "--target", "kind", "--stream", "--json"]
-    common = [*streamed, "--test-share", "0.2", "--hidden", "8", "--epochs", "3"]
+    common = [*streamed, "--test-share", "0.2", "--hidden", "8", "--members", "2", "--epochs", "3"]
+    common += ["--learning-rate", "0.02"]
     runs = [str(tmp_path / name) for name in ("one", "two", "search")]
     trained = []
     for run in runs[:2]:

@@ -27,10 +27,10 @@ from kerasmlp.cli.server_requests import columns_for_server, server_inputs
 from kerasmlp.contract import COLUMNS, SERVING_DEFAULT
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.raw_tables import open_table
-from kerasmlp.data.types import Data
+from kerasmlp.data.types import RECIPES, Data
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.tflite.converting import convert
-from kerasmlp.export.tflite.folding import fold, front
+from kerasmlp.export.tflite.folding import embedding, fold, front
 from tests.helpers.random_tables import ORDERS, TARGET, Dialect, RandomTable
 
 VARIANTS = 20  # of each table
@@ -60,15 +60,16 @@ class Reference:
         self.features = self.data.encoder.encode(self.table.frame(rows), source="frame")
         self.task = self.data.task
         sizes = [self.data.num_features, 8, self.data.num_outputs]
-        layers = {"preprocessing": self.data.preprocessing(), "postprocessing": self.data.postprocessing()}
+        recipe = RECIPES[seed % 2]
+        layers = {"preprocessing": self.data.preprocessing(recipe), "postprocessing": self.data.postprocessing()}
         model = kerasmlp.build_mlp(sizes, seed=seed, **layers)
         card = Card("t", "", tuple(sizes), (sizes[0],), None, self.data.class_names, None, {}, _columns(self.data))
         card = replace(card, task=None if self.data.class_names else self.task)
         write_saved_model(model, card, folder / "saved")
         self.saved = tf.saved_model.load(str(folder / "saved"))
-        mean, factor = front(model)
-        folded = fold(model, keep_front=True)
-        content = convert(folded, "features", batch_size=None, task=self.task, front=(mean, factor))
+        table = embedding(model)
+        options: dict[str, Any] = {"table": table, "front": front(model) if table is None else None}
+        content = convert(fold(model, keep_front=True), "features", batch_size=None, task=self.task, **options)
         self.tflite = Interpreter(model_content=content)
         self.answers = np.asarray(self.task.answer(model(self.features), tf))
         specs = self.saved.signatures[COLUMNS].structured_input_signature[1]

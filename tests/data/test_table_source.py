@@ -88,7 +88,7 @@ def test_missing_values_become_median_half_or_a_category() -> None:
 
 def test_preprocessing_standardises_numbers_only() -> None:
     data = data_from_frame(frame(), "kind", test_share=0.2)
-    scaled = np.asarray(data.preprocessing()(data.train.features))
+    scaled = np.asarray(data.preprocessing("plain")(data.train.features))
     assert abs(scaled[:, 0].mean()) < 1e-4  # float32
     assert abs(scaled[:, 0].std() - 1) < 1e-3
     np.testing.assert_array_equal(scaled[:, 1:6], data.train.features[:, 1:6])

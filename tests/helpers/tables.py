@@ -1,11 +1,14 @@
-"""Small tables of flowers and of houses, and writing a table to a CSV or Parquet file."""
+"""Small tables of flowers and of houses, and writing and caching them. New processes import it without TensorFlow."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+
+import kerasmlp
 
 
 def frame(rows: int = 200) -> pd.DataFrame:
@@ -36,3 +39,9 @@ def write(path: Path, table: pd.DataFrame) -> Path:
     else:
         table.to_parquet(path)
     return path
+
+
+def cache_table(path: Path, folder: str) -> None:
+    """Reads the flowers of a file as a stream, with the folder as the cache."""
+    os.environ["KERASMLP_CACHE"] = folder
+    kerasmlp.load_data(path, target="kind", test_share=0.2, stream=True)
