@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import itertools
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import keras_tuner
 
+from kerasmlp.tuning.recipe_space import epochs_to_compare
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.settings import PLAIN, SearchSettings
+from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.space import Space, widths_text
 from kerasmlp.tuning.trial_records import searched
 
@@ -72,6 +72,7 @@ def make_oracle(
     listener: Listener,
     goal: Goal = CLASSIFYING,
     first: Mapping[str, Any] | None = None,
+    schedule: str = "constant",
 ) -> SearchOracle:
     """Returns the oracle that `settings` name.
 
@@ -81,18 +82,14 @@ def make_oracle(
         listener: Its methods are called when something happens to a trial.
         goal: What the search looks for. Defaults to the highest accuracy.
         first: Values for the first trial. A grid ignores them.
+        schedule: Learning-rate schedule of the trials.
     """
     assert settings.epochs is not None, "settings of `for_data`"
-    stops_from: int | None = 1
-    if not settings.early_stopping or settings.oracle == "hyperband":  # which has its own rule
-        stops_from = None
-    elif settings.recipe not in (None, PLAIN):
-        # Where the rate falls to zero, the first half of the scores says little about the last one.
-        stops_from = math.ceil(settings.epochs / 2)
+    compares = settings.early_stopping and settings.oracle != "hyperband"  # which has its own rule
     options: dict[str, Any] = {
         "goal": goal,
         "epochs": settings.epochs,
-        "stops_from": stops_from,
+        "compared": epochs_to_compare(settings.epochs, schedule) if compares else (),
         "listener": listener,
         "seed": settings.seed + 1,  # Keras Tuner takes 0 for no seed
         "hyperparameters": settings.whole_space.hyperparameters(digest),

@@ -1,9 +1,11 @@
 """What a search does where you do not say otherwise: its space, how long its trials are, and what it tries first.
 
-For the recipe **plain**, trials are five epochs at a constant rate, and vary the learning rate and the batch size. For
-the recipe **table**, a trial is a whole training in small: its rate falls to zero within a ninth of the epochs that the
-recipe has at most. It varies everything in which good networks for tables differ, around the recipe's own values, and
-the first trial has these values themselves.
+For the recipe **plain**, trials are five epochs at a constant rate, and vary the learning rate and the batch size.
+
+For the recipe **table**, a trial is a whole training, with the cycles of the recipe, which end it when a cycle brings
+nothing. A shorter training would compare networks in another state than the one in which they are used in the end.
+Trials vary everything in which good networks for tables differ, around the recipe's own values, and the first trial has
+these values themselves. A poor trial is stopped at the end of a cycle, where its rate is zero like that of the others.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp.data.number_embeddings import NUM_FEATURES
 from kerasmlp.data.types import PLAIN, TABLE
 from kerasmlp.errors import InvalidType
+from kerasmlp.model.optimizers import CYCLES, cycle_ends
 from kerasmlp.model.recipes import Recipe, recipe_for
 from kerasmlp.tuning.space import Choices, Range, Space, parameter_named, widths_text
 
@@ -22,7 +25,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.tuning.trial_network import TrialNetwork
 
-TRIALS_PER_TRAINING = 9  # trials that take as long as the longest training with a recipe for tables
+FREE_CYCLES = 1  # cycles after which no trial is compared yet
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class SearchDefaults:
 
     Attributes:
         epochs: Epochs of a trial.
-        schedule: Learning rate in a trial: `constant`, or `cosine` over all of its epochs.
+        schedule: Learning rate in a trial, as in a training of as many epochs.
         final_epochs: Epochs of the final training, at most.
         final_schedule: Its learning-rate schedule.
         optimizer: Name of the optimizer.
@@ -53,9 +56,20 @@ def search_defaults(data: Data, recipe: str, members: int | None = None) -> Sear
     if recipe == PLAIN:
         return SearchDefaults(5, "constant", 20, "cosine", "adam", None, {})
     whole = recipe_for(data, recipe, members)
-    epochs = max(1, round(whole.epochs / TRIALS_PER_TRAINING))
     options = {"dropout": whole.dropout, "members": whole.members}
-    return SearchDefaults(epochs, "cosine", whole.epochs, whole.schedule, whole.optimizer, whole.weight_decay, options)
+    return SearchDefaults(
+        whole.epochs, whole.schedule, whole.epochs, whole.schedule, whole.optimizer, whole.weight_decay, options
+    )
+
+
+def epochs_to_compare(epochs: int, schedule: str) -> Collection[int]:
+    """Returns the epochs of a trial, from 1, after which it is stopped if it is worse than the others were.
+
+    Example:
+        >>> list(epochs_to_compare(5, "constant")), epochs_to_compare(63, "cycles")
+        ([1, 2, 3, 4], [3, 7, 15, 31])
+    """
+    return cycle_ends(epochs)[FREE_CYCLES:-1] if schedule == CYCLES else range(1, epochs)
 
 
 def complete_space(

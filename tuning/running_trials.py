@@ -18,9 +18,10 @@ from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_state, set_state
 from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
-from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.optimizers import COSINE, CYCLES, cycle_ends, make_optimizer
 from kerasmlp.model.rate_cycles import RateCycles
 from kerasmlp.tasks.task import MAX
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training.validation_data import evaluation_batch_size
 from kerasmlp.tuning._tuner_internals import TunerBase
@@ -36,10 +37,7 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.trial_network import TrialNetwork
     from kerasmlp.tuning.worker_request import WorkerRequest
 
-TRIALS_PER_COMPILE = {  # trials that share a compile, in a search of a usual size, by the schedule of the trials
-    "constant": 4,
-    "cosine": 1,  # tables, whose default space has many networks
-}
+TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size; of tables, nearly each has its own
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
 MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
 _IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
@@ -71,20 +69,22 @@ class TrialTrainer:
         Args:
             splits: The examples, as `trial_splits` returns them.
             network: The network that the values of a trial change.
-            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time, and in which the
-                schedule `cosine` ends.
+            epochs: Epochs of a usual trial, to decide whether compiling with XLA is worth its time, and in which a
+                schedule ends.
             seed: Seed of the initial weights and of the order of the examples.
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
             folds: Number of splits in each repetition. Defaults to None: all have the same seed.
             recipe: Name of the recipe. Defaults to that of the data.
-            schedule: Learning rate of the trials: `constant`, or `cosine` over `epochs`.
+            schedule: Learning rate of the trials, as in a training of `epochs`.
         """
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
         self.loss = loss
         self.epochs = epochs
-        self.schedule = schedule
+        # The epochs in which the rate falls to zero; none if it is constant.
+        self._ends = {CYCLES: cycle_ends(epochs), COSINE: [epochs]}.get(schedule, [])
+        self._may_end_sooner = schedule == CYCLES
         self.splits = [
             SplitTraining(data, seed + (index // folds if folds else 0), self.goal, recipe)
             for index, data in enumerate(splits)
@@ -128,11 +128,14 @@ class TrialTrainer:
         split = self.splits[0]
         model = self._fresh_model(values, split)
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
-        split.fit(model, self._blocks(values, split, first_epoch), first_epoch, epochs, callbacks)
+        idle = [StopAfterIdleCycle(self._ends)] if self._may_end_sooner else []
+        split.fit(model, self._blocks(values, split, first_epoch), first_epoch, epochs, [*callbacks, *idle])
         return model
 
     def train_on_all(self, values: Mapping[str, Any], *, epochs: int, report: EpochReport) -> None:
         """Trains a network with these values on each split, all of them epoch by epoch.
+
+        If the schedule may end a training sooner, the mean of the validation losses decides.
 
         Args:
             values: As in `train`.
@@ -146,6 +149,7 @@ class TrialTrainer:
         models: list[keras.Model] = []
         states: list[dict[str, np.ndarray]] = []
         blocks = [self._blocks(values, split, 0) for split in self.splits]
+        idle = StopAfterIdleCycle(self._ends)
         for epoch in range(epochs):
             rows: list[dict[str, float]] = []
             for index, split in enumerate(self.splits):
@@ -161,6 +165,8 @@ class TrialTrainer:
             means = {name: float(np.mean([row[name] for row in rows])) for name in self.goal.recorded}
             spread = float(np.std([row[self.goal.name] for row in rows]))
             if report.ends_training(epoch, {**means, self.goal.spread: spread}):
+                return
+            if self._may_end_sooner and idle.ends_idle_cycle(epoch, means["val_loss"]):
                 return
 
     def _blocks(self, values: Mapping[str, Any], split: SplitTraining, first_epoch: int) -> tf.data.Dataset:
@@ -183,7 +189,7 @@ class TrialTrainer:
         decays = network.weight_decay is not None
         steps = math.ceil(len(data.train) / batch_size)
         # Folds that share a network take turns with it, but it has one schedule.
-        about_split = (split.learnt, None if self.schedule == "constant" else steps)
+        about_split = (split.learnt, steps if self._ends else None)
         key = (network.sizes, network.embedding, tuple(compiled), network.optimizer, decays, batch_size, about_split)
         if key not in self._prepared:
             self._prepared[key] = self._prepare(fresh, network, batch_size, data)
@@ -198,7 +204,7 @@ class TrialTrainer:
         if prepared.cycles is None:
             prepared.model.optimizer.learning_rate = rate
         else:
-            prepared.cycles.set(rate, [self.epochs * steps])
+            prepared.cycles.set(rate, [steps * end for end in self._ends])
         return prepared.model
 
     def _prepare(self, fresh: keras.Model, network: TrialNetwork, batch_size: int, data: Data) -> AdjustableNetwork:
@@ -206,12 +212,13 @@ class TrialTrainer:
         optimizer = make_optimizer(network.optimizer, DEFAULT_LEARNING_RATE, weight_decay=network.weight_decay)
         if network.weight_decay is not None:
             adjustable.let_decay_vary(optimizer)
-        if self.schedule != "constant":
+        if self._ends:
             adjustable = replace(adjustable, cycles=RateCycles(optimizer))
         data.task.compile(adjustable.model, optimizer, loss=self.loss)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
-        steps = TRIALS_PER_COMPILE[self.schedule] * self.epochs * len(data.train) // batch_size
+        sharing = 1 if self._ends else TRIALS_PER_COMPILE
+        steps = sharing * self.epochs * len(data.train) // batch_size
         prepare(
             adjustable.model,
             batch_size=batch_size * network.members,

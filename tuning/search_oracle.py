@@ -6,7 +6,7 @@ import json
 import shutil
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,16 @@ from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.search_listener import Listener
 from kerasmlp.tuning.search_time import SearchTime
 from kerasmlp.tuning.space import PARAMETERS
-from kerasmlp.tuning.trial_records import COMPLETED, TrialRecord, best_trial, curve, number_of, record_of, searched
+from kerasmlp.tuning.trial_records import (
+    COMPLETED,
+    GIVEN_UP,
+    TrialRecord,
+    best_trial,
+    curve,
+    number_of,
+    record_of,
+    searched,
+)
 
 # The rule of Google Vizier (Golovin et al. 2017, 10.1145/3097983.3098043, section 3.2.2), with best values instead of
 # averages, and only if there are enough trials to compare with.
@@ -37,8 +46,7 @@ class SearchOracle(OracleBase):
     - Files appear whole or not at all. When they are read again, what they say is made consistent: a trial that no
       worker had received is forgotten, a finished one is not run again, and all others wait for a worker.
     - A trial can be taken from a worker that is gone.
-    - After each epoch, or each from a certain one on, a trial is stopped if it is worse than the median of the finished
-      trials was at that point.
+    - After certain epochs, a trial is stopped if it is worse than the median of the finished trials was at that point.
     - Values are rounded to the 32 bits in which workers receive them.
     - A listener is told everything that happens.
     - When all trials have ended, the best one is trained once more, because its result has to be reproducible. No
@@ -55,7 +63,7 @@ class SearchOracle(OracleBase):
         *,
         goal: Goal,
         epochs: int,
-        stops_from: int | None,
+        compared: Collection[int] = (),
         listener: Listener,
         first: Mapping[str, Any] | None = None,
         **options: Any,
@@ -65,14 +73,14 @@ class SearchOracle(OracleBase):
         Args:
             goal: What the search looks for.
             epochs: Epochs of a trial, unless the oracle chooses another number.
-            stops_from: The epoch, from 1, from which on a trial is stopped if it is worse than the median. None: never.
+            compared: Epochs, from 1, after which a trial is stopped if it is worse than the median.
             listener: Its methods are called when something happens to a trial.
             first: Values for the first trial, in place of those that the oracle chooses.
             **options: Arguments of Keras Tuner's oracle.
         """
         self.goal = goal
         self.epochs = epochs
-        self.stops_from = stops_from
+        self.compared = compared
         self.listener = listener
         self.first = dict(first or {})
         self.began = time.time()
@@ -133,8 +141,9 @@ class SearchOracle(OracleBase):
                 trial.metrics.register(name, direction=self.goal.task.objectives.get(name, MIN))
             trial.metrics.update(name, value, step=step)
         self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
-        if self.stops_from is not None and step + 1 >= self.stops_from and self._is_worse_than_median(trial, step):
+        if step + 1 in self.compared and self._is_worse_than_median(trial, step):
             trial.status = "STOPPED"
+            _set_metric(trial, GIVEN_UP, 1.0)
         return trial
 
     @keras_tuner.synchronized
@@ -238,15 +247,15 @@ class SearchOracle(OracleBase):
         if step + 1 >= self.epochs_of(trial):
             return False
         if self._finished_curves is None:
-            curves = [curve(t, self.goal.name) for t in self.trials.values() if t.status == "COMPLETED"]
-            self._finished_curves = [finished for finished in curves if len(finished) == self.epochs]
+            ended = [t for t in self.trials.values() if t.status == "COMPLETED" and not t.metrics.exists(GIVEN_UP)]
+            self._finished_curves = [curve(t, self.goal.name) for t in ended]
         others = [self.goal.best(finished[: step + 1]) for finished in self._finished_curves]
         return len(others) >= _LEAST_TRIALS_TO_COMPARE and self.goal.is_worse(
             self.goal.best(curve(trial, self.goal.name)), statistics.median(others)
         )
 
     def _record(self, trial: Any) -> TrialRecord:
-        return record_of(trial, self.epochs_of(trial), self.goal)
+        return record_of(trial, self.goal)
 
     # --- the state on disk --------------------------------------------------------------------------------------------
 

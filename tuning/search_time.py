@@ -19,16 +19,17 @@ class SearchTime:
         used_before_s: Seconds that processes before this one used.
     """
 
-    def __init__(self, minutes: float, final_epochs: int, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, minutes: float, final_ratio: float, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Starts.
 
         Args:
             minutes: Time for the trials and the final training.
-            final_epochs: Epochs that the final training has without a limit of time.
+            final_ratio: Epochs of the final training, without a limit of time, for each epoch of a trial on one of its
+                splits.
             clock: Returns seconds that never decrease; tests pass their own.
         """
         self.used_before_s = 0.0
-        self._minutes, self._final_epochs = minutes, final_epochs
+        self._minutes, self._final_ratio = minutes, final_ratio
         self._clock, self._began = clock, clock()
 
     @property
@@ -51,6 +52,6 @@ class SearchTime:
         if best is None:
             return not records or 60 * self.minutes_left > 0.6
         trial_s = sum(record.seconds for record in records) / len(records)
-        epoch_s = best.seconds / max(1, best.epochs)
-        final_s = min(self._final_epochs * epoch_s, MOST_FOR_FINAL * 60 * self._minutes)
-        return self.used_s + trial_s + epoch_s * (best.best_epoch or 0) + final_s <= 60 * self._minutes
+        final_s = min(self._final_ratio * best.seconds, MOST_FOR_FINAL * 60 * self._minutes)
+        again_s = best.seconds * (best.best_epoch or 0) / max(1, best.epochs)
+        return self.used_s + trial_s + again_s + final_s <= 60 * self._minutes

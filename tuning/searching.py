@@ -132,13 +132,14 @@ def search(
     settings = settings.for_data(data, varies_widths=sizes is None, splits=splits)
     widths = _widths(data, settings, sizes)
     settings.check(data, widths, splits)
-    clock = None
-    if settings.minutes is not None:
-        clock = SearchTime(settings.minutes, search_defaults(data, settings.recipe or data.recipe).final_epochs)
     for note in data_notes(data):
         warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = settings.network(widths)
     request = WorkerRequest.of(splits, network, settings)
+    clock = None
+    if settings.minutes is not None:
+        final_epochs = search_defaults(data, settings.recipe or data.recipe).final_epochs
+        clock = SearchTime(settings.minutes, final_epochs / (request.epochs * len(splits)))
     first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
     goal = Goal.of(data.task, settings.objective)
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
@@ -156,7 +157,9 @@ def search(
             display = SearchDisplay(messages_console(), settings.num_trials() if known else None, goal)
             listeners.append(display)
         everybody = ListenerGroup(*listeners)
-        oracle = make_oracle(settings, digest=request.digest, listener=everybody, goal=goal, first=first)
+        oracle = make_oracle(
+            settings, digest=request.digest, listener=everybody, goal=goal, first=first, schedule=request.schedule
+        )
         writer.oracle, oracle.time = oracle, clock
         oracle.open(folder / "keras_tuner")
         try:

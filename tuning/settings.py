@@ -39,7 +39,7 @@ class SearchSettings(Settings):
             or `trials` if those are fewer. The rest is for the final training, as with `kerasmlp.train(minutes=...)`.
             By default, there is no limit.
         epochs: Passes over the training examples in each trial, at least 1; for Hyperband, in its longest trials. By
-            default 5, and with the recipe `table` a ninth of the epochs that a whole training has at most.
+            default 5, and with the recipe `table` as many as in a whole training.
         space: The hyper-parameters to vary and the values to choose from. By default learning rates from 1e-4 to 1e-2
             and batch sizes from 16 to 128; with the recipe `table`, learning rate, dropout, weight decay and embedding,
             and the number and width of the hidden layers if `sizes` was left out, except for what is set by another
@@ -60,7 +60,7 @@ class SearchSettings(Settings):
         repeats: How often the examples are divided into `folds`, each time with the next seed, which is also that of
             the initial weights and of the order of the examples. Defaults to `1`.
         early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
-            trials had reached after as many epochs; with the recipe `table`, not in the first half of its epochs.
+            trials had reached after as many epochs; with the recipe `table`, only at the end of a cycle.
             Hyperband stops trials by its own rule.
             Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of

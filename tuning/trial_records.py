@@ -15,6 +15,7 @@ from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.space import PARAMETERS
 
 COMPLETED, STOPPED, FAILED = "completed", "stopped", "failed"
+GIVEN_UP = "given_up"  # what is recorded of one of Keras Tuner's trials that was stopped early
 
 
 @dataclass(frozen=True)
@@ -138,13 +139,12 @@ def curve(trial: Any, name: str) -> list[float]:
     return [float(o.mean()) for o in trial.metrics.get_history(name)]
 
 
-def record_of(trial: Any, epochs: int, goal: Goal) -> TrialRecord:
+def record_of(trial: Any, goal: Goal) -> TrialRecord:
     """Returns the record of a trial that has ended.
 
     Args:
         trial: One of Keras Tuner's trials.
         goal: What the search looks for.
-        epochs: The number of epochs that it was to be trained for; a completed trial with fewer was stopped early.
     """
     began, ended = _metric(trial, "began_s"), _metric(trial, "ended_s")
     record: dict[str, Any] = {
@@ -166,10 +166,9 @@ def record_of(trial: Any, epochs: int, goal: Goal) -> TrialRecord:
         for observed in zip(*histories.values(), strict=True)
     ]
     best = max(rows, key=goal.rank)  # between equal epochs, the first
-    last = int(rows[-1]["epoch"])
     return TrialRecord(
-        **{**record, "epochs": last},
-        status=COMPLETED if last >= epochs else STOPPED,
+        **{**record, "epochs": int(rows[-1]["epoch"])},
+        status=STOPPED if trial.metrics.exists(GIVEN_UP) else COMPLETED,
         val_accuracy=best.get("val_accuracy"),
         val_loss=best["val_loss"],
         best_epoch=int(best["epoch"]),

@@ -39,7 +39,7 @@ class WorkerRequest:
         loss: Name of the loss; None for the task's default.
         folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
         recipe: Name of the recipe; None for the default of the data.
-        schedule: Learning rate in a trial: `constant` or `cosine`.
+        schedule: Learning-rate schedule of a trial.
         digest: SHA-256 of the data and of the attributes above. Trials of searches with different digests cannot be
             compared.
         states: Folder on this machine for the training states that Hyperband continues from; None for other oracles.

@@ -10,7 +10,8 @@ from kerasmlp.errors import InvalidValue, nearest
 if TYPE_CHECKING:
     import keras
 
-SCHEDULES = ("constant", "cosine", "cycles")
+CONSTANT, COSINE, CYCLES = "constant", "cosine", "cycles"
+SCHEDULES = (CONSTANT, COSINE, CYCLES)
 MOST_CYCLES = 6
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 

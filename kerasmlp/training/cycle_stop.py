@@ -24,9 +24,12 @@ class StopAfterIdleCycle(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the best epoch, and stops if it was in a cycle before this one."""
-        loss = float((logs or {})["val_loss"])
+        if self.ends_idle_cycle(epoch, float((logs or {})["val_loss"])):
+            self.model.stop_training = True
+
+    def ends_idle_cycle(self, epoch: int, loss: float) -> bool:
+        """Returns whether an epoch with this validation loss ends a cycle without a better one; remembers the best."""
         if loss < self.best:
             self.best, self.best_epoch = loss, epoch + 1
         earlier = [end for end in self._ends if end <= epoch]
-        if epoch + 1 in self._ends and earlier and self.best_epoch <= earlier[-1]:
-            self.model.stop_training = True
+        return epoch + 1 in self._ends and bool(earlier) and self.best_epoch <= earlier[-1]

@@ -23,16 +23,16 @@ def trial(number: int, seconds: float) -> TrialRecord:
 
 def test_no_trial_begins_when_the_time_is_needed_for_the_final_training() -> None:
     now = 0.0
-    limit = SearchTime(10, 20, clock=lambda: now)
+    limit = SearchTime(10, 4, clock=lambda: now)
     assert limit.allows([], None)
     records: list[TrialRecord] = []
     while limit.allows(records, records[0] if records else None):
         now += 30
         records.append(trial(len(records) + 1, 30.0))
-    # A final training of 20 epochs takes 120 s, and the best trial again 24 s.
+    # A final training of four times as many epochs takes 120 s, and the best trial again 24 s.
     assert len(records) == (600 - 120 - 24) // 30
     assert limit.minutes_left == pytest.approx(2.5)
-    slow = SearchTime(10, 2000, clock=lambda: now)
+    slow = SearchTime(10, 400, clock=lambda: now)
     assert slow.allows(records, records[0]), "half of the time is for trials"
     slow.used_before_s = 300.0
     assert not slow.allows(records, records[0])
