@@ -34,6 +34,8 @@ class ShareAmongMembers(keras.layers.Layer):
         if not training:
             return ops.expand_dims(features, 0)
         width = features.shape[-1]
+        # What is in front of the members learns from the mean of their losses.
+        features = with_gradient(features, 1 / self.members)
         missing = (-ops.shape(features)[0]) % self.members
         filled = ops.concatenate([features, ops.zeros((missing, width), features.dtype)], axis=0)
         return ops.reshape(filled, (self.members, -1, width))
@@ -114,11 +116,18 @@ class MeanOfMembers(keras.layers.Layer):
         ops = keras.ops
         if not training:
             return ops.mean(answers, axis=0)
+        # The loss is the mean over the step, of which each member has seen a share. It learns from that share's mean.
+        answers = with_gradient(answers, answers.shape[0])
         return ops.reshape(answers, (-1, answers.shape[-1]))[: ops.shape(features)[0]]
 
     def compute_output_shape(self, answers_shape: Any, features_shape: Any) -> tuple[Any, Any]:
         """Returns the shape of the output."""
         return (features_shape[0], answers_shape[-1])
+
+
+def with_gradient(values: Any, factor: float) -> Any:
+    """Returns `values` as they are, whose gradient is multiplied by a factor on its way back."""
+    return values + (factor - 1) * (values - keras.ops.stop_gradient(values))
 
 
 def members_of(model: keras.Model) -> int:
