@@ -52,7 +52,7 @@ class SplitTraining:
     def blocks(self, batch_size: int, members: int, first_epoch: int) -> tf.data.Dataset:
         """Returns the training examples of the epochs that follow, for a network with members."""
         return block_dataset(
-            *self._train, batch_size=batch_size * members, seed=self.seed, first_epoch=first_epoch, passes=members
+            *self._train, batch_size=batch_size * members, seed=self.seed, first_epoch=first_epoch, members=members
         )
 
     def fit(

@@ -31,14 +31,15 @@ def block_dataset(
     shuffle: bool = True,
     seed: int = 0,
     first_epoch: int = 0,
-    passes: int = 1,
+    members: int = 1,
     max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES,
 ) -> tf.data.Dataset:
     """Returns a dataset of blocks from arrays, for `fit` and `evaluate` of a model that `prepare` returned.
 
     Each element is `(features, labels)` or `(features, labels, sample_weights)` with the examples of several batches
     along the first axis. The engine splits it into batches. Keras's own `class_weight=` works on blocks, too. Every
-    example appears once per pass. Only the last block of an epoch, and the last batch in it, can be shorter.
+    example appears once per epoch and member. Only the last block of an epoch, and the last batch in it, can be
+    shorter.
 
     Features keep the dtype they are stored with (`uint8` pixels stay bytes) until the model converts them within the
     step. Only float64 is converted here, to Keras's float type, as stock `fit` does.
@@ -67,7 +68,8 @@ def block_dataset(
         shuffle: Whether each epoch has a new random order. Pass False for evaluation. Defaults to `True`.
         seed: Seed of the orders, at least 0. Defaults to `0`.
         first_epoch: Number of the first epoch that is read from this dataset, at least 0. Defaults to `0`.
-        passes: How often a shuffled epoch goes through the examples, at least 1. Defaults to `1`.
+        members: Members of the network, at least 1. Each has an order of its own in a shuffled epoch, and its share of
+            every batch; `batch_size` is that of all members together. Defaults to `1`.
         max_block_bytes: Largest size of a block in bytes, at least 1. Defaults to 64 MiB.
 
     Returns:
@@ -91,7 +93,7 @@ def block_dataset(
     check_at_least("batch_size", batch_size, 1)
     check_at_least("seed", seed, 0)
     check_at_least("first_epoch", first_epoch, 0)
-    check_at_least("passes", passes, 1)
+    check_at_least("members", members, 1)
     if labels is None and sample_weights is not None:
         raise InvalidType("`sample_weights` are factors of the loss of `labels`; got weights but no `labels`.")
     with tf.device("CPU:0"):
@@ -100,13 +102,17 @@ def block_dataset(
     size = batch_size * steps_per_block(
         batch_size,
         _bytes_per_example(tf.nest.map_structure(_example_spec, arrays)),
-        num_examples * passes,
+        num_examples * members,
         max_block_bytes,
     )
     stored = [array for array in tf.nest.flatten(arrays) if isinstance(array, DiskArray)]
     if shuffle:
         run = max((max(1, _RUN_BYTES // max(1, array.row_bytes)) for array in stored), default=1)
-        return _ArrayBlocks(arrays, _shuffled_selections(num_examples, size, seed, first_epoch, run, passes), _gather)
+        return _ArrayBlocks(
+            arrays,
+            _shuffled_selections(num_examples, size, seed, first_epoch, run, members, batch_size // members),
+            _gather,
+        )
     return _ArrayBlocks(arrays, _selections_in_order(num_examples, size), _slice)
 
 
@@ -173,7 +179,7 @@ class _Selections:
 
 
 def _shuffled_selections(
-    num_examples: int, size: int, seed: int, first_epoch: int, run: int, passes: int
+    num_examples: int, size: int, seed: int, first_epoch: int, run: int, members: int, share: int
 ) -> _Selections:
     """Selects the positions of the examples of each block, in the order of the epoch.
 
@@ -183,9 +189,9 @@ def _shuffled_selections(
     epochs = itertools.count(first_epoch)
 
     def next_epoch() -> Iterator[np.ndarray]:
-        yield from run_order(seed, next(epochs), num_examples, size, run, passes)
+        yield from run_order(seed, next(epochs), num_examples, size, run, members, share)
 
-    return _Selections(next_epoch, math.ceil(num_examples * passes / size))
+    return _Selections(next_epoch, math.ceil(num_examples * members / size))
 
 
 def _selections_in_order(num_examples: int, size: int) -> _Selections:

@@ -18,35 +18,46 @@ def epoch_order(seed: int, epoch: int, num_examples: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(num_examples)
 
 
-def run_order(seed: int, epoch: int, num_examples: int, block: int, run: int, passes: int = 1) -> Iterator[np.ndarray]:
-    """Yields the order of examples, block by block: int64 vectors, together a permutation for each pass.
+def run_order(
+    seed: int, epoch: int, num_examples: int, block: int, run: int, members: int = 1, share: int = 1
+) -> Iterator[np.ndarray]:
+    """Yields the order of examples, block by block: int64 vectors, together a permutation for each member.
 
     For examples in a file, runs of neighbours stay together, so that each run is one read. The runs come in a random
-    order, and the examples within each block are shuffled. With `run=1`, this is `epoch_order`.
+    order, and the examples within each block are shuffled. With `run=1` and one member, this is `epoch_order`.
 
     Args:
         seed: Seed of the orders.
         epoch: Number of the epoch.
-        num_examples: Examples per pass.
+        num_examples: Number of examples.
         block: Examples per vector. The last vector holds the rest.
         run: Number of neighbours that are read together.
-        passes: Number of passes over the examples in an epoch.
+        members: Members of the network, each with an order of its own.
+        share: Examples of each member in a step, one member after the other; the last step holds the rest of each.
 
     Example:
         >>> sorted(np.concatenate(list(run_order(0, 0, 10, block=4, run=2))).tolist())
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
+        >>> (both,) = run_order(0, 0, 3, block=12, run=1, members=2, share=2)
+        >>> [sorted(np.concatenate([both[first : first + 2], both[last : last + 1]]).tolist())
+        ...  for first, last in ((0, 4), (2, 5))]
+        [[0, 1, 2], [0, 1, 2]]
     """
-    numbers = range(epoch * passes, (epoch + 1) * passes)
-    if run == 1:
-        order = np.concatenate([epoch_order(seed, number, num_examples) for number in numbers])
-    else:
-        orders = []
-        for number in numbers:
-            generator = np.random.default_rng((seed, number))
-            starts = generator.permutation(math.ceil(num_examples / run)) * run
-            orders.append((starts[:, np.newaxis] + np.arange(run)).reshape(-1))
-        order = np.concatenate(orders)
-        order = order[order < num_examples]
+    numbers = range(epoch * members, (epoch + 1) * members)
+    orders = [_order(seed, number, num_examples, block // members, run) for number in numbers]
+    steps = range(0, num_examples, share) if members > 1 else ()
+    order = np.concatenate([own[start : start + share] for start in steps for own in orders] or orders)
     for start in range(0, len(order), block):
-        chosen = order[start : start + block]
-        yield chosen if run == 1 else generator.permutation(chosen)
+        yield order[start : start + block]
+
+
+def _order(seed: int, number: int, num_examples: int, window: int, run: int) -> np.ndarray:
+    """Returns a permutation. With `run` above 1, it keeps neighbours in the same window of the order."""
+    if run == 1:
+        return epoch_order(seed, number, num_examples)
+    generator = np.random.default_rng((seed, number))
+    starts = generator.permutation(math.ceil(num_examples / run)) * run
+    order = (starts[:, np.newaxis] + np.arange(run)).reshape(-1)
+    order = order[order < num_examples]
+    windows = range(0, num_examples, max(1, window))
+    return np.concatenate([generator.permutation(order[start : start + max(1, window)]) for start in windows])

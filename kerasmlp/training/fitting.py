@@ -227,7 +227,7 @@ def train_run(
                         batch_size=batch_size * members,
                         seed=settings.seed,
                         first_epoch=finished,
-                        passes=members,
+                        members=members,
                         max_block_bytes=settings.max_block_bytes,
                     ),
                     validation_data=validation_blocks(data),

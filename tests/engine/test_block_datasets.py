@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kerasmlp.engine.block_datasets import block_dataset, stream_blocks
 from kerasmlp.engine.block_size import steps_per_block
-from kerasmlp.engine.example_order import epoch_order
+from kerasmlp.engine.example_order import epoch_order, run_order
 from kerasmlp.engine.preparing_models import prepare
 from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.engine_oracle import BATCH_SIZE, BLOCK_BYTES, assert_same_weights, engine_fit, network, problem
@@ -198,3 +198,18 @@ def test_stream_blocks_rejects_what_it_cannot_read() -> None:
     ragged = tf.data.Dataset.from_tensors(tf.ragged.constant([[1], [2, 3]]))
     with pytest.raises(InvalidType, match=r"dataset.*dense"):
         stream_blocks(ragged, batch_size=1)
+
+
+@pytest.mark.parametrize(("num_examples", "share", "members", "run"), [(23, 4, 3, 1), (8, 8, 2, 1), (50, 5, 4, 3)])
+def test_each_member_sees_each_example_once_in_an_order_of_its_own(
+    num_examples: int, share: int, members: int, run: int
+) -> None:
+    order = np.concatenate(list(run_order(1, 2, num_examples, 2 * share * members, run, members, share)))
+    seen: list[list[int]] = [[] for _ in range(members)]
+    for start in range(0, num_examples, share):
+        for own in seen:
+            width = min(share, num_examples - start)
+            own += order[:width].tolist()
+            order = order[width:]
+    assert all(sorted(own) == list(range(num_examples)) for own in seen)
+    assert seen[0] != seen[1]
