@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.files import write_json
-from kerasmlp.contract import CONFIG_NAME, METRICS_NAME
+from kerasmlp.contract import CALIBRATION_NAME, CONFIG_NAME, METRICS_NAME, STATE_NAME
 from kerasmlp.errors import KerasMLPWarning, OutputExists
 from kerasmlp.new_run_directory import settings_that_differ
 from kerasmlp.run import Run
@@ -67,12 +67,17 @@ def keep_final_network(run: Run, config: dict[str, Any]) -> bool:
         run: The run directory.
         config: What `config.json` has to say about the final training.
     """
-    if not (run.path / METRICS_NAME).is_file():
-        return False
     there = run.config
+    is_finished = (run.path / METRICS_NAME).is_file()
     if not settings_that_differ(run.path, {**config, "search": there["search"]}):
-        write_json(run.path / CONFIG_NAME, {**there, "search": config["search"]})
-        return True
+        if is_finished:
+            write_json(run.path / CONFIG_NAME, {**there, "search": config["search"]})
+        return is_finished
+    # A final training of another trial that was interrupted must not be continued with these settings.
+    for name in (STATE_NAME, CALIBRATION_NAME):
+        (run.path / name).unlink(missing_ok=True)
+    if not is_finished:
+        return False
     (run.path / METRICS_NAME).unlink()
     exports = run.path / "export"
     if exports.is_dir():

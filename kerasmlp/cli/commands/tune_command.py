@@ -170,6 +170,8 @@ def run(args: Namespace) -> Outcome:
         "repeats": args.repeats or 1,
         **build_options(args, data),
     }
+    if args.members is None:
+        del shared["members"]  # the recipe's, which a search of a table varies
     if args.dropout is None and (args.recipe or data.recipe) == TABLE:
         del shared["dropout"]  # the recipe's, which a search varies
     if args.role == WORKER:
