@@ -90,6 +90,7 @@ class SearchOracle(OracleBase):
         self.compiled = CompiledNetworks()
         self._has_ended = False
         self.time: SearchTime | None = None
+        self._best_of: tuple[int, TrialRecord | None] = (0, None)  # for how many trials that have ended
         self._finished_curves: list[list[float]] | None = None
         objective = keras_tuner.Objective(goal.name, goal.mode)
         super().__init__(objective=objective, allow_new_entries=False, tune_new_entries=False, **options)
@@ -141,7 +142,11 @@ class SearchOracle(OracleBase):
                 trial.metrics.register(name, direction=self.goal.task.objectives.get(name, MIN))
             trial.metrics.update(name, value, step=step)
         self.listener.epoch(number_of(trial), step + 1, self.epochs_of(trial), float(metrics[self.goal.name]))
-        if step + 1 in self.compared and self._is_worse_than_median(trial, step):
+        given_up = step + 1 in self.compared and self._is_worse_than_median(trial, step)
+        if self.time is not None and not self.time.is_left(self._best_record()):
+            trial.status = "STOPPED"
+            given_up = self._best_record() is not None  # otherwise it is the only one to choose
+        if given_up:
             trial.status = "STOPPED"
             _set_metric(trial, GIVEN_UP, 1.0)
         return trial
@@ -194,24 +199,32 @@ class SearchOracle(OracleBase):
         """Returns whether there is time for a new trial."""
         if self.time is None or not self.trials:
             return True
-        best = self._best()
-        return self.time.allows(self.records(), None if best is None else self._record(best))
+        return self.time.allows(self.records(), self._best_record())
 
     def has_work(self) -> bool:
         """Returns whether a trial runs, or waits for another worker because its own was lost."""
         return bool(self.ongoing_trials or self.waiting)
 
     def is_done(self) -> bool:
-        """Returns whether the search has ended, given that no new trial will come: the best one was trained again."""
+        """Returns whether the search has ended, given that no new trial will come: the best one was trained again.
+
+        If the time is limited, that is left to the final training.
+        """
         if self.has_work():
             return False
-        best = self._best()
-        return best is None or number_of(best) in self.again
+        best = self._best_record()
+        return best is None or best.number in self.again or self.time is not None
+
+    def _best_record(self) -> TrialRecord | None:
+        """Returns the record of the best completed trial."""
+        if self._best_of[0] != len(self.end_order):
+            records = [record for record in self.records() if record.status == COMPLETED]
+            self._best_of = len(self.end_order), best_trial(records, self.goal) if records else None
+        return self._best_of[1]
 
     def _best(self) -> Any:
-        records = [record for record in self.records() if record.status == COMPLETED]
-        number = best_trial(records, self.goal).number if records else None
-        return next((t for t in self.trials.values() if number_of(t) == number), None)
+        best = self._best_record()
+        return next((t for t in self.trials.values() if best is not None and number_of(t) == best.number), None)
 
     def _after_the_last(self, tuner_id: str) -> Any:
         """Returns the answer for a worker if no new trial will come: wait, train the best one again, or end."""

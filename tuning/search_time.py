@@ -42,16 +42,23 @@ class SearchTime:
         """Minutes that are left, at least a hundredth."""
         return max(0.01, self._minutes - self.used_s / 60)
 
+    def final_s(self, best: TrialRecord | None) -> float:
+        """Returns the seconds that are kept for the final training with the values of the best trial, if there is one."""
+        most = MOST_FOR_FINAL * 60 * self._minutes
+        return most if best is None else min(self._final_ratio * best.seconds, most)
+
     def allows(self, records: Sequence[TrialRecord], best: TrialRecord | None) -> bool:
-        """Returns whether another trial may begin: after it, the best one is trained again, and then the final network.
+        """Returns whether there is time for another trial, which takes as long as the others.
 
         Args:
             records: The trials that have ended.
             best: The best of them; None if none was completed.
         """
         if best is None:
-            return not records or 60 * self.minutes_left > 0.6
+            return not records or self.is_left(None)
         trial_s = sum(record.seconds for record in records) / len(records)
-        final_s = min(self._final_ratio * best.seconds, MOST_FOR_FINAL * 60 * self._minutes)
-        again_s = best.seconds * (best.best_epoch or 0) / max(1, best.epochs)
-        return self.used_s + trial_s + again_s + final_s <= 60 * self._minutes
+        return self.used_s + trial_s + self.final_s(best) <= 60 * self._minutes
+
+    def is_left(self, best: TrialRecord | None) -> bool:
+        """Returns whether a trial that runs may continue: the rest of the time is for the final training."""
+        return self.used_s + self.final_s(best) <= 60 * self._minutes

@@ -252,7 +252,7 @@ def _run_trials(
     path, final_minutes = folder / "best.json", None
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
-        oracle.again = {known["number"]: known["trained_again"]}
+        oracle.again = {known["number"]: known["trained_again"]} if "trained_again" in known else {}
         final_minutes = known.get("final_minutes")  # of a final training that was killed
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
@@ -264,9 +264,12 @@ def _run_trials(
 
         run_with_workers(oracle, splits, request, workers=settings.workers, address=settings.address)
     best = best_trial(oracle.records(), oracle.goal)
-    # A search with a completed trial ends after the best one was trained again.
-    again, first = oracle.again[best.number], {name: best.score(name) for name in oracle.goal.recorded}
-    if again != first:
+    written = {**best.to_json(), "seed": settings.seed}
+    # A search with a completed trial ends after the best one was trained again, unless its time is limited.
+    again, first = oracle.again.get(best.number), {name: best.score(name) for name in oracle.goal.recorded}
+    if again is not None:
+        written["trained_again"] = again
+    if again is not None and again != first:
         reached = " and a ".join(f"{label_of(name)} of {score:.7g}" for name, score in first.items())
         warnings.warn(
             f"Trial {best.number} reached a validation {reached}, but "
@@ -275,10 +278,16 @@ def _run_trials(
             KerasMLPWarning,
             stacklevel=3,
         )
-    written = {**best.to_json(), "seed": settings.seed, "trained_again": again}
     if oracle.time is not None:
         final_minutes = oracle.time.minutes_left if final_minutes is None else final_minutes
         written["final_minutes"] = final_minutes
+        if len(oracle.records()) == 1 and settings.trials != 1:
+            warnings.warn(
+                f"There was time for one trial only, so nothing was compared. Give the search more `minutes` than "
+                f"{settings.minutes:g}, or train without one.",
+                KerasMLPWarning,
+                stacklevel=3,
+            )
     write_json(path, written)
     return best, final_minutes
 
