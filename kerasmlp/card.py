@@ -43,6 +43,7 @@ class Card:
             test examples can be found again; and `fold` and `seed` if the test is a fold.
         task: What the network learnt; None in cards of earlier versions, which only had classification.
         scores: Scores of the trained Keras model on the test, by name; empty in cards of earlier versions.
+        members: Number of networks of these sizes that answer with their mean.
     """
 
     dataset: str
@@ -58,6 +59,7 @@ class Card:
     split: dict[str, Any] = field(default_factory=dict)
     task: Task | None = None
     scores: dict[str, float] = field(default_factory=dict)
+    members: int = 1
 
     @property
     def learnt(self) -> Task:
@@ -80,6 +82,8 @@ class Card:
         for name in ("task", "scores"):  # cards of earlier versions, which have neither, stay as they are
             if not values[name]:
                 del values[name]
+        if self.members == 1:
+            del values["members"]
         if self.task is not None:
             values["task"] = self.task.to_config()
         return json.dumps(values, indent=2) + "\n"
@@ -126,6 +130,7 @@ class Card:
             dataset=data["name"],
             fingerprint=data["fingerprint"],
             sizes=tuple(config["model"]["sizes"]),
+            members=config["model"].get("members", 1),
             feature_shape=tuple(data["feature_shape"]),
             feature_range=None if data["feature_range"] is None else tuple(data["feature_range"]),
             class_names=tuple(data["class_names"]),

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from kerasmlp.tasks.task import Task
 
 
+def check_split(split: str) -> None:
+    """Raises `InvalidValue` if data have no such split."""
+    if split not in ("train", "validation", "test"):
+        raise InvalidValue(f"There is no split `{split}`; the splits are train, validation and test.")
+
+
 def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str = "test") -> Scores:
     """Returns the scores of an artefact on a whole split.
 
@@ -47,8 +53,7 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
         >>> evaluation.examples, evaluation.confusion.shape
         (360, (10, 10))
     """
-    if split not in ("train", "validation", "test"):
-        raise InvalidValue(f"There is no split `{split}`; the splits are train, validation and test.")
+    check_split(split)
     if isinstance(artefact, str | PathLike):
         artefact = open_artefact(artefact)
     check_artefact_fits(artefact, data)

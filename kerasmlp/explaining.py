@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.data.columns import DATE
 from kerasmlp.data.number_embeddings import bin_edges
 from kerasmlp.errors import InvalidValue
-from kerasmlp.evaluation import check_artefact_fits, judging_task
+from kerasmlp.evaluation import check_artefact_fits, check_split, judging_task
+from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.task import MIN
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ class ColumnImportance:
 
     Attributes:
         column: Name of the column.
-        importance: Mean by which the score becomes worse when the column's values are exchanged between examples.
+        importance: Mean by which the score becomes worse when the column's values are shuffled between examples.
         spread: Standard deviation of that between repetitions.
     """
 
@@ -47,11 +49,14 @@ class Dependence:
 
     Attributes:
         column: Name of the column.
-        values: Values of the column: numbers in ascending order, or names of categories.
+        kind: Kind of the column, such as `number`.
+        values: Values of the column: numbers in ascending order, dates as `2026-11-27`, or names of categories, of
+            which "" is a missing value.
         answers: Mean answer for each value, float `(values, ...)`, as `Artefact.answers` returns them.
     """
 
     column: str
+    kind: str
     values: tuple[Any, ...]
     answers: np.ndarray
 
@@ -66,7 +71,7 @@ class Explanation:
         examples: Number of examples.
         columns: Importance of each column, the largest first.
         dependences: For the most important columns.
-        names: What the network answers: classes, labels or targets.
+        names: What the network answers: classes, labels or targets, with several quantiles each of them.
     """
 
     score: str
@@ -93,24 +98,26 @@ def explain(
 ) -> Explanation:
     """Returns which columns a network relies on, and how its answers depend on the most important ones.
 
-    The importance of a column is that of Breiman 2001 (doi:10.1023/A:1010933404324): its values are exchanged between
-    examples at random, all features of one column together, and the score becomes worse by that much. Columns that tell
-    the same share their importance: each can stand in for the other.
+    The importance of a column is that of Breiman 2001 (doi:10.1023/A:1010933404324): its values are shuffled between
+    examples, all features of one column together, and the score becomes worse by that much. Columns with
+    the same information share their importance: each can stand in for the other.
 
     Args:
         artefact: The artefact, or the path of one.
         data: A table.
         split: `train`, `validation` or `test`. At most 5,000 of its examples are used. Defaults to `validation`.
-        repeats: How often each column's values are exchanged, at least 1. Defaults to `5`.
-        seed: Seed of the exchanges. Defaults to `0`.
+        repeats: How often each column's values are shuffled, at least 1. Defaults to `5`.
+        seed: Seed of the shuffles. Defaults to `0`.
 
     Raises:
-        InvalidValue: the data are no table, network and data do not fit each other, or `repeats` is less than 1.
+        InvalidValue: the data are no table, there is no such split, network and data do not fit each other, or
+            `repeats` is less than 1.
     """
     if data.encoder is None:
         raise InvalidValue(f"{data.name} has no columns to explain; `explain` is for tables.")
     if repeats < 1:
         raise InvalidValue(f"`repeats` needs to be at least 1; got {repeats}.")
+    check_split(split)
     if isinstance(artefact, str | PathLike):
         artefact = open_artefact(artefact)
     check_artefact_fits(artefact, data)
@@ -136,9 +143,10 @@ def explain(
         _dependence(artefact, data, features[:: -(-len(features) // MOST_EXAMPLES_AVERAGED)], name, places_of[name])
         for name in [each.column for each in importances[:NUM_SHOWN]]
     ]
-    return Explanation(
-        score, float(usual[score]), len(features), tuple(importances), tuple(dependences), artefact.task.names
-    )
+    names = task.names
+    if isinstance(task, Quantiles):
+        names = tuple(f"{name}, quantile {quantile:g}" for name in names for quantile in task.quantiles)
+    return Explanation(score, float(usual[score]), len(features), tuple(importances), tuple(dependences), names)
 
 
 def _columns(data: Data) -> Iterator[tuple[str, slice]]:
@@ -158,15 +166,19 @@ def _dependence(artefact: Artefact, data: Data, features: np.ndarray, name: str,
     if column.categories:
         values: list[Any] = list(column.categories)
         parts = np.eye(len(values), found.shape[1], dtype=np.float32)
-    else:  # a number, with what else its column became as in one of the examples
+    else:  # with what else the column became, such as the weekday of a date, as in an example that has the value
+        if column.has_missing and (found[:, -1] == 0).any():
+            found = found[found[:, -1] == 0]
         order = np.argsort(found[:, 0], kind="stable")
         places_of_edges = np.searchsorted(found[order, 0], bin_edges(found[:, 0], NUM_PLACES))
         chosen = order[np.minimum(places_of_edges, len(order) - 1)]
         parts = found[chosen][np.unique(found[chosen, 0], return_index=True)[1]]
         values = parts[:, 0].astype(float).tolist()
+        if column.kind == DATE:
+            values = [str(np.datetime64(column.origin + int(day), "D")) for day in values]
     answers = []
     for part in parts:
         changed = features.copy()
         changed[:, places] = part
         answers.append(artefact.answers(changed).mean(axis=0))
-    return Dependence(name, tuple(values), np.array(answers))
+    return Dependence(name, column.kind, tuple(values), np.array(answers))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.ticker import MaxNLocator
 
 from kerasmlp._system.files import appearing
@@ -179,19 +180,30 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
     axes.invert_yaxis()
     axes.set_xlabel(f"{explanation['score']} becomes worse by")
     axes.spines[["top", "right"]].set_visible(False)
+    names = explanation["names"]
+    drawn: list[Any] = []
     for position, dependence in enumerate(shown, start=1):
         axes = right.add_subplot(-(-len(shown) // 2), 2, position)
         answers = np.asarray(dependence["answers"]).reshape(len(dependence["values"]), -1)
-        lines = answers[:, 1:] if answers.shape[1] == 2 and len(explanation["names"]) == 2 else answers[:, :MOST_LINES]
-        if isinstance(dependence["values"][0], str):
+        lines = answers[:, :MOST_LINES]
+        values = dependence["values"]
+        if isinstance(values[0], str) and dependence["kind"] != "date":
             places = range(min(len(answers), MOST_CATEGORIES_SHOWN))
-            axes.plot(lines[: len(places)], places, "o", markersize=4)
-            axes.set_yticks(places, [str(value)[:20] for value in dependence["values"][: len(places)]], fontsize=7)
+            drawn = axes.plot(lines[: len(places)], places, "o", markersize=4)
+            axes.set_yticks(places, [str(value)[:20] or "missing" for value in values[: len(places)]], fontsize=7)
         else:
-            axes.plot(dependence["values"], lines)
-            axes.xaxis.set_major_locator(MaxNLocator(4))
+            is_date = dependence["kind"] == "date"
+            drawn = axes.plot(np.array(values, "datetime64[D]") if is_date else values, lines)
+            if is_date:
+                locator = AutoDateLocator(minticks=2, maxticks=4)  # type: ignore[no-untyped-call]
+                axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+            axes.xaxis.set_major_locator(locator if is_date else MaxNLocator(4))
         axes.set_title(dependence["column"], fontsize=9)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
+    if shown:
+        right.suptitle("mean answer", fontsize=9)
+        if len(drawn) > 1:
+            right.legend(drawn, [str(name)[:30] for name in names], loc="outside lower center", ncols=3, fontsize=8)
     figure.suptitle(title, fontsize=11)
     save_figure(figure, path)

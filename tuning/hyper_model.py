@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras_tuner
 
+from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.tasks.classification import Classification
@@ -61,6 +62,8 @@ class MLPHyperModel(keras_tuner.HyperModel):
         self.space = (space or Space()).for_examples()
         self.task, self.loss = task or Classification(()), loss
         self.network = TrialNetwork(check_sizes(sizes), model_options, optimizer)
+        if self.network.members > 1 or self.space.members is not None:
+            raise InvalidValue("Keras's `fit` does not know members; use `kerasmlp.tuning.search` to vary `members`.")
 
     def build(self, hp: keras_tuner.HyperParameters) -> keras.Model:
         """Returns a compiled network. Declares the whole space, so that every trial has a batch size, too."""

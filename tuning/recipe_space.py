@@ -11,13 +11,14 @@ these values themselves. A poor trial is stopped at the end of a cycle, where it
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.number_embeddings import NUM_FEATURES
 from kerasmlp.data.types import PLAIN, TABLE
 from kerasmlp.errors import InvalidType
-from kerasmlp.model.optimizers import CYCLES, cycle_ends
+from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import Recipe, recipe_for
 from kerasmlp.tuning.space import Choices, Range, Space, parameter_named, widths_text
 
@@ -103,7 +104,9 @@ def complete_space(
         parameter_named(name)
     if recipe == PLAIN:
         return Space(**chosen).for_examples(min(len(each.train) for each in splits or (data,)))
-    default = _around(recipe_for(data, recipe, members), has_numbers=bool(data.is_number.any()))
+    whole, fewest = recipe_for(data, recipe, members), min(len(each.train) for each in splits or (data,))
+    whole = replace(whole, batch_size=min(whole.batch_size, fewest))
+    default = _around(whole, has_numbers=bool(data.is_number.any()))
     if isinstance(space, Space):
         return Space(**{"batch_size": default["batch_size"], **chosen})
     left_out = {*fixed, *(("units", "depth") if "hidden" in chosen else ())}
@@ -149,5 +152,14 @@ def first_values(space: Space, data: Data, network: TrialNetwork) -> dict[str, A
         "optimizer": network.optimizer,
         **network.options,
     }
-    found = {name: values[name] for name, each in space.varied().items() if name in values and values[name] in each}
+    found = {}
+    for name, choices in space.varied().items():
+        # Lists round their values.
+        value = values.get(name) if isinstance(choices, Range) else _rounded(name, values.get(name))
+        if value is not None and value in choices:
+            found[name] = value
     return {**found, **({"hidden": widths_text(hidden)} if "hidden" in found else {})}
+
+
+def _rounded(name: str, value: Any) -> Any:
+    return None if value is None else parameter_named(name).kind(value)

@@ -18,8 +18,8 @@ from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_state, set_state
 from kerasmlp.errors import WorkFailed
 from kerasmlp.model.building import build_mlp
-from kerasmlp.model.optimizers import COSINE, CYCLES, cycle_ends, make_optimizer
-from kerasmlp.model.rate_cycles import RateCycles
+from kerasmlp.model.optimizers import COSINE, CYCLES, make_optimizer
+from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.tasks.task import MAX
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE

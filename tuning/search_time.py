@@ -43,7 +43,7 @@ class SearchTime:
         return max(0.01, self._minutes - self.used_s / 60)
 
     def final_s(self, best: TrialRecord | None) -> float:
-        """Returns the seconds that are kept for the final training with the values of the best trial, if there is one."""
+        """Returns the seconds that are kept for the final training with the values of the best trial."""
         most = MOST_FOR_FINAL * 60 * self._minutes
         return most if best is None else min(self._final_ratio * best.seconds, most)
 

@@ -171,7 +171,8 @@ def _tflite_rows(contents: Contents) -> list[tuple[str, str]]:
 
 
 def _card_rows(card: Card) -> list[tuple[str, str]]:
-    rows = [("sizes", " - ".join(map(str, card.sizes)))]
+    members = f", {card.members} members" if card.members > 1 else ""
+    rows = [("sizes", " - ".join(map(str, card.sizes)) + members)]
     if card.feature_range:
         rows.append(("raw values", f"{card.feature_range[0]:g} to {card.feature_range[1]:g}"))
     rows.append(("trained on", f"{card.dataset} (fingerprint {card.fingerprint[:12]})"))

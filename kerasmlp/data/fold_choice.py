@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue
 
 TEST, VALIDATION = "test", "validation"
 
@@ -38,11 +39,28 @@ class Fold:
             InvalidValue: there are fewer than two folds, or none of this number.
         """
         check_folds(self.count)
-        if not 1 <= self.number <= self.count or self.part not in (TEST, VALIDATION):
+        if self.part not in (TEST, VALIDATION):
+            raise InvalidValue(f"The part of a `fold` needs to be {TEST} or {VALIDATION}; got {self.part!r}.")
+        if not 1 <= self.number <= self.count:
             raise InvalidValue(
                 f"`fold` needs the number of a fold and of all folds, such as `(2, 5)` for the second of five; got "
                 f"`({self.number}, {self.count})`."
             )
+
+
+def fold_of(value: Sequence[Any]) -> Fold:
+    """Returns the fold that an argument names, such as `(2, 5)`.
+
+    Raises:
+        InvalidType: it is nothing like that.
+        InvalidValue: there is no such fold.
+    """
+    if isinstance(value, str) or not isinstance(value, Sequence) or not 2 <= len(value) <= 3:
+        raise InvalidType(
+            f"`fold` needs the number of a fold and of all folds, such as `(2, 5)` for the second of five; got "
+            f"{value!r}."
+        )
+    return Fold(*value)
 
 
 def check_folds(folds: int, repeats: int = 1) -> None:
@@ -114,10 +132,10 @@ def _folds_in_classes(labels: np.ndarray, count: int, seed: int, keys: np.ndarra
 
 
 def _folds_of_groups(name: str, labels: np.ndarray, groups: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Gives each group, the largest first, to the fold that has least of what the group has.
+    """Gives each group, large ones first, to the fold that has least of what the group has.
 
     More precisely, the variance between folds of their shares of each class, and of all examples, becomes as small as
-    one group can make it. Groups of one size come in a seeded order.
+    one group can make it. Groups of similar size come in a seeded order, so that each seed gives other folds.
     """
     names, group_of, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(names) < count:
@@ -129,9 +147,9 @@ def _folds_of_groups(name: str, labels: np.ndarray, groups: np.ndarray, count: i
     np.add.at(shares, (group_of, stratum_of), 1)
     shares[:, -1] = sizes
     shares /= shares.sum(axis=0)
-    order = np.random.default_rng(seed).permutation(len(names))
+    order = np.argsort(-sizes * np.random.default_rng(seed).uniform(0.5, 1, len(names)), kind="stable")
     fold_of_group, filled = np.zeros(len(names), np.int64), np.zeros((count, len(strata) + 1))
-    for group in order[np.argsort(-sizes[order], kind="stable")]:
+    for group in order:
         # No matrix product, whose rounding depends on the processor.
         fold = int(np.argmin((filled * shares[group]).sum(axis=1)))
         filled[fold] += shares[group]

@@ -66,6 +66,11 @@ def divide(data: Data, folds: int, repeats: int = 1, *, part: str = TEST) -> lis
             "`spec`."
         )
     source, asked = data.origin.read(), data.origin.splitting
+    if asked.time is not None and repeats > 1:
+        raise InvalidValue(
+            f"`repeats` needs to be 1 for examples in the order of `time`, which has only one way to divide them; got "
+            f"{repeats}."
+        )
     divided = []
     with source.scanned() as scan:
         for repeat in range(repeats):

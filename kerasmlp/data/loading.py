@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import VALIDATION_SHARE
-from kerasmlp.data.fold_choice import Fold
+from kerasmlp.data.fold_choice import fold_of
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import Origin, Splitting
 from kerasmlp.settings_base import accepts
@@ -136,7 +136,7 @@ def load_data(
         seed,
         group=asked.group,
         time=asked.time,
-        fold=None if fold is None else Fold(*fold),
+        fold=None if fold is None else fold_of(fold),
     )
     read = partial(read_source, str(source), asked)
     found = read()

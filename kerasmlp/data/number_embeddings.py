@@ -5,8 +5,8 @@ Here, each number is first written as the share of each of its bins that lies be
 a small dense layer of its own turns these shares into a few learnt features. Source: Gorishniy et al. 2022,
 arXiv:2203.05556.
 
-The bins end at quantiles of the training values and, alike many, at distinct values. Quantiles alone would give a
-column that is mostly 0, such as gains from capital, hardly any bin where its few other values differ most.
+Half of the bins end at quantiles of the training values, and the others at distinct values. Quantiles alone would give
+a column that is mostly 0, such as gains from capital, hardly any bin where its few other values differ most.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ import keras
 import numpy as np
 
 NUM_BINS = 128  # of each number, at most
+MOST_BINS = 2**14  # of all numbers together: the layer computes all of them for each example
+LEAST_BINS = 4
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
 LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
@@ -52,7 +54,7 @@ class TableFeatures(keras.layers.Layer):
     """Turns the features of a table `(batch, features)` into those that the dense layers take.
 
     For each number, these are `units` learnt features and the number itself, which is divided by its interquartile
-    range and pressed softly into a few of them: `x / sqrt(1 + (x / 3)^2)`. Booleans and categories stay as they are.
+    range and clipped smoothly to a few of them: `x / sqrt(1 + (x / 3)^2)`. Booleans and categories stay as they are.
 
     Attributes:
         numbers: Indices of the features that are numbers.
@@ -142,7 +144,8 @@ def learn_table_features(examples: np.ndarray, is_number: np.ndarray, **options:
         **options: Options of `TableFeatures`, such as its name.
     """
     numbers = np.flatnonzero(is_number)
-    edges = [bin_edges(examples[:, index]) for index in numbers]
+    num_bins = max(LEAST_BINS, min(NUM_BINS, MOST_BINS // max(1, len(numbers))))
+    edges = [bin_edges(examples[:, index], num_bins) for index in numbers]
     longest = max(map(len, edges), default=2)
     quartiles = np.quantile(examples[:, numbers].astype(np.float64), [0.25, 0.5, 0.75], axis=0)
     low, centre, high = quartiles

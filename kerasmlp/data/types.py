@@ -20,6 +20,7 @@ from kerasmlp.tasks.task_table import task_from_config
 PLAIN, TABLE = "plain", "table"
 RECIPES = (PLAIN, TABLE)
 MOST_EXAMPLES = 100_000  # of which the ranges of numbers are learnt
+MOST_NUMBERS = 500  # columns of numbers that are embedded by default
 
 if TYPE_CHECKING:
     import keras
@@ -154,26 +155,38 @@ class Data:
 
     @property
     def recipe(self) -> str:
-        """How a network for the data is built and trained unless you say otherwise: `table` or `plain`."""
-        return PLAIN if self.feature_range is not None or len(self.feature_shape) > 1 else TABLE
+        """How a network for the data is built and trained unless you say otherwise: `table` or `plain`.
+
+        It is `table` for columns of measured values. It is `plain` for pixels and other features with a range, for
+        examples with several axes, and for more than 500 columns of numbers.
+        """
+        if self.feature_range is not None or len(self.feature_shape) > 1:
+            return PLAIN
+        numbers = self.num_features if self.encoder is None else int(self.encoder.is_number.sum())
+        return PLAIN if numbers > MOST_NUMBERS else TABLE
 
     @property
     def is_number(self) -> np.ndarray:
         """Which features are measured numbers, and neither booleans nor categories: bool `(features,)`."""
         if self.encoder is not None:
             return self.encoder.is_number
-        features = np.asarray(self.train.features)
+        features = self._some_features()
         return np.asarray(((features != 0) & (features != 1)).any(axis=0))
+
+    def _some_features(self) -> np.ndarray:
+        """Features of enough training examples to learn ranges from, evenly over all of them."""
+        return np.asarray(self.train.features[:: -(-len(self.train) // MOST_EXAMPLES)])
 
     def preprocessing(self, recipe: str | None = None, *, embedding: int | None = None) -> keras.layers.Layer:
         """Returns a new layer that prepares raw features. Put it at the front of the model.
 
-        Features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
-        training examples; a feature that is constant there is only shifted to 0. The booleans and categories of a
-        table stay as they are.
+        With the recipe `table`, numbers are embedded (`kerasmlp.data.number_embeddings.TableFeatures`). With `plain`,
+        features with a range are rescaled to [0, 1]. Other features are standardised to mean 0 and variance 1 over the
+        training examples; a feature that is constant there is only shifted to 0. In both, the booleans and categories
+        of a table stay as they are.
 
         Args:
-            recipe: `plain`, as described, or `table`, which embeds numbers. None: the default for the data.
+            recipe: `table` or `plain`. None: the default for the data, `Data.recipe`.
             embedding: Learnt features of each number of the recipe `table`, at least 1. Defaults to 8.
 
         Raises:
@@ -189,8 +202,7 @@ class Data:
             units = NUM_FEATURES if embedding is None else embedding
             if units < 1:
                 raise InvalidValue(f"`embedding` needs to be at least 1; got {units}.")
-            examples = np.asarray(self.train.features[:: max(1, len(self.train) // MOST_EXAMPLES)])
-            return learn_table_features(examples, self.is_number, units=units, name="table_features")
+            return learn_table_features(self._some_features(), self.is_number, units=units, name="table_features")
         if embedding is not None:
             raise InvalidValue(
                 f"`embedding` is for the recipe `table`, and these data have the recipe `plain`; got {embedding}."

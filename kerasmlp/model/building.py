@@ -115,9 +115,7 @@ def build_mlp(
             raise InvalidValue(f"`augmentation` needs images with two or three axes; got `input_shape={shape}`.")
         x = augmentation(x)
     if preprocessing is not None:
-        if getattr(preprocessing, "seed", seed) is None:
-            preprocessing.seed = seed  # of a layer with weights, such as the embedding of numbers
-        x = preprocessing(x)
+        x = _own(preprocessing, seed)(x)
     if len(shape) > 1:
         x = keras.layers.Flatten(name="flatten")(x)
     features = x
@@ -139,6 +137,14 @@ def build_mlp(
     for layer in postprocessing:
         outputs = layer(outputs)
     return keras.Model(inputs, outputs, name=name)
+
+
+def _own(layer: keras.layers.Layer, seed: int | None) -> keras.layers.Layer:
+    """Returns a layer for this network alone: a new one with the seed if it has one, as the embedding of numbers."""
+    config = layer.get_config()
+    if "seed" not in config:
+        return layer
+    return type(layer).from_config({**config, "seed": seed if config["seed"] is None else config["seed"]})
 
 
 def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:

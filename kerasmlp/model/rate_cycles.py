@@ -1,22 +1,78 @@
-"""`RateCycles`: a learning rate that falls to zero in cycles whose lengths can be changed while the training runs."""
+"""A learning rate that falls to zero in cycles: `CycleDecay`, or `RateCycles` if their lengths change in the training.
+
+Each cycle is half a cosine. Source: Loshchilov & Hutter 2017, arXiv:1608.03983.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 MOST_ENDS = 24  # cycles, each twice as long as the one before: more than any training has
 
+MOST_CYCLES = 6  # of a training with a number of epochs
+
+
+def cycle_ends(epochs: int) -> list[int]:
+    """Returns the epoch in which each cycle of the schedule `cycles` ends. Each is twice as long as the one before.
+
+    Example:
+        >>> cycle_ends(126), cycle_ends(10), cycle_ends(2)
+        ([2, 6, 14, 30, 62, 126], [1, 4, 10], [2])
+    """
+    count = min(MOST_CYCLES, int(math.log2(epochs + 1)))
+    return [round(epochs * (2**cycle - 1) / (2**count - 1)) for cycle in range(1, count + 1)]
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class CycleDecay(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule for Keras's optimizers.
+
+    Example:
+        >>> decay = CycleDecay(0.1, [10, 30])
+        >>> [round(float(decay(step)), 4) for step in (0, 5, 10, 20, 30)]
+        [0.1, 0.05, 0.1, 0.05, 0.0]
+    """
+
+    def __init__(self, rate: float, ends: Sequence[int]) -> None:
+        """Takes what `RateCycles.set` takes."""
+        self.rate, self.ends = rate, list(ends)
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of a step, from 0."""
+        return self.rate * _share_of_rate(step, np.array([0, *self.ends, self.ends[-1]], np.int32))
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {"rate": self.rate, "ends": self.ends}
+
+
+def _share_of_rate(step: Any, bounds: Any) -> Any:
+    """Returns the rate of a step as a share of the highest: from 1 to 0 in each cycle.
+
+    Args:
+        step: From 0.
+        bounds: 0 and the ends of the cycles, int32; the last one is there twice at least.
+    """
+    ops = keras.ops
+    step, bounds = ops.cast(step, "int32"), ops.convert_to_tensor(bounds)
+    cycle = ops.minimum(ops.sum(ops.cast(bounds[1:] <= step, "int32")), bounds.shape[0] - 2)
+    begin, end = ops.take(bounds, cycle), ops.take(bounds, cycle + 1)
+    share = ops.cast(step - begin, "float32") / ops.cast(ops.maximum(end - begin, 1), "float32")
+    # After the last end, both bounds are that end.
+    share = ops.where(step >= bounds[-1], 1.0, share)
+    return 0.5 * (1 + ops.cos(np.float32(np.pi) * share))
+
 
 class RateCycles:
-    """Sets the learning rate of an optimizer before each step, along half a cosine in each cycle.
+    """Sets the learning rate of an optimizer before each step.
 
     The steps at which the cycles end are variables. A compiled training reads them, so they can be changed without
     another compile. The optimizer holds a plain number as its rate: files with it are like any other.
-
-    Source: Loshchilov & Hutter 2017, arXiv:1608.03983.
 
     Example:
         >>> optimizer = keras.optimizers.SGD(0.1)
@@ -50,11 +106,5 @@ class RateCycles:
 
     def __call__(self) -> None:
         """Sets the learning rate for the next step."""
-        ops = keras.ops
-        step, bounds = ops.cast(self._optimizer.iterations, "int32"), ops.convert_to_tensor(self._bounds)
-        cycle = ops.minimum(ops.sum(ops.cast(bounds[1:] <= step, "int32")), MOST_ENDS)
-        begin, end = ops.take(bounds, cycle), ops.take(bounds, cycle + 1)
-        share = ops.cast(step - begin, "float32") / ops.cast(ops.maximum(end - begin, 1), "float32")
-        # After the last end, both bounds are that end.
-        share = ops.where(step >= bounds[-1], 1.0, share)
-        self._optimizer.learning_rate.assign(self._rate * 0.5 * (1 + ops.cos(np.float32(np.pi) * share)))
+        share = _share_of_rate(self._optimizer.iterations, self._bounds)
+        self._optimizer.learning_rate.assign(self._rate * share)

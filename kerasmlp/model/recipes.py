@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.types import PLAIN, TABLE
 from kerasmlp.model.building import build_mlp
-from kerasmlp.model.optimizers import MOST_CYCLES
+from kerasmlp.model.rate_cycles import MOST_CYCLES
 
 if TYPE_CHECKING:
     import keras

@@ -23,8 +23,8 @@ from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
-from kerasmlp.model.optimizers import cycle_ends, make_optimizer
-from kerasmlp.model.rate_cycles import RateCycles
+from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
@@ -262,13 +262,14 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
             epochs, batch_size = settings.pace
-            steps = epochs * math.ceil(len(data.train) / batch_size)
+            steps = math.ceil(len(data.train) / batch_size)
+            # With a number of minutes, `RateCycles` sets the rate.
+            schedule = "constant" if settings.epochs is None else settings.schedule
             optimizer = make_optimizer(
                 optimizer,
                 settings.initial_learning_rate,
-                # With a number of minutes, `RateCycles` sets the rate.
-                cosine_steps=None if settings.schedule == "constant" or settings.epochs is None else steps,
-                num_cycles=len(cycle_ends(epochs)) if settings.schedule == "cycles" else 1,
+                cosine_steps=epochs * steps if schedule == "cosine" else None,
+                cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == "cycles" else (),
                 weight_decay=settings.weight_decay,
             )
         data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)

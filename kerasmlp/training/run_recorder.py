@@ -61,6 +61,8 @@ class RunRecorder(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self._kept: dict[str, dict[str, Any]] = {}
         self._written_at = -math.inf
+        self._best: dict[str, float] | None = None
+        self._ranked = 0  # epochs that the best one was chosen from
         self._best_state: dict[str, np.ndarray] | None = None  # of an epoch that is not written yet
         self._unwritten: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
 
@@ -72,7 +74,12 @@ class RunRecorder(keras.callbacks.Callback):
     @property
     def best(self) -> dict[str, float]:
         """The row of the best epoch so far. At least one epoch must have ended."""
-        return max(self.history, key=self.rank)
+        for row in self.history[self._ranked :]:
+            if self._best is None or self.rank(row) > self.rank(self._best):
+                self._best = row
+        self._ranked = len(self.history)
+        assert self._best is not None, "an epoch"
+        return self._best
 
     def resume(self, model: keras.Model) -> int:
         """Sets model, optimizer and callbacks to the state after the last finished epoch.

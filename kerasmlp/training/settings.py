@@ -67,8 +67,8 @@ class TrainingSettings(Settings):
             at least one training example.
         sample_weight: A factor of the loss for each training example, float `(len(data.train),)`, at least 0. It cannot
             be combined with `class_weight`.
-        early_stopping: Stops training after this many epochs without a better objective, at least 1. Defaults to None,
-            which never stops early.
+        early_stopping: Stops training after this many epochs without a better objective, at least 1, in place of the
+            end that `schedule="cycles"` has. Defaults to None.
         seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an
             argument of `build_mlp`. Defaults to `0`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, such a model is trained without XLA,

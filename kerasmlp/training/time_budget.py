@@ -21,7 +21,7 @@ import keras
 from kerasmlp._system.files import write_json
 from kerasmlp.contract import CONFIG_NAME, STATE_NAME
 from kerasmlp.errors import KerasMLPWarning
-from kerasmlp.model.optimizers import cycle_ends
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.training.settings import UNLIMITED_EPOCHS
 
 if TYPE_CHECKING:

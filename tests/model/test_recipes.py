@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
+
 import keras
 import pytest
 
 from kerasmlp import build_mlp, load_data
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
-from kerasmlp.model.optimizers import cycle_ends, make_optimizer
+from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import first_cycle, recipe_for, recipe_of, table_batch_size, table_epochs
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle
 from kerasmlp.training.settings import TrainingSettings
@@ -57,11 +60,13 @@ def test_settings_that_are_given_win_over_the_recipe() -> None:
 
 def test_the_rate_falls_to_zero_at_the_end_of_each_cycle() -> None:
     assert cycle_ends(14) == [2, 6, 14]
-    rate = make_optimizer("adam", 0.1, cosine_steps=150, num_cycles=2)._learning_rate
-    values = [float(rate(step)) for step in (0, 49, 51, 149)]
-    assert values[0] == pytest.approx(0.1)
-    assert values[2] > 0.09
-    assert max(values[1], values[3]) < 1e-3
+    for epochs in (5, 10, 12, 14):  # in which the lengths of the cycles are rounded
+        ends = [7 * end for end in cycle_ends(epochs)]
+        rate = make_optimizer("adam", 0.1, cycle_steps=ends)._learning_rate
+        for begin, end in itertools.pairwise([0, *ends]):
+            assert float(rate(begin)) == pytest.approx(0.1)
+            assert float(rate(end - 1)) < 0.006, "the last step of a cycle"
+        assert float(rate(ends[-1])) == pytest.approx(0, abs=1e-8)
 
 
 @pytest.mark.parametrize(

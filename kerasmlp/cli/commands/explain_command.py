@@ -21,9 +21,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     parser.add_argument("run", metavar="RUN", help="a run directory")
     parser.add_argument(
-        "--repeats", type=int, default=5, metavar="N", help="how often each column's values are exchanged (default: 5)"
+        "--repeats", type=int, default=5, metavar="N", help="how often each column's values are shuffled (default: 5)"
     )
-    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the exchanges (default: 0)")
+    parser.add_argument("--seed", type=seed, default=0, metavar="N", help="seed of the shuffles (default: 0)")
 
 
 def run(args: Namespace) -> Outcome:
