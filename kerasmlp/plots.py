@@ -195,7 +195,7 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
             is_date = dependence["kind"] == "date"
             drawn = axes.plot(np.array(values, "datetime64[D]") if is_date else values, lines)
             if is_date:
-                locator = AutoDateLocator(minticks=2, maxticks=4)  # type: ignore[no-untyped-call]
+                locator = AutoDateLocator(minticks=2)  # type: ignore[no-untyped-call]
                 axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
             axes.xaxis.set_major_locator(locator if is_date else MaxNLocator(4))
         axes.set_title(dependence["column"], fontsize=9)

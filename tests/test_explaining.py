@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from kerasmlp import build_mlp, data_from_frame, load_data, train
+from kerasmlp import build_mlp, data_from_frame, load_data, mlp_for, train
 from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.explaining import explain
+from kerasmlp.plots import plot_explanation
 from kerasmlp.run import Run
 
 GENERATOR = np.random.default_rng(0)
@@ -81,6 +82,25 @@ def test_what_cannot_be_explained_is_refused(run: Run, data: Data, digits: Data)
         explain(run.path, data, repeats=0)
     with pytest.raises(InvalidValue, match="digits has no columns to explain"):
         explain(run.path, digits)
+
+
+def test_missing_values_and_dates_have_no_part_in_the_dependence(tmp_path: Path) -> None:
+    rows, generator = 600, np.random.default_rng(1)
+    days = np.datetime64("2024-01-01") + np.arange(rows)
+    frame = pd.DataFrame({"a": generator.normal(size=rows), "day": days})
+    frame["y"] = 10 * frame["a"] + np.arange(rows) / 100
+    frame.loc[::5, "y"] = -40.0 + 0.01 * np.arange(0, rows, 5)
+    frame.loc[::5, "a"] = np.nan
+    data = data_from_frame(frame, "y", test_share=0.2)
+    run = train(mlp_for(data, hidden=[32], members=1, dropout=0.0), data, epochs=31, out=tmp_path / "run")
+    found = {each.column: each for each in explain(run.path, data).dependences}
+    answers = found["a"].answers[:, 0]
+    assert (np.diff(answers) > -3).all(), "a missing value answers -40"
+    assert found["day"].kind == "date"
+    assert found["day"].values[0].startswith("2024-01")
+    plot_explanation(explain(run.path, data).to_dict(), tmp_path / "columns.png", title="dates")
+    with pytest.raises(InvalidValue, match="no split `tests`"):
+        explain(run.path, data, split="tests")
 
 
 def test_classes_are_explained_by_the_log_loss(tmp_path: Path) -> None:

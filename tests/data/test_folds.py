@@ -17,7 +17,7 @@ from kerasmlp import data_from_arrays, data_from_frame, load_data
 from kerasmlp.data.fold_choice import VALIDATION, Fold, choose_folds
 from kerasmlp.data.folds import divide
 from kerasmlp.data.splitting import Indices, Splitting
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue
 from tests.helpers.image_files import write_images
 from tests.helpers.same_data import assert_same_data
 from tests.helpers.tables import frame, write
@@ -112,6 +112,37 @@ def test_folds_that_are_validation_leave_the_test_alone() -> None:
         np.testing.assert_array_equal(part.test, usual.test)
         assert sorted(np.concatenate(part)) == list(range(100))
     assert len(np.unique(np.concatenate([part.validation for part in parts]))) == 80
+
+
+def test_each_seed_divides_groups_of_different_sizes_in_another_way() -> None:
+    groups = np.repeat(np.arange(30), np.arange(1, 31))
+    labels = groups % 2
+    found = {tuple(choose_folds("x", labels, 5, seed, groups=groups)) for seed in range(10)}
+    assert len(found) == 10
+    sizes = np.array([np.bincount(folds)[1:] for folds in found])
+    assert np.abs(sizes / sizes.mean() - 1).max() < 0.1
+
+
+def test_time_has_no_second_way_to_divide() -> None:
+    rows = pd.DataFrame({"day": pd.date_range("2024-01-01", periods=60), "x": np.arange(60.0) % 7, "y": [0, 1] * 30})
+    data = data_from_frame(rows, "y", time="day")
+    assert len(divide(data, 3)) == 3
+    with pytest.raises(InvalidValue, match="`repeats` needs to be 1 .*`time`.* 2"):
+        divide(data, 3, 2)
+
+
+@pytest.mark.parametrize(
+    ("fold", "error", "message"),
+    [
+        ((2,), InvalidType, r"`fold`.*\(2,\)"),
+        ("2,5", InvalidType, "`fold`.*'2,5'"),
+        ((2, 5, "val"), InvalidValue, "part of a `fold`.*test or validation.*'val'"),
+        ((6, 5), InvalidValue, r"`fold`.*\(6, 5\)"),
+    ],
+)
+def test_a_fold_that_does_not_exist_is_refused(fold: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        load_data("iris", fold=fold)
 
 
 def test_groups_of_duplicates_and_of_one_example_are_divided_fast_and_evenly() -> None:
