@@ -14,7 +14,7 @@ measured, which imports its packages. Fits that the file has are not repeated; i
 them.
 
 RealMLP-TD has no rank by log-loss, because it trains with smoothed labels and its authors advise other options for
-log-loss. `kerasmlp, 8 members` has no rank either: below 1,000 rows it is `kerasmlp`.
+log-loss. `kerasmlp with 8 members` has no rank either: below 1,000 rows it is `kerasmlp`.
 
     python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 1 --json tables.json
 
@@ -287,7 +287,7 @@ def realmlp(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
     return _answers(estimator.fit(x, y), x_test, problem.is_number)
 
 
-VARIANT, REALMLP = "kerasmlp, 8 members", "RealMLP-TD"
+VARIANT, REALMLP = "kerasmlp with 8 members", "RealMLP-TD"
 LEARNERS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
     "kerasmlp": kerasmlp_fit,
     VARIANT: lambda problem: kerasmlp_fit(problem, members=8),
