@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +20,8 @@ from kerasmlp.run import Run
 if TYPE_CHECKING:
     from tests.helpers.serving_stand_in import StandIn
 
+_frozen_at = [time.monotonic()]
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
@@ -25,6 +29,16 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("KERASMLP_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _few_objects_to_collect() -> Iterator[None]:
+    """What tests leave behind, such as TensorFlow's graphs, is not searched for garbage again and again."""
+    yield
+    if time.monotonic() > _frozen_at[0] + 5:
+        gc.collect()
+        gc.freeze()
+        _frozen_at[0] = time.monotonic()
 
 
 @pytest.fixture(scope="session")

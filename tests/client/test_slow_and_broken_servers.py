@@ -172,7 +172,7 @@ def test_a_server_that_dies_in_any_stage_is_asked_again(scheme: str, servers: di
 
 @by_scheme
 def test_a_server_that_always_dies_is_said_to_have_closed_the_connection(scheme: str, servers: dict[str, str]) -> None:
-    answers = _ask_at_every_stage(scheme, servers[scheme], _death, timeout_s=1)
+    answers = _ask_at_every_stage(scheme, servers[scheme], _death, timeout_s=2)
     died = [str(answer) for answer in answers if answer != ANSWER]
     assert len(died) >= 5
     assert [text for text in died if "` closed the connection " not in text or "Tried " not in text] == []

@@ -130,7 +130,7 @@ def test_the_report_of_numbers_has_their_score_in_place_of_accuracies(
     for row in rows:
         assert not {"accuracy", "keras_accuracy", "agreement", "scores"} & row.keys()
         assert row["keras_rmse"] == evaluate(houses_run.path, houses).rmse
-        assert row["rmse"] == pytest.approx(row["keras_rmse"], rel=0.02)
+        assert row["rmse"] == pytest.approx(row["keras_rmse"], rel=0.03)
         assert row["task"] == "regression"
     assert (tmp_path / "report.png").read_bytes().startswith(b"\x89PNG")
 
