@@ -8,7 +8,8 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import build_mlp, evaluate, load_data, mlp_for, train
+from kerasmlp import build_mlp, evaluate, load_data, mlp_for, open_artefact, train
+from kerasmlp.cli import main
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
@@ -65,7 +66,7 @@ def test_each_member_learns_from_its_share_of_a_step(engine: bool) -> None:
             np.testing.assert_allclose(ours, theirs, atol=1e-6)
 
 
-def test_members_are_trained_and_exported_as_one_network(tmp_path: Path) -> None:
+def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     iris = load_data("iris")
     model = mlp_for(iris, hidden=[8, 8], members=4, seed=0)
     run = train(model, iris, epochs=6, out=tmp_path / "run")
@@ -78,6 +79,12 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path) -> None
     assert all(report.published for report in reports)
     files = list((tmp_path / "mobile").glob("*.tflite"))
     assert len(files) == 2
+    for path in (*files, tmp_path / "served"):
+        card = open_artefact(path).card
+        assert card is not None
+        assert card.members == 4
+    assert main(["info", str(files[0])]) == 0
+    assert "4 - 8 - 8 - 3, 4 members" in capsys.readouterr().out
     assert evaluate(files[0], iris).accuracy == pytest.approx(run.metrics["test_accuracy"], abs=0.07)
 
 
