@@ -140,6 +140,10 @@ def plot_folds(scores: Mapping[str, Sequence[float]], path: Path, *, title: str)
     save_figure(figure, path)
 
 
+def _shortened(text: str, most: int = 20) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def new_figure(width: float, height: float) -> Figure:
     """Returns an empty figure of this size in inches."""
     # `Figure` instead of pyplot: it needs no window system and does not interfere with a program's own figures.
@@ -178,19 +182,22 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
         ecolor=MUTED,
     )
     axes.invert_yaxis()
-    axes.set_xlabel(f"{explanation['score']} becomes worse by")
+    axes.set_xlabel(f"{explanation['score'].replace('_', ' ')} becomes worse by")
     axes.spines[["top", "right"]].set_visible(False)
-    names = explanation["names"]
+    # Of two classes, the second says all.
+    has_two = len(explanation["names"]) == 2 and all(np.allclose(np.sum(each["answers"], axis=1), 1) for each in shown)
+    first = 1 if has_two else 0
+    names = explanation["names"][first:]
     drawn: list[Any] = []
     for position, dependence in enumerate(shown, start=1):
         axes = right.add_subplot(-(-len(shown) // 2), 2, position)
         answers = np.asarray(dependence["answers"]).reshape(len(dependence["values"]), -1)
-        lines = answers[:, :MOST_LINES]
+        lines = answers[:, first : first + MOST_LINES]
         values = dependence["values"]
         if isinstance(values[0], str) and dependence["kind"] != "date":
             places = range(min(len(answers), MOST_CATEGORIES_SHOWN))
             drawn = axes.plot(lines[: len(places)], places, "o", markersize=4)
-            axes.set_yticks(places, [str(value)[:20] or "missing" for value in values[: len(places)]], fontsize=7)
+            axes.set_yticks(places, [_shortened(value) or "missing" for value in values[: len(places)]], fontsize=7)
         else:
             is_date = dependence["kind"] == "date"
             drawn = axes.plot(np.array(values, "datetime64[D]") if is_date else values, lines)
@@ -202,8 +209,10 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     if shown:
-        right.suptitle("mean answer", fontsize=9)
+        right.supylabel(f"mean probability of {names[0]}" if first else "mean answer", fontsize=9)
         if len(drawn) > 1:
-            right.legend(drawn, [str(name)[:30] for name in names], loc="outside lower center", ncols=3, fontsize=8)
+            right.legend(
+                drawn, [_shortened(name, 30) for name in names], loc="outside lower center", ncols=3, fontsize=8
+            )
     figure.suptitle(title, fontsize=11)
     save_figure(figure, path)

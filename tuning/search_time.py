@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kerasmlp.tuning.trial_records import TrialRecord
 
+LATE = 1.2  # of the time that is left, which the final training may take if its trial took as long
 MOST_FOR_FINAL = 0.5  # share of the time that is kept for the final training, at most
 
 
@@ -41,6 +42,20 @@ class SearchTime:
     def minutes_left(self) -> float:
         """Minutes that are left, at least a hundredth."""
         return max(0.01, self._minutes - self.used_s / 60)
+
+    def minutes_for_final(self, best: TrialRecord, ends: Sequence[int]) -> float | None:
+        """Returns the limit of the final training; None if it is as long as the best trial was.
+
+        That is so if the trial was a whole training, which a cycle of the learning rate ended, and if about as much
+        time is left as it took. A shorter training would lead to a worse network than the trial's.
+
+        Args:
+            best: The best trial.
+            ends: The epochs at which the cycles of trials end.
+        """
+        if best.epochs in ends and self._final_ratio * best.seconds <= 60 * LATE * self.minutes_left:
+            return None
+        return self.minutes_left
 
     def final_s(self, best: TrialRecord | None) -> float:
         """Returns the seconds that are kept for the final training with the values of the best trial."""

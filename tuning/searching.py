@@ -23,6 +23,8 @@ from kerasmlp.data.types import PLAIN
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.members import members_of
+from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
@@ -249,11 +251,10 @@ def _run_trials(
 
     Warns if the best one had another score when it was trained again.
     """
-    path, final_minutes = folder / "best.json", None
+    path, known = folder / "best.json", {}
     if path.is_file():
         known = json.loads(path.read_text(encoding="utf-8"))
         oracle.again = {known["number"]: known["trained_again"]} if "trained_again" in known else {}
-        final_minutes = known.get("final_minutes")  # of a final training that was killed
     if settings.workers == 1 and settings.address is None:
         from kerasmlp.tuning.running_trials import TrialTrainer, TrialTuner
 
@@ -278,8 +279,11 @@ def _run_trials(
             KerasMLPWarning,
             stacklevel=3,
         )
+    final_minutes = None
     if oracle.time is not None:
-        final_minutes = oracle.time.minutes_left if final_minutes is None else final_minutes
+        # That of a final training that was killed, if there was one.
+        ends = cycle_ends(request.epochs) if request.schedule == CYCLES else []
+        final_minutes = known.get("final_minutes", oracle.time.minutes_for_final(best, ends))
         written["final_minutes"] = final_minutes
         if len(oracle.records()) == 1 and settings.trials != 1:
             warnings.warn(

@@ -80,11 +80,11 @@ def show_cross_validation(result: CrossValidation) -> None:
 
 
 def _budget_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """How a training with a number of minutes kept to its plan."""
-    if "minutes_used" not in metrics:
-        return []
-    used = f"{metrics['minutes_used']:.2f} of {metrics['minutes']:g} minutes"
-    rows = [("budget", f"{used}, {metrics['epochs']:,} of {metrics['planned_epochs']:,} planned epochs")]
+    """How a training with a number of minutes kept to its plan, and why a training ended before its last epoch."""
+    rows = []
+    if "minutes_used" in metrics:
+        used = f"{metrics['minutes_used']:.2f} of {metrics['minutes']:.3g} minutes"
+        rows.append(("budget", f"{used}, {metrics['epochs']:,} of {metrics['planned_epochs']:,} planned epochs"))
     return [*rows, *([("ended sooner", metrics["ended_because"])] if "ended_because" in metrics else [])]
 
 

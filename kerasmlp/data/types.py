@@ -197,6 +197,11 @@ class Data:
         if recipe is not None and recipe not in RECIPES:
             raise InvalidValue(f"`recipe` needs to be one of {', '.join(RECIPES)}; got {recipe!r}.")
         if (recipe or self.recipe) == TABLE:
+            if len(self.feature_shape) > 1:
+                raise InvalidValue(
+                    f"The recipe `table` is for the columns of a table; an example of {self.name} has the shape "
+                    f"{self.feature_shape}. Use the recipe `plain`."
+                )
             from kerasmlp.data.number_embeddings import NUM_FEATURES, learn_table_features
 
             units = NUM_FEATURES if embedding is None else embedding

@@ -25,16 +25,18 @@ def load_keras(path: Path) -> keras.Model:
     """Returns the uncompiled Keras model in a `.keras` file.
 
     Args:
-        path: The file. It may contain the layers of `kerasmlp.model.augmentation` and `kerasmlp.tasks.keras_parts`.
+        path: The file. It may contain layers of this package.
 
     Raises:
         InvalidValue: the file is not a `.keras` file, or it is damaged.
     """
     import keras
 
-    import kerasmlp.data.number_embeddings
-    import kerasmlp.model.augmentation  # registers the layer with Keras
-    import kerasmlp.tasks.keras_parts  # noqa: F401 (the same)
+    import kerasmlp.data.number_embeddings  # registers the layer with Keras
+    import kerasmlp.model.augmentation  # the same
+    import kerasmlp.model.members
+    import kerasmlp.model.rate_cycles
+    import kerasmlp.tasks.keras_parts  # noqa: F401
 
     if not zipfile.is_zipfile(path):
         raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged.")

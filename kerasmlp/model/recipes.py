@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.data.types import PLAIN, TABLE
+from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.rate_cycles import MOST_CYCLES
 
@@ -74,11 +75,16 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         data: The data.
         name: `plain` or `table`. None: the default for the data, `data.recipe`.
         members: Number of members. None: that of the recipe.
+
+    Raises:
+        InvalidValue: `members` is less than 1.
     """
+    if members is not None and members < 1:
+        raise InvalidValue(f"`members` needs to be at least 1; got {members}.")
     if (name or data.recipe) == PLAIN:
         task = data.task
         return Recipe((128, 64), members or 1, 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
-    members = members or default_members(len(data.train))
+    members = default_members(len(data.train)) if members is None else members
     return Recipe(
         hidden=HIDDEN if members == 1 else HIDDEN_OF_MEMBERS,
         members=members,

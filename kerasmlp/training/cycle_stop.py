@@ -8,6 +8,19 @@ from typing import Any
 import keras
 
 
+def why_ended(ends: Sequence[int], epoch: int) -> str | None:
+    """Returns why a training ended after this epoch; None if a cycle without a better epoch was not the reason.
+
+    Example:
+        >>> why_ended([2, 6, 14], 6), why_ended([2, 6, 14], 14)
+        ('the validation loss did not get better in the cycle of epochs 3 to 6', None)
+    """
+    if epoch not in ends[1:-1]:
+        return None
+    begin = ends[ends.index(epoch) - 1] + 1
+    return f"the validation loss did not get better in the cycle of epochs {begin} to {epoch}"
+
+
 class StopAfterIdleCycle(keras.callbacks.Callback):
     """Stops the training at the end of a cycle of the learning rate in which the validation loss had no better epoch.
 

@@ -14,7 +14,10 @@ from kerasmlp.contract import METRICS_NAME
 from kerasmlp.evaluation import evaluate
 from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.model.model_files import load_keras
+from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples, plot_history
+from kerasmlp.training.cycle_stop import why_ended
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -83,7 +86,10 @@ def write_report(
         title=f"{title}: {words}",
     )
     tested.draw(run.path / "plots", title=f"{title}, test")
-    if budget is not None:
+    if budget is None and settings["early_stopping"] is None and settings["schedule"] == CYCLES:
+        why = why_ended(cycle_ends(settings["epochs"]), len(recorder.history))
+        metrics |= {} if why is None else {"ended_because": why}
+    elif budget is not None:
         metrics |= budget.report(len(recorder.history), settings["early_stopping"])
     write_json(run.path / METRICS_NAME, metrics)
 

@@ -22,6 +22,7 @@ from kerasmlp._system.files import write_json
 from kerasmlp.contract import CONFIG_NAME, STATE_NAME
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.rate_cycles import cycle_ends
+from kerasmlp.training.cycle_stop import why_ended
 from kerasmlp.training.settings import UNLIMITED_EPOCHS
 
 if TYPE_CHECKING:
@@ -237,12 +238,9 @@ class TimeBudget(keras.callbacks.Callback):
             self._watch.set(self._watch.seconds + self.seconds_used)
         about = {"planned_epochs": self.plan["planned_epochs"], "minutes_used": round(self._watch.seconds / 60, 3)}
         if epochs < self.ends[-1]:
-            earlier = max((end for end in self.ends if end < epochs), default=0)
-            why = "a callback ended the training"
+            why = why_ended(self.ends, epochs) or "a callback ended the training"
             if patience is not None:
                 why = f"the objective did not get better in {patience} epochs"
-            elif epochs in self.ends:
-                why = f"the validation loss did not get better in the cycle of epochs {earlier + 1} to {epochs}"
             return {**about, "ended_because": why}
         if epochs < (self.plan["planned_epochs"] or 0):
             return {**about, "ended_because": "epochs took longer than planned"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import keras
@@ -72,6 +74,9 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
     run = train(model, iris, epochs=6, out=tmp_path / "run")
     assert run.config["model"]["members"] == 4
     assert run.config["model"]["sizes"] == [4, 8, 8, 3]
+    # A new process knows no layers but Keras's own.
+    code = "import sys; from kerasmlp import Run; Run.open(sys.argv[1]).load_model()"
+    subprocess.run([sys.executable, "-c", code, str(run.path)], check=True)
     reports = [
         *export_tflite(run, tmp_path / "mobile", quantize=["float32", "int8"], max_drop=0.1),
         export_saved_model(run, tmp_path / "served"),
@@ -91,5 +96,7 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
 def test_wrong_members_are_refused() -> None:
     with pytest.raises(InvalidValue, match="`members` needs to be at least 1; got 0"):
         build_mlp(SIZES, members=0)
+    with pytest.raises(InvalidValue, match="`members` needs to be at least 1; got 0"):
+        mlp_for(load_data("iris"), members=0)
     with pytest.raises(InvalidValue, match="`batch_normalization` works for one member only; got `members=2`"):
         build_mlp(SIZES, members=2, batch_normalization=True)

@@ -35,6 +35,8 @@ def test_tables_and_pixels_have_recipes_of_their_own(digits: Data) -> None:
     shared = [build_mlp([13, 8, 3], preprocessing=front, seed=seed).get_weights()[0] for seed in (0, 1)]
     assert (shared[0] == first).all(), "each network has an embedding of its own"
     assert (shared[1] == other).all()
+    with pytest.raises(InvalidValue, match=r"recipe `table` .*digits has the shape \(8, 8\)"):
+        digits.preprocessing("table")
     with pytest.raises(InvalidValue, match="`recipe` needs to be one of plain, table; got 'tables'"):
         wine.preprocessing("tables")
 

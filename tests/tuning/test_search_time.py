@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,11 @@ def test_no_trial_begins_when_the_time_is_needed_for_the_final_training() -> Non
     assert limit.is_left(records[0])
     now += 1
     assert not limit.is_left(records[0]), "a trial that runs is stopped"
+    whole, left = replace(records[0], epochs=14), limit.minutes_left
+    assert limit.minutes_for_final(whole, [2, 6, 14]) is None, "as long as the trial"
+    assert limit.minutes_for_final(whole, []) == left
+    assert limit.minutes_for_final(replace(whole, epochs=9), [2, 6, 14]) == left, "a trial that was stopped"
+    assert limit.minutes_for_final(replace(whole, seconds=40.0), [2, 6, 14]) == left, "there is not enough time"
     slow = SearchTime(10, 400, clock=lambda: now)
     assert slow.allows(records, records[0]), "half of the time is for trials"
     slow.used_before_s = 280.0
