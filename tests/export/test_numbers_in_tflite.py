@@ -37,7 +37,7 @@ BEHIND: dict[str, tuple[list[str], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("kind", BEHIND)
+@pytest.mark.parametrize("kind", [kind for kind in BEHIND if kind != "price"])  # which `price and tax` covers
 def test_every_precision_answers_in_the_units_of_the_targets(kind: str, tmp_path: Path) -> None:
     data = houses_data(kind)
     run = trained_houses(data, str(tmp_path / "run"))
