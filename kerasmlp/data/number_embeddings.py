@@ -22,6 +22,7 @@ MOST_BINS = 2**14  # of all numbers together: the layer computes all of them for
 LEAST_BINS = 4
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
+MOST_VALUE = 1e30  # larger numbers count as this: float32 could not subtract them from each other
 LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
 FARTHEST = 1e6  # interquartile ranges that are told apart
 
@@ -37,7 +38,7 @@ def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
         >>> bin_edges(np.array([0, 0, 0, 0, 0, 0, 3, 7, 9]), 4).tolist()
         [0.0, 3.0, 7.0, 9.0]
     """
-    exact = np.asarray(values, np.float64)
+    exact = np.clip(np.asarray(values, np.float64), -MOST_VALUE, MOST_VALUE)
     edges = distinct = np.unique(exact)
     if len(distinct) > num_bins + 1:
         quantiles = np.unique(np.quantile(exact, np.linspace(0, 1, num_bins // 2 + 1)))
@@ -147,7 +148,8 @@ def learn_table_features(examples: np.ndarray, is_number: np.ndarray, **options:
     num_bins = max(LEAST_BINS, min(NUM_BINS, MOST_BINS // max(1, len(numbers))))
     edges = [bin_edges(examples[:, index], num_bins) for index in numbers]
     longest = max(map(len, edges), default=2)
-    quartiles = np.quantile(examples[:, numbers].astype(np.float64), [0.25, 0.5, 0.75], axis=0)
+    exact = np.clip(examples[:, numbers].astype(np.float64), -MOST_VALUE, MOST_VALUE)
+    quartiles = np.quantile(exact, [0.25, 0.5, 0.75], axis=0)
     low, centre, high = quartiles
     ranges = [(each[-1] - each[0]) / 2 for each in edges]
     return TableFeatures(

@@ -92,7 +92,9 @@ def build_mlp(
     widths = check_sizes(sizes)
     shape = _check_input_shape(input_shape, widths)
     _check_options(activation, dropout, l2, kernel_initializer)
-    _check_members(members, batch_normalization)
+    check_members(members)
+    if members > 1 and batch_normalization:
+        raise InvalidValue(f"`batch_normalization` works for one member only; got `members={members}`.")
     check_weights_fit_memory(widths, members)
 
     import keras
@@ -197,11 +199,10 @@ def _check_input_shape(input_shape: Sequence[int] | None, widths: tuple[int, ...
     return shape
 
 
-def _check_members(members: int, batch_normalization: bool) -> None:
-    if members < 1:
-        raise InvalidValue(f"`members` needs to be at least 1; got {members}.")
-    if members > 1 and batch_normalization:
-        raise InvalidValue(f"`batch_normalization` works for one member only; got `members={members}`.")
+def check_members(members: int) -> None:
+    """Raises `InvalidValue` if a number of members is not a whole number of at least 1."""
+    if not isinstance(members, int) or isinstance(members, bool) or members < 1:
+        raise InvalidValue(f"`members` needs to be a whole number of at least 1; got {members!r}.")
 
 
 def _check_options(activation: str, dropout: float, l2: float, kernel_initializer: str | None) -> None:

@@ -21,15 +21,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.data.types import PLAIN, TABLE
-from kerasmlp.errors import InvalidValue
-from kerasmlp.model.building import build_mlp
+from kerasmlp.data.types import PLAIN, TABLE, Data
+from kerasmlp.errors import InvalidType
+from kerasmlp.model.building import build_mlp, check_members
 from kerasmlp.model.rate_cycles import MOST_CYCLES
 
 if TYPE_CHECKING:
     import keras
-
-    from kerasmlp.data.types import Data
 
 HIDDEN = (256, 256, 256)
 HIDDEN_OF_MEMBERS = (128, 128, 128)
@@ -77,10 +75,10 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         members: Number of members. None: that of the recipe.
 
     Raises:
-        InvalidValue: `members` is less than 1.
+        InvalidValue: `members` is not a whole number of at least 1.
     """
-    if members is not None and members < 1:
-        raise InvalidValue(f"`members` needs to be at least 1; got {members}.")
+    if members is not None:
+        check_members(members)
     if (name or data.recipe) == PLAIN:
         task = data.task
         return Recipe((128, 64), members or 1, 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
@@ -119,12 +117,20 @@ def mlp_for(
         seed: Seed of the initial weights and of dropout. None: that of the split, `data.seed`.
         **options: Other options of `build_mlp`, such as its activation.
 
+    Raises:
+        InvalidType: `data` or `hidden` is something else.
+        InvalidValue: as `build_mlp`.
+
     Example:
         >>> import kerasmlp
         >>> data = kerasmlp.load_data("iris")
         >>> kerasmlp.mlp_for(data, hidden=[32, 32], members=1).output_shape
         (None, 3)
     """
+    if not isinstance(data, Data):
+        raise InvalidType(f"`data` needs to be what `load_data` returns; got {type(data).__name__}.")
+    if not isinstance(hidden, Sequence | None) or isinstance(hidden, str):
+        raise InvalidType(f"`hidden` needs a list of widths, such as `[256, 256]`; got {hidden!r}.")
     defaults = recipe_for(data, recipe, members)
     return build_mlp(
         [data.num_features, *(defaults.hidden if hidden is None else hidden), data.num_outputs],

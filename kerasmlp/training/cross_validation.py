@@ -127,7 +127,9 @@ def cross_validate(
                 fold = part.load()
             if not is_finished:
                 if index:
-                    training = _Training(build, fold, settings)
+                    earlier, training = training.model, _Training(build, fold, settings)
+                    if training.model is earlier:
+                        raise InvalidValue("`build` needs to return a new model for each fold; got the same one again.")
                 training.run(run, verbose)
             results.append(_tested(part, name, run, fold))
         return write_fold_report(whole.path, results, config)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from numbers import Real
 from typing import Any
 
 import numpy as np
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.tasks.task import Task
 
 
@@ -22,8 +24,9 @@ def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray,
         task: What is learnt.
 
     Raises:
-        InvalidValue: the task has no classes, a class index does not exist, or the weights are `"balanced"` and a
-            class has no training example.
+        InvalidType: `weights` is neither a mapping nor a text.
+        InvalidValue: the task has no classes, a factor is not usable, a class index does not exist, or the weights are
+            `"balanced"` and a class has no training example.
     """
     if weights is None:
         return None
@@ -32,10 +35,18 @@ def class_weights(weights: Mapping[int, float] | str | None, labels: np.ndarray,
     num_classes = task.width
     if isinstance(weights, str):
         return balanced_weights(labels, task.names)
+    if not isinstance(weights, Mapping):
+        raise InvalidType(
+            f"`class_weight` needs factors by class index, such as `{{0: 1.0, 1: 5.0}}`; got {weights!r}."
+        )
     unknown = [index for index in weights if index not in range(num_classes)]
     if unknown:
         raise InvalidValue(f"`class_weight` needs class indices from 0 to {num_classes - 1}; got {unknown}.")
-    return {index: float(weights.get(index, 1.0)) for index in range(num_classes)}
+    factors = {index: weights.get(index, 1.0) for index in range(num_classes)}
+    usable = [isinstance(f, Real) and 0 <= f < math.inf for f in factors.values()]
+    if not all(usable) or not any(factors.values()):
+        raise InvalidValue(f"`class_weight` needs finite numbers of at least 0, not all of them 0; got {weights}.")
+    return {index: float(factor) for index, factor in factors.items()}
 
 
 def balanced_weights(labels: np.ndarray, class_names: Sequence[str]) -> dict[int, float]:

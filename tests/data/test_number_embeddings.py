@@ -93,6 +93,14 @@ def test_numbers_far_outside_of_the_training_values_stay_bounded() -> None:
     np.testing.assert_allclose(soft, SOFT_RANGE, rtol=1e-5)
 
 
+def test_numbers_at_the_limit_of_float32_have_finite_features() -> None:
+    most = np.finfo(np.float32).max
+    examples = np.array([[-1e38, most], [0, most], [1, most], [3.3e38, most]], np.float32)
+    layer = learn_table_features(examples, np.array([True, True]))
+    for value in (-most, -1e30, 0.0, 1e30, most):
+        assert np.isfinite(layer(np.full((1, 2), value, np.float32)).numpy()).all()
+
+
 def test_keras_trains_the_layer() -> None:
     layer, examples = _layer()
     model = build_mlp([3, 8, 1], preprocessing=layer, seed=0)

@@ -94,9 +94,9 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
 
 
 def test_wrong_members_are_refused() -> None:
-    with pytest.raises(InvalidValue, match="`members` needs to be at least 1; got 0"):
+    with pytest.raises(InvalidValue, match="`members` needs to be a whole number of at least 1; got 0"):
         build_mlp(SIZES, members=0)
-    with pytest.raises(InvalidValue, match="`members` needs to be at least 1; got 0"):
+    with pytest.raises(InvalidValue, match="`members` needs to be a whole number of at least 1; got 0"):
         mlp_for(load_data("iris"), members=0)
     with pytest.raises(InvalidValue, match="`batch_normalization` works for one member only; got `members=2`"):
         build_mlp(SIZES, members=2, batch_normalization=True)

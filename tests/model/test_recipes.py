@@ -7,9 +7,9 @@ import itertools
 import keras
 import pytest
 
-from kerasmlp import build_mlp, load_data
+from kerasmlp import build_mlp, load_data, mlp_for
 from kerasmlp.data.types import Data
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import first_cycle, recipe_for, recipe_of, table_batch_size, table_epochs
@@ -37,6 +37,10 @@ def test_tables_and_pixels_have_recipes_of_their_own(digits: Data) -> None:
     assert (shared[1] == other).all()
     with pytest.raises(InvalidValue, match=r"recipe `table` .*digits has the shape \(8, 8\)"):
         digits.preprocessing("table")
+    with pytest.raises(InvalidType, match="`hidden` needs a list of widths.* 8"):
+        mlp_for(wine, hidden=8)  # type: ignore[arg-type]
+    with pytest.raises(InvalidType, match="`data` needs to be what `load_data` returns; got str"):
+        mlp_for("wine")  # type: ignore[arg-type]
     with pytest.raises(InvalidValue, match="`recipe` needs to be one of plain, table; got 'tables'"):
         wine.preprocessing("tables")
 

@@ -120,7 +120,7 @@ def test_the_table_shows_every_fold_the_mean_and_the_spread(
 
 
 def _build(data: Data) -> keras.Model:
-    return build_mlp([data.num_features, 2], preprocessing=data.preprocessing(), seed=0)
+    return build_mlp([data.num_features, data.num_outputs], preprocessing=data.preprocessing(), seed=0)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +143,13 @@ def test_requests_that_cannot_work_are_refused_before_anything_is_written(
     with pytest.raises(error, match=message):
         cross_validate(build, data, **{"folds": 2, **options}, out=tmp_path / "folds")
     assert not list(tmp_path.iterdir())
+
+
+def test_each_fold_needs_a_model_of_its_own(tmp_path: Path) -> None:
+    data = load_data("iris")
+    model = _build(data)
+    with pytest.raises(InvalidValue, match="`build` needs to return a new model for each fold"):
+        cross_validate(lambda fold: model, data, folds=2, epochs=1, out=tmp_path / "folds")
 
 
 def test_a_cross_validation_does_not_replace_a_run(flowers: Path, whole: CrossValidation, tmp_path: Path) -> None:

@@ -163,6 +163,8 @@ def test_overwrite_replaces_a_run(digits: Data, tmp_path: Path) -> None:
         ({"max_block_bytes": 0}, r"max_block_bytes.*at least 1.*0"),
         ({"class_weight": {1: 2.0}, "sample_weight": np.ones(1295)}, r"class_weight.*sample_weight"),
         ({"class_weight": {10: 2.0}}, r"class_weight.*9.*\[10\]"),
+        ({"class_weight": {0: -1.0}}, r"class_weight.*finite numbers of at least 0.*-1"),
+        ({"class_weight": dict.fromkeys(range(10), 0.0)}, r"class_weight.*not all of them 0"),
         ({"class_weight": "balance"}, r"class_weight.*balanced.*balance"),
     ],
 )
