@@ -99,8 +99,8 @@ def explain(
     """Returns which columns a network relies on, and how its answers depend on the most important ones.
 
     The importance of a column is that of Breiman 2001 (doi:10.1023/A:1010933404324): its values are shuffled between
-    examples, all features of one column together, and the score becomes worse by that much. Columns with
-    the same information share their importance: each can stand in for the other.
+    examples, all features of one column together, and the score becomes worse by that much. Columns with the same
+    information share their importance: each can stand in for the other.
 
     Args:
         artefact: The artefact, or the path of one.

@@ -142,11 +142,12 @@ def build_mlp(
 
 
 def _own(layer: keras.layers.Layer, seed: int | None) -> keras.layers.Layer:
-    """Returns a layer for this network alone: a new one with the seed if it has one, as the embedding of numbers."""
-    config = layer.get_config()
-    if "seed" not in config:
+    """Returns a layer for this network alone: an embedding of numbers, which learns, is replaced by a new one."""
+    from kerasmlp.data.number_embeddings import TableFeatures
+
+    if not isinstance(layer, TableFeatures):
         return layer
-    return type(layer).from_config({**config, "seed": seed if config["seed"] is None else config["seed"]})
+    return TableFeatures.from_config({**layer.get_config(), "seed": seed if layer.seed is None else layer.seed})
 
 
 def check_sizes(sizes: Iterable[int]) -> tuple[int, ...]:

@@ -73,6 +73,23 @@ def test_preprocessing_comes_first_and_is_saved_with_the_model(tmp_path: Any) ->
     np.testing.assert_array_equal(keras.saving.load_model(tmp_path / "model.keras")(pixels), model(pixels))
 
 
+def test_a_layer_of_your_own_needs_no_config_to_be_preprocessing() -> None:
+    class Applied(keras.layers.Layer):
+        def __init__(self, function: Any) -> None:
+            super().__init__()
+            self.function = function
+
+        def call(self, x: Any) -> Any:
+            return self.function(x)
+
+    layer = Applied(lambda x: 2 * x)
+    with pytest.raises(NotImplementedError):
+        layer.get_config()
+    model = build_mlp([3, 2], preprocessing=layer, seed=0)
+    kernel, _ = model.get_weights()
+    np.testing.assert_allclose(model(np.ones((1, 3), np.float32)), 2 * np.ones((1, 3)) @ kernel, rtol=1e-5)
+
+
 @pytest.mark.parametrize(("shape", "name"), [((12,), "features"), ((3, 4), "image"), ((2, 2, 3), "image")])
 def test_the_name_of_the_input_depends_on_its_shape(shape: tuple[int, ...], name: str) -> None:
     assert build_mlp([12, 2], input_shape=shape).inputs[0].name == name
