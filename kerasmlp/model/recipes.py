@@ -103,6 +103,7 @@ def mlp_for(
     recipe: str | None = None,
     members: int | None = None,
     dropout: float | None = None,
+    embedding: int | None = None,
     seed: int | None = None,
     **options: Any,
 ) -> keras.Model:
@@ -114,6 +115,7 @@ def mlp_for(
         recipe: `plain` or `table`. None: the default for the data, `data.recipe`.
         members: Number of networks that are trained side by side and answer with their mean. None: that of the recipe.
         dropout: Share of hidden units that are dropped in training. None: that of the recipe.
+        embedding: Learnt features of each number of the recipe `table`, at least 1. None: 8.
         seed: Seed of the initial weights and of dropout. None: that of the split, `data.seed`.
         **options: Other options of `build_mlp`, such as its activation.
 
@@ -135,7 +137,7 @@ def mlp_for(
     return build_mlp(
         [data.num_features, *(defaults.hidden if hidden is None else hidden), data.num_outputs],
         input_shape=data.feature_shape,
-        preprocessing=data.preprocessing(recipe),
+        preprocessing=data.preprocessing(recipe, embedding=embedding),
         postprocessing=data.postprocessing(),
         members=defaults.members,
         dropout=defaults.dropout if dropout is None else dropout,

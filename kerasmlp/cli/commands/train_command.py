@@ -121,19 +121,18 @@ def run(args: Namespace) -> Outcome:
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     data = load(args, fold=None if args.folds is None else (1, args.folds))
     show_reading(data)
-    layer_sizes(args, data)  # raises before anything is written
+    layer_sizes(args, data)  # raises if those that were given do not fit
     settings = {name: getattr(args, name) for name in SETTINGS}
     output = {"out": args.out, "overwrite": args.overwrite, "verbose": verbosity(args)}
 
     def build(data: Data) -> keras.Model:
         with strategy.scope() if strategy else contextlib.nullcontext():
-            return kerasmlp.build_mlp(
-                _sizes_for(args, data),
-                input_shape=data.feature_shape,
-                preprocessing=data.preprocessing(args.recipe, embedding=args.embedding),
+            return kerasmlp.mlp_for(
+                data,
+                hidden=args.sizes[1:-1] if args.sizes else args.hidden,
+                recipe=args.recipe,
+                embedding=args.embedding,
                 augmentation=_augmentation(args, data),
-                postprocessing=data.postprocessing(),
-                seed=data.seed,
                 **build_options(args, data),
             )
 
@@ -149,13 +148,6 @@ def run(args: Namespace) -> Outcome:
             {"run": args.out}, lambda: results_console().print(f"Done. The chief has written the run to {args.out}.")
         )
     return run_outcome(run)
-
-
-def _sizes_for(args: Namespace, data: Data) -> tuple[int, ...]:
-    """Returns the layer widths for a fold, which may have another number of features."""
-    if args.sizes and args.folds is not None:
-        return (data.num_features, *args.sizes[1:])
-    return layer_sizes(args, data)
 
 
 def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
