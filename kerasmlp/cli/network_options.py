@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting
-from kerasmlp.cli.option_types import whole_numbers
+from kerasmlp.cli.option_types import count, whole_numbers
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -18,6 +18,7 @@ _BUILD_OPTIONS = ("activation", "use_bias", "dropout", "batch_normalization", "l
 
 def add_network_options(parser: ArgumentParser) -> None:
     """Adds the options that describe a network."""
+    from kerasmlp.data.types import RECIPES
     from kerasmlp.model.building import build_mlp
 
     group = parser.add_argument_group("network")
@@ -38,17 +39,20 @@ def add_network_options(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--recipe",
-        metavar="NAME",
+        choices=RECIPES,
         help="table: embeds numbers, for columns of different meaning; or plain (default: table for tables)",
     )
     group.add_argument(
         "--members",
-        type=int,
+        type=count,
         metavar="K",
         help="networks that are trained side by side and answer with their mean, in one file (default: by the recipe)",
     )
     group.add_argument(
-        "--embedding", type=int, metavar="N", help="learnt features of each number of a table (default: by the recipe)"
+        "--embedding",
+        type=count,
+        metavar="N",
+        help="learnt features of each number of a table (default: by the recipe)",
     )
     group.add_argument(
         "--batch-normalization", action="store_true", help="normalize batches in front of each hidden activation"

@@ -16,6 +16,13 @@ def seed(text: str) -> int:
     return int(text)
 
 
+def count(text: str) -> int:
+    """Returns a whole number of at least 1."""
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(f"expected a whole number of at least 1; got `{text}`")
+    return int(text)
+
+
 def image_size(text: str) -> tuple[int, int]:
     """Returns the height and width of an image.
 

@@ -26,6 +26,8 @@ class ProgressDisplay(keras.callbacks.Callback):
     Args:
         num_examples: Examples per epoch, for the rate. None shows no rate, for streams of unknown length. Defaults to
             None.
+        may_end_sooner: Whether the training usually ends before its last epoch. The number of epochs and the time left
+            are then shown as the most that there can be. Defaults to `False`.
         stream: Where to write. Defaults to `sys.stderr`, which a notebook replaces by an output of the cell.
         clock: Returns seconds that never decrease. Tests pass their own. Defaults to `time.perf_counter`.
 
@@ -44,6 +46,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         self,
         num_examples: int | None = None,
         *,
+        may_end_sooner: bool = False,
         stream: TextIO | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
@@ -51,6 +54,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         super().__init__()
         self.epochs: int | None = None
         self._num_examples = num_examples
+        self._may_end_sooner = may_end_sooner
         self._notebook = stream is None and in_notebook()
         self._stream = sys.stderr if stream is None else stream
         self._clock = clock
@@ -112,7 +116,8 @@ class ProgressDisplay(keras.callbacks.Callback):
             self._live = None
 
     def _head(self) -> str:
-        return f"epoch {self._epoch + 1}/{self._total() or '?'}"
+        of = " of at most " if self._may_end_sooner else "/"
+        return f"epoch {self._epoch + 1}{of}{self._total() or '?'}"
 
     def _total(self) -> int:
         return int((self.params or {}).get("epochs") or 0) if self.epochs is None else self.epochs
@@ -124,7 +129,8 @@ class ProgressDisplay(keras.callbacks.Callback):
         # The first epoch includes the compile, so it is left out as soon as there are others.
         steady = self._seconds[1:] or self._seconds
         seconds = round(sum(steady) / len(steady) * max(0, epochs - self._epoch - 1))
-        return f"  left {seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+        most = "at most " if self._may_end_sooner else ""
+        return f"  left {most}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
 class _LiveLine(Protocol):

@@ -163,6 +163,11 @@ def default_members(num_examples: int) -> int:
     return next((members for most, members in MEMBERS_OF_FEW if num_examples < most), 1)
 
 
+def are_few(num_examples: int) -> bool:
+    """Returns whether there are so few training examples that chance decides much on validation."""
+    return default_members(num_examples) > 1
+
+
 def table_batch_size(num_examples: int) -> int:
     """Returns the power of two that gives about `STEPS_PER_EPOCH` steps, within limits.
 

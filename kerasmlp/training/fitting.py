@@ -23,12 +23,13 @@ from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
-from kerasmlp.model.optimizers import make_optimizer
+from kerasmlp.model.optimizers import CYCLES, make_optimizer
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
-from kerasmlp.model.recipes import recipe_for, recipe_of
+from kerasmlp.model.recipes import are_few, recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.best_epoch import EpochRanking
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.report import write_report
@@ -59,7 +60,9 @@ def train(
 ) -> Run:
     """Trains `model` on `data.train` and keeps the weights of the epoch that is best on validation.
 
-    For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE.
+    For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
+    cycles of the learning rate and fewer than 5,000 training examples, only the ends of cycles count, and for
+    classification, they are compared by the loss.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
@@ -186,7 +189,10 @@ def train_run(
     epochs, batch_size = settings.pace
     members = members_of(model)
     optimizer = _compile(model, data, settings)
-    display = ProgressDisplay(len(data.train) * members) if is_chief() and shows_progress(verbose) else None
+    display = None
+    if is_chief() and shows_progress(verbose):
+        stops = settings.early_stopping is not None or (settings.schedule == CYCLES and settings.minutes is None)
+        display = ProgressDisplay(len(data.train) * members, may_end_sooner=stops)
     budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
     if settings.minutes is not None:
         is_long = 60 * settings.minutes >= COMPILED_FROM_S
@@ -204,17 +210,19 @@ def train_run(
         require_xla=settings.require_xla,
         before_step=cycles,
     )
+    ends: Sequence[int] = cycle_ends(epochs) if budget is None and settings.schedule == CYCLES else ()
+    if budget is not None and cycles is not None:
+        ends = budget.ends
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
     kept = [*([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
-    elif cycles is not None and budget is not None:
-        kept.append(StopAfterIdleCycle(budget.ends))
-    elif settings.schedule == "cycles":
-        kept.append(StopAfterIdleCycle(cycle_ends(epochs)))
-    recorder = RunRecorder(run, data.task, kept, lambda row: data.task.rank(row, objective))
+    elif ends:
+        kept.append(StopAfterIdleCycle(ends))
+    ranking = EpochRanking.of(data.task, settings.objective, ends=ends, are_few=are_few(len(data.train)))
+    recorder = RunRecorder(run, kept, ranking)
     finished = recorder.resume(model)
     if finished < epochs:
         with display or contextlib.nullcontext():
@@ -269,7 +277,7 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
                 optimizer,
                 settings.initial_learning_rate,
                 cosine_steps=epochs * steps if schedule == "cosine" else None,
-                cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == "cycles" else (),
+                cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
                 weight_decay=settings.weight_decay,
             )
         data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)

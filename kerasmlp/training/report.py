@@ -76,7 +76,7 @@ def write_report(
         **({"members": members} if members > 1 else {}),
     }
     title = f"{data.name}, {f'{members} x ' if members > 1 else ''}{' - '.join(map(str, sizes))}"
-    best, objective = recorder.best, task.objective(settings.get("objective"))[0]
+    best, objective = recorder.best, recorder.ranking.objective
     words = f"best epoch {best['epoch']:.0f}, {objective} {task.shown(objective, best[objective])}"
     plot_history(
         recorder.history,

@@ -7,7 +7,7 @@ import inspect
 import io
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -24,10 +24,9 @@ from kerasmlp.run import Run
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kerasmlp.tasks.task import Task
+    from kerasmlp.training.best_epoch import EpochRanking
 
 SECONDS_BETWEEN = 1.0  # between two times that a run is written
-Rank = Callable[[Mapping[str, Any]], tuple[float, ...]]
 
 
 class RunRecorder(keras.callbacks.Callback):
@@ -36,27 +35,26 @@ class RunRecorder(keras.callbacks.Callback):
     Epochs of a second or more are written as they end. Writing takes as long as many a short epoch, so those wait for
     `SECONDS_BETWEEN`, or for the end of the training, be it by an exception. A process that is killed loses no more.
 
-    `rank` decides which epoch is the best. Pass this callback last, so that the changes that other callbacks make at
-    the end of an epoch (a lower learning rate, a counter of epochs without progress) are part of the state.
+    Pass this callback last, so that the changes that other callbacks make at the end of an epoch (a lower learning
+    rate, a counter of epochs without progress) are part of the state.
 
     Attributes:
+        ranking: Decides which epoch is the best.
         history: One row per epoch: `epoch` (from 1), Keras's logs, and `seconds`.
         best: The row of the best epoch.
     """
 
-    def __init__(self, run: Run, task: Task, others: Sequence[keras.callbacks.Callback], rank: Rank) -> None:
+    def __init__(self, run: Run, others: Sequence[keras.callbacks.Callback], ranking: EpochRanking) -> None:
         """Prepares to write to the directory of `run`.
 
         Args:
             run: The run directory.
-            task: What the network learns, which is stored with the best model.
             others: Callbacks whose counters are kept, too.
-            rank: Returns the sort key of a row of `history`; the larger key is the better epoch.
+            ranking: Decides which epoch is the best. Its task is stored with the model.
         """
         super().__init__()
-        self.rank = rank
         self.run = run
-        self.task = task
+        self.ranking = ranking
         self.others = others
         self.history: list[dict[str, float]] = []
         self._kept: dict[str, dict[str, Any]] = {}
@@ -75,7 +73,7 @@ class RunRecorder(keras.callbacks.Callback):
     def best(self) -> dict[str, float]:
         """The row of the best epoch so far. At least one epoch must have ended."""
         for row in self.history[self._ranked :]:
-            if self._best is None or self.rank(row) > self.rank(self._best):
+            if self._best is None or self.ranking.key(row) > self.ranking.key(self._best):
                 self._best = row
         self._ranked = len(self.history)
         assert self._best is not None, "an epoch"
@@ -142,7 +140,7 @@ class RunRecorder(keras.callbacks.Callback):
         state, info = self._unwritten
         if self._best_state is not None:
             set_state(self.model, self._best_state)
-            save_keras(self.run.model_path, self.model, self.task)
+            save_keras(self.run.model_path, self.model, self.ranking.task)
             set_state(self.model, state)
             self._best_state = None
         write_text(self.run.path / HISTORY_NAME, _as_csv(info["history"]))

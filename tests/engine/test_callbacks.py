@@ -69,6 +69,15 @@ def test_the_display_writes_one_line_per_epoch_to_a_pipe() -> None:
     assert lines[2].endswith("left 0:00:00")
 
 
+def test_the_display_of_a_training_that_may_end_sooner_says_so() -> None:
+    stream = io.StringIO()
+    display = ProgressDisplay(may_end_sooner=True, stream=stream)
+    engine_fit(network(), problem(), epochs=2, callbacks=[display])
+    first, last = stream.getvalue().splitlines()
+    assert first.startswith("epoch 1 of at most 2  ")
+    assert last.endswith("left at most 0:00:00")
+
+
 def test_the_display_draws_a_live_line_in_a_terminal_and_removes_it_at_the_end() -> None:
     stream = Terminal()
     clock = iter(np.arange(0.0, 100.0, 0.5)).__next__

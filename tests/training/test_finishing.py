@@ -22,6 +22,7 @@ from kerasmlp.model.model_files import stored_task
 from kerasmlp.model.recipes import recipe_for
 from kerasmlp.new_run_directory import follow_run
 from kerasmlp.tasks.classification import Classification
+from kerasmlp.training.best_epoch import EpochRanking
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.run_recorder import RunRecorder
@@ -246,7 +247,7 @@ def test_the_best_network_of_an_unfinished_training_knows_its_task(houses: Data,
 
 def test_a_training_from_its_first_epoch_forgets_the_notes_of_an_earlier_calibration(tmp_path: Path) -> None:
     (tmp_path / "calibration.json").write_text('{"temperature": 2.0, "reason": "", "weights": "others"}')
-    recorder = RunRecorder(Run(tmp_path), Classification(("no", "yes")), [], lambda row: (row["val_loss"],))
+    recorder = RunRecorder(Run(tmp_path), [], EpochRanking(Classification(("no", "yes")), "val_loss"))
     assert recorder.resume(build_mlp([6, 2])) == 0
     assert not list(tmp_path.iterdir())
 
