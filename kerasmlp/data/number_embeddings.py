@@ -20,6 +20,7 @@ import numpy as np
 NUM_BINS = 128  # of each number, at most
 MOST_BINS = 2**14  # of all numbers together: the layer computes all of them for each example
 LEAST_BINS = 4
+EXAMPLES_PER_BIN = 16  # with fewer, the bins of a small table are learnt by heart
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
 MOST_VALUE = 1e30  # larger numbers count as this: float32 could not subtract them from each other
@@ -145,7 +146,7 @@ def learn_table_features(examples: np.ndarray, is_number: np.ndarray, **options:
         **options: Options of `TableFeatures`, such as its name.
     """
     numbers = np.flatnonzero(is_number)
-    num_bins = max(LEAST_BINS, min(NUM_BINS, MOST_BINS // max(1, len(numbers))))
+    num_bins = max(LEAST_BINS, min(NUM_BINS, MOST_BINS // max(1, len(numbers)), len(examples) // EXAMPLES_PER_BIN))
     edges = [bin_edges(examples[:, index], num_bins) for index in numbers]
     longest = max(map(len, edges), default=2)
     exact = np.clip(examples[:, numbers].astype(np.float64), -MOST_VALUE, MOST_VALUE)

@@ -16,7 +16,7 @@ import tensorflow as tf
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.engine._keras_internals import WrappedDataset
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
-from kerasmlp.engine.example_order import run_order
+from kerasmlp.engine.example_order import run_order, steps_of
 from kerasmlp.errors import InvalidType, InvalidValue
 
 _RUN_BYTES = 256 * 2**10  # neighbours in a file that are read together
@@ -69,7 +69,8 @@ def block_dataset(
         seed: Seed of the orders, at least 0. Defaults to `0`.
         first_epoch: Number of the first epoch that is read from this dataset, at least 0. Defaults to `0`.
         members: Members of the network, at least 1. Each has an order of its own in a shuffled epoch, and its share of
-            every batch; `batch_size` is that of all members together. Defaults to `1`.
+            every batch; `batch_size` is that of all members together. The last batch is filled up with the examples
+            that each member began with. Defaults to `1`.
         max_block_bytes: Largest size of a block in bytes, at least 1. Defaults to 64 MiB.
 
     Returns:
@@ -191,7 +192,8 @@ def _shuffled_selections(
     def next_epoch() -> Iterator[np.ndarray]:
         yield from run_order(seed, next(epochs), num_examples, size, run, members, share)
 
-    return _Selections(next_epoch, math.ceil(num_examples * members / size))
+    total = num_examples if members == 1 else steps_of(num_examples, share) * share * members
+    return _Selections(next_epoch, math.ceil(total / size))
 
 
 def _selections_in_order(num_examples: int, size: int) -> _Selections:

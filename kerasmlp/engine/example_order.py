@@ -23,6 +23,9 @@ def run_order(
 ) -> Iterator[np.ndarray]:
     """Yields the order of examples, block by block: int64 vectors, together a permutation for each member.
 
+    The last step of several members is filled up with the examples that each of them began with. A step of another size
+    would be compiled apart, which takes longer than to train on a small table.
+
     For examples in a file, runs of neighbours stay together, so that each run is one read. The runs come in a random
     order, and the examples within each block are shuffled. With `run=1` and one member, this is `epoch_order`.
 
@@ -33,22 +36,29 @@ def run_order(
         block: Examples per vector. The last vector holds the rest.
         run: Number of neighbours that are read together.
         members: Members of the network, each with an order of its own.
-        share: Examples of each member in a step, one member after the other; the last step holds the rest of each.
+        share: Examples of each member in a step, one member after the other; at most `num_examples`.
 
     Example:
         >>> sorted(np.concatenate(list(run_order(0, 0, 10, block=4, run=2))).tolist())
         [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
         >>> (both,) = run_order(0, 0, 3, block=12, run=1, members=2, share=2)
-        >>> [sorted(np.concatenate([both[first : first + 2], both[last : last + 1]]).tolist())
-        ...  for first, last in ((0, 4), (2, 5))]
-        [[0, 1, 2], [0, 1, 2]]
+        >>> first, second = both.reshape(2, 2, 2).swapaxes(0, 1).reshape(2, 4)
+        >>> sorted(set(first.tolist())), sorted(set(second.tolist())), bool(first[0] == first[3])
+        ([0, 1, 2], [0, 1, 2], True)
     """
     numbers = range(epoch * members, (epoch + 1) * members)
     orders = [_order(seed, number, num_examples, block // members, run) for number in numbers]
-    steps = range(0, num_examples, share) if members > 1 else ()
-    order = np.concatenate([own[start : start + share] for start in steps for own in orders] or orders)
+    if members > 1:
+        order = np.stack([np.resize(own, (steps_of(num_examples, share), share)) for own in orders], axis=1).reshape(-1)
+    else:
+        (order,) = orders
     for start in range(0, len(order), block):
         yield order[start : start + block]
+
+
+def steps_of(num_examples: int, share: int) -> int:
+    """Returns the number of steps of an epoch."""
+    return math.ceil(num_examples / share)
 
 
 def _order(seed: int, number: int, num_examples: int, window: int, run: int) -> np.ndarray:

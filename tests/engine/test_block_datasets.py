@@ -205,11 +205,16 @@ def test_each_member_sees_each_example_once_in_an_order_of_its_own(
     num_examples: int, share: int, members: int, run: int
 ) -> None:
     order = np.concatenate(list(run_order(1, 2, num_examples, 2 * share * members, run, members, share)))
-    seen: list[list[int]] = [[] for _ in range(members)]
-    for start in range(0, num_examples, share):
-        for own in seen:
-            width = min(share, num_examples - start)
-            own += order[:width].tolist()
-            order = order[width:]
-    assert all(sorted(own) == list(range(num_examples)) for own in seen)
-    assert seen[0] != seen[1]
+    seen = order.reshape(-1, members, share).swapaxes(0, 1).reshape(members, -1)
+    for own in seen:
+        assert sorted(own[:num_examples]) == list(range(num_examples))
+        np.testing.assert_array_equal(own[num_examples:], own[: -num_examples % share])  # fill up the last step
+    assert not np.array_equal(seen[0], seen[1])
+
+
+def test_blocks_for_members_hold_whole_steps() -> None:
+    x, y = np.arange(7, dtype="float32")[:, np.newaxis], np.zeros(7)
+    blocks = block_dataset(x, y, batch_size=6, members=2)
+    assert int(blocks.cardinality()) == 1
+    ((features, labels),) = blocks
+    assert len(features) == len(labels) == 18  # three steps of three examples for each of two members
