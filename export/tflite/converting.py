@@ -91,8 +91,11 @@ def convert(
         if layer.kernel.ndim == 2:
             x = tf.concat(x, axis=1) if isinstance(x, list) else x
             return layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
-        inputs = x if isinstance(x, list) else [x] * len(layer.kernel)
-        members = zip(inputs, layer.kernel, layer.bias, strict=True)
+        if not isinstance(x, list):  # the first layer of all members is one product
+            kernel = np.concatenate(layer.kernel, axis=1)
+            values = layer.activation(tf.linalg.matmul(x, kernel) + np.concatenate(layer.bias))
+            return tf.split(values, len(layer.kernel), axis=1)
+        members = zip(x, layer.kernel, layer.bias, strict=True)
         return [layer.activation(tf.linalg.matmul(x, kernel) + bias) for x, kernel, bias in members]
 
     module = tf.Module()

@@ -25,7 +25,7 @@ NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
 MOST_VALUE = 1e30  # larger numbers count as this: float32 could not subtract them from each other
 LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
-FARTHEST = 1e6  # interquartile ranges that are told apart
+SIX = 6.0
 
 
 def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
@@ -56,7 +56,7 @@ class TableFeatures(keras.layers.Layer):
     """Turns the features of a table `(batch, features)` into those that the dense layers take.
 
     For each number, these are `units` learnt features and the number itself, which is divided by its interquartile
-    range and clipped smoothly to a few of them: `x / sqrt(1 + (x / 3)^2)`. Booleans and categories stay as they are.
+    range and clipped smoothly to a few of them: `3 tanh(x / 3)`. Booleans and categories stay as they are.
 
     Attributes:
         numbers: Indices of the features that are numbers.
@@ -112,13 +112,13 @@ class TableFeatures(keras.layers.Layer):
         widths = np.diff(edges.astype(np.float64))
         # The padding is bins without a width, whose share is 0.
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
-        factors = np.minimum(factors, np.finfo(np.float32).max).astype(np.float32)
+        factors = np.minimum(SIX * factors, np.finfo(np.float32).max).astype(np.float32)
         apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
-        shares = ops.clip((apart - edges[:, :-1]) * factors, 0, 1)
-        learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel) + bias)
-        soft = (numbers - np.asarray(self.centre, np.float32)) / np.asarray(self.spread, np.float32)
-        soft = ops.clip(soft, -FARTHEST, FARTHEST)  # its square stays within float32
-        soft = soft * ops.rsqrt(1 + ops.square(soft / SOFT_RANGE))
+        # TFLite clips to 6 as part of a product. To clip to 1 takes two more operations on each bin.
+        shares = ops.relu6((apart - edges[:, :-1]) * factors)
+        learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel * np.float32(1 / SIX)) + bias)
+        factors = (1 / (SOFT_RANGE * np.asarray(self.spread, np.float64))).astype(np.float32)
+        soft = SOFT_RANGE * ops.tanh((numbers - np.asarray(self.centre, np.float32)) * factors)
         width = len(self.numbers) * self.units
         return ops.concatenate([ops.reshape(learnt, (-1, width)), soft, *others], axis=1)
 
