@@ -25,7 +25,7 @@ NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
 MOST_VALUE = 1e30  # larger numbers count as this: float32 could not subtract them from each other
 LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
-SIX = 6.0
+SIX = 6.0  # what TFLite can clip to within another operation
 
 
 def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
@@ -114,7 +114,7 @@ class TableFeatures(keras.layers.Layer):
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
         factors = np.minimum(SIX * factors, np.finfo(np.float32).max).astype(np.float32)
         apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
-        # TFLite clips to 6 as part of a product. To clip to 1 takes two more operations on each bin.
+        # To clip to 1 would take two more operations on each bin.
         shares = ops.relu6((apart - edges[:, :-1]) * factors)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel * np.float32(1 / SIX)) + bias)
         factors = (1 / (SOFT_RANGE * np.asarray(self.spread, np.float64))).astype(np.float32)

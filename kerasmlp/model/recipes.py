@@ -11,7 +11,11 @@ There are two. **plain** is for pixels: it is the network of the lesson, and wha
   the end of a long one. The training stops after a cycle without a better epoch.
 
 The batch size, the first cycle and the number of cycles follow from the number of examples, so that 150 rows and
-500,000 both get enough steps. Few examples are learnt by several members, whose mean depends less on chance.
+500,000 both get enough steps.
+
+Several members answer with their mean, which depends less on chance than one network of the same cost. Many classes need
+one wide network instead: what tells them apart is fine and has little noise, as with numbers, so that it also has less
+dropout and a higher rate.
 """
 
 from __future__ import annotations
@@ -29,9 +33,12 @@ from kerasmlp.model.rate_cycles import MOST_CYCLES
 if TYPE_CHECKING:
     import keras
 
-HIDDEN = (256, 256, 256)
-HIDDEN_OF_MEMBERS = (128, 128, 128)
-MEMBERS_OF_FEW = ((1_000, 8), (5_000, 4))  # members for fewer examples than the first number
+HIDDEN = (256, 256, 256)  # of one member
+HIDDEN_OF_MEMBERS = (96, 96, 96)
+HIDDEN_OF_FEW = (128, 128, 128)  # of members for few examples
+MEMBERS, MEMBERS_OF_FEW = 4, 8
+FEW, FEWEST = 5_000, 1_000  # there are fewer training examples than this
+MANY_CLASSES = 10
 STEPS_OF_FIRST_CYCLE = 100
 MOST_STEPS = 30_000
 MOST_EXAMPLES_PER_STEP = 256
@@ -82,15 +89,20 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
     if (name or data.recipe) == PLAIN:
         task = data.task
         return Recipe((128, 64), members or 1, 0.0, 32, task.epochs, "adam", 1e-3, None, task.schedule)
-    members = default_members(len(data.train)) if members is None else members
+    are_fewest = len(data.train) < FEWEST
+    are_many = len(data.task.class_names) >= MANY_CLASSES and not are_fewest
+    is_fine = data.task.has_units or are_many
+    if members is None:
+        members = MEMBERS_OF_FEW if are_fewest else 1 if are_many else MEMBERS
+    of_members = HIDDEN_OF_FEW if are_few(len(data.train)) else HIDDEN_OF_MEMBERS
     return Recipe(
-        hidden=HIDDEN if members == 1 else HIDDEN_OF_MEMBERS,
+        hidden=HIDDEN if members == 1 else of_members,
         members=members,
-        dropout=0.1 if data.task.has_units else 0.2,
+        dropout=0.1 if is_fine else 0.2,
         batch_size=table_batch_size(len(data.train)),
         epochs=table_epochs(len(data.train)),
         optimizer="adamw",
-        learning_rate=2e-3 if data.task.has_units else 1e-3,
+        learning_rate=2e-3 if is_fine else 1e-3,
         weight_decay=0.1,
         schedule="cycles",
     )
@@ -153,19 +165,9 @@ def recipe_of(model: keras.Model) -> str:
     return TABLE if has_table_features(model) else PLAIN
 
 
-def default_members(num_examples: int) -> int:
-    """Returns the number of members: several for few examples, where chance decides more than the width does.
-
-    Example:
-        >>> [default_members(count) for count in (100, 2_000, 30_000)]
-        [8, 4, 1]
-    """
-    return next((members for most, members in MEMBERS_OF_FEW if num_examples < most), 1)
-
-
 def are_few(num_examples: int) -> bool:
     """Returns whether there are so few training examples that chance decides much on validation."""
-    return default_members(num_examples) > 1
+    return num_examples < FEW
 
 
 def table_batch_size(num_examples: int) -> int:

@@ -64,7 +64,7 @@ def test_the_layer_computes_what_its_description_says() -> None:
         expected.append(np.maximum(shares @ kernel[place, : len(edges) - 1] + bias[place], 0))
     for place, column in enumerate((0, 2)):
         soft = (examples[:, column].astype(np.float64) - layer.centre[place]) / layer.spread[place]
-        expected.append((soft / np.sqrt(1 + (soft / SOFT_RANGE) ** 2))[:, None])
+        expected.append(SOFT_RANGE * np.tanh(soft / SOFT_RANGE)[:, None])
     expected.append(examples[:, 1:2])
     np.testing.assert_allclose(outputs, np.concatenate(expected, axis=1), atol=1e-5)
     assert outputs.shape == layer.compute_output_shape(examples.shape) == (200, layer.width)
