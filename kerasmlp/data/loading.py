@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
+from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp._system.terminal import shows_progress
@@ -12,11 +13,10 @@ from kerasmlp.contract import VALIDATION_SHARE
 from kerasmlp.data.fold_choice import fold_of
 from kerasmlp.data.source import SourceOptions
 from kerasmlp.data.splitting import Origin, Splitting
+from kerasmlp.errors import InvalidType
 from kerasmlp.settings_base import accepts
 
 if TYPE_CHECKING:
-    from os import PathLike
-
     from kerasmlp.data.types import Data, DataSpec
 
 
@@ -114,6 +114,7 @@ def load_data(
         a table.
 
     Raises:
+        InvalidType: `source` is neither a text nor a path, such as arrays.
         NotFound: the file does not exist, or the data set is not on this machine and cannot be downloaded.
         InvalidValue: the source is unknown or damaged, an argument does not apply to it, or its examples are unusable,
             for example all of one class.
@@ -129,6 +130,11 @@ def load_data(
     """
     from kerasmlp.data.readers.choosing import read_source
 
+    if not isinstance(source, str | PathLike):
+        raise InvalidType(
+            f"`source` needs a name or a path; got {type(source).__name__}. Examples that are in memory already are "
+            "for `data_from_arrays`, `data_from_frame` or `data_from_dataset`."
+        )
     asked = SourceOptions.of(None, options)
     splitting = Splitting(
         validation_share,

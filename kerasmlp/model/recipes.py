@@ -13,9 +13,9 @@ There are two. **plain** is for pixels: it is the network of the lesson, and wha
 The batch size, the first cycle and the number of cycles follow from the number of examples, so that 150 rows and
 500,000 both get enough steps.
 
-Several members answer with their mean, which depends less on chance than one network of the same cost. Many classes need
-one wide network instead: what tells them apart is fine and has little noise, as with numbers, so that it also has less
-dropout and a higher rate.
+Several members answer with their mean, which depends less on chance than one network of the same cost. Many classes
+need one wide network instead: what tells them apart is fine and has little noise, as with numbers, so that it also has
+less dropout and a higher rate.
 """
 
 from __future__ import annotations

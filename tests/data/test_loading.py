@@ -132,3 +132,10 @@ def test_data_are_described_by_values_for_json_and_made_from_them_again(digits: 
         assert again.to_config() == data.to_config()
         assert (again.class_names, again.feature_range) == (data.class_names, data.feature_range)
         assert (again.encoder, again.fingerprint) == (data.encoder, data.fingerprint)
+
+
+@pytest.mark.parametrize("source", [_arrays(), pd.DataFrame({"x": [1.0]}), None])
+def test_a_source_that_is_no_name_and_no_path_is_refused(source: Any) -> None:
+    kind = type(source).__name__
+    with pytest.raises(InvalidType, match=rf"`source` needs a name or a path; got {kind}\..*`data_from_arrays`"):
+        load_data(source)

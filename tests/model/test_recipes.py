@@ -5,9 +5,10 @@ from __future__ import annotations
 import itertools
 
 import keras
+import numpy as np
 import pytest
 
-from kerasmlp import build_mlp, load_data, mlp_for
+from kerasmlp import build_mlp, data_from_arrays, load_data, mlp_for
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.optimizers import make_optimizer
@@ -52,6 +53,32 @@ def test_data_of_every_size_get_enough_steps_and_not_too_many(num_examples: int)
     assert batch_size <= num_examples
     assert 100 <= steps <= max(200, num_examples / batch_size + 1)
     assert table_epochs(num_examples) * -(-num_examples // batch_size) <= 30_000
+
+
+def _numbered(num_examples: int, num_classes: int) -> Data:
+    """Data with about this number of training examples, and this number of classes."""
+    features = np.random.default_rng(0).normal(size=(num_examples * 5 // 4, 3)).astype("float32")
+    return data_from_arrays(features, np.arange(len(features)) % num_classes, validation_share=0.1, test_share=0.1)
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "num_classes", "members", "width", "rate"),
+    [
+        (500, 12, 8, 128, 1e-3),
+        (2_000, 2, 4, 128, 1e-3),
+        (6_000, 9, 4, 96, 1e-3),
+        (2_000, 10, 1, 256, 2e-3),
+        (6_000, 10, 1, 256, 2e-3),
+    ],
+)
+def test_the_number_of_examples_and_classes_decides_about_the_network(
+    num_examples: int, num_classes: int, members: int, width: int, rate: float
+) -> None:
+    recipe = recipe_for(_numbered(num_examples, num_classes))
+    assert (recipe.members, recipe.hidden, recipe.learning_rate) == (members, (width,) * 3, rate)
+    assert recipe.dropout == (0.1 if rate > 1e-3 else 0.2)
+    one = recipe_for(_numbered(num_examples, num_classes), members=1)
+    assert (one.members, one.hidden) == (1, (256, 256, 256))
 
 
 def test_settings_that_are_given_win_over_the_recipe() -> None:
