@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -21,6 +21,10 @@ def why_ended(ends: Sequence[int], epoch: int) -> str | None:
     return f"the validation loss did not get better in the cycle of epochs {begin} to {epoch}"
 
 
+def _val_loss(row: Mapping[str, Any]) -> float:
+    return float(row["val_loss"])
+
+
 class StopAfterIdleCycle(keras.callbacks.Callback):
     """Stops the training at the end of a cycle of the learning rate in which the validation loss had no better epoch.
 
@@ -28,16 +32,17 @@ class StopAfterIdleCycle(keras.callbacks.Callback):
     any long cycle.
     """
 
-    def __init__(self, ends: Sequence[int]) -> None:
-        """Takes the epoch in which each cycle ends, from 1."""
+    def __init__(self, ends: Sequence[int], loss: Callable[[Mapping[str, Any]], float] = _val_loss) -> None:
+        """Takes the epoch in which each cycle ends, from 1, and what to look at, from the row of an epoch."""
         super().__init__()
         self._ends = ends
+        self._loss = loss
         self.best = float("inf")  # public, because the run keeps these two for a training that continues
         self.best_epoch = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the best epoch, and stops if it was in a cycle before this one."""
-        if self.ends_idle_cycle(epoch, float((logs or {})["val_loss"])):
+        if self.ends_idle_cycle(epoch, self._loss({"epoch": epoch + 1, **(logs or {})})):
             self.model.stop_training = True
 
     def ends_idle_cycle(self, epoch: int, loss: float) -> bool:

@@ -62,7 +62,7 @@ def train(
 
     For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
     cycles of the learning rate and fewer than 5,000 training examples, only the ends of cycles count, and for
-    classification, they are compared by the loss.
+    classification, they are compared by the loss, with a doubt that shrinks with the number of validation examples.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
@@ -213,6 +213,13 @@ def train_run(
     ends: Sequence[int] = cycle_ends(epochs) if budget is None and settings.schedule == CYCLES else ()
     if budget is not None and cycles is not None:
         ends = budget.ends
+    ranking = EpochRanking.of(
+        data.task,
+        settings.objective,
+        ends=ends,
+        are_few=are_few(len(data.train)),
+        num_validation=len(data.validation),
+    )
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
@@ -220,8 +227,7 @@ def train_run(
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:
-        kept.append(StopAfterIdleCycle(ends))
-    ranking = EpochRanking.of(data.task, settings.objective, ends=ends, are_few=are_few(len(data.train)))
+        kept.append(StopAfterIdleCycle(ends, ranking.progress))
     recorder = RunRecorder(run, kept, ranking)
     finished = recorder.resume(model)
     if finished < epochs:
