@@ -8,7 +8,7 @@ There are two. **plain** is for pixels: it is the network of the lesson, and wha
 - AdamW, whose weight decay leaves biases out (Loshchilov & Hutter 2019, arXiv:1711.05101);
 - a learning rate that falls to zero in cycles, each twice as long as the one before (Loshchilov & Hutter 2017,
   arXiv:1608.03983). Data that are soon learnt by heart have their best epoch at the end of a short cycle, and others at
-  the end of a long one. The training stops after a cycle without a better epoch.
+  the end of a long one. The training stops after a cycle that hardly helped.
 
 The batch size, the first cycle and the number of cycles follow from the number of examples, so that 150 rows and
 500,000 both get enough steps.
@@ -182,7 +182,7 @@ def table_batch_size(num_examples: int) -> int:
 
 
 def table_epochs(num_examples: int) -> int:
-    """Returns the number of epochs of all cycles together. A training that has no better epoch in a cycle ends sooner.
+    """Returns the number of epochs of all cycles together. A training ends sooner if a cycle hardly helps.
 
     Example:
         >>> [table_epochs(count) for count in (100, 1_000, 30_000, 500_000)]

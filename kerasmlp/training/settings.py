@@ -47,7 +47,7 @@ class TrainingSettings(Settings):
             rate; at least 0.
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
-            the training after a cycle without a better epoch.
+            the training after a cycle that hardly helped.
         loss: The name of a loss (for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that takes targets
             and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
             to cross-entropy and to `mse`.

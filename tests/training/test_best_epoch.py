@@ -76,6 +76,14 @@ def test_few_validation_rows_do_not_prove_that_a_network_is_right_that_knows_the
     assert ranking.progress(row(3, 1.0, 0.0)) == math.inf, "no end"
 
 
+@pytest.mark.parametrize(("losses", "expected"), [((0.5, 0.497), True), ((0.5, 0.49), False), ((-0.5, -0.502), True)])
+def test_a_cycle_in_which_the_loss_falls_by_less_than_one_per_cent_is_idle(
+    losses: tuple[float, float], expected: bool
+) -> None:
+    stop = StopAfterIdleCycle([1, 2, 3])
+    assert [stop.ends_idle_cycle(epoch, loss) for epoch, loss in enumerate(losses)] == [False, expected]
+
+
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
 def test_a_small_table_keeps_the_end_of_a_cycle(tmp_path: Path, name: str) -> None:
     data = load_data(name)
