@@ -21,7 +21,7 @@ from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import COSINE, CYCLES, make_optimizer
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.tasks.task import MAX
-from kerasmlp.training.cycle_stop import StopAfterIdleCycle
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.settings import DEFAULT_LEARNING_RATE
 from kerasmlp.training.validation_data import evaluation_batch_size
 from kerasmlp.tuning._tuner_internals import TunerBase
@@ -128,7 +128,7 @@ class TrialTrainer:
         split = self.splits[0]
         model = self._fresh_model(values, split)
         first_epoch = 0 if state is None else int(restore_state(state, model)["epochs"])
-        idle = [StopAfterIdleCycle(self._ends)] if self._may_end_sooner else []
+        idle = [StopAfterIdleCycle(self._ends, least_gain(self.loss))] if self._may_end_sooner else []
         split.fit(model, self._blocks(values, split, first_epoch), first_epoch, epochs, [*callbacks, *idle])
         return model
 
@@ -149,7 +149,7 @@ class TrialTrainer:
         models: list[keras.Model] = []
         states: list[dict[str, np.ndarray]] = []
         blocks = [self._blocks(values, split, 0) for split in self.splits]
-        idle = StopAfterIdleCycle(self._ends)
+        idle = StopAfterIdleCycle(self._ends, least_gain(self.loss))
         for epoch in range(epochs):
             rows: list[dict[str, float]] = []
             for index, split in enumerate(self.splits):

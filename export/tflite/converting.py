@@ -12,7 +12,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.classification import Classification
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from kerasmlp.data.number_embeddings import TableFeatures
     from kerasmlp.export.tflite.folding import FoldedLayer
@@ -66,6 +66,8 @@ def convert(
     shape = (num_features,) if image_shape is None else (*image_shape[:2], 3)
     is_grey = image_shape is not None and image_shape[2:] != (3,)
     spec = tf.TensorSpec((batch_size, *shape), tf.float32, name=name)
+    # The first layer of all members can be one product, unless their units depend on each other.
+    joins = layers[0].kernel.ndim == 3 and _is_elementwise(layers[0].activation)
     flat = (1 if batch_size == 1 else -1, num_inputs)
 
     @tf.function(input_signature=[spec])
@@ -91,11 +93,12 @@ def convert(
         if layer.kernel.ndim == 2:
             x = tf.concat(x, axis=1) if isinstance(x, list) else x
             return layer.activation(tf.linalg.matmul(x, layer.kernel) + layer.bias)
-        if not isinstance(x, list):  # the first layer of all members is one product
+        if not isinstance(x, list) and joins:
             kernel = np.concatenate(layer.kernel, axis=1)
             values = layer.activation(tf.linalg.matmul(x, kernel) + np.concatenate(layer.bias))
-            return tf.split(values, len(layer.kernel), axis=1)
-        members = zip(x, layer.kernel, layer.bias, strict=True)
+            return values if layer is layers[-2] else tf.split(values, len(layer.kernel), axis=1)
+        inputs = x if isinstance(x, list) else [x] * len(layer.kernel)
+        members = zip(inputs, layer.kernel, layer.bias, strict=True)
         return [layer.activation(tf.linalg.matmul(x, kernel) + bias) for x, kernel, bias in members]
 
     module = tf.Module()
@@ -114,3 +117,9 @@ def convert(
                 f"TFLite has no built-in operation for one of the activations {', '.join(used)}: {reason}. Choose "
                 "another activation for `build_mlp`."
             ) from error
+
+
+def _is_elementwise(activation: Callable[[Any], Any]) -> bool:
+    """Returns whether an activation treats each unit alone, unlike a softmax."""
+    values = np.array([[-0.5, 0.5, 2.0]], np.float32)
+    return bool(np.allclose(np.asarray(activation(values))[:, :2], np.asarray(activation(values[:, :2])), rtol=1e-3))

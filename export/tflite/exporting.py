@@ -80,6 +80,8 @@ def export_tflite(
     - A network for a table embeds its numbers (`TableFeatures`) by GATHER, BATCH_MATMUL and simple arithmetic. They are
       float32 in every precision, because one scale of 8 bits does not fit columns of different sizes. An `int8` file
       converts the features for the dense layers with QUANTIZE, and has a DEQUANTIZE before the SOFTMAX.
+    - The members of a network share one product in the first layer, whose values SPLIT hands out. CONCATENATION
+      collects the values of their last hidden layers.
     - Measured features that are not embedded are standardised by SUB and MUL in floating point; a MAXIMUM keeps the
       converter from multiplying that into the weights, which would not fit one scale of 8 bits either. A `float32` file
       has these operations only if it would lose digits without them, because features are far from zero in comparison

@@ -71,6 +71,8 @@ def quantize(
         quantizer.add_weight_only_config(*dense, num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
     elif precision == "int8":
         quantizer.add_static_config(*(dense if float_ends else every), 8, 8, weight_granularity=granularity)
+        if float_ends:  # the first layer of all members is split among them
+            quantizer.add_static_config(".*", TFLOperationName.SPLIT, 8, 8)
     else:
         quantizer.add_dynamic_config(*dense, num_bits=4 if precision == "int4" else 8, granularity=granularity)
     contents = read_contents(float_content)

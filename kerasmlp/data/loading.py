@@ -114,7 +114,7 @@ def load_data(
         a table.
 
     Raises:
-        InvalidType: `source` is neither a text nor a path, such as arrays.
+        InvalidType: `source` is neither a string nor a path, such as arrays.
         NotFound: the file does not exist, or the data set is not on this machine and cannot be downloaded.
         InvalidValue: the source is unknown or damaged, an argument does not apply to it, or its examples are unusable,
             for example all of one class.

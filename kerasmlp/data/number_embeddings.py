@@ -20,12 +20,12 @@ import numpy as np
 NUM_BINS = 128  # of each number, at most
 MOST_BINS = 2**14  # of all numbers together: the layer computes all of them for each example
 LEAST_BINS = 4
-EXAMPLES_PER_BIN = 16  # with fewer, the bins of a small table are learnt by heart
+EXAMPLES_PER_BIN = 16  # with fewer, a network overfits a small table
 NUM_FEATURES = 8  # learnt features of each number
 SOFT_RANGE = 3.0  # interquartile ranges beyond which values are pressed together
 MOST_VALUE = 1e30  # larger numbers count as this: float32 could not subtract them from each other
 LEAST_SPREAD = 1e-30  # a difference that float32 can divide by
-SIX = 6.0  # what TFLite can clip to within another operation
+RELU6_LIMIT = 6.0  # TFLite clips to it within the operation before
 
 
 def bin_edges(values: np.ndarray, num_bins: int = NUM_BINS) -> np.ndarray:
@@ -112,11 +112,11 @@ class TableFeatures(keras.layers.Layer):
         widths = np.diff(edges.astype(np.float64))
         # The padding is bins without a width, whose share is 0.
         factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
-        factors = np.minimum(SIX * factors, np.finfo(np.float32).max).astype(np.float32)
+        factors = np.minimum(RELU6_LIMIT * factors, np.finfo(np.float32).max).astype(np.float32)
         apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
         # To clip to 1 would take two more operations on each bin.
         shares = ops.relu6((apart - edges[:, :-1]) * factors)
-        learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel * np.float32(1 / SIX)) + bias)
+        learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel * np.float32(1 / RELU6_LIMIT)) + bias)
         factors = (1 / (SOFT_RANGE * np.asarray(self.spread, np.float64))).astype(np.float32)
         soft = SOFT_RANGE * ops.tanh((numbers - np.asarray(self.centre, np.float32)) * factors)
         width = len(self.numbers) * self.units

@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from kerasmlp.tasks.task import Task
+from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.model.recipes import are_few
+
+if TYPE_CHECKING:
+    from kerasmlp.data.types import Data
+    from kerasmlp.tasks.task import Task
+    from kerasmlp.training.settings import TrainingSettings
 
 LOSS = "val_loss"
-LEAST_LOSS = 1e-9  # of training examples, which no probability in float32 tells from 0
+LEAST_LOSS = 1e-9  # of training examples: float32 cannot tell smaller ones from 0
 
 
 @dataclass(frozen=True)
@@ -20,9 +26,9 @@ class EpochRanking:
     Attributes:
         task: What the network learns.
         objective: One of the task's objectives.
-        ends: The only epochs that count, from 1, as soon as there is one of them; empty: all epochs count.
-        num_validation: Number of validation examples, if `cautious_loss` decides in place of the objective; 0: it does
-            not.
+        ends: The ends of cycles of the learning rate, from 1. If they are given, each is better than all other epochs.
+        num_validation: Number of validation examples, if `cautious_loss` decides in place of the objective, otherwise
+            0.
     """
 
     task: Task
@@ -31,26 +37,27 @@ class EpochRanking:
     num_validation: int = 0
 
     @classmethod
-    def of(cls, task: Task, objective: str | None, *, ends: Sequence[int], are_few: bool, num_validation: int) -> Self:
+    def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int]) -> Self:
         """Returns the ranking for a training.
 
         Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With few examples,
-        only the ends of cycles count, where the learning rate is zero, and they are compared by `cautious_loss`.
+        only the ends of cycles count, where the learning rate is zero. By default they are compared by `cautious_loss`,
+        or, if the loss is weighted, by the validation loss.
 
         Args:
-            task: What the network learns.
-            objective: The objective that was asked for; None for the default.
-            ends: Epochs in which the cycles of the learning rate end, which may change in the training; empty if it has
-                no cycles.
-            are_few: Whether there are few examples.
-            num_validation: Number of validation examples.
+            data: The data.
+            settings: Completed settings.
+            ends: Epochs in which the cycles of the learning rate end, which may change in the training.
         """
-        name = task.objective(objective)[0]
-        if not (are_few and ends):
-            return cls(task, name)
+        task, objective = data.task, settings.objective
+        has_cycles = settings.schedule == CYCLES and settings.early_stopping is None
+        if not (has_cycles and ends and are_few(len(data.train))):
+            return cls(task, task.objective(objective)[0])
         if objective is not None or task.has_units:
-            return cls(task, name, ends)
-        return cls(task, LOSS, ends, num_validation)
+            return cls(task, task.objective(objective)[0], ends)
+        is_usual = settings.loss in (None, task.losses[0])
+        is_weighted = settings.class_weight is not None or settings.sample_weight is not None
+        return cls(task, LOSS, ends, len(data.validation) if is_usual and not is_weighted else 0)
 
     def key(self, row: Mapping[str, Any]) -> tuple[float, ...]:
         """Returns the sort key of an epoch; the larger key is the better one.
@@ -68,10 +75,11 @@ class EpochRanking:
         return self.cautious_loss(row) if row["epoch"] in self.ends else math.inf
 
     def cautious_loss(self, row: Mapping[str, Any]) -> float:
-        """Returns the validation loss as if there were one more example, which the network gets wrong.
+        """Returns the mean cross-entropy of the validation examples and one more, which is answered wrongly.
 
-        It is as sure of the wrong answer as it is of those to the training examples. A network that knows these by
-        heart would otherwise seem to be the best if there are 20 validation examples, and it is right about all 20.
+        The wrong answer is as certain as the answers to the training examples are. A network that overfits these is
+        very certain. Without the additional example, it would seem the best if it answers all of 20 validation examples
+        correctly.
         """
         sure = math.exp(-max(row["loss"], LEAST_LOSS))
         return float((self.num_validation * row[LOSS] - math.log(1 - sure)) / (self.num_validation + 1))

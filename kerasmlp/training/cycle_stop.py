@@ -7,7 +7,16 @@ from typing import Any
 
 import keras
 
-LEAST_GAIN = 0.01  # of a cycle, as a share of the loss, so that the next one, which is twice as long, is worth its time
+LEAST_GAIN = 0.01  # by which a cycle lowers the loss if the next one, which is twice as long, is worth its time
+
+
+def least_gain(loss: keras.losses.Loss | str | None) -> float:
+    """Returns the share by which a loss has to fall: 0 for a loss that is not 0 for perfect answers.
+
+    Args:
+        loss: A name of a loss, a loss, or None for the default of the task.
+    """
+    return LEAST_GAIN if loss is None or (isinstance(loss, str) and loss != "poisson") else 0.0
 
 
 def why_ended(ends: Sequence[int], epoch: int) -> str | None:
@@ -15,12 +24,12 @@ def why_ended(ends: Sequence[int], epoch: int) -> str | None:
 
     Example:
         >>> why_ended([2, 6, 14], 6), why_ended([2, 6, 14], 14)
-        ('the validation loss fell by less than 1 % in the cycle of epochs 3 to 6', None)
+        ('the cycle of epochs 3 to 6 hardly helped on validation', None)
     """
     if epoch not in ends[1:-1]:
         return None
     begin = ends[ends.index(epoch) - 1] + 1
-    return f"the validation loss fell by less than {100 * LEAST_GAIN:g} % in the cycle of epochs {begin} to {epoch}"
+    return f"the cycle of epochs {begin} to {epoch} hardly helped on validation"
 
 
 def _val_loss(row: Mapping[str, Any]) -> float:
@@ -34,11 +43,18 @@ class StopAfterIdleCycle(keras.callbacks.Callback):
     any long cycle.
     """
 
-    def __init__(self, ends: Sequence[int], loss: Callable[[Mapping[str, Any]], float] = _val_loss) -> None:
-        """Takes the epoch in which each cycle ends, from 1, and what to look at, from the row of an epoch."""
+    def __init__(
+        self, ends: Sequence[int], least_gain: float, loss: Callable[[Mapping[str, Any]], float] = _val_loss
+    ) -> None:
+        """Prepares to watch a training.
+
+        Args:
+            ends: The epoch in which each cycle ends, from 1.
+            least_gain: Share by which the loss has to fall in a cycle, as `least_gain` returns it.
+            loss: Returns the loss of an epoch, from its number `epoch` and what was measured after it.
+        """
         super().__init__()
-        self._ends = ends
-        self._loss = loss
+        self._ends, self._least_gain, self._loss = ends, least_gain, loss
         self.best = float("inf")  # public, because the run keeps these two for a training that continues
         self.best_epoch = 0
 
@@ -49,7 +65,7 @@ class StopAfterIdleCycle(keras.callbacks.Callback):
 
     def ends_idle_cycle(self, epoch: int, loss: float) -> bool:
         """Returns whether an epoch with this loss ends an idle cycle; remembers the loss if it fell enough."""
-        if self.best - loss > LEAST_GAIN * abs(loss):
+        if self.best - loss > self._least_gain * abs(loss):
             self.best, self.best_epoch = loss, epoch + 1
         earlier = [end for end in self._ends if end <= epoch]
         return epoch + 1 in self._ends and bool(earlier) and self.best_epoch <= earlier[-1]

@@ -25,12 +25,12 @@ from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import CYCLES, make_optimizer
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
-from kerasmlp.model.recipes import are_few, recipe_for, recipe_of
+from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
 from kerasmlp.training.best_epoch import EpochRanking
-from kerasmlp.training.cycle_stop import StopAfterIdleCycle
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.report import write_report
 from kerasmlp.training.run_config import training_config
@@ -62,7 +62,8 @@ def train(
 
     For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
     cycles of the learning rate and fewer than 5,000 training examples, only the ends of cycles count, and for
-    classification, they are compared by the loss, with a doubt that shrinks with the number of validation examples.
+    classification, they are compared by the loss, with a penalty that shrinks with the number of validation
+    examples.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
@@ -191,7 +192,7 @@ def train_run(
     optimizer = _compile(model, data, settings)
     display = None
     if is_chief() and shows_progress(verbose):
-        stops = settings.early_stopping is not None or (settings.schedule == CYCLES and settings.minutes is None)
+        stops = settings.early_stopping is not None or settings.schedule == CYCLES
         display = ProgressDisplay(len(data.train) * members, may_end_sooner=stops)
     budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
     if settings.minutes is not None:
@@ -213,13 +214,8 @@ def train_run(
     ends: Sequence[int] = cycle_ends(epochs) if budget is None and settings.schedule == CYCLES else ()
     if budget is not None and cycles is not None:
         ends = budget.ends
-    ranking = EpochRanking.of(
-        data.task,
-        settings.objective,
-        ends=ends,
-        are_few=are_few(len(data.train)),
-        num_validation=len(data.validation),
-    )
+    # The final training of a search chooses its epoch as the trials did.
+    ranking = EpochRanking.of(data, settings, ends if search is None else ())
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
@@ -227,7 +223,7 @@ def train_run(
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:
-        kept.append(StopAfterIdleCycle(ends, ranking.progress))
+        kept.append(StopAfterIdleCycle(ends, least_gain(settings.loss), ranking.progress))
     recorder = RunRecorder(run, kept, ranking)
     finished = recorder.resume(model)
     if finished < epochs:

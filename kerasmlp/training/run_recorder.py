@@ -59,8 +59,7 @@ class RunRecorder(keras.callbacks.Callback):
         self.history: list[dict[str, float]] = []
         self._kept: dict[str, dict[str, Any]] = {}
         self._written_at = -math.inf
-        self._best: dict[str, float] | None = None
-        self._ranked = 0  # epochs that the best one was chosen from
+        self._best: tuple[tuple[float, ...], dict[str, float]] | None = None  # with its sort key
         self._best_state: dict[str, np.ndarray] | None = None  # of an epoch that is not written yet
         self._unwritten: tuple[dict[str, np.ndarray], dict[str, Any]] | None = None
 
@@ -72,12 +71,8 @@ class RunRecorder(keras.callbacks.Callback):
     @property
     def best(self) -> dict[str, float]:
         """The row of the best epoch so far. At least one epoch must have ended."""
-        for row in self.history[self._ranked :]:
-            if self._best is None or self.ranking.key(row) > self.ranking.key(self._best):
-                self._best = row
-        self._ranked = len(self.history)
         assert self._best is not None, "an epoch"
-        return self._best
+        return self._best[1]
 
     def resume(self, model: keras.Model) -> int:
         """Sets model, optimizer and callbacks to the state after the last finished epoch.
@@ -97,6 +92,11 @@ class RunRecorder(keras.callbacks.Callback):
         except InvalidValue as error:
             raise InvalidValue(f"{error} Delete that file to train this run from its first epoch.") from error
         self.history = info["history"]
+        if "best" in info:
+            key, epoch = info["best"]
+            self._best = tuple(key), self.history[epoch - 1]
+        else:  # a state that an earlier version wrote
+            self._best = max(((self.ranking.key(row), row) for row in self.history), key=lambda ranked: ranked[0])
         self._kept = info["callbacks"]
         # If the training had stopped by itself, for example by early stopping, there is nothing left to train.
         return int(info["epochs"]) if info["stopped"] else len(self.history)
@@ -120,8 +120,12 @@ class RunRecorder(keras.callbacks.Callback):
         seconds = round(time.perf_counter() - self._began, 4)
         row = {"epoch": epoch + 1, **{name: float(value) for name, value in (logs or {}).items()}, "seconds": seconds}
         self.history.append(row)
+        key = self.ranking.key(row)  # now, because the ends of cycles may change
+        if self._best is None or key > self._best[0]:
+            self._best = key, row
         info = {
             "history": list(self.history),
+            "best": (self._best[0], self.best["epoch"]),
             "callbacks": {name: _state(callback) for name, callback in _named(self.others)},
             "stopped": bool(self.model.stop_training),
             "epochs": self.params["epochs"],

@@ -120,3 +120,9 @@ def test_the_seed_of_a_network_decides_the_embedding_of_its_numbers() -> None:
 
     np.testing.assert_array_equal(kernel(3), kernel(3))
     assert not np.array_equal(kernel(3), kernel(4))
+
+
+@pytest.mark.parametrize(("count", "bins"), [(5_000, 128), (320, 20), (20, 4)])
+def test_few_examples_have_few_bins(count: int, bins: int) -> None:
+    layer = learn_table_features(GENERATOR.normal(size=(count, 1)).astype(np.float32), np.array([True]))
+    assert bins - 1 <= len(layer.edges[0]) - 1 <= bins  # a quantile may be one of the distinct values

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 
 from kerasmlp import build_mlp, evaluate, load_data, mlp_for, open_artefact, train
+from kerasmlp.artefacts.tflite_runners import InterpreterRunner
 from kerasmlp.cli import main
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
+from kerasmlp.export.tflite.converting import convert
+from kerasmlp.export.tflite.folding import fold
 from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import load_keras
 
@@ -91,6 +94,13 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
     assert main(["info", str(files[0])]) == 0
     assert "4 - 8 - 8 - 3, 4 members" in capsys.readouterr().out
     assert evaluate(files[0], iris).accuracy == pytest.approx(run.metrics["test_accuracy"], abs=0.07)
+
+
+@pytest.mark.parametrize(("hidden", "activation"), [([4], "gelu"), ([4, 4], "relu"), ([4, 4], "softmax")])
+def test_a_file_computes_each_member_by_itself(hidden: list[int], activation: str) -> None:
+    model = build_mlp([5, *hidden, 3], members=3, activation=activation, seed=0)
+    content = convert(fold(model), "features", batch_size=len(X), output="logits")
+    np.testing.assert_allclose(InterpreterRunner(content).run(X), np.asarray(model(X)), atol=1e-6)
 
 
 def test_wrong_members_are_refused() -> None:

@@ -14,7 +14,7 @@ from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.optimizers import make_optimizer
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import first_cycle, recipe_for, recipe_of, table_batch_size, table_epochs
-from kerasmlp.training.cycle_stop import StopAfterIdleCycle
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.settings import TrainingSettings
 
 
@@ -110,9 +110,9 @@ def test_the_rate_falls_to_zero_at_the_end_of_each_cycle() -> None:
     ("losses", "last"),
     [([5, 4, 5, 6, 7, 8, 1], 6), ([5, 4, 3, 3, 3, 3, 2, 2], 8), ([3, 4, 5, 5, 2, 5, 1, 1], 8)],
 )
-def test_a_training_ends_after_a_cycle_without_a_better_loss(losses: list[float], last: int) -> None:
+def test_a_training_ends_after_a_cycle_that_hardly_helped(losses: list[float], last: int) -> None:
     model = build_mlp([1, 1])
-    stop = StopAfterIdleCycle([2, 6, 14])
+    stop = StopAfterIdleCycle([2, 6, 14], least_gain(None))
     stop.set_model(model)
     model.stop_training = False
     epochs = 0

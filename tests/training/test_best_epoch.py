@@ -5,18 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
-from kerasmlp import load_data, mlp_for, train
+from kerasmlp import Run, data_from_arrays, load_data, mlp_for, train
+from kerasmlp.data.types import Data
 from kerasmlp.model.rate_cycles import cycle_ends
-from kerasmlp.tasks.classification import Classification
-from kerasmlp.tasks.regression import Regression
-from kerasmlp.tasks.task import Task
 from kerasmlp.training.best_epoch import EpochRanking
-from kerasmlp.training.cycle_stop import StopAfterIdleCycle
-
-CLASSES = Classification(("no", "yes"))
+from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
+from kerasmlp.training.run_recorder import RunRecorder
+from kerasmlp.training.settings import TrainingSettings
 
 
 def row(epoch: int, accuracy: float, loss: float, train_loss: float = 0.5) -> dict[str, float]:
@@ -27,65 +28,118 @@ def best(ranking: EpochRanking, *rows: dict[str, float]) -> float:
     return max(rows, key=ranking.key)["epoch"]
 
 
-def ranking_of(
-    task: Task, objective: str | None = None, ends: Sequence[int] = (), *, are_few: bool = True, num: int = 20
-) -> EpochRanking:
-    return EpochRanking.of(task, objective, ends=ends, are_few=are_few, num_validation=num)
+def ranking_of(data: Data, objective: str | None = None, ends: Sequence[int] = (), **options: Any) -> EpochRanking:
+    settings = TrainingSettings(objective=objective, **{"schedule": "cycles", **options})
+    return EpochRanking.of(data, settings, ends)
 
 
 ROWS = (row(1, 0.9, 0.5), row(2, 0.7, 0.3), row(3, 0.8, 0.1), row(4, 0.6, 0.4))
 
 
-def test_the_best_accuracy_of_any_epoch_wins_with_many_examples() -> None:
-    assert best(ranking_of(CLASSES, ends=[2, 4], are_few=False), *ROWS) == 1
+@pytest.fixture(scope="module")
+def few() -> Data:
+    return load_data("breast_cancer")
 
 
-def test_with_few_examples_the_end_of_a_cycle_with_the_lowest_loss_wins() -> None:
-    assert best(ranking_of(CLASSES, ends=[2, 4]), *ROWS) == 2
+def test_with_few_examples_the_end_of_a_cycle_with_the_lowest_loss_wins(few: Data) -> None:
+    ranking = ranking_of(few, ends=[2, 4])
+    assert ranking.num_validation == len(few.validation)
+    assert best(ranking, *ROWS) == 2
 
 
-def test_an_objective_that_was_asked_for_compares_the_ends() -> None:
-    assert best(ranking_of(CLASSES, "val_accuracy", ends=[4, 5]), *ROWS, row(5, 0.65, 0.5)) == 5
+def test_an_objective_that_was_asked_for_compares_the_ends(few: Data) -> None:
+    assert best(ranking_of(few, "val_accuracy", ends=[4, 5]), *ROWS, row(5, 0.65, 0.5)) == 5
 
 
-def test_before_the_first_end_all_epochs_count() -> None:
-    assert best(ranking_of(CLASSES, ends=[9]), *ROWS) == 3
+def test_before_the_first_end_all_epochs_count(few: Data) -> None:
+    assert best(ranking_of(few, ends=[9]), *ROWS) == 3
 
 
-def test_without_cycles_few_examples_change_nothing() -> None:
-    assert ranking_of(CLASSES) == EpochRanking(CLASSES, "val_accuracy")
+@pytest.mark.parametrize("options", [{"schedule": "cosine"}, {"early_stopping": 3}])
+def test_all_epochs_count_without_cycles_and_with_early_stopping(few: Data, options: dict[str, Any]) -> None:
+    assert ranking_of(few, ends=[2, 4], **options) == EpochRanking(few.task, "val_accuracy")
+
+
+def test_all_epochs_count_with_many_examples(few: Data) -> None:
+    features = np.random.default_rng(0).normal(size=(8_000, 2))
+    many = data_from_arrays(features, np.arange(len(features)) % 2)
+    assert best(ranking_of(many, ends=[2, 4]), *ROWS) == 1
+
+
+def test_a_weighted_loss_is_compared_as_it_is(few: Data) -> None:
+    ranking = ranking_of(few, ends=[2, 4], class_weight="balanced")
+    assert ranking == EpochRanking(few.task, "val_loss", [2, 4])
 
 
 def test_numbers_are_compared_by_their_own_objective() -> None:
-    assert ranking_of(Regression(("price",)), ends=[2]) == EpochRanking(Regression(("price",)), "val_rmse", [2])
+    data = load_data("diabetes")
+    assert ranking_of(data, ends=[2]) == EpochRanking(data.task, "val_rmse", [2])
 
 
-@pytest.mark.parametrize(("num", "expected"), [(17, 2), (1_000, 4)])
-def test_few_validation_rows_do_not_prove_that_a_network_is_right_that_knows_the_training_rows(
-    num: int, expected: int
+OVERFIT = row(2, 1.0, 0.08, train_loss=0.3), row(4, 1.0, 0.003, train_loss=1e-4)
+
+
+@pytest.mark.parametrize(("num_validation", "expected"), [(17, 2), (1_000, 4)])
+def test_only_many_validation_examples_prove_that_an_overfit_network_is_better(
+    few: Data, num_validation: int, expected: int
 ) -> None:
-    doubtful = row(2, 1.0, 0.08, train_loss=0.3), row(4, 1.0, 0.003, train_loss=1e-4)
-    ranking = ranking_of(CLASSES, ends=[2, 4], num=num)
-    assert best(ranking, *doubtful) == expected
-    stop = StopAfterIdleCycle([2, 4, 9], ranking.progress)
-    assert [stop.ends_idle_cycle(int(each["epoch"]) - 1, ranking.progress(each)) for each in doubtful] == [
-        False,
-        expected == 2,
-    ]
-    assert math.isfinite(ranking.cautious_loss(row(1, 1.0, 0.0, train_loss=0.0)))
-    assert ranking.progress(row(3, 1.0, 0.0)) == math.inf, "no end"
+    ranking = EpochRanking(few.task, "val_loss", [2, 4], num_validation)
+    assert best(ranking, *OVERFIT) == expected
+    stop = StopAfterIdleCycle([2, 4, 9], 0.01, ranking.progress)
+    ended = [stop.ends_idle_cycle(int(each["epoch"]) - 1, ranking.progress(each)) for each in OVERFIT]
+    assert ended == [False, expected == 2]
 
 
-@pytest.mark.parametrize(("losses", "expected"), [((0.5, 0.497), True), ((0.5, 0.49), False), ((-0.5, -0.502), True)])
+def test_the_loss_of_perfect_answers_is_finite(few: Data) -> None:
+    ranking = EpochRanking(few.task, "val_loss", [2], 17)
+    assert math.isfinite(ranking.cautious_loss(row(2, 1.0, 0.0, train_loss=0.0)))
+    assert ranking.progress(row(3, 1.0, 0.0)) == math.inf, "no end of a cycle"
+
+
+@pytest.mark.parametrize(("losses", "expected"), [((0.5, 0.497), True), ((0.5, 0.49), False)])
 def test_a_cycle_in_which_the_loss_falls_by_less_than_one_per_cent_is_idle(
     losses: tuple[float, float], expected: bool
 ) -> None:
-    stop = StopAfterIdleCycle([1, 2, 3])
+    stop = StopAfterIdleCycle([1, 2, 3], least_gain(None))
     assert [stop.ends_idle_cycle(epoch, loss) for epoch, loss in enumerate(losses)] == [False, expected]
 
 
+def test_any_fall_of_a_loss_without_a_natural_zero_counts() -> None:
+    assert least_gain("poisson") == least_gain(keras.losses.Poisson()) == 0
+    stop = StopAfterIdleCycle([1, 2, 3], 0)
+    assert [stop.ends_idle_cycle(epoch, loss) for epoch, loss in enumerate((-363.0, -363.4))] == [False, False]
+
+
 @pytest.mark.parametrize("name", ["iris", "diabetes"])
-def test_a_small_table_keeps_the_end_of_a_cycle(tmp_path: Path, name: str) -> None:
+def test_a_small_table_keeps_the_weights_of_the_best_end(tmp_path: Path, name: str) -> None:
     data = load_data(name)
-    run = train(mlp_for(data, hidden=[8], members=2, seed=0), data, epochs=14, out=tmp_path / "run")
-    assert run.metrics["best_epoch"] in cycle_ends(14)
+    model = mlp_for(data, hidden=[8], members=2, seed=0)
+    run = train(model, data, epochs=14, out=tmp_path / "run", calibrate=False)
+    ends = [each for each in run.history if each["epoch"] in cycle_ends(14)]
+    ranking = ranking_of(data, ends=cycle_ends(14))
+    best_end = max(ends, key=ranking.key)
+    assert run.metrics["best_epoch"] == best_end["epoch"]
+    score = "val_loss" if ranking.num_validation else "val_rmse"
+    assert run.metrics[score] == pytest.approx(best_end[score], rel=1e-4)
+
+
+def test_a_training_that_continues_keeps_its_best_epoch_though_other_epochs_are_ends_now(
+    tmp_path: Path, few: Data
+) -> None:
+    model = mlp_for(few, hidden=[4], members=1, seed=0)
+    few.task.compile(model, keras.optimizers.SGD(0.1))
+
+    def recorder(ends: Sequence[int]) -> RunRecorder:
+        new = RunRecorder(Run(tmp_path), [], EpochRanking(few.task, "val_loss", ends))
+        new.set_model(model)
+        new.set_params({"epochs": 9})
+        return new
+
+    first = recorder([2])
+    for epoch, loss in enumerate((0.5, 0.4, 0.3)):
+        first.on_epoch_begin(epoch)
+        first.on_epoch_end(epoch, {"loss": loss, "val_accuracy": 0.5, "val_loss": loss})
+    first.write()
+    second = recorder([2, 3])
+    assert second.resume(model) == 3
+    assert second.best["epoch"] == first.best["epoch"] == 2
