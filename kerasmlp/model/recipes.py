@@ -93,7 +93,7 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
     is_fine = data.task.has_units or are_many
     if members is None:
         members = MEMBERS_OF_FEW if are_fewest else 1 if are_many else MEMBERS
-    of_members = HIDDEN_OF_FEW if are_few(len(data.train)) else HIDDEN_OF_MEMBERS
+    of_members = HIDDEN_OF_FEW if len(data.train) < FEW else HIDDEN_OF_MEMBERS
     return Recipe(
         hidden=HIDDEN if members == 1 else of_members,
         members=members,
@@ -162,11 +162,6 @@ def recipe_of(model: keras.Model) -> str:
     from kerasmlp.data.number_embeddings import has_table_features
 
     return TABLE if has_table_features(model) else PLAIN
-
-
-def are_few(num_examples: int) -> bool:
-    """Returns whether there are so few training examples that chance decides much on validation."""
-    return num_examples < FEW
 
 
 def table_batch_size(num_examples: int) -> int:

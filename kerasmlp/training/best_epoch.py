@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kerasmlp.model.optimizers import CYCLES
-from kerasmlp.model.recipes import are_few
+from kerasmlp.tasks.calibration import MIN_EXAMPLES
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -40,9 +40,9 @@ class EpochRanking:
     def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int]) -> Self:
         """Returns the ranking for a training.
 
-        Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With few examples,
-        only the ends of cycles count, where the learning rate is zero. By default they are compared by `cautious_loss`,
-        or, if the loss is weighted, by the validation loss.
+        Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With fewer than 200
+        validation examples, only the ends of cycles count, where the learning rate is zero. By default they are
+        compared by `cautious_loss`, or, if the loss is weighted, by the validation loss.
 
         Args:
             data: The data.
@@ -51,7 +51,7 @@ class EpochRanking:
         """
         task, objective = data.task, settings.objective
         has_cycles = settings.schedule == CYCLES and settings.early_stopping is None
-        if not (has_cycles and ends and are_few(len(data.train))):
+        if not (has_cycles and ends and len(data.validation) < MIN_EXAMPLES):
             return cls(task, task.objective(objective)[0])
         if objective is not None or task.has_units:
             return cls(task, task.objective(objective)[0], ends)

@@ -61,7 +61,7 @@ def train(
     """Trains `model` on `data.train` and keeps the weights of the epoch that is best on validation.
 
     For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
-    cycles of the learning rate and fewer than 5,000 training examples, only the ends of cycles count, and for
+    cycles of the learning rate and fewer than 200 validation examples, only the ends of cycles count, and for
     classification, they are compared by the loss, with a penalty that shrinks with the number of validation
     examples.
 

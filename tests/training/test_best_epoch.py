@@ -41,7 +41,7 @@ def few() -> Data:
     return load_data("breast_cancer")
 
 
-def test_with_few_examples_the_end_of_a_cycle_with_the_lowest_loss_wins(few: Data) -> None:
+def test_with_few_validation_examples_the_end_of_a_cycle_with_the_lowest_loss_wins(few: Data) -> None:
     ranking = ranking_of(few, ends=[2, 4])
     assert ranking.num_validation == len(few.validation)
     assert best(ranking, *ROWS) == 2
@@ -60,8 +60,8 @@ def test_all_epochs_count_without_cycles_and_with_early_stopping(few: Data, opti
     assert ranking_of(few, ends=[2, 4], **options) == EpochRanking(few.task, "val_accuracy")
 
 
-def test_all_epochs_count_with_many_examples(few: Data) -> None:
-    features = np.random.default_rng(0).normal(size=(8_000, 2))
+def test_all_epochs_count_with_many_validation_examples(few: Data) -> None:
+    features = np.random.default_rng(0).normal(size=(3_000, 2))
     many = data_from_arrays(features, np.arange(len(features)) % 2)
     assert best(ranking_of(many, ends=[2, 4]), *ROWS) == 1
 

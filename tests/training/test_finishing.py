@@ -189,14 +189,14 @@ def test_a_model_file_without_its_run_keeps_its_names_and_its_threshold(
 @pytest.mark.parametrize(
     ("change", "reason"),
     [
-        ("few examples", "validation has 999 of the 1,000 examples needed"),
+        ("few examples", "validation has 199 of the 200 examples needed"),
         ("another ending", "does not end in a dense layer"),
     ],
 )
 def test_a_network_that_stays_as_it_is_says_why(
     problem: tuple[Data, np.ndarray], tmp_path: Path, change: str, reason: str
 ) -> None:
-    data, kernel = noisy(validation=999) if change == "few examples" else problem
+    data, kernel = noisy(validation=199) if change == "few examples" else problem
     model = overconfident(kernel, ending="dense" if change == "few examples" else "rescaling")
     run = trained(data, model, tmp_path / "run")
     about = run.metrics["calibration"]

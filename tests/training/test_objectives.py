@@ -109,7 +109,7 @@ def test_the_objective_decides_the_best_epoch_and_when_to_stop(
 ) -> None:
     data: Data = request.getfixturevalue(name)
     run = fit(data, tmp_path / "run", objective=objective, early_stopping=2, epochs=25, calibrate=False)
-    values = [row[objective] for row in run.history]
+    values = [round(row[objective], 6) for row in run.history]  # as equal as EarlyStopping takes them to be
     best = int(choose(values)) + 1
     assert run.metrics["epochs"] == len(values) == best + 2 < 25
     assert values.count(values[best - 1]) > 1 or run.metrics["best_epoch"] == best
@@ -161,4 +161,4 @@ def test_quantiles_and_labels_learn(tmp_path: Path) -> None:
     run = fit(labels, tmp_path / "labels", epochs=12, objective="val_macro_f1", threshold="best-f1")
     assert run.metrics["test_macro_f1"] > 0.7
     assert len(run.card.learnt.to_config()["thresholds"]) == 2
-    assert "1,000" in run.metrics["calibration"]["reason"]
+    assert "200 examples" in run.metrics["calibration"]["reason"]

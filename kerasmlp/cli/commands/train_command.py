@@ -97,7 +97,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--no-calibration",
         dest="calibrate",
         action="store_false",
-        help="leave the probabilities as they are; by default they are calibrated if validation has 1,000 examples",
+        help="leave the probabilities as they are; by default they are calibrated if validation has 200 examples",
     )
     group.add_argument(
         "--strategy",
