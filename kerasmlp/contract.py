@@ -59,6 +59,10 @@ EVALUATION_BATCH_SIZE = 1024
 # Share of each class's training examples that is set aside for validation, if the caller names no other.
 VALIDATION_SHARE = 0.1
 
+# Names of recipes.
+PLAIN, TABLE = "plain", "table"
+RECIPES = (PLAIN, TABLE)
+
 # Share of the examples that becomes the test of data without a test of their own, if the caller names no other.
 DEFAULT_TEST_SHARE = 0.2
 

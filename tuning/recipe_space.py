@@ -14,8 +14,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp.contract import PLAIN, TABLE
 from kerasmlp.data.number_embeddings import NUM_FEATURES
-from kerasmlp.data.types import PLAIN, TABLE
 from kerasmlp.errors import InvalidType
 from kerasmlp.model.optimizers import CYCLES
 from kerasmlp.model.rate_cycles import cycle_ends

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp._system.files import write_json
 from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.card import package_versions
+from kerasmlp.contract import PLAIN
 from kerasmlp.data.describing import data_notes
-from kerasmlp.data.types import PLAIN
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.members import members_of

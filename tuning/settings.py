@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
+from kerasmlp.contract import PLAIN
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.settings_base import Settings
 
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.space import Choices, Space
     from kerasmlp.tuning.trial_network import TrialNetwork
 
-PLAIN = "plain"  # as in `kerasmlp.data.types`, which loads large libraries
 ORACLES = ("random", "bayesian", "hyperband", "grid")
 DEFAULT_TRIALS = 12
 MOST_TRIALS = 100_000  # of a search that ends with its time

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from kerasmlp.contract import TABLE
 from kerasmlp.data.pipelines import check_batch_size
-from kerasmlp.data.types import TABLE
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import check_optimizer

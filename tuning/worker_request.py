@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from kerasmlp.contract import PLAIN
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.fold_choice import VALIDATION
 from kerasmlp.data.folds import divide
-from kerasmlp.data.types import PLAIN, Array, Data, Split
+from kerasmlp.data.types import Array, Data, Split
 from kerasmlp.tuning.recipe_space import search_defaults
 from kerasmlp.tuning.trial_network import TrialNetwork
 

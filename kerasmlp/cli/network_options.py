@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_setting
 from kerasmlp.cli.option_types import count, whole_numbers
+from kerasmlp.contract import RECIPES
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -18,7 +19,6 @@ _BUILD_OPTIONS = ("activation", "use_bias", "dropout", "batch_normalization", "l
 
 def add_network_options(parser: ArgumentParser) -> None:
     """Adds the options that describe a network."""
-    from kerasmlp.data.types import RECIPES
     from kerasmlp.model.building import build_mlp
 
     group = parser.add_argument_group("network")

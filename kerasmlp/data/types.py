@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from kerasmlp.contract import PLAIN, RECIPES, TABLE
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.splitting import Origin
 from kerasmlp.data.table_encoding import Encoder
@@ -17,8 +18,6 @@ from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.task import Task
 from kerasmlp.tasks.task_table import task_from_config
 
-PLAIN, TABLE = "plain", "table"
-RECIPES = (PLAIN, TABLE)
 MOST_EXAMPLES = 100_000  # of which the ranges of numbers are learnt
 MOST_NUMBERS = 500  # columns of numbers that are embedded by default
 

@@ -24,7 +24,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.data.types import PLAIN, TABLE, Data
+from kerasmlp.contract import PLAIN, TABLE
+from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType
 from kerasmlp.model.building import build_mlp, check_members
 from kerasmlp.model.rate_cycles import MOST_CYCLES

@@ -24,10 +24,10 @@ import pytest
 import kerasmlp
 from kerasmlp.card import Card
 from kerasmlp.cli.server_requests import columns_for_server, server_inputs
-from kerasmlp.contract import COLUMNS, SERVING_DEFAULT
+from kerasmlp.contract import COLUMNS, RECIPES, SERVING_DEFAULT
 from kerasmlp.data.prediction_files import read_inputs
 from kerasmlp.data.raw_tables import open_table
-from kerasmlp.data.types import RECIPES, Data
+from kerasmlp.data.types import Data
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import embedding, fold, front

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp.cli.common_options import add_run_output, verbosity
 from kerasmlp.cli.data_options import DIGITS, add_data_options, load, typed_data
+from kerasmlp.contract import TABLE
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
@@ -35,7 +36,6 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.cli.commands.export_command import write_exports
     from kerasmlp.contract import METRICS_NAME
-    from kerasmlp.data.types import TABLE
     from kerasmlp.new_run_directory import check_output_is_free
     from kerasmlp.tuning.searching import search
 

@@ -15,6 +15,7 @@ from kerasmlp.cli.common_options import (
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
 from kerasmlp.cli.option_types import alternatives, as_typed
+from kerasmlp.contract import TABLE
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -151,7 +152,6 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp._system.terminal import messages_console, results_console
     from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome, run_outcome
-    from kerasmlp.data.types import TABLE
     from kerasmlp.tuning.searching import join_search, search
 
     data = load(args)
