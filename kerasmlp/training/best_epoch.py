@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from kerasmlp.training.settings import TrainingSettings
 
 LOSS = "val_loss"
+FEW_FOR_ANY_EPOCH = 1_000  # validation examples: with fewer, only the ends of cycles count
 LEAST_LOSS = 1e-9  # of training examples: float32 cannot tell smaller ones from 0
 
 
@@ -40,9 +41,9 @@ class EpochRanking:
     def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int]) -> Self:
         """Returns the ranking for a training.
 
-        Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With fewer than 200
-        validation examples, only the ends of cycles count, where the learning rate is zero. By default they are
-        compared by `cautious_loss`, or, if the loss is weighted, by the validation loss.
+        Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With fewer than 1,000
+        validation examples, only the ends of cycles count, where the learning rate is zero. With fewer than 200, they
+        are compared by `cautious_loss` by default, or, if the loss is weighted, by the validation loss.
 
         Args:
             data: The data.
@@ -51,13 +52,14 @@ class EpochRanking:
         """
         task, objective = data.task, settings.objective
         has_cycles = settings.schedule == CYCLES and settings.early_stopping is None
-        if not (has_cycles and ends and len(data.validation) < MIN_EXAMPLES):
+        num_validation = len(data.validation)
+        if not (has_cycles and num_validation < FEW_FOR_ANY_EPOCH):
             return cls(task, task.objective(objective)[0])
-        if objective is not None or task.has_units:
+        if not ends or objective is not None or task.has_units or num_validation >= MIN_EXAMPLES:
             return cls(task, task.objective(objective)[0], ends)
         is_usual = settings.loss in (None, task.losses[0])
         is_weighted = settings.class_weight is not None or settings.sample_weight is not None
-        return cls(task, LOSS, ends, len(data.validation) if is_usual and not is_weighted else 0)
+        return cls(task, LOSS, ends, num_validation if is_usual and not is_weighted else 0)
 
     def key(self, row: Mapping[str, Any]) -> tuple[float, ...]:
         """Returns the sort key of an epoch; the larger key is the better one.

@@ -61,8 +61,8 @@ def train(
     """Trains `model` on `data.train` and keeps the weights of the epoch that is best on validation.
 
     For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
-    cycles of the learning rate and fewer than 200 validation examples, only the ends of cycles count, and for
-    classification, they are compared by the loss, with a penalty that shrinks with the number of validation
+    cycles of the learning rate and fewer than 1,000 validation examples, only the ends of cycles count. With fewer than
+    200, they are compared for classification by the loss, with a penalty that shrinks with the number of validation
     examples.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is

@@ -54,7 +54,8 @@ class TrainingSettings(Settings):
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
             quantiles and `val_loss` for several labels. With `schedule="cycles"`, no `early_stopping` and fewer than
-            200 validation examples, only the ends of cycles count, and the default for classification is the loss.
+            1,000 validation examples, only the ends of cycles count. With fewer than 200, the default for
+            classification is the loss.
         calibrate: Whether to divide the logits of the trained network by a temperature, so that probabilities mean what
             they say. It is fitted on validation and applied if that has at least 200 examples, 10 wrong answers among
             them, and shows that it helps; see `kerasmlp.tasks.calibration`. No answer changes, except

@@ -60,10 +60,17 @@ def test_all_epochs_count_without_cycles_and_with_early_stopping(few: Data, opti
     assert ranking_of(few, ends=[2, 4], **options) == EpochRanking(few.task, "val_accuracy")
 
 
-def test_all_epochs_count_with_many_validation_examples(few: Data) -> None:
-    features = np.random.default_rng(0).normal(size=(3_000, 2))
-    many = data_from_arrays(features, np.arange(len(features)) % 2)
-    assert best(ranking_of(many, ends=[2, 4]), *ROWS) == 1
+def test_more_validation_examples_are_trusted_more() -> None:
+    def ranking(num_validation: int) -> EpochRanking:
+        features = np.random.default_rng(0).normal(size=(num_validation * 2, 2))
+        labels = np.arange(len(features)) % 2
+        data = data_from_arrays(features, labels, features, labels, x_validation=features, y_validation=labels)
+        return ranking_of(data, ends=[2, 4])
+
+    assert best(ranking(60), *ROWS) == 2, "the loss at the end of a cycle"
+    some = ranking(150)
+    assert (some.objective, some.ends, some.num_validation) == ("val_accuracy", [2, 4], 0)
+    assert best(ranking(600), *ROWS) == 1, "the accuracy of any epoch"
 
 
 def test_a_weighted_loss_is_compared_as_it_is(few: Data) -> None:
