@@ -12,13 +12,13 @@ logit. In float32 the folded layer rounds differently, by about 1e-7 of the size
 whose two best logits are equal up to rounding could change; the same examples differ between two runtimes. The caller
 compares the classes of the folded network with those before.
 
-**When it is applied** (`calibrate`). If a network is calibrated already, a temperature from a few hundred examples
+**When it is applied** (`calibrate`). If a network is calibrated already, a temperature from any number of examples
 makes the log-loss of other examples worse as often as better. `calibrate` therefore has three conditions. In 100 random
 splits each of four networks (well trained and overtrained, on MNIST and adult, 1,000 to 5,000 validation examples), the
 log-loss of the others became worse in 0 to 9 % of the splits, by 0.005 nats at most and 0.00005 on average; the
-overconfident network on MNIST gained 0.024 of its 0.144 nats. With 200 simulated validation examples of networks with 2
-and 10 classes, it became worse in 0 to 3 % of 300 draws, by 0.03 nats at most; if the true temperature was 2, it became
-better in 82 to 100 %, by 0.05 to 0.26 nats.
+overconfident network on MNIST gained 0.024 of its 0.144 nats. With 200 examples, as `tests/tasks/test_calibration.py`
+draws them, 1 and 2 of 200 calibrated networks became worse, by 0.04 nats at most. All with a true temperature of 2
+became better, by 0.07 nats on average for labels and 0.19 for classes.
 """
 
 from __future__ import annotations

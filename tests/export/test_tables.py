@@ -239,6 +239,7 @@ def test_a_real_table_exports_with_default_settings(file: str, target: str, tmp_
         pytest.skip("the variable KERASMLP_CASES does not name a folder with tables")
     data = kerasmlp.load_data(Path(os.environ["KERASMLP_CASES"]) / file, target=target, test_share=0.2)
     model = build_mlp([data.num_features, 16, data.num_classes], preprocessing=data.preprocessing(), seed=0)
+    # With less training, many answers are nearly ties, and rounding may change three of 321.
     run = kerasmlp.train(model, data, epochs=20, out=tmp_path / "run")
     reports = export_tflite(run, tmp_path / "out", data=data)
     assert all(report.published for report in reports)

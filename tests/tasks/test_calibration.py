@@ -101,10 +101,19 @@ def test_the_standard_error_is_the_spread_of_temperatures_over_samples(kind: str
 
 
 @pytest.mark.parametrize("kind", ["classes", "labels"])
-def test_a_calibrated_network_is_left_as_it_is(kind: str) -> None:
+@pytest.mark.parametrize("examples", [200, 4000])
+def test_a_calibrated_network_is_left_as_it_is(kind: str, examples: int) -> None:
     # Three standard errors: of 50 calibrated networks, 0.1 on average are changed by chance.
-    changed = [calibrate(*drawn(kind, 1.0, seed=seed)).temperature != 1 for seed in range(50)]
+    changed = [calibrate(*drawn(kind, 1.0, examples, seed)).temperature != 1 for seed in range(50)]
     assert sum(changed) <= 2
+
+
+@pytest.mark.parametrize("kind", ["classes", "labels"])
+def test_two_hundred_examples_make_an_overconfident_network_better(kind: str) -> None:
+    for seed in range(50):
+        temperature = calibrate(*drawn(kind, 2.0, 200, seed)).temperature
+        others, truth = drawn(kind, 2.0, seed=1000 + seed)
+        assert loss(others, truth, temperature) < loss(others, truth, 1) - 0.04
 
 
 def test_few_examples_and_few_errors_leave_the_network_as_it_is_and_say_why() -> None:
