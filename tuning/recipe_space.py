@@ -41,6 +41,7 @@ class SearchDefaults:
         optimizer: Name of the optimizer.
         weight_decay: Its weight decay; None for that of the optimizer.
         options: Options of `build_mlp`.
+        loss: Name of the loss; None for that of the task.
     """
 
     epochs: int
@@ -50,6 +51,7 @@ class SearchDefaults:
     optimizer: str
     weight_decay: float | None
     options: Mapping[str, Any]
+    loss: str | None = None
 
 
 def search_defaults(data: Data, recipe: str, members: int | None = None) -> SearchDefaults:
@@ -59,7 +61,14 @@ def search_defaults(data: Data, recipe: str, members: int | None = None) -> Sear
     whole = recipe_for(data, recipe, members)
     options = {"dropout": whole.dropout, "members": whole.members}
     return SearchDefaults(
-        whole.epochs, whole.schedule, whole.epochs, whole.schedule, whole.optimizer, whole.weight_decay, options
+        whole.epochs,
+        whole.schedule,
+        whole.epochs,
+        whole.schedule,
+        whole.optimizer,
+        whole.weight_decay,
+        options,
+        whole.loss,
     )
 
 

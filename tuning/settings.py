@@ -52,8 +52,7 @@ class SearchSettings(Settings):
         objective: What trials and epochs are compared by, such as `val_accuracy`, `val_loss` or `val_rmse`; the task
             knows whether lower or higher is better. None, the default, is `val_accuracy` for classification and
             `val_rmse` for regression.
-        loss: Name of the loss of all trainings: `mse`, `mae`, `huber` or `poisson` for regression, `cross_entropy` for
-            classification. None, the default, is the first of these.
+        loss: Name of the loss of all trainings, as in `TrainingSettings`, and with the same default.
         folds: Number of folds, at least 2. Each trial then trains on every split into one fold and the others, and its
             score in an epoch is the mean over them. The test examples are in no fold. Hyperband then starts the trials
             that it continues from their first epoch. Defaults to None: one split, as the data are split.
@@ -202,6 +201,7 @@ class SearchSettings(Settings):
         recipe = self.recipe or data.recipe
         members = self.model_options.get("members")
         defaults = search_defaults(data, recipe, members)
+        loss = self.loss or defaults.loss
         fixed = {*self.model_options, *(() if varies_widths else ("units", "depth"))}
         fixed |= {name for name in ("optimizer", "weight_decay", "embedding") if getattr(self, name) is not None}
         if self.optimizer not in (None, defaults.optimizer):
@@ -217,7 +217,7 @@ class SearchSettings(Settings):
             recipe=recipe,
             model_options={**defaults.options, **self.model_options},
             objective=None if named == data.task.objective(None) else self.objective,
-            loss=None if self.loss == data.task.losses[0] else self.loss,
+            loss=None if loss == data.task.losses[0] and defaults.loss is None else loss,
         )
 
     def num_trials(self) -> int | None:

@@ -29,6 +29,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType
 from kerasmlp.model.building import build_mlp, check_members
 from kerasmlp.model.rate_cycles import MOST_CYCLES
+from kerasmlp.tasks.classification import SMOOTHED
 
 if TYPE_CHECKING:
     import keras
@@ -60,6 +61,7 @@ class Recipe:
         learning_rate: Its rate.
         weight_decay: Its weight decay; None for that of the optimizer.
         schedule: Name of the learning-rate schedule.
+        loss: Name of the loss; None for that of the task.
     """
 
     hidden: tuple[int, ...]
@@ -71,6 +73,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float | None
     schedule: str
+    loss: str | None = None
 
 
 def recipe_for(data: Data, name: str | None = None, members: int | None = None) -> Recipe:
@@ -105,6 +108,7 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         learning_rate=2e-3 if is_fine else 1e-3,
         weight_decay=0.1,
         schedule="cycles",
+        loss=SMOOTHED if are_fewest and SMOOTHED in data.task.losses else None,
     )
 
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     import keras
 
 NUM_SHOWN = 3  # classes in a table of predictions
+SMOOTHED = "smoothed_cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -51,7 +52,7 @@ class Classification(Task):
         "val_brier": MIN,
         "val_ece": MIN,
     }
-    losses = ("cross_entropy",)
+    losses = ("cross_entropy", SMOOTHED)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
@@ -94,10 +95,14 @@ class Classification(Task):
         return {"classes": dict(zip(self.names, counts.tolist(), strict=True))}
 
     def make_loss(self, name: str) -> keras.losses.Loss:
-        """Returns the cross-entropy of class indices and logits."""
+        """Returns the cross-entropy of class indices and logits, or the same with smoothed labels."""
         import keras
 
         self.check_loss(name)
+        if name == SMOOTHED:
+            from kerasmlp.tasks.keras_parts import SmoothedCrossEntropy
+
+            return SmoothedCrossEntropy()
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def make_metrics(self) -> list[keras.metrics.Metric]:

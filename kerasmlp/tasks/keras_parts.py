@@ -8,6 +8,8 @@ from typing import Any
 import keras
 import numpy as np
 
+LABEL_SMOOTHING = 0.1  # share of a label that is spread over all classes
+
 
 @keras.saving.register_keras_serializable("kerasmlp")
 class StandardisedLoss(keras.losses.Loss):
@@ -42,6 +44,30 @@ class StandardisedLoss(keras.losses.Loss):
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments."""
         return {**super().get_config(), "base": self.base, "offset": self.offset, "scale": self.scale, "log": self.log}
+
+
+@keras.saving.register_keras_serializable("kerasmlp")
+class SmoothedCrossEntropy(keras.losses.Loss):
+    """The cross-entropy of class indices and logits, with a share of each label spread evenly over all classes.
+
+    A network cannot lower it by becoming ever more certain of the examples that it has learnt by heart. Source: Szegedy
+    et al. 2016, arXiv:1512.00567, section 7.
+    """
+
+    def __init__(self, smoothing: float = LABEL_SMOOTHING, **options: Any) -> None:
+        """Takes the share, in [0, 1), and arguments of `keras.losses.Loss`."""
+        super().__init__(**{"name": "smoothed_cross_entropy", **options})
+        self.smoothing = smoothing
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """Returns the loss of each example, `(batch,)`."""
+        of_label = keras.losses.sparse_categorical_crossentropy(y_true, y_pred, from_logits=True)
+        of_all = -keras.ops.mean(keras.ops.log_softmax(y_pred, axis=-1), axis=-1)
+        return (1 - self.smoothing) * of_label + self.smoothing * of_all
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        return {**super().get_config(), "smoothing": self.smoothing}
 
 
 def poisson() -> keras.losses.Loss:

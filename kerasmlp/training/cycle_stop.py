@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -32,10 +32,6 @@ def why_ended(ends: Sequence[int], epoch: int) -> str | None:
     return f"the cycle of epochs {begin} to {epoch} hardly helped on validation"
 
 
-def _val_loss(row: Mapping[str, Any]) -> float:
-    return float(row["val_loss"])
-
-
 class StopAfterIdleCycle(keras.callbacks.Callback):
     """Stops the training at the end of a cycle of the learning rate in which the validation loss hardly fell.
 
@@ -43,24 +39,21 @@ class StopAfterIdleCycle(keras.callbacks.Callback):
     any long cycle.
     """
 
-    def __init__(
-        self, ends: Sequence[int], least_gain: float, loss: Callable[[Mapping[str, Any]], float] = _val_loss
-    ) -> None:
+    def __init__(self, ends: Sequence[int], least_gain: float) -> None:
         """Prepares to watch a training.
 
         Args:
             ends: The epoch in which each cycle ends, from 1.
             least_gain: Share by which the loss has to fall in a cycle, as `least_gain` returns it.
-            loss: Returns the loss of an epoch, from its number `epoch` and what was measured after it.
         """
         super().__init__()
-        self._ends, self._least_gain, self._loss = ends, least_gain, loss
+        self._ends, self._least_gain = ends, least_gain
         self.best = float("inf")  # public, because the run keeps these two for a training that continues
         self.best_epoch = 0
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Stops if this epoch ends an idle cycle."""
-        if self.ends_idle_cycle(epoch, self._loss({"epoch": epoch + 1, **(logs or {})})):
+        if self.ends_idle_cycle(epoch, (logs or {})["val_loss"]):
             self.model.stop_training = True
 
     def ends_idle_cycle(self, epoch: int, loss: float) -> bool:

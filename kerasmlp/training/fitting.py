@@ -223,7 +223,7 @@ def train_run(
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:
-        kept.append(StopAfterIdleCycle(ends, least_gain(settings.loss), ranking.progress))
+        kept.append(StopAfterIdleCycle(ends, least_gain(settings.loss)))
     recorder = RunRecorder(run, kept, ranking)
     finished = recorder.resume(model)
     if finished < epochs:

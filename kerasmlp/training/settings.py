@@ -48,9 +48,11 @@ class TrainingSettings(Settings):
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
             the training after a cycle that hardly helped.
-        loss: The name of a loss (for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that takes targets
-            and the model's output: for classification class indices `(batch,)` and logits `(batch, classes)`. Defaults
-            to cross-entropy and to `mse`.
+        loss: The name of a loss (for classification `cross_entropy` or `smoothed_cross_entropy`, which spreads a tenth
+            of each label over all classes; for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that
+            takes targets and the model's output: for classification class indices `(batch,)` and logits `(batch,
+            classes)`. Defaults to the first of these, but to the smoothed one for the classes of a table with fewer
+            than 1,000 training rows.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
             quantiles and `val_loss` for several labels. With `schedule="cycles"`, no `early_stopping` and fewer than
@@ -166,7 +168,7 @@ class TrainingSettings(Settings):
         A number of epochs stays None if there is a number of minutes. The rate then falls to zero, unless you chose a
         constant one.
         """
-        values: dict[str, Any] = {"batch_size": recipe.batch_size, "schedule": "constant"}
+        values: dict[str, Any] = {"batch_size": recipe.batch_size, "loss": recipe.loss, "schedule": "constant"}
         if self.minutes is None:
             values["epochs"] = recipe.epochs
         if self.optimizer is None or isinstance(self.optimizer, str):

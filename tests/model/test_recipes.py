@@ -77,6 +77,7 @@ def test_the_number_of_examples_and_classes_decides_about_the_network(
     recipe = recipe_for(_numbered(num_examples, num_classes))
     assert (recipe.members, recipe.hidden, recipe.learning_rate) == (members, (width,) * 3, rate)
     assert recipe.dropout == (0.1 if rate > 1e-3 else 0.2)
+    assert recipe.loss == ("smoothed_cross_entropy" if num_examples == 500 else None)
     one = recipe_for(_numbered(num_examples, num_classes), members=1)
     assert (one.members, one.hidden) == (1, (256, 256, 256))
 
@@ -85,6 +86,9 @@ def test_settings_that_are_given_win_over_the_recipe() -> None:
     recipe = recipe_for(load_data("wine"))
     completed = TrainingSettings(epochs=3).completed(recipe)
     assert (completed.epochs, completed.optimizer, completed.schedule) == (3, "adamw", "cycles")
+    assert completed.loss == "smoothed_cross_entropy"
+    assert TrainingSettings(loss="cross_entropy").completed(recipe).loss == "cross_entropy"
+    assert recipe_for(load_data("diabetes")).loss is None, "numbers have no labels to smooth"
     other = TrainingSettings(optimizer="adam").completed(recipe)
     assert (other.weight_decay, other.learning_rate, other.batch_size) == (None, None, recipe.batch_size)
     own = TrainingSettings(optimizer=keras.optimizers.SGD(0.1)).completed(recipe)

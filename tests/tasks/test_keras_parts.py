@@ -13,6 +13,7 @@ from kerasmlp.tasks.keras_parts import (
     Pinball,
     PinballLoss,
     RootMeanSquaredError,
+    SmoothedCrossEntropy,
     StandardisedLoss,
 )
 from kerasmlp.tasks.number_scores import pinball_loss
@@ -29,6 +30,14 @@ def numbers(columns: int, *, seed: int = 0) -> np.ndarray:
 def reloaded(part: Any) -> Any:
     """Returns a part as a saved model returns it."""
     return type(part).from_config(part.get_config())
+
+
+def test_the_smoothed_loss_is_the_cross_entropy_of_labels_that_are_spread() -> None:
+    logits, labels = np.log(numbers(3)), np.arange(40) % 3
+    for smoothing in (0.1, 0.4):
+        loss = reloaded(SmoothedCrossEntropy(smoothing))
+        spread = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        assert float(loss(labels, logits)) == pytest.approx(float(spread(np.eye(3)[labels], logits)), rel=1e-5)
 
 
 @pytest.mark.parametrize("log", [False, True])
