@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -18,6 +18,8 @@ class Goal:
         task: The task of the data.
         name: Name of the objective, such as `val_rmse`.
         mode: `min` or `max`: which values are better.
+        ends: Epochs, from 1, that are better than all others, because the learning rate is zero there; none if all
+            epochs count alike.
 
     Example:
         >>> from kerasmlp.tasks.regression import Regression
@@ -29,15 +31,16 @@ class Goal:
     task: Task
     name: str
     mode: str
+    ends: Collection[int] = ()
 
     @classmethod
-    def of(cls, task: Task, objective: str | None = None) -> Self:
+    def of(cls, task: Task, objective: str | None = None, ends: Collection[int] = ()) -> Self:
         """Returns the goal of an objective of the task, by default of the task's first.
 
         Raises:
             InvalidValue: the task has no such objective.
         """
-        return cls(task, *task.objective(objective))
+        return cls(task, *task.objective(objective), ends)
 
     @property
     def recorded(self) -> tuple[str, ...]:
@@ -71,6 +74,18 @@ class Goal:
     def rank(self, result: Mapping[str, Any]) -> tuple[float, float]:
         """Returns the sort key of an epoch or a trial; the larger key is the better result."""
         return self.task.rank(result, self.name)
+
+    def best_epoch(self, rows: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
+        """Returns what was recorded of the best epoch; between equal epochs, the first.
+
+        Args:
+            rows: What was recorded of each epoch, with its number under `epoch`.
+        """
+        return max(rows, key=lambda row: (row["epoch"] in self.ends, *self.rank(row)))
+
+    def best_so_far(self, scores: Sequence[float]) -> float:
+        """Returns the score of the best epoch, from the scores of the first epochs of a trial."""
+        return self.best([score for epoch, score in enumerate(scores, 1) if epoch in self.ends] or scores)
 
     def best(self, scores: Iterable[float]) -> float:
         """Returns the best of several scores."""

@@ -96,8 +96,6 @@ class SearchOracle(OracleBase):
         super().__init__(objective=objective, allow_new_entries=False, tune_new_entries=False, **options)
         self.verbose = 0
 
-    # --- what happens to trials ---------------------------------------------------------------------------------------
-
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         """Returns the values for a new trial, rounded to 32 bits."""
         response: dict[str, Any] = super().populate_space(trial_id)
@@ -169,6 +167,12 @@ class SearchOracle(OracleBase):
         self._finished_curves = None
         self.listener.end(self._record(known))
         self.save()  # once more, because Keras Tuner saves before the trial has left the ongoing ones
+
+    def score_trial(self, trial: Any) -> None:
+        """Gives a trial the score of its best epoch, with which Keras Tuner's oracles choose the next values."""
+        record = self._record(trial)
+        assert record.best_epoch is not None, "a completed trial"
+        trial.score, trial.best_step = record.score(self.goal.name), record.best_epoch - 1
 
     @keras_tuner.synchronized
     def requeue(self, tuner_id: str, reason: str) -> None:
@@ -262,15 +266,13 @@ class SearchOracle(OracleBase):
         if self._finished_curves is None:
             ended = [t for t in self.trials.values() if t.status == "COMPLETED" and not t.metrics.exists(GIVEN_UP)]
             self._finished_curves = [curve(t, self.goal.name) for t in ended]
-        others = [self.goal.best(finished[: step + 1]) for finished in self._finished_curves]
+        others = [self.goal.best_so_far(finished[: step + 1]) for finished in self._finished_curves]
         return len(others) >= _LEAST_TRIALS_TO_COMPARE and self.goal.is_worse(
-            self.goal.best(curve(trial, self.goal.name)), statistics.median(others)
+            self.goal.best_so_far(curve(trial, self.goal.name)), statistics.median(others)
         )
 
     def _record(self, trial: Any) -> TrialRecord:
         return record_of(trial, self.goal)
-
-    # --- the state on disk --------------------------------------------------------------------------------------------
 
     def records(self) -> list[TrialRecord]:
         """Returns the trials that have ended, ordered by number."""

@@ -29,6 +29,7 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.best_epoch import ends_that_decide
 from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.extending import is_extended, keep_final_network
@@ -143,7 +144,8 @@ def search(
         final_epochs = search_defaults(data, settings.recipe or data.recipe).final_epochs
         clock = SearchTime(settings.minutes, final_epochs / (request.epochs * len(splits)))
     first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
-    goal = Goal.of(data.task, settings.objective)
+    ends = cycle_ends(request.epochs) if request.schedule == CYCLES else ()
+    goal = Goal.of(data.task, settings.objective, ends_that_decide(ends, sum(len(each.validation) for each in splits)))
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     extends = partial(is_extended, config=config, settings=settings)
     name = name or f"{data.name}-{SEARCH_NAME}"

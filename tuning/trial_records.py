@@ -165,7 +165,7 @@ def record_of(trial: Any, goal: Goal) -> TrialRecord:
         | {name: float(each.mean()) for name, each in zip(histories, observed, strict=True)}
         for observed in zip(*histories.values(), strict=True)
     ]
-    best = max(rows, key=goal.rank)  # between equal epochs, the first
+    best = goal.best_epoch(rows)
     return TrialRecord(
         **{**record, "epochs": int(rows[-1]["epoch"])},
         status=STOPPED if trial.metrics.exists(GIVEN_UP) else COMPLETED,

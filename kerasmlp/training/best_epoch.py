@@ -17,6 +17,19 @@ if TYPE_CHECKING:
 FEW_FOR_ANY_EPOCH = 1_000  # validation examples: with fewer, only the ends of cycles count
 
 
+def ends_that_decide(ends: Sequence[int], num_validation: int) -> Sequence[int]:
+    """Returns the ends of cycles if only they count.
+
+    Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With fewer than 1,000
+    validation examples, only the ends of cycles count, where the learning rate is zero.
+
+    Args:
+        ends: The epochs in which cycles of the learning rate end.
+        num_validation: Number of validation examples.
+    """
+    return ends if num_validation < FEW_FOR_ANY_EPOCH else ()
+
+
 @dataclass(frozen=True)
 class EpochRanking:
     """Compares epochs by an objective on validation.
@@ -35,9 +48,8 @@ class EpochRanking:
     def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int]) -> Self:
         """Returns the ranking for a training.
 
-        Among hundreds of epochs, the best accuracy on a few dozen examples is a matter of chance. With fewer than 1,000
-        validation examples, only the ends of cycles count, where the learning rate is zero. With fewer than 200, they
-        are compared by the validation loss by default, which says more than the accuracy.
+        With fewer than 200 validation examples, the ends of cycles are compared by the validation loss by default,
+        which says more than the accuracy.
 
         Args:
             data: The data.
@@ -46,9 +58,8 @@ class EpochRanking:
         """
         task, objective = data.task, settings.objective
         has_cycles = settings.schedule == CYCLES and settings.early_stopping is None
-        if not (has_cycles and len(data.validation) < FEW_FOR_ANY_EPOCH):
-            ends = ()
-        elif ends and objective is None and not task.has_units and len(data.validation) < MIN_EXAMPLES:
+        ends = ends_that_decide(ends, len(data.validation)) if has_cycles else ()
+        if ends and objective is None and not task.has_units and len(data.validation) < MIN_EXAMPLES:
             objective = "val_loss"
         return cls(task, task.objective(objective)[0], ends)
 

@@ -6,6 +6,7 @@ import contextlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -215,7 +216,9 @@ def train_run(
     if budget is not None and cycles is not None:
         ends = budget.ends
     # The final training of a search chooses its epoch as the trials did.
-    ranking = EpochRanking.of(data, settings, ends if search is None else ())
+    # The epochs of a final training are compared as those of the trials were.
+    objective = settings.objective if search is None else data.task.objective(settings.objective)[0]
+    ranking = EpochRanking.of(data, replace(settings, objective=objective), ends)
     # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]

@@ -16,7 +16,8 @@ them.
 RealMLP-TD has no rank by log-loss, because it trains with smoothed labels and its authors advise other options for
 log-loss. `kerasmlp with 8 members` has no rank either: below 1,000 rows it is `kerasmlp`.
 
-With `--ablations`, the learners are kerasmlp and kerasmlp without one part of its recipe each.
+With `--ablations`, the learners are kerasmlp, kerasmlp without one part of its recipe each, and two other ways to
+average networks.
 
     python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 3 --json tables.json --plot tables.png
     python tests/benchmarks/bench_tables.py --fits ablations.jsonl --folds 1 --ablations --json ablations.json
@@ -198,17 +199,35 @@ def measure(learner: str, problem: Problem) -> Fit:
 
 
 def kerasmlp_fit(
-    problem: Problem, *, embeds: bool = True, training: dict[str, Any] | None = None, **network: Any
+    problem: Problem,
+    *,
+    embeds: bool = True,
+    training: dict[str, Any] | None = None,
+    fold: tuple[int, int, str] | None = None,
+    averages_cycles: bool = False,
+    **network: Any,
 ) -> tuple[np.ndarray, Sequence[str]]:
-    """The defaults of `kerasmlp train`, or other options of its network and its training."""
+    """The defaults of `kerasmlp train`, or other options of its network and its training.
+
+    Args:
+        problem: What is learnt.
+        embeds: Whether the recipe embeds numbers. Otherwise they are standardised.
+        training: Options of `kerasmlp.train`.
+        fold: Which fold of the training rows is the validation.
+        averages_cycles: Whether to answer with the mean of the networks at the ends of cycles, but the first.
+        **network: Options of `kerasmlp.mlp_for`.
+    """
+    import keras
+
     import kerasmlp
+    from kerasmlp.model.rate_cycles import cycle_ends
     from kerasmlp.model.recipes import recipe_for
 
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{part}.csv" for part in ("train", "test")]
         problem.train.to_csv(paths[0], index=False)
         problem.test.to_csv(paths[1], index=False)
-        data = kerasmlp.load_data(paths[0], test=paths[1], target=TARGET)
+        data = kerasmlp.load_data(paths[0], test=paths[1], target=TARGET, fold=fold)
         options, recipe = dict(training or {}), recipe_for(data)
         if not embeds:
             network |= {
@@ -217,11 +236,31 @@ def kerasmlp_fit(
                 "members": recipe.members,
                 "dropout": recipe.dropout,
             }
-            names = ("batch_size", "epochs", "optimizer", "learning_rate", "weight_decay", "schedule")
+            names = ("batch_size", "epochs", "optimizer", "learning_rate", "weight_decay", "schedule", "loss")
             options = {**{name: getattr(recipe, name) for name in names}, **options}
         model = kerasmlp.mlp_for(data, seed=0, **network)
+        snapshots: list[np.ndarray] = []
+
+        class Snapshots(keras.callbacks.Callback):
+            def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+                if epoch + 1 in cycle_ends(recipe.epochs)[1:]:
+                    outputs = [model(each, training=False) for each in np.array_split(data.test.features, 20)]
+                    snapshots.append(data.task.answer(np.concatenate(outputs)))
+
+        if averages_cycles:
+            options |= {"callbacks": [Snapshots()], "calibrate": False}
         run = kerasmlp.train(model, data, out=Path(folder) / "run", verbose=0, **options)
+        if snapshots:
+            return np.mean(snapshots, axis=0), data.class_names
         return kerasmlp.evaluate(run.path, data).answers, data.class_names
+
+
+def fold_bagging(problem: Problem) -> tuple[np.ndarray, Sequence[str]]:
+    """The mean of five networks without members, each of which has another fold of the training rows as validation."""
+    fits = [
+        kerasmlp_fit(problem, members=1, fold=(number, NUM_FOLDS, "validation")) for number in range(1, NUM_FOLDS + 1)
+    ]
+    return np.mean([answers for answers, _ in fits], axis=0), fits[0][1]
 
 
 def _parts(problem: Problem) -> tuple[pd.DataFrame, pd.Series, pd.DataFrame]:
@@ -334,7 +373,10 @@ ABLATIONS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
     "ten epochs at a constant rate with batches of 32": lambda problem: kerasmlp_fit(
         problem, training={"schedule": "constant", "epochs": 10, "batch_size": 32}
     ),
+    "labels that are not smoothed": lambda problem: kerasmlp_fit(problem, training={"loss": "cross_entropy"}),
     "no calibration": lambda problem: kerasmlp_fit(problem, training={"calibrate": False}),
+    "five networks of cross-validation": fold_bagging,
+    "one network, mean of its cycles": lambda problem: kerasmlp_fit(problem, members=1, averages_cycles=True),
 }
 
 

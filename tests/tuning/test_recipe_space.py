@@ -13,6 +13,7 @@ import pytest
 import kerasmlp
 from kerasmlp.data.types import Data, Split
 from kerasmlp.errors import InvalidType, InvalidValue
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import recipe_for
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning import Range, SearchSettings, Space, search
@@ -107,6 +108,7 @@ def test_a_search_of_a_table_begins_with_the_recipe(prices: Data, tmp_path: Path
     assert first.keys() == ALL
     assert (first["units"], first["depth"]) == (recipe.hidden[0], len(recipe.hidden))
     assert first["learning_rate"] == pytest.approx(recipe.learning_rate)
+    assert {record.best_epoch for record in records} | {run.metrics["best_epoch"]} <= set(cycle_ends(3))
     best = min(records, key=lambda record: record.scores["val_rmse"])
     assert run.metrics["weight_decay"] == best.values["weight_decay"]
     assert run.metrics["sizes"] == [3, *[best.values["units"]] * best.values["depth"], 1]

@@ -20,6 +20,7 @@ from kerasmlp import plots
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue, WorkFailed
 from kerasmlp.model.building import build_mlp
+from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tuning import Listener, MLPHyperModel, SearchSettings, Space, TrialRecord, search
@@ -87,8 +88,8 @@ def test_the_trial_with_the_lowest_score_is_chosen_and_its_network_trained_by_th
     again = {key: best["val_loss"] if key == "val_loss" else best["scores"][key] for key in best["trained_again"]}
     assert best["trained_again"] == again
     assert set(again) == {"val_rmse", "val_loss", name}
-    history = {float(row[name]): int(row["epoch"]) for row in run.history}
-    assert run.metrics["best_epoch"] == history[min(history)]
+    ends = [row for row in run.history if row["epoch"] in cycle_ends(OPTIONS["final_epochs"])]
+    assert run.metrics["best_epoch"] == min(ends, key=lambda row: row[name])["epoch"]
     assert run.metrics["objective"] == name
     assert run.config["search"]["loss"] == "huber"
     assert run.config["search"]["objective"] == name
@@ -244,6 +245,19 @@ def test_a_trial_is_stopped_if_it_is_worse_than_the_median_and_not_if_it_is_bett
     assert best_trial(oracle.records(), goal).number == 6
     again = oracle.create_trial("w").hyperparameters.values["learning_rate"]
     assert again == pytest.approx(0.6), "the best one is trained again"
+
+
+def test_only_the_ends_of_cycles_count_where_the_goal_says_so(tmp_path: Path) -> None:
+    goal = Goal.of(CLASSIFYING.task, ends=(2, 4))
+    settings = SearchSettings(space=Space((0.1, 0.2), (32,)), oracle="grid", epochs=4)
+    oracle = make_oracle(settings, digest="", listener=Listener(), goal=goal)
+    oracle.open(tmp_path / "search")
+    for scores in ([0.9, 0.6, 0.9, 0.7], [0.5, 0.6, 0.7, 0.8]):
+        end(oracle, oracle.create_trial("w"), scores, goal)
+    assert [(record.val_accuracy, record.best_epoch) for record in oracle.records()] == [(0.7, 4), (0.8, 4)]
+    assert [trial.score for trial in oracle.trials.values()] == [0.7, 0.8], "what the oracle learns from"
+    assert best_trial(oracle.records(), goal).number == 2
+    assert [goal.best_so_far([0.9, 0.6, 0.9][:epochs]) for epochs in (1, 2, 3)] == [0.9, 0.6, 0.6]
 
 
 @pytest.mark.parametrize("is_lowest", [True, False])

@@ -68,8 +68,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy or smoothed_cross_entropy "
-        "(the default for tables with fewer than 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy or "
+        "smoothed_cross_entropy (the default for tables with fewer than 1,000 training rows)",
     )
     group.add_argument(
         "--objective",
