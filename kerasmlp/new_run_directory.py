@@ -136,7 +136,7 @@ def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, ov
         return
     difference = [] if config is None else settings_that_differ(path, config)
     differs = f" ({', '.join(difference)})"
-    if not (path / METRICS_NAME).is_file() and difference:
+    if difference and not any((path / name).is_file() for name in FINISHED):
         what = f"an unfinished run with other settings{differs}"
     elif config is not None and not difference:
         what = "this same run, finished"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 TRAINING_COLOR, VALIDATION_COLOR, MUTED = "#4c78a8", "#f58518", "#8c8c8c"
 IMAGES_PER_CLASS, MOST_CLASSES_SHOWN = 10, 20
 MOST_COLUMNS_SHOWN, MOST_CATEGORIES_SHOWN, MOST_LINES = 25, 12, 6
+UNEVEN = 20  # times as large as the middle value is the largest of a column whose axis is logarithmic
 
 
 def plot_history(
@@ -204,7 +205,12 @@ def plot_explanation(explanation: Mapping[str, Any], path: Path, *, title: str) 
             if is_date:
                 locator = AutoDateLocator(minticks=2)  # type: ignore[no-untyped-call]
                 axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
-            axes.xaxis.set_major_locator(locator if is_date else MaxNLocator(4))
+            distances = [0] if is_date else np.abs(np.asarray(values, np.float64))
+            middle = float(np.median(distances))
+            if np.max(distances) > UNEVEN * middle > 0:  # such as gains from capital
+                axes.set_xscale("symlog", linthresh=middle)
+            else:
+                axes.xaxis.set_major_locator(locator if is_date else MaxNLocator(4))
         axes.set_title(dependence["column"], fontsize=9)
         axes.tick_params(labelsize=7)
         axes.spines[["top", "right"]].set_visible(False)

@@ -17,6 +17,7 @@ from rich.text import Text
 from kerasmlp.errors import shortened
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_listener import Listener
+from kerasmlp.tuning.trial_records import best_trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -144,9 +145,8 @@ class SearchDisplay(Listener):
         self._latest.appendleft(record)
         self._failed += record.status == "failed"
         self._given_up += record.status == "stopped"
-        rank = self._goal.rank
-        if record.status == "completed" and (self._best is None or rank(record.result) > rank(self._best.result)):
-            self._best = record
+        if record.status == "completed":
+            self._best = best_trial([*([] if self._best is None else [self._best]), record], self._goal)
 
     def _show(self, lines: Sequence[str]) -> None:
         with self._output:

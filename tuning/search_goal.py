@@ -81,7 +81,11 @@ class Goal:
         Args:
             rows: What was recorded of each epoch, with its number under `epoch`.
         """
-        return max(rows, key=lambda row: (row["epoch"] in self.ends, *self.rank(row)))
+        return max(rows, key=lambda row: self.key(row, row["epoch"]))
+
+    def key(self, result: Mapping[str, Any], epoch: int | None) -> tuple[float, ...]:
+        """Returns the sort key of an epoch, or of a trial with this best epoch; the larger key is the better one."""
+        return (epoch in self.ends, *self.rank(result))
 
     def best_so_far(self, scores: Sequence[float]) -> float:
         """Returns the score of the best epoch, from the scores of the first epochs of a trial."""

@@ -171,8 +171,7 @@ class SearchOracle(OracleBase):
     def score_trial(self, trial: Any) -> None:
         """Gives a trial the score of its best epoch, with which Keras Tuner's oracles choose the next values."""
         record = self._record(trial)
-        assert record.best_epoch is not None, "a completed trial"
-        trial.score, trial.best_step = record.score(self.goal.name), record.best_epoch - 1
+        trial.score, trial.best_step = record.score(self.goal.name), (record.best_epoch or 1) - 1
 
     @keras_tuner.synchronized
     def requeue(self, tuner_id: str, reason: str) -> None:
@@ -328,6 +327,9 @@ class SearchOracle(OracleBase):
             shutil.rmtree(self.trial_folder(trial_id), ignore_errors=True)
         # In the order in which they began: that of their files depends on the number of digits in their ids.
         self.trials = {trial_id: self.trials[trial_id] for trial_id in self.start_order}
+        for trial in self.trials.values():
+            if trial.status == "COMPLETED":  # an earlier version may have compared other epochs
+                self.score_trial(trial)
         ended = {trial_id for trial_id, trial in self.trials.items() if trial.status in ("COMPLETED", "FAILED")}
         self.end_order = [i for i in dict.fromkeys([*self.end_order, *self.start_order]) if i in ended]
         self.waiting = [trial_id for trial_id in self.start_order if trial_id not in ended]

@@ -145,7 +145,10 @@ def search(
         clock = SearchTime(settings.minutes, final_epochs / (request.epochs * len(splits)))
     first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
     ends = cycle_ends(request.epochs) if request.schedule == CYCLES else ()
-    goal = Goal.of(data.task, settings.objective, ends_that_decide(ends, sum(len(each.validation) for each in splits)))
+    num_validation = sum(
+        len(each.validation) for each in splits[: settings.folds]
+    )  # a repetition has the same examples
+    goal = Goal.of(data.task, settings.objective, tuple(ends_that_decide(ends, num_validation)))
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     extends = partial(is_extended, config=config, settings=settings)
     name = name or f"{data.name}-{SEARCH_NAME}"

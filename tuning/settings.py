@@ -182,7 +182,7 @@ class SearchSettings(Settings):
     def for_data(self, data: Data, *, varies_widths: bool = False, splits: Sequence[Data] = ()) -> Self:
         """Returns these settings with everything that has its default replaced by that for `data`.
 
-        An objective or a loss that is the default anyway becomes None, so that naming it makes no other search.
+        An objective that is the default anyway becomes None, and so does a loss that is the default of task and recipe.
 
         Args:
             data: The examples.

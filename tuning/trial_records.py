@@ -95,7 +95,7 @@ def best_trial(records: Iterable[TrialRecord], goal: Goal = CLASSIFYING) -> Tria
     if not completed:
         first = f"; the error of the first one: {records[0].error}" if records else ""
         raise WorkFailed(f"All {len(records)} trials failed{first}")
-    return max(completed, key=lambda record: goal.rank(record.result))
+    return max(completed, key=lambda record: goal.key(record.result, record.best_epoch))
 
 
 def write_trials(folder: Path, records: Sequence[TrialRecord], goal: Goal = CLASSIFYING) -> None:

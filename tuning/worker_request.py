@@ -61,9 +61,11 @@ class WorkerRequest:
 
     @classmethod
     def of(cls, splits: Sequence[Data], network: TrialNetwork, settings: SearchSettings) -> Self:
-        """Returns the request of a search on these splits, as `trial_splits` returns them, with these settings."""
+        """Returns the request of a search on these splits, as `trial_splits` returns them.
+
+        The settings are those of `for_data` for the whole data: a fold may be so small that it had other defaults.
+        """
         data = splits[0]
-        settings = settings.for_data(data)
         assert settings.epochs is not None, "settings of `for_data`"
         assert settings.recipe is not None, "settings of `for_data`"
         request = cls(

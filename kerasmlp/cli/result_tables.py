@@ -9,6 +9,7 @@ from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
 from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME
+from kerasmlp.model.optimizers import CYCLES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -38,7 +39,8 @@ def show_run(run: Run) -> None:
         ("network", f"{members}{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
         (
             "settings",
-            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}, batch {metrics['batch_size']}",
+            f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}"
+            f"{' in cycles' if metrics['schedule'] == CYCLES else ''}, batch {metrics['batch_size']}",
         ),
         (f"validation {score_title(judged)}", f"{validated} (epoch {metrics['best_epoch']} of {metrics['epochs']})"),
         *_calibration_rows(metrics),

@@ -24,12 +24,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.contract import PLAIN, TABLE
+from kerasmlp.contract import PLAIN, SMOOTHED_CROSS_ENTROPY, TABLE
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType
 from kerasmlp.model.building import build_mlp, check_members
 from kerasmlp.model.rate_cycles import MOST_CYCLES
-from kerasmlp.tasks.classification import SMOOTHED
 
 if TYPE_CHECKING:
     import keras
@@ -108,7 +107,7 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         learning_rate=2e-3 if is_fine else 1e-3,
         weight_decay=0.1,
         schedule="cycles",
-        loss=SMOOTHED if are_fewest and SMOOTHED in data.task.losses else None,
+        loss=SMOOTHED_CROSS_ENTROPY if are_fewest and SMOOTHED_CROSS_ENTROPY in data.task.losses else None,
     )
 
 

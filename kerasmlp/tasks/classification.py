@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES
+from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES, SMOOTHED_CROSS_ENTROPY
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import keras
 
 NUM_SHOWN = 3  # classes in a table of predictions
-SMOOTHED = "smoothed_cross_entropy"
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Classification(Task):
         "val_brier": MIN,
         "val_ece": MIN,
     }
-    losses = ("cross_entropy", SMOOTHED)
+    losses = ("cross_entropy", SMOOTHED_CROSS_ENTROPY)
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
@@ -99,7 +98,7 @@ class Classification(Task):
         import keras
 
         self.check_loss(name)
-        if name == SMOOTHED:
+        if name == SMOOTHED_CROSS_ENTROPY:
             from kerasmlp.tasks.keras_parts import SmoothedCrossEntropy
 
             return SmoothedCrossEntropy()

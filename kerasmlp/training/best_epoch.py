@@ -45,7 +45,7 @@ class EpochRanking:
     ends: Sequence[int] = ()
 
     @classmethod
-    def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int]) -> Self:
+    def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int], objective: str | None = None) -> Self:
         """Returns the ranking for a training.
 
         With fewer than 200 validation examples, the ends of cycles are compared by the validation loss by default,
@@ -55,8 +55,9 @@ class EpochRanking:
             data: The data.
             settings: Completed settings.
             ends: Epochs in which the cycles of the learning rate end, which may change in the training.
+            objective: One of the task's objectives. None: the default.
         """
-        task, objective = data.task, settings.objective
+        task = data.task
         has_cycles = settings.schedule == CYCLES and settings.early_stopping is None
         ends = ends_that_decide(ends, len(data.validation)) if has_cycles else ()
         if ends and objective is None and not task.has_units and len(data.validation) < MIN_EXAMPLES:

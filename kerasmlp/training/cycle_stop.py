@@ -11,7 +11,7 @@ LEAST_GAIN = 0.01  # by which a cycle lowers the loss if the next one, which is 
 
 
 def least_gain(loss: keras.losses.Loss | str | None) -> float:
-    """Returns the share by which a loss has to fall: 0 for a loss that is not 0 for perfect answers.
+    """Returns the share by which a loss has to fall: 0 for a loss that may be negative, or that is not known.
 
     Args:
         loss: A name of a loss, a loss, or None for the default of the task.

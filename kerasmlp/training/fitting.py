@@ -6,7 +6,6 @@ import contextlib
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -63,8 +62,7 @@ def train(
 
     For classification, that is the epoch with the best accuracy; for regression, the one with the lowest RMSE. With
     cycles of the learning rate and fewer than 1,000 validation examples, only the ends of cycles count. With fewer than
-    200, they are compared for classification by the loss, with a penalty that shrinks with the number of validation
-    examples.
+    200, the default for classification is that they are compared by the loss.
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
@@ -215,12 +213,10 @@ def train_run(
     ends: Sequence[int] = cycle_ends(epochs) if budget is None and settings.schedule == CYCLES else ()
     if budget is not None and cycles is not None:
         ends = budget.ends
-    # The final training of a search chooses its epoch as the trials did.
-    # The epochs of a final training are compared as those of the trials were.
-    objective = settings.objective if search is None else data.task.objective(settings.objective)[0]
-    ranking = EpochRanking.of(data, replace(settings, objective=objective), ends)
-    # The recorder keeps the counters of these callbacks.
     objective, mode = data.task.objective(settings.objective)
+    # A final training is judged by what its trials were compared by.
+    ranking = EpochRanking.of(data, settings, ends, settings.objective if search is None else objective)
+    # The recorder keeps the counters of these callbacks.
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
     kept = [*([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:

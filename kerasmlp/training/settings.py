@@ -28,7 +28,7 @@ UNLIMITED_EPOCHS = 10**9  # of a training that something else ends
 class TrainingSettings(Settings):
     """The options of `kerasmlp.train`. Creating one checks every value that can be checked without the data.
 
-    The first seven default to None. What they are then, except for `minutes`, follows from the data and the network, as
+    The first eight default to None. What they are then, except for `minutes`, follows from the data and the network, as
     `kerasmlp.model.recipes` explains.
 
     Attributes:
@@ -51,8 +51,8 @@ class TrainingSettings(Settings):
         loss: The name of a loss (for classification `cross_entropy` or `smoothed_cross_entropy`, which spreads a tenth
             of each label over all classes; for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that
             takes targets and the model's output: for classification class indices `(batch,)` and logits `(batch,
-            classes)`. Defaults to the first of these, but to the smoothed one for the classes of a table with fewer
-            than 1,000 training rows.
+            classes)`. Defaults to `cross_entropy`, to `smoothed_cross_entropy` with the recipe `table` and fewer than
+            1,000 training examples, and to `mse`.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
             quantiles and `val_loss` for several labels. With `schedule="cycles"`, no `early_stopping` and fewer than

@@ -13,11 +13,11 @@ accuracy and log-loss, or RMSE, and seconds for reading, fitting and answering. 
 measured, which imports its packages. Fits that the file has are not repeated; if the package has changed since, delete
 them.
 
-RealMLP-TD has no rank by log-loss, because it trains with smoothed labels and its authors advise other options for
-log-loss. `kerasmlp with 8 members` has no rank either: below 1,000 rows it is `kerasmlp`.
+RealMLP-TD has no rank by log-loss, because its authors advise other options for it. `kerasmlp with 8 members` has no
+rank either: below 1,000 rows it is `kerasmlp`.
 
 With `--ablations`, the learners are kerasmlp, kerasmlp without one part of its recipe each, and two other ways to
-average networks.
+average networks, of which the mean of cycles is not calibrated.
 
     python tests/benchmarks/bench_tables.py --fits fits.jsonl --folds 3 --json tables.json --plot tables.png
     python tests/benchmarks/bench_tables.py --fits ablations.jsonl --folds 1 --ablations --json ablations.json

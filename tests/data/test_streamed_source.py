@@ -160,7 +160,7 @@ def test_workers_of_a_search_get_a_table_as_it_is_encoded(tmp_path: Path, stream
 
     data = load_data(write(tmp_path / "f.csv", frame()), target="kind", test_share=0.2, stream=stream)
     network = TrialNetwork((data.num_features, data.num_classes), {}, "adam")
-    write_request(tmp_path, [data], WorkerRequest.of([data], network, SearchSettings()))
+    write_request(tmp_path, [data], WorkerRequest.of([data], network, SearchSettings().for_data(data)))
     (got,), _ = read_request(tmp_path)
     assert got.encoder == data.encoder
     np.testing.assert_array_equal(got.train.features, data.train.features)

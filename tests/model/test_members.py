@@ -77,8 +77,12 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
     run = train(model, iris, epochs=6, out=tmp_path / "run")
     assert run.config["model"]["members"] == 4
     assert run.config["model"]["sizes"] == [4, 8, 8, 3]
-    # A new process knows no layers but Keras's own.
-    code = "import sys; from kerasmlp import Run; Run.open(sys.argv[1]).load_model()"
+    # A new process knows no layers but Keras's own. The documentation says what to import.
+    code = (
+        "import sys, keras, kerasmlp.model.members, kerasmlp.data.number_embeddings\n"
+        "keras.saving.load_model(sys.argv[1] + '/model.keras', compile=False)\n"
+        "from kerasmlp import Run; Run.open(sys.argv[1]).load_model()"
+    )
     subprocess.run([sys.executable, "-c", code, str(run.path)], check=True)
     reports = [
         *export_tflite(run, tmp_path / "mobile", quantize=["float32", "int8"], max_drop=0.1),

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.keras_parts import (
     IncreasingQuantiles,
     Pinball,
@@ -38,6 +39,12 @@ def test_the_smoothed_loss_is_the_cross_entropy_of_labels_that_are_spread() -> N
         loss = reloaded(SmoothedCrossEntropy(smoothing))
         spread = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         assert float(loss(labels, logits)) == pytest.approx(float(spread(np.eye(3)[labels], logits)), rel=1e-5)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0])
+def test_a_label_cannot_be_spread_entirely(smoothing: float) -> None:
+    with pytest.raises(InvalidValue, match=rf"`smoothing`.*less than 1; got {smoothing}"):
+        SmoothedCrossEntropy(smoothing)
 
 
 @pytest.mark.parametrize("log", [False, True])

@@ -28,8 +28,8 @@ def best(ranking: EpochRanking, *rows: dict[str, float]) -> float:
 
 
 def ranking_of(data: Data, objective: str | None = None, ends: Sequence[int] = (), **options: Any) -> EpochRanking:
-    settings = TrainingSettings(objective=objective, **{"schedule": "cycles", **options})
-    return EpochRanking.of(data, settings, ends)
+    settings = TrainingSettings(**{"schedule": "cycles", **options})
+    return EpochRanking.of(data, settings, ends, objective)
 
 
 ROWS = (row(1, 0.9, 0.5), row(2, 0.7, 0.3), row(3, 0.8, 0.1), row(4, 0.6, 0.4))

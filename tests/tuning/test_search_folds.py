@@ -11,7 +11,7 @@ import keras_tuner
 import numpy as np
 import pytest
 
-from kerasmlp import data_from_arrays, data_from_frame
+from kerasmlp import data_from_arrays, data_from_frame, load_data
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning import Range, SearchSettings, Space, TrialRecord, search
@@ -81,6 +81,29 @@ def test_the_score_of_a_trial_is_the_mean_over_folds_and_repetitions(digits: Dat
     assert run.metrics["train_examples"] == len(digits.train)
 
 
+@pytest.mark.parametrize(
+    ("loss", "expected"),
+    [(None, None), ("cross_entropy", None), ("smoothed_cross_entropy", "smoothed_cross_entropy")],
+)
+def test_small_folds_of_a_larger_table_are_trained_with_the_loss_of_the_whole(
+    loss: str | None, expected: str | None
+) -> None:
+    labels = np.arange(1_700) % 2
+    data = data_from_arrays(np.random.default_rng(0).normal(size=(1_700, 2)), labels, test_share=0.2)
+    settings = SearchSettings(folds=2, loss=loss)
+    splits = trial_splits(data, settings)
+    assert len(splits[0].train) < 1_000 < len(data.train)
+    settings = settings.for_data(data, splits=splits)
+    request = WorkerRequest.of(splits, TrialNetwork((2, 4, 2), {}, "adamw"), settings)
+    assert settings.loss == request.loss == expected
+
+
+def test_a_loss_that_is_asked_for_wins_over_that_of_small_tables() -> None:
+    data = load_data("wine")
+    losses = [SearchSettings(loss=loss).for_data(data).loss for loss in (None, "cross_entropy")]
+    assert losses == ["smoothed_cross_entropy", "cross_entropy"]
+
+
 def test_folds_of_a_table_have_encoders_of_their_own_and_reach_other_processes(tmp_path: Path) -> None:
     table = houses_frame(60).assign(town=[f"town {row % 12}" for row in range(60)])
     data = data_from_frame(table, "price", group="town", columns={"area": "category"})
@@ -90,7 +113,7 @@ def test_folds_of_a_table_have_encoders_of_their_own_and_reach_other_processes(t
     network = TrialNetwork((data.num_features, 4, 1), {}, "adam")
     request = WorkerRequest.of(splits, network, settings.for_data(data, varies_widths=True, splits=splits))
     assert request == WorkerRequest.of(splits, network, settings.for_data(data)), "as `join_search` makes it"
-    assert request.digest != WorkerRequest.of([data], request.network, SearchSettings()).digest
+    assert request.digest != WorkerRequest.of([data], request.network, SearchSettings().for_data(data)).digest
     write_request(tmp_path, splits, request)
     received, told = read_request(tmp_path)
     assert told == request

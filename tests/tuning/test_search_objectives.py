@@ -6,6 +6,7 @@ import csv
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -191,7 +192,8 @@ def test_a_loss_of_a_search_needs_a_name() -> None:
 
 def test_searches_with_another_objective_loss_or_task_have_other_digests(prices: Data) -> None:
     def digest(data: Data = prices, **options: Any) -> str:
-        return WorkerRequest.of([data], TrialNetwork((3, 8, 1), {}, "adam"), SearchSettings(**options)).digest
+        settings = SearchSettings(**options).for_data(data)
+        return WorkerRequest.of([data], TrialNetwork((3, 8, 1), {}, "adam"), settings).digest
 
     logarithms = kerasmlp.data_from_arrays(
         prices.train.features, np.abs(prices.train.labels), test_share=0.2, log_target=True
@@ -203,7 +205,7 @@ def test_searches_with_another_objective_loss_or_task_have_other_digests(prices:
 
 
 def test_a_worker_process_gets_the_task_the_objective_and_the_loss(prices: Data, tmp_path: Path) -> None:
-    settings = SearchSettings(objective="val_mae", loss="huber")
+    settings = SearchSettings(objective="val_mae", loss="huber").for_data(prices)
     request = WorkerRequest.of([prices], TrialNetwork((3, 8, 1), {}, "adam"), settings)
     write_request(tmp_path, [prices], request)
     (data,), received = read_request(tmp_path)
@@ -258,6 +260,20 @@ def test_only_the_ends_of_cycles_count_where_the_goal_says_so(tmp_path: Path) ->
     assert [trial.score for trial in oracle.trials.values()] == [0.7, 0.8], "what the oracle learns from"
     assert best_trial(oracle.records(), goal).number == 2
     assert [goal.best_so_far([0.9, 0.6, 0.9][:epochs]) for epochs in (1, 2, 3)] == [0.9, 0.6, 0.6]
+    # A trial of Hyperband may be too short for an end of a cycle.
+    short = replace(oracle.records()[1], val_accuracy=0.99, best_epoch=1)
+    assert best_trial([*oracle.records(), short], goal).number == 2
+    assert best_trial([short], goal) == short
+
+
+def test_a_search_of_an_earlier_version_continues_with_the_scores_of_this_one(tmp_path: Path) -> None:
+    settings = SearchSettings(space=Space((0.1, 0.2), (32,)), oracle="grid", epochs=4)
+    for ends, score in ((), 0.95), ((2, 4), 0.7):
+        oracle = make_oracle(settings, digest="", listener=Listener(), goal=Goal.of(CLASSIFYING.task, ends=ends))
+        oracle.open(tmp_path / "search")
+        if not oracle.trials:
+            end(oracle, oracle.create_trial("w"), [0.9, 0.6, 0.95, 0.7], oracle.goal)
+        assert next(iter(oracle.trials.values())).score == score
 
 
 @pytest.mark.parametrize("is_lowest", [True, False])

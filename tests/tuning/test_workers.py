@@ -191,7 +191,7 @@ class StopTheChief(Watcher):
 
 @pytest.mark.parametrize("epochs", [1, 10_000], ids=["while it waits", "while it trains"])
 def test_a_worker_whose_chief_is_gone_ends_and_says_so(digits: Data, tmp_path: Path, epochs: int) -> None:
-    settings = SearchSettings(epochs=epochs)
+    settings = SearchSettings(epochs=epochs).for_data(digits)
     request = WorkerRequest.of([digits], TrialNetwork((64, 16, 10), {}, "adam"), settings)
     write_request(tmp_path, [digits], request)
     watcher = StopTheChief()
@@ -212,7 +212,7 @@ def test_a_worker_whose_chief_is_gone_ends_and_says_so(digits: Data, tmp_path: P
 
 def test_a_worker_process_gets_the_data_and_the_request_of_the_search(digits: Data, tmp_path: Path) -> None:
     network = TrialNetwork((64, 16, 10), {"activation": "relu", "dropout": 0.2}, "adam")
-    request = WorkerRequest.of([digits], network, SearchSettings(epochs=3, seed=1))
+    request = WorkerRequest.of([digits], network, SearchSettings(epochs=3, seed=1).for_data(digits))
     write_request(tmp_path, [digits], request)
     (data,), received = read_request(tmp_path)
     assert received == request
@@ -272,7 +272,8 @@ def test_a_worker_gives_up_on_an_address_where_nobody_listens(digits: Data, monk
     for name in ("KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNER_ORACLE_PORT"):
         monkeypatch.setenv(name, "")
     address = f"127.0.0.1:{free_port()}"
-    request = WorkerRequest.of([digits], TrialNetwork((64, 16, 10), {}, "adam"), SearchSettings())
+    settings = SearchSettings().for_data(digits)
+    request = WorkerRequest.of([digits], TrialNetwork((64, 16, 10), {}, "adam"), settings)
     with pytest.raises(ConnectionError, match=f"{address}.*`address`"):
         join(address, [digits], request, lost_after_s=0.5)
 

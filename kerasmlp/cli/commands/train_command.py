@@ -68,14 +68,14 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy or "
-        "smoothed_cross_entropy (the default for tables with fewer than 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
+        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
     )
     group.add_argument(
         "--objective",
         metavar="NAME",
         help="what decides the best epoch, such as val_loss, val_auc or val_mae (default: val_accuracy for classes, "
-        "val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
+        "but val_loss for those of small tables; val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
     )
     group.add_argument(
         "--augment",

@@ -103,8 +103,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy or "
-        "smoothed_cross_entropy (the default for tables with fewer than 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
+        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
     )
     meaning = f"{alternatives(OPTIMIZERS)} (default: adam; for tables, by the recipe)"
     group.add_argument("--optimizer", metavar="NAME", help=meaning)
