@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from kerasmlp import build_mlp, data_from_frame, load_data, mlp_for, train
+from kerasmlp import build_mlp, data_from_frame, load_data, mlp_for, plots, train
 from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
@@ -75,6 +76,20 @@ def test_the_command_writes_a_table_a_picture_and_json(run: Run, capfd: pytest.C
     result = json.loads(capfd.readouterr().out)
     assert [column["column"] for column in result["columns"]] == ["size", "town", "noise"]
     assert len(result["dependences"][0]["values"]) == len(result["dependences"][0]["answers"])
+
+
+@pytest.mark.parametrize(("largest", "scale"), [(99_999.0, "symlog"), (90.0, "linear")])
+def test_few_large_values_do_not_hide_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, largest: float, scale: str
+) -> None:
+    figures: list[Any] = []
+    monkeypatch.setattr(plots, "save_figure", lambda figure, path: figures.append(figure))
+    values = [-10.0, 0.0, 30.0, 50.0, largest]
+    dependence = {"column": "gain", "kind": "number", "values": values, "answers": [[value / 100] for value in values]}
+    importance = {"column": "gain", "importance": 1.0, "spread": 0.1}
+    explanation = {"columns": [importance], "dependences": [dependence], "names": ["price"], "score": "rmse"}
+    plot_explanation(explanation, tmp_path / "columns.png", title="gains")
+    assert next(axes for axes in figures[0].get_axes() if axes.get_title() == "gain").get_xscale() == scale
 
 
 def test_what_cannot_be_explained_is_refused(run: Run, data: Data, digits: Data) -> None:

@@ -170,6 +170,12 @@ class BlockFunction:
             self._loop(block, tf.constant(0))  # without a step
 
 
+def compile_seconds(model: keras.Model | None) -> float:
+    """Returns the time that tracing and compiling the functions of a prepared model took so far in this process."""
+    functions = (getattr(model, name, None) for name in ("train_function", "test_function"))
+    return sum(getattr(function, "compile_seconds", 0.0) for function in functions)
+
+
 _generator = contextvars.ContextVar("_generator", default="auto_select")
 
 

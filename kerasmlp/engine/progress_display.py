@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self, TextIO
 import keras
 
 from kerasmlp._system.terminal import in_notebook, is_terminal
+from kerasmlp.engine.block_function import compile_seconds
 
 # The live line is redrawn at most this often. Ten times a second looks continuous, and drawing takes about 1 ms.
 _REDRAW_S = 0.1
@@ -127,7 +128,7 @@ class ProgressDisplay(keras.callbacks.Callback):
         if not self._seconds or not epochs:
             return ""
         # The first epoch includes the compile, so it is left out as soon as there are others.
-        steady = self._seconds[1:] or self._seconds
+        steady = self._seconds[1:] or [max(0.0, self._seconds[0] - compile_seconds(self.model))]
         seconds = round(sum(steady) / len(steady) * max(0, epochs - self._epoch - 1))
         most = "at most " if self._may_end_sooner else ""
         return f"  left {most}{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"

@@ -20,6 +20,7 @@ import keras
 
 from kerasmlp._system.files import write_json
 from kerasmlp.contract import CONFIG_NAME, STATE_NAME
+from kerasmlp.engine.block_function import compile_seconds
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.training.cycle_stop import why_ended
@@ -178,7 +179,7 @@ class TimeBudget(keras.callbacks.Callback):
         if self._here.began is None and self.seconds_used:
             self._here.is_continued = True
             self._watch.set(self.seconds_used)
-        self._here.begin(self._watch.seconds, _compile_seconds(self.model), LATEST_SHARE * self._seconds)
+        self._here.begin(self._watch.seconds, compile_seconds(self.model), LATEST_SHARE * self._seconds)
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Plans, or checks the plan; ends the training if it has no further epoch."""
@@ -211,7 +212,7 @@ class TimeBudget(keras.callbacks.Callback):
         here = self._here
         assert here.began is not None
         now, (began, compiled_before) = self._watch.seconds, here.began
-        compiled = _compile_seconds(self.model) - compiled_before
+        compiled = compile_seconds(self.model) - compiled_before
         if here.is_continued and not here.durations:  # its first epoch
             self._watch.set(now - compiled)
             here.began = began, compiled_before + compiled
@@ -245,12 +246,6 @@ class TimeBudget(keras.callbacks.Callback):
         if epochs < (self.plan["planned_epochs"] or 0):
             return {**about, "ended_because": "epochs took longer than planned"}
         return about
-
-
-def _compile_seconds(model: keras.Model) -> float:
-    """Returns the time that compiling took so far in this process."""
-    functions = (model.train_function, model.test_function)
-    return sum(getattr(function, "compile_seconds", 0.0) for function in functions)
 
 
 def budget_of(

@@ -129,6 +129,19 @@ def test_the_display_redraws_one_output_in_a_notebook(monkeypatch: pytest.Monkey
     assert "val" not in shown[-1]
 
 
+def test_the_time_left_after_the_first_epoch_does_not_count_what_was_compiled_in_it() -> None:
+    stream, model = io.StringIO(), network()
+    model.train_function = types.SimpleNamespace(compile_seconds=50.0)
+    model.test_function = types.SimpleNamespace(compile_seconds=9.0)
+    display = ProgressDisplay(stream=stream, clock=iter([0.0, 60.0]).__next__)
+    display.set_model(model)
+    display.set_params({"epochs": 12})
+    display.on_train_begin()
+    display.on_epoch_begin(0)
+    display.on_epoch_end(0, {"loss": 1.0})
+    assert stream.getvalue().rstrip().endswith("left 0:00:11")
+
+
 def test_the_time_left_does_not_count_the_compile_in_the_first_epoch() -> None:
     stream = io.StringIO()
     display = ProgressDisplay(stream=stream, clock=iter([0.0, 60.0, 60.0, 61.0]).__next__)
