@@ -42,8 +42,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Prints what is wrong and ends the process with status 2."""
-        sentence = message[0].upper() + message[1:].rstrip(".")
-        sys.stderr.write(f"{self.prog}: {sentence}. `{self.prog} --help` lists what you can ask for.\n")
+        sentence = message[0].upper() + message[1:]
+        end = "" if sentence.endswith((".", "?")) else "."
+        sys.stderr.write(f"{self.prog}: {sentence}{end} `{self.prog} --help` lists what you can ask for.\n")
         sys.exit(EXIT_WRONG_REQUEST)
 
     def format_help(self) -> str:

@@ -104,4 +104,5 @@ def test_a_wrong_request_is_answered_with_one_sentence_and_writes_nothing(
     assert out == ""
     assert "Traceback" not in err
     assert err.count("\n") == 1, "one line"
+    assert not re.search(r"[.?]\.(\s|$)", err), "one full stop"
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["broken.png", "damaged.tflite", "empty.npz"]
