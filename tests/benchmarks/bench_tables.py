@@ -376,7 +376,7 @@ ABLATIONS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
     "labels that are not smoothed": lambda problem: kerasmlp_fit(problem, training={"loss": "cross_entropy"}),
     "no calibration": lambda problem: kerasmlp_fit(problem, training={"calibrate": False}),
     "five networks of cross-validation": fold_bagging,
-    "one network, mean of its cycles": lambda problem: kerasmlp_fit(problem, members=1, averages_cycles=True),
+    "mean of the cycles of one network": lambda problem: kerasmlp_fit(problem, members=1, averages_cycles=True),
 }
 
 
