@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
-from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME
+from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME, SMOOTHED_CROSS_ENTROPY, TABLE
 from kerasmlp.model.optimizers import CYCLES
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def show_run(run: Run) -> None:
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
         ("network", f"{members}{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        *([("recipe", _recipe_text(metrics))] if metrics.get("recipe") == TABLE else []),
         (
             "settings",
             f"{metrics['optimizer']}, learning rate {metrics['learning_rate']:.3g}"
@@ -79,6 +80,13 @@ def show_cross_validation(result: CrossValidation) -> None:
         f"Pictures:  {result.path / 'plots'}",
         soft_wrap=True,
     )
+
+
+def _recipe_text(metrics: Mapping[str, Any]) -> str:
+    """What the recipe for tables decided about a network, in words."""
+    embedding = f", {metrics['embedding']} learnt features of each number" if "embedding" in metrics else ""
+    smoothed = ", smoothed labels" if metrics["loss"] == SMOOTHED_CROSS_ENTROPY else ""
+    return f"{TABLE}{embedding}, dropout {metrics['dropout']:g}{smoothed}"
 
 
 def _budget_rows(metrics: Mapping[str, Any]) -> list[tuple[str, str]]:

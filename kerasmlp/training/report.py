@@ -11,11 +11,13 @@ import numpy as np
 from kerasmlp._system.files import write_json
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import METRICS_NAME
+from kerasmlp.data.number_embeddings import TableFeatures
 from kerasmlp.evaluation import evaluate
 from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.model.model_files import load_keras
 from kerasmlp.model.optimizers import CYCLES
 from kerasmlp.model.rate_cycles import cycle_ends
+from kerasmlp.model.recipes import recipe_of
 from kerasmlp.plots import IMAGES_PER_CLASS, plot_examples, plot_history
 from kerasmlp.training.cycle_stop import why_ended
 
@@ -66,6 +68,7 @@ def write_report(
         **about,
         "best_epoch": int(recorder.best["epoch"]),
         "parameters": config["model"]["parameters"],
+        **_about_network(model),
         **settings,
         "epochs": len(recorder.history),
         "seconds_per_epoch": statistics.median(seconds[1:] or seconds),  # the first epoch includes the compile
@@ -92,6 +95,18 @@ def write_report(
     elif budget is not None:
         metrics |= budget.report(len(recorder.history), settings["early_stopping"])
     write_json(run.path / METRICS_NAME, metrics)
+
+
+def _about_network(model: keras.Model) -> dict[str, Any]:
+    """What a recipe decides about a network and the loss that it was trained with."""
+    rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    features = [layer.units for layer in model.layers if isinstance(layer, TableFeatures)]
+    return {
+        "recipe": recipe_of(model),
+        "dropout": max(rates, default=0.0),
+        **({"embedding": features[0]} if features else {}),
+        "loss": str(getattr(model.loss, "name", model.loss)),
+    }
 
 
 def _plot_augmentation(run: Run, model: keras.Model, data: Data) -> None:

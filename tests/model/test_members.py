@@ -13,6 +13,7 @@ import pytest
 from kerasmlp import build_mlp, evaluate, load_data, mlp_for, open_artefact, train
 from kerasmlp.artefacts.tflite_runners import InterpreterRunner
 from kerasmlp.cli import main
+from kerasmlp.cli.result_tables import show_run
 from kerasmlp.engine import block_dataset, prepare
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
@@ -77,6 +78,10 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
     run = train(model, iris, epochs=6, out=tmp_path / "run")
     assert run.config["model"]["members"] == 4
     assert run.config["model"]["sizes"] == [4, 8, 8, 3]
+    about = {"recipe": "table", "dropout": 0.2, "embedding": 8, "loss": "smoothed_cross_entropy"}
+    assert {name: run.metrics[name] for name in about} == about
+    show_run(run)
+    assert "table, 8 learnt features of each number, dropout 0.2, smoothed labels" in capsys.readouterr().out
     # A new process knows no layers but Keras's own. The documentation says what to import.
     code = (
         "import sys, keras, kerasmlp.model.members, kerasmlp.data.number_embeddings\n"
