@@ -29,7 +29,6 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.training.best_epoch import ends_that_decide
 from kerasmlp.training.run_config import data_config, training_config
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.extending import is_extended, keep_final_network
@@ -144,11 +143,7 @@ def search(
         final_epochs = search_defaults(data, settings.recipe or data.recipe).final_epochs
         clock = SearchTime(settings.minutes, final_epochs / (request.epochs * len(splits)))
     first = None if settings.recipe == PLAIN else first_values(settings.whole_space, data, network)
-    ends = cycle_ends(request.epochs) if request.schedule == CYCLES else ()
-    num_validation = sum(
-        len(each.validation) for each in splits[: settings.folds]
-    )  # a repetition has the same examples
-    goal = Goal.of(data.task, settings.objective, tuple(ends_that_decide(ends, num_validation)))
+    goal = Goal.of(data.task, settings.objective, request.deciding_ends(splits))
     config = {"data": data_config(data), "search": settings.to_config(widths), "versions": package_versions()}
     extends = partial(is_extended, config=config, settings=settings)
     name = name or f"{data.name}-{SEARCH_NAME}"

@@ -16,6 +16,9 @@ from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.fold_choice import VALIDATION
 from kerasmlp.data.folds import divide
 from kerasmlp.data.types import Array, Data, Split
+from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.model.rate_cycles import cycle_ends
+from kerasmlp.training.best_epoch import ends_that_decide
 from kerasmlp.tuning.recipe_space import search_defaults
 from kerasmlp.tuning.trial_network import TrialNetwork
 
@@ -94,6 +97,12 @@ class WorkerRequest:
             for part in (split.train, split.validation):
                 digest.update(np.ascontiguousarray(part.labels).data)
         return replace(request, digest=digest.hexdigest())
+
+    def deciding_ends(self, splits: Sequence[Data]) -> tuple[int, ...]:
+        """Returns the ends of cycles of the learning rate if only these epochs of a trial count; otherwise none."""
+        ends = cycle_ends(self.epochs) if self.schedule == CYCLES else ()
+        first_repetition = splits[: self.folds]  # the others have the same validation examples
+        return tuple(ends_that_decide(ends, sum(len(each.validation) for each in first_repetition)))
 
     def to_json(self) -> dict[str, Any]:
         """Returns the request in a form that can be written as JSON."""

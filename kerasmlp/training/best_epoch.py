@@ -45,7 +45,7 @@ class EpochRanking:
     ends: Sequence[int] = ()
 
     @classmethod
-    def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int], objective: str | None = None) -> Self:
+    def of(cls, data: Data, settings: TrainingSettings, ends: Sequence[int], objective: str | None) -> Self:
         """Returns the ranking for a training.
 
         With fewer than 200 validation examples, the ends of cycles are compared by the validation loss by default,

@@ -24,6 +24,7 @@ from kerasmlp.training.cycle_stop import why_ended
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.run import Run
+    from kerasmlp.tasks.task import Task
     from kerasmlp.training.finishing import Finished
     from kerasmlp.training.run_recorder import RunRecorder
     from kerasmlp.training.time_budget import TimeBudget
@@ -69,6 +70,7 @@ def write_report(
         "best_epoch": int(recorder.best["epoch"]),
         "parameters": config["model"]["parameters"],
         **_about_network(model),
+        "loss": _loss_name(config, task),
         **settings,
         "epochs": len(recorder.history),
         "seconds_per_epoch": statistics.median(seconds[1:] or seconds),  # the first epoch includes the compile
@@ -98,15 +100,20 @@ def write_report(
 
 
 def _about_network(model: keras.Model) -> dict[str, Any]:
-    """What a recipe decides about a network and the loss that it was trained with."""
+    """What a recipe decides about a network."""
     rates = [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
     features = [layer.units for layer in model.layers if isinstance(layer, TableFeatures)]
     return {
         "recipe": recipe_of(model),
         "dropout": max(rates, default=0.0),
         **({"embedding": features[0]} if features else {}),
-        "loss": str(getattr(model.loss, "name", model.loss)),
     }
+
+
+def _loss_name(config: dict[str, Any], task: Task) -> str:
+    """The name by which a loss is asked for, or the class of one that has none."""
+    loss = config.get("loss") or config.get("search", {}).get("loss") or task.losses[0]
+    return str(loss["class_name"] if isinstance(loss, dict) else loss)
 
 
 def _plot_augmentation(run: Run, model: keras.Model, data: Data) -> None:

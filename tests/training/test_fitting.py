@@ -73,6 +73,7 @@ def test_a_run_directory_holds_everything_that_later_commands_need(digits_run: R
     metrics = digits_run.metrics
     assert metrics.keys() >= METRICS
     assert metrics["sizes"] == [64, 32, 10]
+    assert (metrics["recipe"], metrics["dropout"], metrics["loss"]) == ("plain", 0.1, "cross_entropy")
     assert metrics["parameters"] == digits_run.load_model().count_params()
     assert metrics["train_examples"] == len(digits.train)
     assert (digits_run.path / "labels.txt").read_text().split() == list(digits.class_names)

@@ -98,6 +98,17 @@ def test_small_folds_of_a_larger_table_are_trained_with_the_loss_of_the_whole(
     assert settings.loss == request.loss == expected
 
 
+@pytest.mark.parametrize(("rows", "has_ends"), [(425, True), (1_300, False)])
+def test_repetitions_do_not_count_as_more_validation_rows(rows: int, has_ends: bool) -> None:
+    data = data_from_arrays(np.random.default_rng(0).normal(size=(rows, 2)), np.arange(rows) % 2, test_share=0.2)
+    settings = SearchSettings(folds=2, repeats=4)
+    splits = trial_splits(data, settings)
+    assert sum(len(each.validation) for each in splits) > 1_000
+    settings = settings.for_data(data, splits=splits)
+    request = WorkerRequest.of(splits, TrialNetwork((2, 4, 2), {}, "adamw"), settings)
+    assert bool(request.deciding_ends(splits)) == has_ends
+
+
 def test_a_loss_that_is_asked_for_wins_over_that_of_small_tables() -> None:
     data = load_data("wine")
     losses = [SearchSettings(loss=loss).for_data(data).loss for loss in (None, "cross_entropy")]
