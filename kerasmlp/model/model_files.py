@@ -35,6 +35,7 @@ def load_keras(path: Path) -> keras.Model:
     import kerasmlp.data.number_embeddings  # registers the layer with Keras
     import kerasmlp.model.augmentation  # the same
     import kerasmlp.model.members
+    import kerasmlp.model.quantized_layers
     import kerasmlp.model.rate_cycles
     import kerasmlp.tasks.keras_parts  # noqa: F401
 

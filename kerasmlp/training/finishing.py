@@ -14,6 +14,7 @@ from kerasmlp._system.files import write_json
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import CALIBRATION_NAME
 from kerasmlp.model.model_files import load_keras, save_keras, store_task
+from kerasmlp.model.quantized_layers import is_quantized, on_levels
 from kerasmlp.tasks.task import Task
 from kerasmlp.training.validation_data import model_outputs
 
@@ -42,6 +43,8 @@ class Finished:
 def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished:
     """Calibrates the saved network, and chooses the threshold and the conformal limits on validation.
 
+    A network that was trained for a file of few bits gets the weights which the file stores before.
+
     The temperature is multiplied into the last layer of `model.keras`, and the task is stored in the same file. If the
     process is killed in between, the next call continues: it never calibrates twice. A calibrated network is saved
     without its optimizer and its loss, because the optimizer's state belongs to the weights before.
@@ -54,6 +57,9 @@ def finish_network(run: Run, data: Data, settings: TrainingSettings) -> Finished
     Raises:
         InvalidValue: the threshold does not suit the task or cannot be chosen.
     """
+    model = load_keras(run.model_path)
+    if is_quantized(model):
+        save_keras(run.model_path, on_levels(model), data.task)
     calibration = _calibrate(run, data) if settings.calibrate else None
     model = load_keras(run.model_path)
     answers = wrap_model(model, run.model_path, task=data.task).answers(data.validation.features)

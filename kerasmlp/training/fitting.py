@@ -24,6 +24,7 @@ from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
 from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import CYCLES, make_optimizer
+from kerasmlp.model.quantized_layers import quantization_aware
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
@@ -162,6 +163,7 @@ def train_run(
     settings: TrainingSettings,
     *,
     search: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
@@ -173,6 +175,7 @@ def train_run(
         data: The data. It must fit the settings: see `TrainingSettings.check_fits`.
         settings: The settings of the training, as `TrainingSettings.completed` returns them.
         search: What `config.json` says about the search whose final training this is, if it is one.
+        origin: What `config.json` says about the networks that this one is made from, if there are any.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
             always. Defaults to `"auto"`. Of several workers, only the first one (the chief) shows it.
@@ -185,10 +188,11 @@ def train_run(
         LossNotFinite: the loss became NaN or infinite. The best model so far is kept.
         XlaUnsupported: XLA cannot compile the model, and `require_xla` is set.
     """
-    config = training_config(model, data, settings, search=search)
+    config = training_config(model, data, settings, search=search, origin=origin)
+    trained = model if settings.quantize_aware is None else _quantization_aware(model, settings.quantize_aware)
     epochs, batch_size = settings.pace
     members = members_of(model)
-    optimizer = _compile(model, data, settings)
+    optimizer = _compile(trained, data, settings)
     display = None
     if is_chief() and shows_progress(verbose):
         stops = settings.early_stopping is not None or settings.schedule == CYCLES
@@ -203,7 +207,7 @@ def train_run(
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
     prepare(
-        model,
+        trained,
         batch_size=batch_size * members,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
         xla=settings.require_xla or is_long,
@@ -224,11 +228,11 @@ def train_run(
     elif ends:
         kept.append(StopAfterIdleCycle(ends, least_gain(settings.loss)))
     recorder = RunRecorder(run, kept, ranking)
-    finished = recorder.resume(model)
+    finished = recorder.resume(trained)
     if finished < epochs:
         with display or contextlib.nullcontext():
             try:
-                model.fit(
+                trained.fit(
                     block_dataset(
                         data.train.features,
                         data.train.labels,
@@ -252,8 +256,8 @@ def train_run(
     else:
         recorder.on_train_begin()  # the counters that the report needs
     if optimizer.use_ema:
-        optimizer.finalize_variable_values(model.trainable_variables)
-        save_keras(run.model_path, model, data.task)
+        optimizer.finalize_variable_values(trained.trainable_variables)
+        save_keras(run.model_path, trained, data.task)
     finished_network = finish_network(run, data, settings)
     with warnings.catch_warnings():
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
@@ -262,6 +266,13 @@ def train_run(
     write_report(run, model, data, recorder, config, finished_network, budget)
     recorder.finish()
     return run
+
+
+def _quantization_aware(model: keras.Model, precision: str) -> keras.Model:
+    """Returns a copy of the model that computes as a file of a precision does, in the scope of the model's strategy."""
+    strategy = strategy_of(model)
+    with contextlib.nullcontext() if strategy is None else strategy.scope():
+        return quantization_aware(model, precision)
 
 
 def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> keras.Optimizer:

@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 
 
 def training_config(
-    model: keras.Model, data: Data, settings: TrainingSettings, *, search: Mapping[str, Any] | None = None
+    model: keras.Model,
+    data: Data,
+    settings: TrainingSettings,
+    *,
+    search: Mapping[str, Any] | None = None,
+    origin: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Returns what `config.json` says about a training. Two trainings with equal ones end with the same weights.
 
@@ -29,6 +34,7 @@ def training_config(
         data: The data.
         settings: The settings of the training.
         search: What `config.json` says about the search whose final training this is, if it is one.
+        origin: What it says about the networks that this one is made from, if there are any.
 
     Raises:
         InvalidValue: the model does not fit the data, or does not end in logits.
@@ -42,6 +48,7 @@ def training_config(
             "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
         },
         "training": settings.to_config(),
+        **({} if origin is None else {"origin": dict(origin)}),
         **(settings.loss_to_config(data) if search is None else {"search": dict(search)}),
         "versions": package_versions(),
     }

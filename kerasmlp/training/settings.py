@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.model.optimizers import SCHEDULES, check_optimizer
+from kerasmlp.model.weight_levels import check_quantize_aware
 from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
@@ -73,6 +74,9 @@ class TrainingSettings(Settings):
             be combined with `class_weight`.
         early_stopping: Stops training after this many epochs without a better objective, at least 1, in place of the
             end that `schedule="cycles"` has. Defaults to None.
+        quantize_aware: Precision of the TFLite file that the network is trained for, `int8`, `int8-dynamic`, `int4` or
+            `int2`: in training and validation it then computes as that file does, and the weights of the run are those
+            that the file stores. See `kerasmlp.model.quantized_layers`. Defaults to None.
         seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an
             argument of `build_mlp`. Defaults to `0`.
         require_xla: Whether to fail if XLA cannot compile the model. By default, such a model is trained without XLA,
@@ -105,6 +109,7 @@ class TrainingSettings(Settings):
     class_weight: Mapping[int, float] | str | None = None
     sample_weight: np.ndarray | None = field(default=None, compare=False)  # arrays have no single truth value
     early_stopping: int | None = None
+    quantize_aware: str | None = None
     seed: int = 0
     require_xla: bool = False
     max_block_bytes: int = DEFAULT_MAX_BLOCK_BYTES
@@ -130,6 +135,8 @@ class TrainingSettings(Settings):
         check_at_least("max_block_bytes", self.max_block_bytes, 1)
         if self.early_stopping is not None:
             check_at_least("early_stopping", self.early_stopping, 1)
+        if self.quantize_aware is not None:
+            check_quantize_aware(self.quantize_aware)
         if self.schedule is not None:
             check_schedule(self.schedule)
         if self.weight_decay is not None:
@@ -228,6 +235,7 @@ class TrainingSettings(Settings):
             "early_stopping": self.early_stopping,
             "seed": self.seed,
             **({} if self.objective is None else {"objective": self.objective}),
+            **({} if self.quantize_aware is None else {"quantize_aware": self.quantize_aware}),
             **({} if self.calibrate else {"calibrate": False}),
             **({} if self.threshold is None else {"threshold": self.threshold}),
         }
