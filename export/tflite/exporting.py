@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from kerasmlp._system.files import appearing, write_text
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
-from kerasmlp.artefacts.tflite_contents import as_input, read_contents
-from kerasmlp.contract import input_name
 from kerasmlp.errors import InvalidValue, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
-from kerasmlp.export.tflite.converting import convert
-from kerasmlp.export.tflite.folding import embedding, fold, folding_is_precise, front, units_are_precise
 from kerasmlp.export.tflite.latency import measure_latency
-from kerasmlp.export.tflite.metadata import with_metadata
-from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize, without_outliers
+from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
 from kerasmlp.export.tflite.request_checks import check_identical, check_request
 from kerasmlp.export.tflite.settings import TFLiteSettings
+from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import Run, as_run
 from kerasmlp.settings_base import accepts
 from kerasmlp.tasks.scores import score_title
@@ -38,6 +32,9 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from kerasmlp.data.types import Data
+
+TRIAL_STEPS = 600  # of the trial that shows what fine-tuning would be worth
+FINE_TUNING_STEPS = 6_000  # of a whole one
 
 
 @accepts(TFLiteSettings)
@@ -70,6 +67,12 @@ def export_tflite(
     - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels and
       classes, also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
+    - `int2` stores weights on four levels, in a sixteenth of the bytes. Input and output stay float32. It needs
+      `fine_tune`, or a run that was trained with `quantize_aware="int2"`, and a runtime with 2-bit kernels, such as
+      LiteRT 2.1 or later with XNNPACK.
+
+    With 4 and 2 bits, weights are not rounded to the nearest level but so that the values of each layer change little;
+    see `kerasmlp.export.tflite.rounding`. Weights that are on levels already stay as they are.
 
     Rescaling of pixels, batch normalisation and the units of numbers are multiplied into the weights. A file for pixels
     and classes therefore consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX; a file
@@ -124,6 +127,9 @@ def export_tflite(
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
               each value. Defaults to 500 training examples, the same number of each class or of each tenth of a
               target.
+            - fine_tune: Epochs for which the network is trained further, for each precision but `float32` and
+              `float16`, before it is exported: see `kerasmlp.fine_tune`. The files are still compared with the network
+              of `run`. Defaults to None, no training.
             - max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Two examples may always be lost,
               unless it is 0. For numbers, the RMSE may grow by `max_drop` standard deviations of the target. It does
               not apply to `float32`, which must agree with the Keras model on every example. Defaults to `0.005`.
@@ -190,6 +196,13 @@ def _write_files(
         check_identical({path: contents[precision] for precision, path in paths.items()})
         check_identical({path: text.encode() for path, text in arrays.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
+    if settings.fine_tune is None and not settings.per_tensor:
+        reports = [
+            report
+            if report.published or report.precision not in LEVELS
+            else _advising_to_fine_tune(report, run, data, display)
+            for report in reports
+        ]
     for report in reports:
         for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
             write_text(path, arrays[path])
@@ -225,50 +238,48 @@ def _convert(
 ) -> dict[str, bytes]:
     """Returns the bytes of the file of each precision."""
     display.show("Folding the network into dense layers")
-    card, model = run.card, run.load_model()
-    task, given = card.learnt, settings.calibration
-    examples = calibration_examples(data.train, task) if given is None else np.asarray(given)
-    examples = examples.astype(np.float32).reshape(len(examples), -1)
-    unit_is_precise, table = units_are_precise(model), embedding(model)
-    is_precise = table is not None or folding_is_precise(model, examples)
-    mean, factor = front(model)
-    form: dict[str, Any] = {
-        "batch_size": settings.batch_size,
-        "task": task,
-        "output": settings.output,
-        "image_shape": card.feature_shape if settings.mediapipe else None,
-    }
-
-    @functools.cache
-    def float_content(*, keep_front: bool, keep_back: bool) -> bytes:
-        layers = fold(model, keep_front=keep_front, keep_back=keep_back)
-        scaling = (mean, factor) if keep_front and table is None else None
-        return convert(layers, input_name(card.feature_shape), **form, front=scaling, table=table)
-
-    files = {}
+    common, files = NetworkFiles(run, settings, data), {}
     for precision in precisions:
+        network = common
+        if settings.fine_tune is not None and precision in LEVELS:
+            tuned = _fine_tuned(run, precision, settings.fine_tune, data, display)
+            network = NetworkFiles(tuned, settings, data)
         display.show(f"{precision}: converting")
-        # Numbers of very different sizes do not fit one scale of 8 or 4 bits: they are embedded or standardised first.
-        is_measured = card.feature_range is None and precision != "float32"
-        keep_front = is_measured or not is_precise
-        # Nor do numbers in their own units fit 8 bits, if zero is far from all of them. float16 ends at 65,504.
-        keep_back = task.has_units and (precision in ("int8", "float16") or not unit_is_precise)
-        float_ends = keep_front or task.has_units
-        unfolded = float_content(keep_front=keep_front, keep_back=keep_back)
-        # An embedding limits numbers itself.
-        usual = without_outliers(examples, mean, factor) if keep_front and table is None else examples
-        content = quantize(
-            unfolded,
-            precision,
-            examples=as_input(usual, read_contents(unfolded).source.shape[1:]),
-            input_range=None if keep_front else card.feature_range,
-            float_ends=float_ends,
-            per_tensor=settings.per_tensor,
-        )
-        contents = read_contents(content)
-        check_stored(contents, precision, float_ends=float_ends)
-        files[precision] = with_metadata(content, contents, card, author=settings.author, version=settings.version)
+        files[precision] = network.file(precision)
     return files
+
+
+def _fine_tuned(
+    run: Run, precision: str, epochs: int, data: Data, display: StageDisplay, out: Path | None = None
+) -> Run:
+    """Returns a run whose network was trained further for a precision, by default in the directory of `run`."""
+
+    def show(epoch: int) -> None:
+        display.show(f"{precision}: fine-tuning, epoch {epoch} of {epochs}")
+
+    import keras
+
+    from kerasmlp.training.fine_tuning import fine_tune
+
+    show(1)
+    progress = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: show(epoch + 1))
+    return fine_tune(run, precision, epochs, data=data, out=out, callbacks=[progress], verbose=0)
+
+
+def _advising_to_fine_tune(report: ArtefactReport, run: Run, data: Data, display: StageDisplay) -> ArtefactReport:
+    """Returns the report of a file that is not published, with what a trial of fine-tuning reached on validation."""
+    steps = max(1, len(data.train) // 128)
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InvalidValue):  # it cannot be fine-tuned
+        tuned = _fine_tuned(run, report.precision, max(2, -(-TRIAL_STEPS // steps)), data, display, Path(folder, "run"))
+        name, shown = report.score_name, run.card.learnt.shown
+        reached, before = (shown(name, each.metrics[f"val_{name}"]) for each in (tuned, run))
+        epochs = max(2, round(FINE_TUNING_STEPS / steps))
+        advice = (
+            f"Fine-tuning trains it for this precision: {tuned.metrics['epochs']} epochs reach a validation "
+            f"{score_title(name)} of {reached} (Keras model: {before}). Export it with `fine_tune={epochs}`."
+        )
+        return replace(report, reason=f"{report.reason} {advice}")
+    return report
 
 
 @contextlib.contextmanager

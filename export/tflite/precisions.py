@@ -31,6 +31,7 @@ PRECISIONS = {
     "int8-dynamic": Precision("int8", "float32"),
     "int8": Precision("int8", "int8"),
     "int4": Precision("int4", "float32"),
+    "int2": Precision("int2", "float32"),
 }
 # The precisions that are written if the caller names none: for pixels, and for measured features such as tables.
 PIXEL_PRECISIONS, MEASURED_PRECISIONS = ("float32", "int8"), ("float32", "int8-dynamic")

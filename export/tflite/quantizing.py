@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -13,14 +14,19 @@ from kerasmlp.artefacts.tflite_contents import Contents, read_contents
 from kerasmlp.contract import CLASS_ID, SERVING_DEFAULT
 from kerasmlp.errors import WorkFailed
 from kerasmlp.export.tflite.precisions import PRECISIONS
+from kerasmlp.model.weight_levels import LEVELS
+from kerasmlp.model.weight_rounding import known_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from litert_quantizer import Quantizer
 
     from kerasmlp.data.types import Split
     from kerasmlp.tasks.task import Task
 
 CALIBRATION_EXAMPLES = 500
+NUM_BITS = {"int8": 8, "int8-dynamic": 8, "int4": 4, "int2": 2}  # of a weight
 # Calibration counts values farther from the mean than this many standard deviations as if they were this far away. One
 # salary of a million would otherwise take the whole range of 8 bits, for all columns.
 FARTHEST_DEVIATIONS = 8
@@ -42,7 +48,10 @@ def quantize(
     - `float16`: weight-only, with the algorithm `FLOAT_CASTING`, for dense layers.
     - `int8`: static, with 8-bit values and 8-bit weights, for all operations that support it. With `float_ends`, for
       dense layers only.
-    - `int8-dynamic` and `int4`: dynamic range, with 8-bit or 4-bit weights, for dense layers.
+    - `int8-dynamic`, `int4` and `int2`: dynamic range, with weights of 8, 4 or 2 bits, for dense layers.
+
+    The weights are stored on the levels that they are on, as `kerasmlp.export.tflite.rounding` leaves them. With
+    `per_tensor`, the quantizer finds the levels, by the largest weight of a layer.
 
     Source: `add_weight_only_config`, `add_static_config` and `add_dynamic_config` of `litert_quantizer.Quantizer`.
 
@@ -66,15 +75,18 @@ def quantize(
 
     quantizer = Quantizer(float_content)
     granularity = QuantGranularity.TENSORWISE if per_tensor else QuantGranularity.CHANNELWISE
+    how = AlgorithmName.MIN_MAX_UNIFORM_QUANT if per_tensor else AlgorithmName.DEQUANTIZED_WEIGHT_RECOVERY
     dense, every = (".*", TFLOperationName.FULLY_CONNECTED), (".*", TFLOperationName.ALL_SUPPORTED)
     if precision == "float16":
         quantizer.add_weight_only_config(*dense, num_bits=16, algorithm_key=AlgorithmName.FLOAT_CASTING)
     elif precision == "int8":
-        quantizer.add_static_config(*(dense if float_ends else every), 8, 8, weight_granularity=granularity)
+        if not float_ends:
+            quantizer.add_static_config(*every, 8, 8, weight_granularity=granularity)
+        quantizer.add_static_config(*dense, 8, 8, weight_granularity=granularity, algorithm_key=how)
         if float_ends:  # the first layer of all members is split among them
             quantizer.add_static_config(".*", TFLOperationName.SPLIT, 8, 8)
     else:
-        quantizer.add_dynamic_config(*dense, num_bits=4 if precision == "int4" else 8, granularity=granularity)
+        quantizer.add_dynamic_config(*dense, NUM_BITS[precision], granularity, algorithm_key=how)
     contents = read_contents(float_content)
     batch_size = max(1, contents.source.shape[0])
     batches = np.resize(examples, (-(-len(examples) // batch_size), batch_size, *examples.shape[1:]))
@@ -86,8 +98,55 @@ def quantize(
             if input_range is not None:
                 low, high = (np.full((1,) * examples.ndim, value, np.float32) for value in input_range)
                 ranges[contents.source.stored_name] = {"min": low, "max": high}
-        result = quantizer.quantize(ranges, enable_progress_report=False)
+        with _weights_on_levels():
+            result = quantizer.quantize(ranges, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+@contextlib.contextmanager
+def _weights_on_levels() -> Iterator[None]:
+    """Makes the quantizer's `DEQUANTIZED_WEIGHT_RECOVERY` store weights on the levels that they are on.
+
+    By itself, it does not use the lowest of four levels. `MIN_MAX_UNIFORM_QUANT` would make the largest weight of a
+    unit the largest level.
+    """
+    from litert_quantizer import algorithm_manager, qtyping
+    from litert_quantizer.algorithms.uniform_quantize import (
+        common_quantize,
+        dequantized_weight_recovery,
+        naive_min_max_quantize,
+    )
+
+    def parameters(op_info: Any, config: Any, weights: np.ndarray | None = None, qsv: Any = None) -> Any:
+        if weights is None:  # values
+            return naive_min_max_quantize.get_tensor_quant_params(op_info, config, weights, qsv)
+        levels = next(levels for name, levels in LEVELS.items() if NUM_BITS[name] == config.num_bits)
+        steps = known_steps(weights.T, levels)[:, np.newaxis]
+        if not np.isfinite(steps).all():
+            raise WorkFailed("The weights of a dense layer are not on the levels of the file's precision.")
+        return qtyping.UniformQuantParams(
+            num_bits=config.num_bits,
+            quantized_dimension=0,
+            scale=steps.astype(np.float32),
+            zero_point=np.zeros_like(steps, np.int32),
+            symmetric=True,
+            quantized_data=np.rint(weights / steps).astype(np.int8),
+        )
+
+    def use(function: Any) -> None:
+        algorithm_manager.register_quantized_op(
+            algorithm_key=algorithm_manager.AlgorithmName.DEQUANTIZED_WEIGHT_RECOVERY,
+            tfl_op_name=qtyping.TFLOperationName.FULLY_CONNECTED,
+            init_qsv_func=dequantized_weight_recovery.init_qsvs,
+            calibration_func=dequantized_weight_recovery.calibrate,
+            materialize_func=functools.partial(common_quantize.materialize_fc_conv, function),
+        )
+
+    use(parameters)
+    try:
+        yield
+    finally:
+        use(dequantized_weight_recovery.get_tensor_quant_params)
 
 
 def _ranges(float_content: bytes, quantizer: Quantizer, batches: list[dict[str, np.ndarray]]) -> dict[str, Any]:

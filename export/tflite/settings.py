@@ -9,9 +9,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kerasmlp.contract import PROBABILITIES, TFLITE_OUTPUTS
+from kerasmlp.engine.block_size import check_at_least
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP
 from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS, PRECISIONS, check_precisions
+from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.settings_base import Settings
 
 if TYPE_CHECKING:
@@ -33,8 +35,8 @@ class TFLiteSettings(Settings):
     What depends on the network, such as the shape of `calibration`, is checked by `export_tflite`.
 
     Attributes:
-        quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8` and `int4`. None
-            chooses them by the kind of data: see `precisions`.
+        quantize: Precisions to write, each at most once: `float32`, `float16`, `int8-dynamic`, `int8`, `int4` and
+            `int2`. None chooses them by the kind of data: see `precisions`.
         batch_size: Examples per call, at least 1. None writes files that take any number.
         output: What a file answers: `probabilities`, `logits` or `class_id` for classes, `values` for numbers. None
             chooses `probabilities` or `values`.
@@ -43,6 +45,8 @@ class TFLiteSettings(Settings):
         c_array: Whether each file is also written as a C array.
         calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the range of each value. None
             takes 500 training examples. Two settings are compared without it.
+        fine_tune: Epochs for which the network is trained further for each precision that has levels, at least 1.
+            None trains no network.
         max_drop: Accuracy on the test examples that a file may lose, in [0, 1]. Unless it is 0, a file may always lose
             two examples. For numbers, the RMSE may grow by `max_drop` standard deviations of the target.
         author: Author named in the metadata.
@@ -64,6 +68,7 @@ class TFLiteSettings(Settings):
     mediapipe: bool = False
     c_array: bool = False
     calibration: np.ndarray | None = field(default=None, compare=False)  # `==` of arrays has no single truth value
+    fine_tune: int | None = None
     max_drop: float = MAX_DROP
     author: str = field(default_factory=_default_author)
     version: str = "1"
@@ -89,6 +94,8 @@ class TFLiteSettings(Settings):
                 "`max_drop` is a share of the test examples, or of the target's standard deviation, and needs to be "
                 f"from 0 to 1; got {self.max_drop}."
             )
+        if self.fine_tune is not None:
+            self._check_fine_tune(self.fine_tune)
         if self.quantize is not None:
             self._check_calibration(self.quantize)
         if self.mediapipe:
@@ -118,6 +125,19 @@ class TFLiteSettings(Settings):
             raise InvalidValue(
                 f"`calibration` is used for the precision int8 only, and `quantize` asks for "
                 f"{', '.join(precisions)}. Leave out `calibration`, or add int8."
+            )
+
+    def _check_fine_tune(self, epochs: int) -> None:
+        check_at_least("fine_tune", epochs, 1)
+        if self.per_tensor:
+            raise InvalidValue(
+                f"`fine_tune={epochs}` trains a step for each unit, and `per_tensor=True` needs one for each layer. "
+                "Leave one of them out."
+            )
+        if self.quantize is not None and not LEVELS.keys() & set(self.quantize):
+            raise InvalidValue(
+                f"`fine_tune={epochs}` trains for one of the precisions {', '.join(LEVELS)}; `quantize` asks for "
+                f"{', '.join(self.quantize)} only. Add one, or leave out `fine_tune`."
             )
 
     def _check_mediapipe(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import zipfile
 import zlib
@@ -81,6 +82,14 @@ def stored_task(path: Path) -> Task | None:
     # RuntimeError: the archive is encrypted or compressed in an unknown way, or its JSON is nested too deeply.
     except (ValueError, TypeError, KeyError, EOFError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise InvalidValue(f"`{path}` is not a `.keras` file, or it is damaged: {error!r}.") from error
+
+
+def weights_digest(model: keras.Model) -> str:
+    """Returns a digest of the weights. That of the file would differ each time that the same network is saved."""
+    digest = hashlib.sha256()
+    for weights in model.get_weights():
+        digest.update(weights.tobytes())
+    return digest.hexdigest()
 
 
 def _as_json(task: Task) -> str:

@@ -20,7 +20,8 @@ import tensorflow as tf
 
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.members import MembersDense
-from kerasmlp.model.weight_levels import LEVELS, SMALLEST_STEP, Levels, best_steps
+from kerasmlp.model.weight_levels import LEVELS, Levels
+from kerasmlp.model.weight_rounding import SMALLEST_STEP, best_steps
 
 VALUE_LEVELS = 255  # steps between the lowest and the highest value of 8 bits
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ import numpy as np
 from kerasmlp._system.files import write_json
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import CALIBRATION_NAME
-from kerasmlp.model.model_files import load_keras, save_keras, store_task
+from kerasmlp.model.model_files import load_keras, save_keras, store_task, weights_digest
 from kerasmlp.model.quantized_layers import is_quantized, on_levels
 from kerasmlp.tasks.task import Task
 from kerasmlp.training.validation_data import model_outputs
@@ -74,7 +73,7 @@ def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
     model = load_keras(run.model_path)
     if notes.is_file():
         known: dict[str, Any] = json.loads(notes.read_text(encoding="utf-8"))
-        if known.pop("weights") != _digest(model):
+        if known.pop("weights") != weights_digest(model):
             return known  # the network was saved after these notes, and has the temperature already
     outputs = model_outputs(model, data.validation.features)
     calibration = data.task.calibration(outputs, data.validation.labels)
@@ -85,7 +84,7 @@ def _calibrate(run: Run, data: Data) -> dict[str, Any] | None:
         return about
     saved = wrap_model(model, run.model_path, task=data.task)
     before = {part: saved.answers(getattr(data, part).features) for part in ("validation", "test")}
-    digest = _digest(model)
+    digest = weights_digest(model)
     if not _divide_outputs(model, calibration.temperature, data.validation.features[:NUM_COMPARED]):
         reason = "the network does not end in a dense layer, into which a temperature could be multiplied"
         return {"temperature": 1.0, "reason": reason}
@@ -114,11 +113,3 @@ def _divide_outputs(model: keras.Model, temperature: float, features: np.ndarray
     dense[-1].set_weights([np.float32(np.float64(weights) / temperature) for weights in dense[-1].get_weights()])
     # 1 % is the precision of bfloat16.
     return bool(np.abs(model_outputs(model, features) - wanted).max() <= 0.01 * np.abs(wanted).max())
-
-
-def _digest(model: keras.Model) -> str:
-    """Returns a digest of the weights. That of the file would differ each time that the same network is saved."""
-    digest = hashlib.sha256()
-    for weights in model.get_weights():
-        digest.update(weights.tobytes())
-    return digest.hexdigest()
