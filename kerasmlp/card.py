@@ -21,6 +21,7 @@ from kerasmlp.tasks.task_table import task_from_config
 
 SPLIT_OPTIONS = ("group", "time", "test_share", "keep_duplicates_together")
 PACKAGES = ("tensorflow", "keras")
+EMPTY_BY_DEFAULT = ("columns", "train_fingerprint", "split")
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,12 @@ class Card:
         """What the network knows about its data."""
         return DataSpec(self.class_names, self.feature_range, self.encoder, self.learnt)
 
-    def to_json(self) -> str:
-        """Returns the card as indented JSON."""
+    def to_json(self, *, compact: bool = False) -> str:
+        """Returns the card as JSON.
+
+        Args:
+            compact: Whether to leave out spaces, line breaks and what is empty. Defaults to `False`, indented JSON.
+        """
         values = {part.name: getattr(self, part.name) for part in fields(self)}
         for name in ("task", "scores"):  # cards of earlier versions, which have neither, stay as they are
             if not values[name]:
@@ -86,7 +91,12 @@ class Card:
             del values["members"]
         if self.task is not None:
             values["task"] = self.task.to_config()
-        return json.dumps(values, indent=2) + "\n"
+        if not compact:
+            return json.dumps(values, indent=2) + "\n"
+        if self.task is not None and self.task.class_names == self.class_names:
+            del values["class_names"]
+        filled = {name: value for name, value in values.items() if value or name not in EMPTY_BY_DEFAULT}
+        return json.dumps(filled, separators=(",", ":"))
 
     def labels_text(self) -> str:
         """Returns the names of classes or targets, one per line, as a label file for clients."""
@@ -105,8 +115,10 @@ class Card:
                 "columns": None,
                 **{part.name: values[part.name] for part in fields(Card) if part.name in values},
             }
-            Card(**known)  # raises if a field is missing
             known["task"] = task_from_config(known["task"]) if known.get("task") else None
+            if known["task"] is not None:
+                known.setdefault("class_names", known["task"].class_names)
+            Card(**known)  # raises if a field is missing
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidValue(f"`{CARD_NAME}` does not describe a network made by kerasmlp: {error!r}.") from error
         for name in ("sizes", "feature_shape", "class_names", "feature_range", "columns"):

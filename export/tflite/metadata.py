@@ -65,19 +65,41 @@ def with_metadata(content: bytes, contents: Contents, card: Card, *, author: str
     from ai_edge_litert.tools import flatbuffer_utils
 
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    _drop_notes_of_the_converter(model)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(_encode(_describe(contents, card, author, version)), np.uint8)
     model.buffers.append(buffer)
     entry = schema.MetadataT()
     entry.name, entry.buffer = METADATA_NAME, len(model.buffers) - 1
-    model.metadata = [*(model.metadata or []), entry]
+    model.metadata = [entry]
+    for graph in model.subgraphs:
+        _name_briefly(graph, contents)
     whole = io.BytesIO(bytes(flatbuffer_utils.convert_object_to_bytearray(model)))
     whole.seek(0, io.SEEK_END)
     with zipfile.ZipFile(whole, "a") as archive:
-        for name, text in ((LABELS_NAME, card.labels_text()), (CARD_NAME, card.to_json())):
+        for name, text in ((LABELS_NAME, card.labels_text()), (CARD_NAME, card.to_json(compact=True))):
             # A fixed time, so that the same network always gives the same bytes.
             archive.writestr(zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0)), text)
     return whole.getvalue()
+
+
+def _drop_notes_of_the_converter(model: Any) -> None:
+    """Removes how the converter was called, and the oldest runtime, which is that of the file before quantisation."""
+    notes = {entry.buffer for entry in model.metadata or []}
+    while len(model.buffers) - 1 in notes:  # from the end, so that all other buffers keep their numbers
+        model.buffers.pop()
+    model.description = None
+
+
+def _name_briefly(graph: Any, contents: Contents) -> None:
+    """Names the input and the output as the signature does, and nothing else.
+
+    The converter's names are those of TensorFlow's operations, and make up 1 % of a file of 2 bits.
+    """
+    for tensor in graph.tensors:
+        tensor.name = None
+    graph.tensors[graph.inputs[0]].name = contents.source.name
+    graph.tensors[graph.outputs[0]].name = contents.target.name
 
 
 def pixels_to_raw(card: Card) -> tuple[float, float]:
@@ -105,17 +127,17 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
         colours = _RGB if is_rgb or card.feature_shape[2:] == (3,) else _GRAYSCALE
         size = {0: _Number(card.feature_shape[1]), 1: _Number(card.feature_shape[0])}
         tensor[3] = {0: _Byte(_IMAGE_PROPERTIES), 1: {0: _Byte(colours), 1: size}}
-    # Other callers pass raw values, which need no normalisation. MediaPipe passes pixels from 0 to 255.
-    mean, deviation = pixels_to_raw(card) if is_rgb else (0.0, 1.0)
-    tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
+    if is_rgb:  # other callers pass raw values; MediaPipe passes pixels from 0 to 255
+        mean, deviation = pixels_to_raw(card)
+        tensor[4] = [{0: _Byte(_NORMALIZATION_OPTIONS), 1: {0: [mean], 1: [deviation]}}]
     if card.feature_range is not None:
         tensor[5] = {0: [float(card.feature_range[1])], 1: [float(card.feature_range[0])]}
     task = card.learnt
     one = _singular(task.unit)
-    labels: _Table = {0: LABELS_NAME, 1: f"The name of each {one}, one per line.", 2: _Byte(_TENSOR_AXIS_LABELS)}
+    labels: _Table = {0: LABELS_NAME, 2: _Byte(_TENSOR_AXIS_LABELS)}
     count = f"{len(task.names)} {task.unit if len(task.names) > 1 else one}"
     unit = ", in the unit that the training data have" if task.has_units else ""
-    answer: _Table = {0: target.name, 1: f"The {target.name.replace('_', ' ')} for {count}{unit}."}
+    answer: _Table = {0: target.name, 1: f"{target.name.replace('_', ' ').capitalize()} for {count}{unit}."}
     if target.name == PROBABILITIES:
         answer[5] = {0: [1.0], 1: [0.0]}
     if target.name != CLASS_ID:
@@ -123,7 +145,7 @@ def _describe(contents: Contents, card: Card, author: str, version: str) -> _Tab
     network = "-".join(map(str, card.sizes))
     return {
         0: f"{card.dataset} {network}",
-        1: f"A multi-layer perceptron of {network} units, trained on {card.dataset}. {CARD_NAME} has the details.",
+        1: f"Multi-layer perceptron; see {CARD_NAME}.",
         2: version,
         3: [{0: "main", 2: [tensor], 3: [answer]}],
         4: author,

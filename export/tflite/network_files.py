@@ -77,7 +77,7 @@ class NetworkFiles:
             card, settings = self._card, self._settings
             layers = fold(self._model, keep_front=keep_front, keep_back=keep_back)
             if precision is not None:
-                layers = on_levels(layers, self._inputs(keep_front), precision)
+                layers = on_levels(layers, self._inputs(keep_front), precision, mirrored=keep_back)
             self._float_contents[key] = convert(
                 layers,
                 input_name(card.feature_shape),

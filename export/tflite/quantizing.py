@@ -50,8 +50,8 @@ def quantize(
       dense layers only.
     - `int8-dynamic`, `int4` and `int2`: dynamic range, with weights of 8, 4 or 2 bits, for dense layers.
 
-    The weights are stored on the levels that they are on, as `kerasmlp.export.tflite.rounding` leaves them. With
-    `per_tensor`, the quantizer finds the levels, by the largest weight of a layer.
+    Weights that are on the levels of the precision, as `kerasmlp.export.tflite.rounding` leaves them, are stored on
+    these levels. Others, and all with `per_tensor`, are rounded to levels that their largest one determines.
 
     Source: `add_weight_only_config`, `add_static_config` and `add_dynamic_config` of `litert_quantizer.Quantizer`.
 
@@ -118,12 +118,11 @@ def _weights_on_levels() -> Iterator[None]:
     )
 
     def parameters(op_info: Any, config: Any, weights: np.ndarray | None = None, qsv: Any = None) -> Any:
-        if weights is None:  # values
-            return naive_min_max_quantize.get_tensor_quant_params(op_info, config, weights, qsv)
         levels = next(levels for name, levels in LEVELS.items() if NUM_BITS[name] == config.num_bits)
-        steps = known_steps(weights.T, levels)[:, np.newaxis]
-        if not np.isfinite(steps).all():
-            raise WorkFailed("The weights of a dense layer are not on the levels of the file's precision.")
+        steps = np.full(1, np.nan) if weights is None else known_steps(weights.T, levels)[:, np.newaxis]
+        if not np.isfinite(steps).all():  # values, or weights that are no layer's, such as those of colours in a grey
+            return naive_min_max_quantize.get_tensor_quant_params(op_info, config, weights, qsv)
+        assert weights is not None, "it has steps"
         return qtyping.UniformQuantParams(
             num_bits=config.num_bits,
             quantized_dimension=0,

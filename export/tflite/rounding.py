@@ -27,22 +27,26 @@ DAMPING = 0.01  # share of the mean square of an input that is added to that of 
 BLOCK = 64  # inputs whose errors are passed on together, which is faster and changes no result
 
 
-def on_levels(layers: Sequence[FoldedLayer], inputs: np.ndarray, precision: str) -> list[FoldedLayer]:
+def on_levels(
+    layers: Sequence[FoldedLayer], inputs: np.ndarray, precision: str, *, mirrored: bool = False
+) -> list[FoldedLayer]:
     """Returns layers whose weights are on the levels of a precision. Units that are on levels already stay as they are.
 
     Args:
         layers: The layers, as `fold` returns them.
         inputs: Values that the first layer takes, float32 `(examples, inputs)`.
         precision: A key of `LEVELS`.
+        mirrored: Whether the file stores the negative weights of the last layer, as one that scales numbers does.
     """
     levels, placed = LEVELS[precision], []
     values = [inputs]  # one array for all members, or one for each
     for layer in layers:
+        own = levels.symmetric if mirrored and layer is layers[-1] else levels
         kernels = layer.kernel if layer.kernel.ndim == 3 else layer.kernel[np.newaxis]
         if layer.kernel.ndim == 2 and len(values) > 1:
             values = [np.concatenate(values, axis=1)]
         values = values * (len(kernels) // len(values))
-        kernel = np.stack([_placed(k, x, levels) for k, x in zip(kernels, values, strict=True)]).astype(np.float32)
+        kernel = np.stack([_placed(k, x, own) for k, x in zip(kernels, values, strict=True)]).astype(np.float32)
         placed.append(replace(layer, kernel=kernel.reshape(layer.kernel.shape)))
         biases = layer.bias.reshape(len(kernel), -1)
         values = (

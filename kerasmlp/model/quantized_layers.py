@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.model.members import MembersDense
+from kerasmlp.model.members import MeanOfMembers, MembersDense
 from kerasmlp.model.weight_levels import LEVELS, Levels
 from kerasmlp.model.weight_rounding import SMALLEST_STEP, best_steps
 
@@ -196,14 +196,14 @@ def quantization_aware(
     if not dense or (len(dense) == 1 and isinstance(dense[0], MembersDense)):
         raise InvalidValue("`quantize_aware` needs a network with a dense layer, and with members a hidden layer.")
     of_each = dict(zip((layer.name for layer in dense), ranges or [None] * len(dense), strict=True))
-    normalized = _in_front_of_normalization(model)
+    scaled = _in_front_of_scaling(model)
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:
         if layer.name not in of_each:
             return type(layer).from_config(layer.get_config())
         kind = QuantizedMembersDense if isinstance(layer, MembersDense) else QuantizedDense
-        # A normalisation may multiply a unit by a negative number, which is multiplied into the weights later.
-        own = levels.symmetric if layer.name in normalized else levels
+        # A unit may be multiplied by a negative number, and that number into its weights when they are stored.
+        own = levels.symmetric if layer.name in scaled else levels
         return kind(
             **layer.get_config(),
             lowest=own.lowest,
@@ -223,10 +223,11 @@ def quantization_aware(
     return copy
 
 
-def _in_front_of_normalization(model: keras.Model) -> set[str]:
-    """The names of the layers that a batch normalisation follows."""
-    pairs = zip(model.layers, model.layers[1:], strict=False)
-    return {layer.name for layer, after in pairs if isinstance(after, keras.layers.BatchNormalization)}
+def _in_front_of_scaling(model: keras.Model) -> set[str]:
+    """The names of the layers whose values are normalised or brought to the units of a target."""
+    layers = [layer for layer in model.layers if not isinstance(layer, MeanOfMembers)]
+    scaling = keras.layers.BatchNormalization | keras.layers.Rescaling
+    return {layer.name for layer, after in zip(layers, layers[1:], strict=False) if isinstance(after, scaling)}
 
 
 def on_levels(model: keras.Model) -> keras.Model:

@@ -29,6 +29,11 @@ class Levels:
     for_each_example: bool = True
 
     @property
+    def reach(self) -> int:
+        """The largest number without its sign."""
+        return max(-self.lowest, self.highest)
+
+    @property
     def symmetric(self) -> Levels:
         """The levels without those that have no counterpart of the other sign."""
         reach = min(-self.lowest, self.highest)

@@ -60,12 +60,20 @@ def known_steps(kernel: np.ndarray, levels: Levels) -> np.ndarray:
     kernel = kernel.astype(np.float64)
     sizes = np.sort(np.vstack([np.zeros(kernel.shape[1]), np.abs(kernel)]), axis=0)
     gaps = np.diff(sizes, axis=0)
-    gaps[gaps <= ON_LEVEL / levels.highest * sizes[-1] * 0.1] = np.inf
-    steps = np.where(np.isfinite(least := gaps.min(axis=0)), least, 1.0)
-    numbers = np.rint(kernel / steps)
-    squares = (numbers**2).sum(axis=0)
-    # The gap between two large numbers is known less well than the numbers themselves.
-    steps = np.where(squares > 0, (kernel * numbers).sum(axis=0) / np.maximum(squares, 1), steps)
-    is_on = (np.abs(kernel / steps - numbers) <= ON_LEVEL).all(axis=0)
-    is_in = (numbers >= levels.lowest).all(axis=0) & (numbers <= levels.highest).all(axis=0)
-    return np.where(is_on & is_in, steps, np.nan)
+    gaps[gaps <= ON_LEVEL * sizes[-1] / levels.reach] = np.inf  # two weights on one level
+    gap = np.where(sizes[-1] > 0, gaps.min(axis=0), 1.0)
+    found = np.full(kernel.shape[1], np.nan)
+    # With few weights, the smallest gap may be several steps.
+    for num_steps in range(1, levels.reach + 1):
+        steps = gap / num_steps
+        left = np.flatnonzero(np.isnan(found) & (sizes[-1] <= (levels.reach + 0.5) * steps))
+        if not len(left):
+            break
+        units, steps = kernel[:, left], steps[left]
+        numbers = np.rint(units / steps)
+        # A gap between two large weights is known less well than the weights.
+        squares = np.maximum((numbers**2).sum(axis=0), 1)
+        steps = np.where(numbers.any(axis=0), (units * numbers).sum(axis=0) / squares, steps)
+        fits = (np.abs(units / steps - numbers) <= ON_LEVEL) & (numbers >= levels.lowest) & (numbers <= levels.highest)
+        found[left] = np.where(fits.all(axis=0), steps, np.nan)
+    return found

@@ -45,7 +45,9 @@ def test_every_precision_answers_in_the_units_of_the_targets(kind: str, tmp_path
     assert isinstance(task, Regression)
     expected = open_artefact(run.path).answers(data.test.features)
     # With 4-bit weights, a network of only 16 hidden units loses more than the default `max_drop`: up to 0.083.
-    reports = export_tflite(run, tmp_path / "out", quantize=list(PRECISIONS), data=data, max_drop=0.1)
+    # 2 bits need a training for them.
+    precisions = [precision for precision in PRECISIONS if precision != "int2"]
+    reports = export_tflite(run, tmp_path / "out", quantize=precisions, data=data, max_drop=0.1)
     for report in reports:
         contents = read_contents(Path(report.path).read_bytes())
         assert (contents.target.name, contents.target.dtype) == ("values", "float32")
@@ -109,7 +111,7 @@ def test_a_file_contains_the_names_of_its_targets(houses_run: Run, houses: Data,
     (report,) = export_tflite(houses_run, tmp_path, quantize=["float32"], output="values", data=houses, c_array=True)
     with zipfile.ZipFile(report.path) as archive:
         assert archive.read("labels.txt").decode() == "price\n"
-    assert b"The values for 1 target, in the unit" in Path(report.path).read_bytes()
+    assert b"Values for 1 target, in the unit" in Path(report.path).read_bytes()
     artefact = open_artefact(report.path)
     assert (artefact.card, artefact.task, artefact.num_outputs) == (houses_run.card, houses_run.card.learnt, 1)
     with pytest.raises(InvalidValue, match="values, not probabilities"):
@@ -188,7 +190,7 @@ def test_a_file_for_numbers_that_differs_is_not_published(
         *layers, last = fold(model, **options)
         return [*layers, FoldedLayer(last.kernel * 3, last.bias, last.activation)]
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", fold_badly)
+    monkeypatch.setattr("kerasmlp.export.tflite.network_files.fold", fold_badly)
     for precision in ("float32", "int8-dynamic"):
         with pytest.raises(
             ParityError, match=f"{precision}.*standard deviations of the target.*not published"

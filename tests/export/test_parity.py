@@ -85,11 +85,11 @@ def test_an_artefact_that_differs_is_not_published(
         layers = fold(model, **options)
         return [FoldedLayer(layers[0].kernel * 1.05, layers[0].bias, layers[0].activation), *layers[1:]]
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.fold", fold_badly)
+    monkeypatch.setattr("kerasmlp.export.tflite.network_files.fold", fold_badly)
     with pytest.raises(ParityError, match="float32.*digits_float32.tflite.*1e-05"):
         export_tflite(digits_run, tmp_path, quantize=["float32"], data=digits)
     monkeypatch.setattr(
-        "kerasmlp.export.tflite.exporting.fold",
+        "kerasmlp.export.tflite.network_files.fold",
         lambda model, **options: [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in fold(model)],
     )
     with pytest.raises(ParityError, match="int8.*digits_int8.tflite.*0.50%.*`max_drop`"):

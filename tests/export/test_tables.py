@@ -163,7 +163,7 @@ def _int8_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     def quantize_badly(content: bytes, precision: str, *, examples: np.ndarray, **options: Any) -> bytes:
         return quantize(content, precision, examples=examples * (precision != "int8"), **options)
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize", quantize_badly)
+    monkeypatch.setattr("kerasmlp.export.tflite.network_files.quantize", quantize_badly)
 
 
 @pytest.mark.usefixtures("_int8_is_broken")

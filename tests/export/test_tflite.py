@@ -275,7 +275,7 @@ def test_a_file_that_loses_too_much_is_not_published_and_the_others_are(
         zeros = [FoldedLayer(layer.kernel * 0, layer.bias, layer.activation) for layer in layers]
         return quantize(convert(zeros, "image"), precision, **options)
 
-    monkeypatch.setattr("kerasmlp.export.tflite.exporting.quantize", quantize_int4_badly)
+    monkeypatch.setattr("kerasmlp.export.tflite.network_files.quantize", quantize_int4_badly)
     with pytest.raises(ParityError, match=r"int4.*digits_int4\.tflite.*1\.00%"):
         export_tflite(digits_run, tmp_path, quantize=["int4", "float32"], data=digits, max_drop=0.01)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["digits_float32.tflite", REPORT_NAME, PICTURE_NAME]
