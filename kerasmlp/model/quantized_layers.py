@@ -11,6 +11,7 @@ whose weights are on the levels.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -227,7 +228,7 @@ def _in_front_of_scaling(model: keras.Model) -> set[str]:
     """The names of the layers whose values are normalised or brought to the units of a target."""
     layers = [layer for layer in model.layers if not isinstance(layer, MeanOfMembers)]
     scaling = keras.layers.BatchNormalization | keras.layers.Rescaling
-    return {layer.name for layer, after in zip(layers, layers[1:], strict=False) if isinstance(after, scaling)}
+    return {layer.name for layer, after in itertools.pairwise(layers) if isinstance(after, scaling)}
 
 
 def on_levels(model: keras.Model) -> keras.Model:

@@ -37,6 +37,7 @@ STORED = {
     "int8-dynamic": ("float32", "float32", "int8", []),
     "int8": ("int8", "int8", "int8", []),
     "int4": ("float32", "float32", "int4", []),
+    "int2": ("float32", "float32", "int2", []),
 }
 
 

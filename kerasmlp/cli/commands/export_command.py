@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from kerasmlp.export.artefact_report import ArtefactReport
     from kerasmlp.run import Run
 
-EXAMPLES = ("kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",)
+EXAMPLES = (
+    "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
+    "kerasmlp export runs/digits --tflite mobile --quantize int2 --fine-tune 15",
+)
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
 _SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels", "coverage")
-_TFLITE_OPTIONS = ("quantize", "calibration", "per_tensor", "c_array", "mediapipe", "author")
+_TFLITE_OPTIONS = ("quantize", "fine_tune", "calibration", "per_tensor", "c_array", "mediapipe", "author")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -75,8 +78,14 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=words,
         metavar="P,P,...",
         help="precisions: float32; float16 (half the size); int8-dynamic (a quarter of the size, takes floats); int8 "
-        "(a quarter of the size, computes with integers); int4 (an eighth of the size) "
+        "(a quarter of the size, computes with integers); int4 (an eighth); int2 (a sixteenth, with --fine-tune) "
         f"(default: {as_typed(PIXEL_PRECISIONS)} for pixels, {as_typed(MEASURED_PRECISIONS)} for tables)",
+    )
+    group.add_argument(
+        "--fine-tune",
+        type=int,
+        metavar="N",
+        help="first train the network for N epochs for each precision of few bits, with its own data and settings",
     )
     meaning = f"examples per call, or `{ANY_NUMBER}` for any number"
     add_setting(group, TFLiteSettings, "batch_size", "N", meaning, flag="--batch", kind=_batch_size)
@@ -238,6 +247,7 @@ def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
 
     names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "mediapipe", "version")
     options = {name: getattr(args, name) for name in names}
+    options["fine_tune"] = args.fine_tune
     if args.quantize is not None:
         options["quantize"] = args.quantize
     if args.author is not None:

@@ -32,7 +32,7 @@ SETTINGS = (
         "loss",
         "objective",
     ),
-    *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla"),
+    *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla", "quantize_aware"),
 )
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
@@ -44,6 +44,7 @@ EXAMPLES = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
+    from kerasmlp.model.weight_levels import LEVELS
 
     add_data_options(parser)
     add_network_options(parser)
@@ -65,6 +66,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which end at 0 {by_recipe}"
     group.add_argument("--schedule", metavar="NAME", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
+    group.add_argument(
+        "--quantize-aware",
+        metavar="P",
+        help=f"train for a TFLite file of this precision: {alternatives(LEVELS)}",
+    )
     group.add_argument(
         "--loss",
         metavar="NAME",
