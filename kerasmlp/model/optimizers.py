@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CONSTANT, COSINE, CYCLES = "constant", "cosine", "cycles"
 SCHEDULES = (CONSTANT, COSINE, CYCLES)
+# Names of weights that do not decay. Keras searches the path of a variable, in which a layer may be called `bias_net`.
+NOT_DECAYING = r"(^|/)(bias|beta|gamma)(/replica_\d+)?(:\d+)?$"
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -44,7 +46,9 @@ def make_optimizer(
             arXiv:1608.03983). None, the default, keeps the rate constant.
         cycle_steps: Steps after which the rate has decreased to zero and starts anew, ascending, in place of
             `cosine_steps`.
-        weight_decay: Weight decay of `adamw`, which then leaves biases out.
+        weight_decay: Share by which weights shrink in each step, times the learning rate, whatever the gradient
+            (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases, and the scales and offsets of batch normalization, are
+            left out. None, the default, is none, and Keras's default for `adamw`, which is applied to all weights.
 
     Raises:
         InvalidValue: the name is unknown, or the rate is out of range.
@@ -61,17 +65,16 @@ def make_optimizer(
         from kerasmlp.model.rate_cycles import CycleDecay
 
         rate = CycleDecay(learning_rate, cycle_steps)
+    options: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
     if name in ("sgd", "momentum", "nesterov"):
-        momentum = 0.0 if name == "sgd" else 0.9
-        return optimizers.SGD(rate, momentum=momentum, nesterov=name == "nesterov")
+        options |= {"momentum": 0.0 if name == "sgd" else 0.9, "nesterov": name == "nesterov"}
     classes = {
         "adagrad": optimizers.Adagrad,
         "rmsprop": optimizers.RMSprop,
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,
     }
-    if weight_decay is None:
-        return classes[name](rate)
-    optimizer = classes[name](rate, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer = classes.get(name, optimizers.SGD)(rate, **options)
+    if weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=[NOT_DECAYING])
     return optimizer

@@ -281,5 +281,11 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
                 cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
                 weight_decay=settings.weight_decay,
             )
-        data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)
+        data.task.compile(
+            model,
+            optimizer,
+            loss=settings.loss,
+            label_smoothing=settings.label_smoothing or 0.0,
+            metrics=settings.metrics,
+        )
     return optimizer

@@ -43,16 +43,18 @@ class TrainingSettings(Settings):
         optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping
             or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
             end of training instead of the weights of the best epoch. Defaults to `"adam"`.
-        weight_decay: Share by which `adamw` shrinks the weights, but not the biases, in each step, times the learning
-            rate; at least 0.
+        weight_decay: Share by which a named optimizer shrinks the weights in each step, times the learning rate; at
+            least 0. Biases, and the scales and offsets of batch normalization, are left out. Defaults to that of the
+            recipe, if the optimizer is the recipe's, too; otherwise to 0, or 0.004 of all weights for `adamw`.
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
             the training after a cycle that hardly helped.
-        loss: The name of a loss (for classification `cross_entropy` or `smoothed_cross_entropy`, which spreads a tenth
-            of each label over all classes; for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that
-            takes targets and the model's output: for classification class indices `(batch,)` and logits `(batch,
-            classes)`. Defaults to `cross_entropy`, to `smoothed_cross_entropy` with the recipe `table` and fewer than
-            1,000 training examples, and to `mse`.
+        loss: The name of a loss (for classification `cross_entropy`; for regression `mse`, `mae`, `huber` or
+            `poisson`), or a Keras loss that takes targets and the model's output: for classification class indices
+            `(batch,)` and logits `(batch, classes)`. Defaults to `cross_entropy` or `mse`.
+        label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1), for a loss with a name.
+            With several labels, each moves by half of it towards 1/2. By default 0, or 0.1 for classes with the recipe
+            `table` and fewer than 1,000 training examples.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
             quantiles and `val_loss` for several labels. With `schedule="cycles"`, no `early_stopping` and fewer than
@@ -98,6 +100,7 @@ class TrainingSettings(Settings):
     weight_decay: float | None = None
     schedule: str | None = None
     loss: keras.losses.Loss | str | None = None
+    label_smoothing: float | None = None
     objective: str | None = None
     calibrate: bool = True
     threshold: str | float | None = None
@@ -132,14 +135,24 @@ class TrainingSettings(Settings):
             check_at_least("early_stopping", self.early_stopping, 1)
         if self.schedule is not None:
             check_schedule(self.schedule)
-        if self.weight_decay is not None:
-            check_weight_decay(self.weight_decay, self.optimizer)
+        check_weight_decay(self.weight_decay)
+        check_label_smoothing(self.label_smoothing)
         if self.optimizer is None or isinstance(self.optimizer, str):
             check_optimizer(self.optimizer or "adam", self.initial_learning_rate)
         elif self.learning_rate is not None or self.schedule not in (None, "constant"):
             raise InvalidValue(
                 "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
                 f"out; got `learning_rate={self.learning_rate}` and `schedule={self.schedule}`."
+            )
+        elif self.weight_decay is not None:
+            raise InvalidValue(
+                "An optimizer object has its own weight decay, so leave `weight_decay` out; got "
+                f"`weight_decay={self.weight_decay:g}`."
+            )
+        if self.label_smoothing is not None and not isinstance(self.loss, str | None):
+            raise InvalidValue(
+                "`label_smoothing` is for a loss with a name, and a Keras loss has its own; got "
+                f"`label_smoothing={self.label_smoothing:g}` and {type(self.loss).__name__}."
             )
         if isinstance(self.class_weight, str) and self.class_weight != BALANCED:
             raise InvalidValue(
@@ -168,7 +181,9 @@ class TrainingSettings(Settings):
         A number of epochs stays None if there is a number of minutes. The rate then falls to zero, unless you chose a
         constant one.
         """
-        values: dict[str, Any] = {"batch_size": recipe.batch_size, "loss": recipe.loss, "schedule": "constant"}
+        values: dict[str, Any] = {"batch_size": recipe.batch_size, "schedule": "constant"}
+        if isinstance(self.loss, str | None):
+            values["label_smoothing"] = recipe.label_smoothing
         if self.minutes is None:
             values["epochs"] = recipe.epochs
         if self.optimizer is None or isinstance(self.optimizer, str):
@@ -202,9 +217,8 @@ class TrainingSettings(Settings):
         validation = data.validation.labels
         data.task.check_objective(self.objective, validation)
         data.task.check_threshold(self.threshold, validation)
-        if isinstance(self.loss, str):
-            data.task.make_loss(self.loss)
-        if self.loss is None or isinstance(self.loss, str):
+        if isinstance(self.loss, str | None):
+            data.task.make_loss(self.loss or data.task.losses[0], self.label_smoothing or 0.0)
             parts = {"training": data.train.labels, "validation": validation}
             data.task.check_targets(self.loss or data.task.losses[0], parts)
         class_weights(self.class_weight, data.train.labels, data.task)
@@ -230,6 +244,7 @@ class TrainingSettings(Settings):
             **({} if self.objective is None else {"objective": self.objective}),
             **({} if self.calibrate else {"calibrate": False}),
             **({} if self.threshold is None else {"threshold": self.threshold}),
+            **({"label_smoothing": self.label_smoothing} if self.label_smoothing else {}),
         }
 
     def loss_to_config(self, data: Data) -> dict[str, Any]:
@@ -269,9 +284,13 @@ def check_minutes(minutes: float) -> None:
         raise InvalidValue(f"`minutes` needs to be positive and finite, such as 2 or 0.5; got {minutes}.")
 
 
-def check_weight_decay(weight_decay: float, optimizer: object) -> None:
-    """Raises `InvalidValue` if a weight decay is negative or not finite, or the optimizer has none of its own."""
-    if not 0 <= weight_decay < math.inf:
+def check_label_smoothing(share: float | None) -> None:
+    """Raises `InvalidValue` if the share of a label that is spread over all classes is not in [0, 1)."""
+    if share is not None and not 0 <= share < 1:
+        raise InvalidValue(f"`label_smoothing` needs to be at least 0 and less than 1, such as 0.1; got {share}.")
+
+
+def check_weight_decay(weight_decay: float | None) -> None:
+    """Raises `InvalidValue` if a weight decay is negative or not finite."""
+    if weight_decay is not None and not 0 <= weight_decay < math.inf:
         raise InvalidValue(f"`weight_decay` needs to be at least 0, such as 0.1; got {weight_decay}.")
-    if optimizer not in (None, "adamw"):
-        raise InvalidValue(f"`weight_decay` is for `optimizer=adamw`; got `{optimizer}`.")

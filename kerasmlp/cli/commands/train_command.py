@@ -30,6 +30,7 @@ SETTINGS = (
         "weight_decay",
         "class_weight",
         "loss",
+        "label_smoothing",
         "objective",
     ),
     *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla"),
@@ -55,7 +56,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--minutes", type=float, metavar="M", help=meaning)
     group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
     group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
-    group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay of adamw {by_recipe}")
+    group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay {by_recipe}")
     group.add_argument(
         "--learning-rate",
         type=float,
@@ -68,8 +69,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
-        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="S",
+        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
     )
     group.add_argument(
         "--objective",

@@ -1,0 +1,97 @@
+"""Options of `train` that change how a network learns: label smoothing, weight decay, averages and a warm-up."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from kerasmlp import build_mlp, train
+from kerasmlp.data.types import Data
+from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.model.optimizers import OPTIMIZERS, make_optimizer
+from kerasmlp.training.settings import TrainingSettings
+
+
+def network(data: Data, **options: Any) -> keras.Model:
+    return build_mlp([64, 16, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0, **options)
+
+
+def assert_same(first: keras.Model, second: keras.Model) -> None:
+    for received, expected in zip(first.get_weights(), second.get_weights(), strict=True):
+        np.testing.assert_array_equal(received, expected)
+
+
+class Interruption(Exception):
+    """What `_Stop` raises."""
+
+
+class Stop(keras.callbacks.Callback):
+    """Raises an exception when an epoch, counted from 0, begins."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.epoch = epoch
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if epoch == self.epoch:
+            raise Interruption
+
+
+def test_smoothed_labels_train_like_a_loss_that_smooths_them(digits: Data, tmp_path: Path) -> None:
+    from kerasmlp.tasks.keras_parts import SmoothedCrossEntropy
+
+    run = train(network(digits), digits, epochs=1, label_smoothing=0.2, out=tmp_path / "run")
+    own = train(network(digits), digits, epochs=1, loss=SmoothedCrossEntropy(0.2), out=tmp_path / "own")
+    assert_same(run.load_model(), own.load_model())
+    assert (run.metrics["loss"], run.metrics["label_smoothing"]) == ("cross_entropy", 0.2)
+    plain = train(network(digits), digits, epochs=1, label_smoothing=0.0, out=tmp_path / "plain")
+    assert "label_smoothing" not in plain.metrics
+    assert "label_smoothing" not in plain.config["training"]
+
+
+def test_an_unfinished_training_is_that_of_the_same_label_smoothing(digits: Data, tmp_path: Path) -> None:
+    def run(share: float | None, epoch: int) -> Any:
+        out = tmp_path / "run"
+        return train(network(digits), digits, epochs=2, label_smoothing=share, out=out, callbacks=[Stop(epoch)])
+
+    with pytest.raises(Interruption):
+        run(0.2, 1)
+    for other in (None, 0.1):
+        with pytest.raises(OutputExists, match="label_smoothing"):
+            run(other, 9)
+    assert len(run(0.2, 9).history) == 2
+
+
+def test_a_loss_of_numbers_and_a_keras_loss_take_no_label_smoothing(digits: Data, tmp_path: Path) -> None:
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    with pytest.raises(InvalidValue, match=r"`label_smoothing=0\.1` and SparseCategoricalCrossentropy"):
+        TrainingSettings(loss=loss, label_smoothing=0.1)
+    for share in (-0.1, 1.0):
+        with pytest.raises(InvalidValue, match=f"`label_smoothing`.*less than 1.*got {share}"):
+            TrainingSettings(label_smoothing=share)
+    with pytest.raises(InvalidValue, match="`loss=smoothed_cross_entropy`"):
+        train(network(digits), digits, loss="smoothed_cross_entropy", out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_named_optimizer_shrinks_the_kernels_alone(name: str) -> None:
+    model = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(2, name="bias_of_the_beta", bias_initializer="ones"),
+            keras.layers.BatchNormalization(beta_initializer="ones"),
+        ]
+    )
+    optimizer = make_optimizer(name, 0.5, weight_decay=0.1)
+    optimizer.build(model.trainable_variables)
+    before = model.get_weights()
+    optimizer.apply([keras.ops.zeros_like(variable) for variable in model.trainable_variables])
+    kernel, *others = zip(before, model.get_weights(), strict=True)
+    np.testing.assert_allclose(kernel[1], kernel[0] * (1 - 0.5 * 0.1), rtol=1e-6)
+    for was, now in others:
+        np.testing.assert_array_equal(now, was)
