@@ -35,6 +35,7 @@ def make_optimizer(
     cosine_steps: int | None = None,
     cycle_steps: Sequence[int] = (),
     weight_decay: float | None = None,
+    ema: float | None = None,
 ) -> keras.Optimizer:
     """Returns a new Keras optimizer.
 
@@ -49,6 +50,7 @@ def make_optimizer(
         weight_decay: Share by which weights shrink in each step, times the learning rate, whatever the gradient
             (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases, and the scales and offsets of batch normalization, are
             left out. None, the default, is none, and Keras's default for `adamw`, which is applied to all weights.
+        ema: Momentum of the exponential moving average of the weights, in (0, 1). None, the default, is no average.
 
     Raises:
         InvalidValue: the name is unknown, or the rate is out of range.
@@ -66,6 +68,8 @@ def make_optimizer(
 
         rate = CycleDecay(learning_rate, cycle_steps)
     options: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
+    if ema is not None:
+        options |= {"use_ema": True, "ema_momentum": ema}
     if name in ("sgd", "momentum", "nesterov"):
         options |= {"momentum": 0.0 if name == "sgd" else 0.9, "nesterov": name == "nesterov"}
     classes = {

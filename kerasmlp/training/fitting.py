@@ -22,13 +22,13 @@ from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
-from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import CYCLES, make_optimizer
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.averaged_weights import averaged_weights
 from kerasmlp.training.best_epoch import EpochRanking
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.finishing import finish_network
@@ -66,8 +66,7 @@ def train(
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
-    it once on `data.test`, and writes everything that later commands need to a run directory. If the optimizer averages
-    weights (`use_ema=True`), the averaged weights at the end are used instead.
+    it once on `data.test`, and writes everything that later commands need to a run directory.
 
     If a training was killed, call `train` again with the same model, data and settings: it continues after the last
     finished epoch and ends with the weights that an uninterrupted training would have had. Pass the callbacks again;
@@ -218,7 +217,7 @@ def train_run(
     ranking = EpochRanking.of(data, settings, ends, settings.objective if search is None else objective)
     # The recorder keeps the counters of these callbacks.
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
-    kept = [*([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
+    kept = [*averaged_weights(optimizer), *([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:
@@ -251,9 +250,6 @@ def train_run(
                 recorder.write()
     else:
         recorder.on_train_begin()  # the counters that the report needs
-    if optimizer.use_ema:
-        optimizer.finalize_variable_values(model.trainable_variables)
-        save_keras(run.model_path, model, data.task)
     finished_network = finish_network(run, data, settings)
     with warnings.catch_warnings():
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
@@ -280,6 +276,7 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
                 cosine_steps=epochs * steps if schedule == "cosine" else None,
                 cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
                 weight_decay=settings.weight_decay,
+                ema=settings.ema,
             )
         data.task.compile(
             model,

@@ -41,11 +41,13 @@ class TrainingSettings(Settings):
         learning_rate: Learning rate of a named optimizer, positive and finite. An optimizer object has its own, so
             leave this out.
         optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping
-            or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
-            end of training instead of the weights of the best epoch. Defaults to `"adam"`.
+            or schedule that you want. `use_ema=True` in it means what `ema` means. Defaults to `"adam"`.
         weight_decay: Share by which a named optimizer shrinks the weights in each step, times the learning rate; at
             least 0. Biases, and the scales and offsets of batch normalization, are left out. Defaults to that of the
             recipe, if the optimizer is the recipe's, too; otherwise to 0, or 0.004 of all weights for `adamw`.
+        ema: Momentum of an exponential moving average of the weights, in (0, 1), such as 0.999, which is about the mean
+            of the last 1,000 steps. Validation, the best epoch and the trained network then have the averaged weights.
+            By default there is no average. See `kerasmlp.training.averaged_weights`.
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
             the training after a cycle that hardly helped.
@@ -98,6 +100,7 @@ class TrainingSettings(Settings):
     learning_rate: float | None = None
     optimizer: str | keras.Optimizer | None = None
     weight_decay: float | None = None
+    ema: float | None = None
     schedule: str | None = None
     loss: keras.losses.Loss | str | None = None
     label_smoothing: float | None = None
@@ -136,6 +139,8 @@ class TrainingSettings(Settings):
         if self.schedule is not None:
             check_schedule(self.schedule)
         check_weight_decay(self.weight_decay)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InvalidValue(f"`ema` needs to be greater than 0 and less than 1, such as 0.999; got {self.ema}.")
         check_label_smoothing(self.label_smoothing)
         if self.optimizer is None or isinstance(self.optimizer, str):
             check_optimizer(self.optimizer or "adam", self.initial_learning_rate)
@@ -148,6 +153,11 @@ class TrainingSettings(Settings):
             raise InvalidValue(
                 "An optimizer object has its own weight decay, so leave `weight_decay` out; got "
                 f"`weight_decay={self.weight_decay:g}`."
+            )
+        elif self.ema is not None:
+            raise InvalidValue(
+                "An optimizer object has its own average, so set `use_ema` there and leave `ema` out; got "
+                f"`ema={self.ema:g}`."
             )
         if self.label_smoothing is not None and not isinstance(self.loss, str | None):
             raise InvalidValue(
@@ -238,6 +248,7 @@ class TrainingSettings(Settings):
             "learning_rate": self.initial_learning_rate,
             "optimizer": optimizer,
             **({} if self.weight_decay is None else {"weight_decay": self.weight_decay}),
+            **({} if self.ema is None else {"ema": self.ema}),
             "schedule": self.schedule,
             "early_stopping": self.early_stopping,
             "seed": self.seed,

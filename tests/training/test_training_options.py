@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 
-from kerasmlp import build_mlp, train
+from kerasmlp import build_mlp, evaluate, train
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.model.optimizers import OPTIMIZERS, make_optimizer
@@ -17,7 +17,9 @@ from kerasmlp.training.settings import TrainingSettings
 
 
 def network(data: Data, **options: Any) -> keras.Model:
-    return build_mlp([64, 16, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0, **options)
+    return build_mlp(
+        [64, 16, 10], input_shape=data.feature_shape, preprocessing=data.preprocessing(), seed=0, **options
+    )
 
 
 def assert_same(first: keras.Model, second: keras.Model) -> None:
@@ -29,7 +31,7 @@ class Interruption(Exception):
     """What `_Stop` raises."""
 
 
-class Stop(keras.callbacks.Callback):
+class _Stop(keras.callbacks.Callback):
     """Raises an exception when an epoch, counted from 0, begins."""
 
     def __init__(self, epoch: int) -> None:
@@ -56,7 +58,7 @@ def test_smoothed_labels_train_like_a_loss_that_smooths_them(digits: Data, tmp_p
 def test_an_unfinished_training_is_that_of_the_same_label_smoothing(digits: Data, tmp_path: Path) -> None:
     def run(share: float | None, epoch: int) -> Any:
         out = tmp_path / "run"
-        return train(network(digits), digits, epochs=2, label_smoothing=share, out=out, callbacks=[Stop(epoch)])
+        return train(network(digits), digits, epochs=2, label_smoothing=share, out=out, callbacks=[_Stop(epoch)])
 
     with pytest.raises(Interruption):
         run(0.2, 1)
@@ -95,3 +97,71 @@ def test_every_named_optimizer_shrinks_the_kernels_alone(name: str) -> None:
     np.testing.assert_allclose(kernel[1], kernel[0] * (1 - 0.5 * 0.1), rtol=1e-6)
     for was, now in others:
         np.testing.assert_array_equal(now, was)
+
+
+class _Weights(keras.callbacks.Callback):
+    """Keeps the kernel of the first layer at the beginning and at the end of each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.at_begin: list[np.ndarray] = []
+        self.at_end: list[np.ndarray] = []
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.at_begin.append(self.model.trainable_variables[0].numpy().copy())
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.at_end.append(self.model.trainable_variables[0].numpy().copy())
+
+
+@pytest.mark.parametrize("is_object", [False, True])
+def test_averages_follow_the_weights_and_are_what_is_validated_and_kept(
+    digits: Data, tmp_path: Path, is_object: bool
+) -> None:
+    options: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.03, "ema": 0.7}
+    if is_object:
+        options = {"optimizer": keras.optimizers.Adam(0.03, use_ema=True, ema_momentum=0.7)}
+    seen, plain = _Weights(), _Weights()
+    # One step in each epoch, so that the weights after every step are seen.
+    one_step: dict[str, Any] = {"epochs": 30, "batch_size": len(digits.train)}
+    run = train(network(digits), digits, out=tmp_path / "run", callbacks=[seen], **options, **one_step)
+    without = {"optimizer": "adam", "learning_rate": 0.03}
+    train(network(digits), digits, out=tmp_path / "plain", callbacks=[plain], **without, **one_step)
+    for received, expected in zip(seen.at_begin, plain.at_begin, strict=True):
+        np.testing.assert_array_equal(received, expected, "the average changes no step")
+    average = np.zeros_like(seen.at_begin[0])
+    for step, (weights, received) in enumerate(zip(seen.at_begin[1:], seen.at_end[:-1], strict=True)):
+        momentum = min(0.7, step / (step + 9))  # until step 21
+        average = momentum * average + (1 - momentum) * weights
+        np.testing.assert_allclose(received, average, atol=1e-6)  # float32 of weights below 1
+    best = max(run.history, key=lambda row: (row["val_accuracy"], -row["val_loss"]))
+    assert run.metrics["best_epoch"] == best["epoch"]
+    np.testing.assert_array_equal(run.load_model().trainable_variables[0], seen.at_end[int(best["epoch"]) - 1])
+    measured = evaluate(run.path, digits, split="validation")
+    assert measured.accuracy == pytest.approx(best["val_accuracy"], abs=1e-6)
+
+
+def test_averages_continue_after_an_interruption(digits: Data, tmp_path: Path) -> None:
+    def run(out: str, epoch: int) -> Any:
+        optimizer = keras.optimizers.SGD(0.1, momentum=0.9, name="sgd", use_ema=True, ema_momentum=0.95)
+        model = network(digits, dropout=0.3)
+        return train(model, digits, epochs=4, optimizer=optimizer, out=tmp_path / out, callbacks=[_Stop(epoch)])
+
+    for epoch in (1, 3):
+        with pytest.raises(Interruption):
+            run("stopped", epoch)
+    stopped, whole = run("stopped", 9), run("whole", 9)
+    assert_same(stopped.load_model(), whole.load_model())
+    for first, second in zip(stopped.history, whole.history, strict=True):
+        assert {**first, "seconds": 0} == {**second, "seconds": 0}
+
+
+def test_an_average_of_a_named_optimizer_is_part_of_the_configuration(digits: Data, tmp_path: Path) -> None:
+    run = train(network(digits), digits, epochs=1, ema=0.9, out=tmp_path / "run")
+    assert run.config["training"]["ema"] == run.metrics["ema"] == 0.9
+    assert "ema" not in TrainingSettings().to_config()
+    for ema in (0, 1.0, -0.5):
+        with pytest.raises(InvalidValue, match=f"`ema`.*less than 1.*got {ema}"):
+            TrainingSettings(ema=ema)
+    with pytest.raises(InvalidValue, match=r"`use_ema`.*`ema=0\.9`"):
+        TrainingSettings(optimizer=keras.optimizers.SGD(), ema=0.9)

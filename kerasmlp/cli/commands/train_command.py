@@ -28,6 +28,7 @@ SETTINGS = (
         "learning_rate",
         "optimizer",
         "weight_decay",
+        "ema",
         "class_weight",
         "loss",
         "label_smoothing",
@@ -57,6 +58,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
     group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
     group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay {by_recipe}")
+    meaning = "validate and keep an exponential moving average of the weights with this momentum, such as 0.999"
+    group.add_argument("--ema", type=float, metavar="M", help=meaning)
     group.add_argument(
         "--learning-rate",
         type=float,
