@@ -34,6 +34,7 @@ def make_optimizer(
     *,
     cosine_steps: int | None = None,
     cycle_steps: Sequence[int] = (),
+    warm_up_steps: int = 0,
     weight_decay: float | None = None,
     ema: float | None = None,
 ) -> keras.Optimizer:
@@ -47,6 +48,7 @@ def make_optimizer(
             arXiv:1608.03983). None, the default, keeps the rate constant.
         cycle_steps: Steps after which the rate has decreased to zero and starts anew, ascending, in place of
             `cosine_steps`.
+        warm_up_steps: Number of first steps in which the rate rises linearly from 0. Defaults to `0`.
         weight_decay: Share by which weights shrink in each step, times the learning rate, whatever the gradient
             (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases, and the scales and offsets of batch normalization, are
             left out. None, the default, is none, and Keras's default for `adamw`, which is applied to all weights.
@@ -67,6 +69,10 @@ def make_optimizer(
         from kerasmlp.model.rate_cycles import CycleDecay
 
         rate = CycleDecay(learning_rate, cycle_steps)
+    if warm_up_steps:
+        from kerasmlp.model.rate_cycles import WarmUp
+
+        rate = WarmUp(rate, warm_up_steps)
     options: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
     if ema is not None:
         options |= {"use_ema": True, "ema_momentum": ema}

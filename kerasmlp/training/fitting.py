@@ -195,8 +195,9 @@ def train_run(
     budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
     if settings.minutes is not None:
         is_long = 60 * settings.minutes >= COMPILED_FROM_S
-        cycles = None if settings.schedule == "constant" else RateCycles(optimizer)
-        recipe, steps = recipe_for(data, recipe_of(model), members), math.ceil(len(data.train) / batch_size)
+        steps, warm_up_steps = _steps(data, settings)
+        cycles = None if settings.schedule == "constant" else RateCycles(optimizer, warm_up_steps)
+        recipe = recipe_for(data, recipe_of(model), members)
         budget = budget_of(run, config, settings, recipe, steps=steps, cycles=cycles, display=display)
     write_json(run.path / CONFIG_NAME, config if budget is None else {**config, "plan": budget.plan})
     write_json(run.path / DATA_NAME, describe_data(data))
@@ -266,15 +267,16 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            epochs, batch_size = settings.pace
-            steps = math.ceil(len(data.train) / batch_size)
-            # With a number of minutes, `RateCycles` sets the rate.
-            schedule = "constant" if settings.epochs is None else settings.schedule
+            epochs, (steps, warm_up_steps) = settings.pace[0], _steps(data, settings)
+            # With a number of minutes, `RateCycles` sets a rate that is not constant.
+            is_set = settings.epochs is None and settings.schedule != "constant"
+            schedule = "constant" if is_set else settings.schedule
             optimizer = make_optimizer(
                 optimizer,
                 settings.initial_learning_rate,
                 cosine_steps=epochs * steps if schedule == "cosine" else None,
                 cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
+                warm_up_steps=0 if is_set else warm_up_steps,
                 weight_decay=settings.weight_decay,
                 ema=settings.ema,
             )
@@ -286,3 +288,9 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
             metrics=settings.metrics,
         )
     return optimizer
+
+
+def _steps(data: Data, settings: TrainingSettings) -> tuple[int, int]:
+    """Returns the steps of an epoch and those of the warm-up."""
+    steps = math.ceil(len(data.train) / settings.pace[1])
+    return steps, math.ceil(steps * (settings.warm_up or 0.0))

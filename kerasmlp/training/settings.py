@@ -51,6 +51,8 @@ class TrainingSettings(Settings):
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
             the training after a cycle that hardly helped.
+        warm_up: Epochs in which the learning rate of any schedule rises linearly from 0 at first; at least 0, such as 1
+            or 0.5, and fewer than `epochs`. Defaults to 0.
         loss: The name of a loss (for classification `cross_entropy`; for regression `mse`, `mae`, `huber` or
             `poisson`), or a Keras loss that takes targets and the model's output: for classification class indices
             `(batch,)` and logits `(batch, classes)`. Defaults to `cross_entropy` or `mse`.
@@ -102,6 +104,7 @@ class TrainingSettings(Settings):
     weight_decay: float | None = None
     ema: float | None = None
     schedule: str | None = None
+    warm_up: float | None = None
     loss: keras.losses.Loss | str | None = None
     label_smoothing: float | None = None
     objective: str | None = None
@@ -142,12 +145,18 @@ class TrainingSettings(Settings):
         if self.ema is not None and not 0 < self.ema < 1:
             raise InvalidValue(f"`ema` needs to be greater than 0 and less than 1, such as 0.999; got {self.ema}.")
         check_label_smoothing(self.label_smoothing)
+        if self.warm_up is not None and not 0 <= self.warm_up < (self.epochs or math.inf):
+            raise InvalidValue(
+                "`warm_up` needs to be at least 0 and fewer epochs than the training has; got "
+                f"`warm_up={self.warm_up:g}` and `epochs={self.epochs}`."
+            )
         if self.optimizer is None or isinstance(self.optimizer, str):
             check_optimizer(self.optimizer or "adam", self.initial_learning_rate)
-        elif self.learning_rate is not None or self.schedule not in (None, "constant"):
+        elif self.learning_rate is not None or self.schedule not in (None, "constant") or self.warm_up:
             raise InvalidValue(
-                "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
-                f"out; got `learning_rate={self.learning_rate}` and `schedule={self.schedule}`."
+                "An optimizer object has its own learning rate and schedule, so leave `learning_rate`, `schedule` and "
+                f"`warm_up` out; got `learning_rate={self.learning_rate}`, `schedule={self.schedule}` and "
+                f"`warm_up={self.warm_up}`."
             )
         elif self.weight_decay is not None:
             raise InvalidValue(
@@ -250,6 +259,7 @@ class TrainingSettings(Settings):
             **({} if self.weight_decay is None else {"weight_decay": self.weight_decay}),
             **({} if self.ema is None else {"ema": self.ema}),
             "schedule": self.schedule,
+            **({"warm_up": self.warm_up} if self.warm_up else {}),
             "early_stopping": self.early_stopping,
             "seed": self.seed,
             **({} if self.objective is None else {"objective": self.objective}),

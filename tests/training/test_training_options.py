@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,9 @@ import pytest
 
 from kerasmlp import build_mlp, evaluate, train
 from kerasmlp.data.types import Data
-from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.errors import InvalidValue, KerasMLPWarning, OutputExists
 from kerasmlp.model.optimizers import OPTIMIZERS, make_optimizer
+from kerasmlp.model.rate_cycles import CycleDecay, RateCycles, WarmUp
 from kerasmlp.training.settings import TrainingSettings
 
 
@@ -125,8 +128,7 @@ def test_averages_follow_the_weights_and_are_what_is_validated_and_kept(
     # One step in each epoch, so that the weights after every step are seen.
     one_step: dict[str, Any] = {"epochs": 30, "batch_size": len(digits.train)}
     run = train(network(digits), digits, out=tmp_path / "run", callbacks=[seen], **options, **one_step)
-    without = {"optimizer": "adam", "learning_rate": 0.03}
-    train(network(digits), digits, out=tmp_path / "plain", callbacks=[plain], **without, **one_step)
+    train(network(digits), digits, out=tmp_path / "plain", callbacks=[plain], learning_rate=0.03, **one_step)
     for received, expected in zip(seen.at_begin, plain.at_begin, strict=True):
         np.testing.assert_array_equal(received, expected, "the average changes no step")
     average = np.zeros_like(seen.at_begin[0])
@@ -165,3 +167,76 @@ def test_an_average_of_a_named_optimizer_is_part_of_the_configuration(digits: Da
             TrainingSettings(ema=ema)
     with pytest.raises(InvalidValue, match=r"`use_ema`.*`ema=0\.9`"):
         TrainingSettings(optimizer=keras.optimizers.SGD(), ema=0.9)
+
+
+def test_a_warm_up_is_multiplied_into_every_schedule() -> None:
+    cosine = keras.optimizers.schedules.CosineDecay(0.2, 40)
+    cases: list[tuple[dict[str, Any], Callable[[int], float]]] = [
+        ({}, lambda step: 0.2),
+        ({"cosine_steps": 40}, lambda step: 0.1 * (1 + math.cos(math.pi * step / 40))),
+        ({"cycle_steps": [16, 40]}, lambda step: float(CycleDecay(0.2, [16, 40])(step))),
+    ]
+    for options, usual in cases:
+        optimizer = make_optimizer("sgd", 0.2, warm_up_steps=8, **options)
+        copy = keras.optimizers.deserialize(keras.optimizers.serialize(optimizer))
+        for step in (0, 1, 7, 8, 20, 40):
+            for each in (optimizer, copy):
+                each.iterations.assign(step)
+                expected = usual(step) * min(1, step / 8)
+                assert float(each.learning_rate) == pytest.approx(expected, abs=1e-7)  # float32 of numbers below 0.2
+    assert isinstance(WarmUp.from_config(WarmUp(cosine, 3).get_config()).rate, keras.optimizers.schedules.CosineDecay)
+    cycled = keras.optimizers.SGD(0.2)
+    cycles, schedule = RateCycles(cycled, warm_up_steps=8), WarmUp(CycleDecay(0.2, [16, 40]), 8)
+    cycles.set(0.2, [16, 40])
+    for step in (0, 1, 7, 8, 20, 40):
+        cycled.iterations.assign(step)
+        cycles()
+        assert float(cycled.learning_rate) == pytest.approx(float(schedule(step)), abs=1e-7)
+
+
+class _Rates(keras.callbacks.Callback):
+    """Keeps the learning rate after each epoch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.rates: list[float] = []
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.rates.append(float(self.model.optimizer.learning_rate))
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "cycles"])
+def test_the_rate_of_a_training_rises_over_its_first_epochs(digits: Data, tmp_path: Path, schedule: str) -> None:
+    options: dict[str, Any] = {"schedule": schedule, "learning_rate": 0.01, "epochs": 5, "early_stopping": 5}
+    warm, usual = _Rates(), _Rates()
+    run = train(network(digits), digits, warm_up=2.5, out=tmp_path / "warm", callbacks=[warm], **options)
+    train(network(digits), digits, out=tmp_path / "usual", callbacks=[usual], **options)
+    steps = math.ceil(len(digits.train) / 32)
+    shares = [min(1, epoch * steps / math.ceil(2.5 * steps)) for epoch in (1, 2, 3, 4, 5)]
+    np.testing.assert_allclose(warm.rates, np.multiply(usual.rates, shares), rtol=1e-4, atol=1e-9)
+    assert run.config["training"]["warm_up"] == run.metrics["warm_up"] == 2.5
+    assert "warm_up" not in TrainingSettings(warm_up=0).to_config()
+
+
+@pytest.mark.parametrize("schedule", ["constant", "cycles"])
+def test_the_rate_rises_in_a_training_with_a_number_of_minutes(digits: Data, tmp_path: Path, schedule: str) -> None:
+    seen = _Rates()
+    options: dict[str, Any] = {"minutes": 0.1, "schedule": schedule, "learning_rate": 0.01, "callbacks": [seen]}
+    with pytest.warns(KerasMLPWarning, match="`warm_up` of 1e\\+06 epochs does not end"):
+        train(network(digits), digits, warm_up=1e6, out=tmp_path / "run", **options)
+    steps = math.ceil(len(digits.train) / 32)
+    expected = 0.01 * steps / (1e6 * steps)
+    if schedule == "cycles":  # its first cycle is one epoch, and `RateCycles` has set the rate of the last step
+        expected *= (steps - 1) / steps * 0.5 * (1 + math.cos(math.pi * (steps - 1) / steps))
+    assert seen.rates[0] == pytest.approx(expected, rel=1e-3)  # float32, near the end of a cosine
+
+
+def test_a_warm_up_is_shorter_than_the_training(digits: Data, tmp_path: Path) -> None:
+    for warm_up in (3, -1.0):
+        with pytest.raises(InvalidValue, match=f"`warm_up={warm_up:g}` and `epochs=3`"):
+            TrainingSettings(epochs=3, warm_up=warm_up)
+    with pytest.raises(InvalidValue, match="`warm_up=10` and `epochs=10`"):
+        train(network(digits), digits, warm_up=10, out=tmp_path / "run")
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InvalidValue, match="`warm_up=1`"):
+        TrainingSettings(optimizer=keras.optimizers.SGD(), warm_up=1)

@@ -34,7 +34,7 @@ SETTINGS = (
         "label_smoothing",
         "objective",
     ),
-    *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla"),
+    *("threshold", "calibrate", "early_stopping", "schedule", "warm_up", "seed", "require_xla"),
 )
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
@@ -68,6 +68,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which end at 0 {by_recipe}"
     group.add_argument("--schedule", metavar="NAME", help=meaning)
+    meaning = "first epochs in which the learning rate rises from 0, such as 1 or 0.5 (default: 0)"
+    group.add_argument("--warm-up", type=float, metavar="N", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
         "--loss",
