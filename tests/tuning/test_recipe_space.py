@@ -132,6 +132,12 @@ def test_folds_of_a_small_table_do_not_limit_the_default_space(prices: Data) -> 
     assert space.batch_size == (recipe_for(prices).batch_size,)
 
 
+def test_a_weight_decay_is_that_of_every_optimizer_of_a_search() -> None:
+    network = TrialNetwork((4, 8, 3), {}, "adamw", 0.1)
+    assert network.with_values({"optimizer": "sgd"}).weight_decay == 0.1
+    assert network.with_values({"optimizer": "adam", "weight_decay": 0.02}).weight_decay == 0.02
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

@@ -99,6 +99,8 @@ def test_small_folds_of_a_larger_table_are_trained_with_the_labels_of_the_whole(
     assert settings.label_smoothing == request.label_smoothing == expected
     assert WorkerRequest.from_json(request.to_json()) == request
     assert ("label_smoothing" in settings.to_config((2, 4, 2))) == bool(expected)
+    trained = TrialTrainer.of(splits, request).train({"learning_rate": 0.01, "batch_size": 64}, epochs=1)
+    assert trained.loss.get_config().get("smoothing", 0.0) == expected
     other = replace(settings, label_smoothing=0.3)
     assert WorkerRequest.of(splits, request.network, other).digest != request.digest
 

@@ -94,7 +94,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         const="",
         metavar="NAME=S,...",
         help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
-        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
+        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height); halved=1+7 names classes that are "
+        "rotated and sheared half as much",
     )
     group.add_argument(
         "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
@@ -168,4 +169,6 @@ def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
     from kerasmlp.model.augmentation import Augmentation, parse_strengths
 
     low = data.feature_range[0] if data.feature_range else 0.0
-    return Augmentation(parse_strengths(args.augment), fill=low, seed=data.seed, name="augmentation")
+    return Augmentation(
+        parse_strengths(args.augment, data.task.class_names), fill=low, seed=data.seed, name="augmentation"
+    )
