@@ -8,17 +8,28 @@ not weights: they stay those of the latest steps.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
 
 from kerasmlp.engine._keras_internals import averages_of, start_averages_early
+from kerasmlp.errors import InvalidValue
 
 
-def averaged_weights(optimizer: keras.Optimizer) -> list[AveragedWeights]:
+def averaging_callbacks(optimizer: keras.Optimizer) -> list[AveragedWeights]:
     """Returns the callback for an optimizer that averages the weights (`use_ema=True`); otherwise an empty list."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)  # of one that scales the loss
     return [AveragedWeights(inner)] if inner.use_ema else []
+
+
+def check_no_swapping(callbacks: Sequence[keras.callbacks.Callback]) -> None:
+    """Raises `InvalidValue` if a callback would exchange weights and averages back."""
+    if any(isinstance(callback, keras.callbacks.SwapEMAWeights) for callback in callbacks):
+        raise InvalidValue(
+            "The averages of an optimizer with `use_ema` are validated and kept anyway, so leave `SwapEMAWeights` out "
+            "of `callbacks`."
+        )
 
 
 class AveragedWeights(keras.callbacks.Callback):

@@ -28,7 +28,7 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
-from kerasmlp.training.averaged_weights import averaged_weights
+from kerasmlp.training.averaged_weights import averaging_callbacks, check_no_swapping
 from kerasmlp.training.best_epoch import EpochRanking
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.finishing import finish_network
@@ -125,6 +125,7 @@ def train(
         (5, True)
     """
     settings = completed_settings(TrainingSettings.of(settings, options), model, data)
+    check_no_swapping(callbacks)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
     if is_chief():
@@ -218,7 +219,7 @@ def train_run(
     ranking = EpochRanking.of(data, settings, ends, settings.objective if search is None else objective)
     # The recorder keeps the counters of these callbacks.
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
-    kept = [*averaged_weights(optimizer), *([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
+    kept = [*averaging_callbacks(optimizer), *([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:

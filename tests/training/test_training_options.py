@@ -165,6 +165,9 @@ def test_an_average_of_a_named_optimizer_is_part_of_the_configuration(digits: Da
     for ema in (0, 1.0, -0.5):
         with pytest.raises(InvalidValue, match=f"`ema`.*less than 1.*got {ema}"):
             TrainingSettings(ema=ema)
+    swapping = keras.callbacks.SwapEMAWeights(swap_on_epoch=True)
+    with pytest.raises(InvalidValue, match="`SwapEMAWeights`.*`callbacks`"):
+        train(network(digits), digits, ema=0.9, callbacks=[swapping], out=tmp_path / "swapping")
     with pytest.raises(InvalidValue, match=r"`use_ema`.*`ema=0\.9`"):
         TrainingSettings(optimizer=keras.optimizers.SGD(), ema=0.9)
 
