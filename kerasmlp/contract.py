@@ -62,7 +62,6 @@ VALIDATION_SHARE = 0.1
 # Names of recipes.
 PLAIN, TABLE = "plain", "table"
 RECIPES = (PLAIN, TABLE)
-SMOOTHED_CROSS_ENTROPY = "smoothed_cross_entropy"  # a loss of classification
 
 # Share of the examples that becomes the test of data without a test of their own, if the caller names no other.
 DEFAULT_TEST_SHARE = 0.2

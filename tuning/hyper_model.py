@@ -43,6 +43,7 @@ class MLPHyperModel(keras_tuner.HyperModel):
         *,
         task: Task | None = None,
         loss: str | None = None,
+        label_smoothing: float = 0.0,
         optimizer: str = "adam",
         **model_options: Any,
     ) -> None:
@@ -54,13 +55,14 @@ class MLPHyperModel(keras_tuner.HyperModel):
                 1e-2 and batch sizes from 16 to 128.
             task: What the networks learn, such as `data.task`. Defaults to classification.
             loss: Name of one of the losses of the task. Defaults to its first.
+            label_smoothing: Share of each label that is spread over all classes, in [0, 1). Defaults to `0.0`.
             optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. Defaults to `"adam"`.
             **model_options: Options of `build_mlp` for all networks, such as `input_shape`, `preprocessing` or
                 `activation`.
         """
         super().__init__()
         self.space = (space or Space()).for_examples()
-        self.task, self.loss = task or Classification(()), loss
+        self.task, self.loss, self.label_smoothing = task or Classification(()), loss, label_smoothing
         self.network = TrialNetwork(check_sizes(sizes), model_options, optimizer)
         if self.network.members > 1 or self.space.members is not None:
             raise InvalidValue("Keras's `fit` does not know members; use `kerasmlp.tuning.search` to vary `members`.")
@@ -74,7 +76,7 @@ class MLPHyperModel(keras_tuner.HyperModel):
             options["preprocessing"] = copy_of(options["preprocessing"], network.embedding)
         model = build_mlp(network.sizes, postprocessing=self.task.postprocessing(), **options)
         optimizer = make_optimizer(network.optimizer, hp.get("learning_rate"), weight_decay=network.weight_decay)
-        self.task.compile(model, optimizer, loss=self.loss)
+        self.task.compile(model, optimizer, loss=self.loss, label_smoothing=self.label_smoothing)
         return model
 
     def fit(self, hp: keras_tuner.HyperParameters, model: keras.Model, *args: Any, **kwargs: Any) -> Any:

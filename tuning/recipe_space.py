@@ -41,7 +41,7 @@ class SearchDefaults:
         optimizer: Name of the optimizer.
         weight_decay: Its weight decay; None for that of the optimizer.
         options: Options of `build_mlp`.
-        loss: Name of the loss; None for that of the task.
+        label_smoothing: Share of each label that is spread over all classes.
     """
 
     epochs: int
@@ -51,7 +51,7 @@ class SearchDefaults:
     optimizer: str
     weight_decay: float | None
     options: Mapping[str, Any]
-    loss: str | None = None
+    label_smoothing: float = 0.0
 
 
 def search_defaults(data: Data, recipe: str, members: int | None = None) -> SearchDefaults:
@@ -68,7 +68,7 @@ def search_defaults(data: Data, recipe: str, members: int | None = None) -> Sear
         whole.optimizer,
         whole.weight_decay,
         options,
-        whole.loss,
+        whole.label_smoothing,
     )
 
 

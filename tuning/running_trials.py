@@ -60,6 +60,7 @@ class TrialTrainer:
         seed: int,
         objective: str | None = None,
         loss: str | None = None,
+        label_smoothing: float = 0.0,
         folds: int | None = None,
         recipe: str | None = None,
         schedule: str = "constant",
@@ -74,13 +75,14 @@ class TrialTrainer:
             seed: Seed of the initial weights and of the order of the examples.
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
+            label_smoothing: Share of each label that is spread over all classes.
             folds: Number of splits in each repetition. Defaults to None: all have the same seed.
             recipe: Name of the recipe. Defaults to that of the data.
             schedule: Learning rate of the trials, as in a training of `epochs`.
         """
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
-        self.loss = loss
+        self.loss, self.label_smoothing = loss, label_smoothing
         self.epochs = epochs
         # The epochs in which the rate falls to zero; none if it is constant.
         self._ends = {CYCLES: cycle_ends(epochs), COSINE: [epochs]}.get(schedule, [])
@@ -101,6 +103,7 @@ class TrialTrainer:
             seed=request.seed,
             objective=request.objective,
             loss=request.loss,
+            label_smoothing=request.label_smoothing,
             folds=request.folds,
             recipe=request.recipe,
             schedule=request.schedule,
@@ -214,7 +217,7 @@ class TrialTrainer:
             adjustable.let_decay_vary(optimizer)
         if self._ends:
             adjustable = replace(adjustable, cycles=RateCycles(optimizer))
-        data.task.compile(adjustable.model, optimizer, loss=self.loss)
+        data.task.compile(adjustable.model, optimizer, loss=self.loss, label_smoothing=self.label_smoothing)
         # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
         # the real number of trials, the result of a trial would depend on how many others there are.
         sharing = 1 if self._ends else TRIALS_PER_COMPILE

@@ -334,6 +334,7 @@ def _train_best(
         weight_decay=chosen.weight_decay,
         schedule=settings.final_schedule,
         loss=settings.loss,
+        label_smoothing=settings.label_smoothing,
         objective=settings.objective,
         seed=settings.seed,
     ).completed(recipe_for(data, recipe_of(model), members_of(model)))

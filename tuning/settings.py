@@ -53,6 +53,7 @@ class SearchSettings(Settings):
             knows whether lower or higher is better. None, the default, is `val_accuracy` for classification and
             `val_rmse` for regression.
         loss: Name of the loss of all trainings, as in `TrainingSettings`, and with the same default.
+        label_smoothing: Share of each label that all trainings spread over the classes. By default that of the recipe.
         folds: Number of folds, at least 2. Each trial then trains on every split into one fold and the others, and its
             score in an epoch is the mean over them. The test examples are in no fold. Hyperband then starts the trials
             that it continues from their first epoch. Defaults to None: one split, as the data are split.
@@ -60,20 +61,18 @@ class SearchSettings(Settings):
             the initial weights and of the order of the examples. Defaults to `1`.
         early_stopping: Whether to stop a trial whose best score so far is worse than the median that the finished
             trials had reached after as many epochs; with the recipe `table`, only at the end of a cycle.
-            Hyperband stops trials by its own rule.
-            Defaults to `True`.
+            Hyperband stops trials by its own rule. Defaults to `True`.
         workers: Number of processes on this machine that run trials and share its cores, from 1 to the number of
             cores. A single worker runs in this process. Defaults to `1`.
         address: Host and port where workers on other machines can join with `join_search`, such as
             `"192.168.0.10:7000"`. `workers` may then be 0. The connection is not encrypted, and anyone who can reach
             the port can take part, so use a network that you trust. By default, only this machine runs trials.
-        final_epochs: Passes over the training examples in the final training, at least 1. By default 20, or as many as
-            the recipe `table` has.
+        final_epochs: Passes in the final training, at least 1. By default 20, or as many as the recipe `table` has.
         final_schedule: Learning rate in the final training: `"cosine"` lowers the best trial's rate to zero along half
             a cosine, `"cycles"` does so several times, `"constant"` keeps it. By default `"cosine"`, or that of the
             recipe `table`.
         optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. By default `"adam"`, or that of the recipe `table`.
-        weight_decay: Weight decay of `adamw`, at least 0. By default that of the recipe.
+        weight_decay: Weight decay, at least 0, as in `TrainingSettings`. By default that of the recipe.
         embedding: Learnt features of each number in a table, at least 1. Defaults to 8.
         seed: Seed of the oracle's choices, of the initial weights and of the order of the examples, at least 0.
             Defaults to `0`.
@@ -96,6 +95,7 @@ class SearchSettings(Settings):
     oracle: str = "random"
     objective: str | None = None
     loss: str | None = None
+    label_smoothing: float | None = None
     folds: int | None = None
     repeats: int = 1
     early_stopping: bool = True
@@ -114,7 +114,7 @@ class SearchSettings(Settings):
         from kerasmlp.data.fold_choice import check_folds
         from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
-        from kerasmlp.training.settings import check_minutes, check_schedule, check_weight_decay
+        from kerasmlp.training.settings import check_label_smoothing, check_minutes, check_schedule, check_weight_decay
 
         if self.oracle not in ORACLES:
             raise InvalidValue(
@@ -140,8 +140,8 @@ class SearchSettings(Settings):
             check_schedule(self.final_schedule)
         if self.optimizer is not None:
             check_optimizer(self.optimizer, 1.0)
-        if self.weight_decay is not None:
-            check_weight_decay(self.weight_decay, self.optimizer)
+        check_weight_decay(self.weight_decay)
+        check_label_smoothing(self.label_smoothing)
         check_at_least("workers", self.workers, 1 if self.address is None else 0)
         if self.address is not None:
             split_address(self.address)
@@ -182,7 +182,7 @@ class SearchSettings(Settings):
     def for_data(self, data: Data, *, varies_widths: bool = False, splits: Sequence[Data] = ()) -> Self:
         """Returns these settings with everything that has its default replaced by that for `data`.
 
-        An objective that is the default anyway becomes None, and so does a loss that is the default of task and recipe.
+        An objective or a loss that is the default anyway becomes None.
 
         Args:
             data: The examples.
@@ -197,11 +197,10 @@ class SearchSettings(Settings):
         from kerasmlp.tuning.space import PARAMETERS
 
         named = self.objective and data.task.objective(self.objective)
-        data.task.check_loss(self.loss or data.task.losses[0])
+        data.task.check_loss(self.loss or data.task.losses[0], self.label_smoothing or 0.0)
         recipe = self.recipe or data.recipe
         members = self.model_options.get("members")
         defaults = search_defaults(data, recipe, members)
-        loss = self.loss or defaults.loss
         fixed = {*self.model_options, *(() if varies_widths else ("units", "depth"))}
         fixed |= {name for name in ("optimizer", "weight_decay", "embedding") if getattr(self, name) is not None}
         if self.optimizer not in (None, defaults.optimizer):
@@ -209,7 +208,8 @@ class SearchSettings(Settings):
             fixed.add("weight_decay")
         if self.oracle == "grid":  # which tries exactly what is listed
             fixed |= set(PARAMETERS) - {"learning_rate", "batch_size"}
-        names = ["epochs", "final_schedule", "optimizer", "weight_decay", *(["final_epochs"] * (self.minutes is None))]
+        names = ["epochs", "final_schedule", "optimizer", "weight_decay", "label_smoothing"]
+        names += [] if self.minutes else ["final_epochs"]
         return replace(
             self,
             **{name: getattr(defaults, name) for name in names if getattr(self, name) is None},
@@ -217,7 +217,7 @@ class SearchSettings(Settings):
             recipe=recipe,
             model_options={**defaults.options, **self.model_options},
             objective=None if named == data.task.objective(None) else self.objective,
-            loss=None if loss == data.task.losses[0] and defaults.loss is None else loss,
+            loss=None if self.loss == data.task.losses[0] else self.loss,
         )
 
     def num_trials(self) -> int | None:
@@ -270,8 +270,7 @@ class SearchSettings(Settings):
             )
         check_sizes_fit(sizes, data.feature_shape, data.num_outputs, data.task.unit)
         for each in (data, *(splits or ())):
-            if self.loss is not None:
-                each.task.make_loss(self.loss)
+            each.task.make_loss(self.loss or each.task.losses[0], self.label_smoothing or 0.0)
             each.task.check_objective(self.objective, each.validation.labels)
             parts = {"training": each.train.labels, "validation": each.validation.labels}
             each.task.check_targets(self.loss or each.task.losses[0], parts)
@@ -295,6 +294,7 @@ class SearchSettings(Settings):
         names = ("objective", "loss", "weight_decay", "embedding", "folds", "minutes")
         added = {name: getattr(self, name) for name in names}
         added["recipe"] = None if self.recipe == PLAIN else self.recipe
+        added["label_smoothing"] = self.label_smoothing or None
         return {
             "sizes": sizes,
             "model_options": dict(self.model_options),

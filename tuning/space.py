@@ -148,8 +148,8 @@ class Space:
         batch_normalization: `(True, False)`, `(True,)` or `(False,)`.
         l2: Weight of the penalty on squared kernels, at least 0. A range needs to be positive and is sampled on a
             logarithmic scale.
-        weight_decay: Weight decay of `adamw`, at least 0. A range needs to be positive and is sampled on a logarithmic
-            scale.
+        weight_decay: Weight decay of the optimizer, at least 0. A range needs to be positive and is sampled on a
+            logarithmic scale.
         embedding: Learnt features of each number in a table, at least 1. Only for the recipe `table`.
         members: Numbers of networks that are trained side by side and answer with their mean, at least 1.
         optimizer: Names from `kerasmlp.model.optimizers.OPTIMIZERS`.

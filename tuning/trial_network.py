@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 DEFAULT_UNITS = 128  # width of hidden layers if a search varies only `depth` and `sizes` has no hidden layer
 MAX_GRID_TRIALS = 1000  # unless `trials` allows more; a larger grid is more likely a mistake than intended
-DECAYING = "adamw"  # the optimizer that has a weight decay
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class TrialNetwork:
         sizes: Layer widths from input to output.
         options: Options of `build_mlp`.
         optimizer: Name of the optimizer.
-        weight_decay: Weight decay of `adamw`; None for Keras's default.
+        weight_decay: Weight decay of the optimizer, whichever a trial has; None for Keras's default.
         embedding: Learnt features of each number in a table; None for the default.
     """
 
@@ -63,12 +62,11 @@ class TrialNetwork:
         replaced = {
             n: values[n] for n in ("activation", "dropout", "batch_normalization", "l2", "members") if n in values
         }
-        optimizer = str(values.get("optimizer", self.optimizer))
         return TrialNetwork(
             (self.sizes[0], *hidden, self.sizes[-1]),
             {**self.options, **replaced},
-            optimizer,
-            values.get("weight_decay", self.weight_decay) if optimizer == DECAYING else None,
+            str(values.get("optimizer", self.optimizer)),
+            values.get("weight_decay", self.weight_decay),
             values.get("embedding", self.embedding),
         )
 
@@ -113,9 +111,8 @@ def check_space(space: Space, data: Data, network: TrialNetwork, recipe: str | N
         check_optimizer(optimizer, high)
     data.preprocessing(recipe, embedding=network.embedding)
     if space.weight_decay is not None:
-        optimizers = space.optimizer if isinstance(space.optimizer, tuple) else (network.optimizer,)
         for decay in ends_of(space.weight_decay):
-            check_weight_decay(decay, DECAYING if DECAYING in optimizers else optimizers[0])
+            check_weight_decay(decay)
     if space.embedding is not None and ((recipe or data.recipe) != TABLE or ends_of(space.embedding)[0] < 1):
         raise InvalidValue(
             "The hyper-parameter `embedding` needs whole numbers of at least 1, and data with the recipe `table`; got "

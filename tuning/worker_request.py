@@ -41,6 +41,7 @@ class WorkerRequest:
         seed: Seed of the initial weights and of the order of the examples.
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
+        label_smoothing: Share of each label that is spread over all classes.
         folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
         recipe: Name of the recipe; None for the default of the data.
         schedule: Learning-rate schedule of a trial.
@@ -58,6 +59,7 @@ class WorkerRequest:
     threads: int | None = None
     objective: str | None = None
     loss: str | None = None
+    label_smoothing: float = 0.0
     folds: int | None = None
     recipe: str | None = None
     schedule: str = "constant"
@@ -78,6 +80,7 @@ class WorkerRequest:
             digest="",
             objective=settings.objective,
             loss=settings.loss,
+            label_smoothing=settings.label_smoothing or 0.0,
             folds=settings.folds,
             recipe=settings.recipe,
             schedule=search_defaults(data, settings.recipe).schedule,
@@ -87,6 +90,7 @@ class WorkerRequest:
         added = {
             "objective": settings.objective,
             "loss": settings.loss,
+            "label_smoothing": settings.label_smoothing or None,
             "folds": settings.folds,
             "recipe": None if settings.recipe == PLAIN else settings.recipe,
             **data.task_config(),
@@ -115,6 +119,7 @@ class WorkerRequest:
             "threads": self.threads,
             "objective": self.objective,
             "loss": self.loss,
+            "label_smoothing": self.label_smoothing,
             "folds": self.folds,
             "recipe": self.recipe,
             "schedule": self.schedule,

@@ -8,7 +8,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from kerasmlp._system.terminal import results_console
-from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME, SMOOTHED_CROSS_ENTROPY, TABLE
+from kerasmlp.contract import CROSS_VALIDATION_NAME, OUT_OF_FOLD_NAME, TABLE
 from kerasmlp.model.optimizers import CYCLES
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def show_cross_validation(result: CrossValidation) -> None:
 def _recipe_text(metrics: Mapping[str, Any]) -> str:
     """What the recipe for tables decided about a network, in words."""
     embedding = f", {metrics['embedding']} learnt features of each number" if "embedding" in metrics else ""
-    smoothed = ", smoothed labels" if metrics["loss"] == SMOOTHED_CROSS_ENTROPY else ""
+    smoothed = ", smoothed labels" if "label_smoothing" in metrics else ""
     return f"{TABLE}{embedding}, dropout {metrics['dropout']:g}{smoothed}"
 
 

@@ -44,6 +44,34 @@ def strategy_of_optimizer(optimizer: keras.Optimizer) -> tf.distribute.Strategy 
     return optimizer._distribution_strategy
 
 
+def averages_of(optimizer: keras.Optimizer) -> list[tuple[keras.Variable, keras.Variable]]:
+    """Returns each weight with its average, of an optimizer that is built and has `use_ema`.
+
+    Keras's public way is to overwrite the weights with the averages, after which the weights are lost.
+    """
+    pairs = zip(optimizer._trainable_variables, optimizer._model_variables_moving_average, strict=True)
+    return [(weight, average) for weight, average in pairs if average is not None]
+
+
+def start_averages_early(optimizer: keras.Optimizer) -> None:
+    """Makes the averages of an optimizer that has `use_ema` follow the weights closely in the first steps.
+
+    Keras sets them to the weights after the first step, of which a share of 0.999^1000 = 37 % is left after 1,000 steps
+    with a momentum of 0.999. Here, the momentum is n / (n + 9) after n steps until that exceeds the optimizer's, as in
+    `tf.train.ExponentialMovingAverage`. Keras has no option for it, and needs a number as the momentum to save it.
+    """
+    ops = keras.ops
+
+    def follow(weights: Any) -> None:
+        done = ops.cast(optimizer.iterations, "float32")
+        momentum = ops.minimum(done / (done + 9), optimizer.ema_momentum)
+        for weight, average in averages_of(optimizer):
+            share = ops.cast(momentum, weight.dtype)
+            average.assign(share * average + (1 - share) * weight)
+
+    optimizer._update_model_variables_moving_average = follow
+
+
 def is_stock_step(step: Callable[[Any], Any]) -> bool:
     """Returns whether `step` is the `train_step` or `test_step` of `keras.Model` itself, and not of a subclass."""
     return getattr(step, "__func__", None) in (keras.Model.train_step, keras.Model.test_step)

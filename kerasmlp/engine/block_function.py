@@ -105,7 +105,12 @@ class BlockFunction:
     def _run_step(self, batch: Any) -> Any:
         if self._before_step is not None:
             self._before_step()
-        return self._step(batch)
+        return self._step_on(batch)
+
+    def _step_on(self, batch: Any) -> Any:
+        """Runs the step on a batch, whose targets layers can read while they are traced."""
+        with step_with_targets(batch[1] if isinstance(batch, tuple) and len(batch) > 1 else None):
+            return self._step(batch)
 
     def _build(self, block: Any) -> Any:
         """Creates the variables of metrics and losses, which cannot be created inside a loop.
@@ -182,6 +187,24 @@ _generator = contextvars.ContextVar("_generator", default="auto_select")
 def random_generator() -> str:
     """Returns the `alg` that layers pass to TensorFlow's stateless random functions while they are traced."""
     return _generator.get()
+
+
+_targets: contextvars.ContextVar[Any] = contextvars.ContextVar("_targets", default=None)
+
+
+def targets_of_step() -> Any:
+    """Returns the targets of the batch that is traced, for layers that depend on them in training; otherwise None."""
+    return _targets.get()
+
+
+@contextlib.contextmanager
+def step_with_targets(targets: Any) -> Iterator[None]:
+    """Makes `targets_of_step` return these targets within the block."""
+    token = _targets.set(targets)
+    try:
+        yield
+    finally:
+        _targets.reset(token)
 
 
 @contextlib.contextmanager

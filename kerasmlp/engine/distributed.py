@@ -165,7 +165,7 @@ class ReplicatedBlockFunction(BlockFunction):
         def own_part(batch: Any) -> None:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             start = replica * self._part
-            self._step(map_tensors(lambda t: t[start : start + self._part], batch))
+            self._step_on(map_tensors(lambda t: t[start : start + self._part], batch))
 
         self._strategy.run(own_part, args=(batch,))
         return {}
@@ -177,7 +177,7 @@ class ReplicatedBlockFunction(BlockFunction):
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
             variables = self._model.metrics_variables
             before = [tf.identity(variable.value) for variable in variables]
-            names.update(self._step(batch))
+            names.update(self._step_on(batch))
             for variable, old in zip(variables, before, strict=True):
                 variable.assign(tf.where(replica == 0, variable.value, old))
 

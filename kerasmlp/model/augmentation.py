@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -9,7 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from kerasmlp.engine.block_function import random_generator
+from kerasmlp.engine.block_function import random_generator, targets_of_step
 from kerasmlp.errors import InvalidValue, nearest
 
 
@@ -24,10 +25,14 @@ class Strengths:
         shift: Share of height and width, in [0, 1): 0.07 moves an image of 28 pixels by up to 2. Defaults to `0.07`.
         rotation: Degrees, in [0, 180]. Defaults to `12.0`.
         scale: Share of the size, in [0, 1): 0.1 makes images 0.9 to 1.1 times as large. Defaults to `0.12`.
-        shear: Share of the height by which the upper edge moves relative to the middle, in [0, 1). Defaults to `0.12`.
+        shear: Pixels by which a row moves for each pixel of height, in [0, 1): the tangent of the angle, so 0.27 slants
+            by 15 degrees. The upper edge moves by half of that share of the height. Defaults to `0.12`.
         elastic: Standard deviation of the displacement by the warp, as a share of the height, in [0, 1). The field of
             displacements is normal noise that is smoothed by a Gaussian. Defaults to `0.03`.
         smoothness: Standard deviation of that Gaussian, as a share of the height, in (0, 1). Defaults to `0.15`.
+        halved: Indices of classes whose rotation and shear are half as strong, such as those of the digits 1 and 7, of
+            which one becomes the other when it leans. For networks that learn one class for each image. By default
+            none.
     """
 
     shift: float = 0.07
@@ -36,6 +41,7 @@ class Strengths:
     shear: float = 0.12
     elastic: float = 0.03
     smoothness: float = 0.15
+    halved: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         """Checks the values.
@@ -43,31 +49,43 @@ class Strengths:
         Raises:
             InvalidValue: a value is outside its range.
         """
-        for field in fields(self):
-            value, most = getattr(self, field.name), 180 if field.name == "rotation" else 1
-            is_possible = 0 <= value <= most if field.name == "rotation" else 0 <= value < most
-            if not is_possible or (field.name == "smoothness" and not value):
-                least = "greater than 0" if field.name == "smoothness" else "at least 0"
-                limit = f"at most {most}" if field.name == "rotation" else f"less than {most}"
-                raise InvalidValue(f"The augmentation `{field.name}` needs to be {least} and {limit}; got {value}.")
+        for name in _NAMES:
+            value, most = getattr(self, name), 180 if name == "rotation" else 1
+            is_possible = 0 <= value <= most if name == "rotation" else 0 <= value < most
+            if not is_possible or (name == "smoothness" and not value):
+                least = "greater than 0" if name == "smoothness" else "at least 0"
+                limit = f"at most {most}" if name == "rotation" else f"less than {most}"
+                raise InvalidValue(f"The augmentation `{name}` needs to be {least} and {limit}; got {value}.")
+        object.__setattr__(self, "halved", tuple(self.halved))  # a list in JSON
+        if not all(isinstance(index, int) and index >= 0 for index in self.halved):
+            raise InvalidValue(
+                f"The augmentation `halved` needs indices of classes, such as (1, 7); got {self.halved}."
+            )
 
 
-def parse_strengths(text: str) -> Strengths:
+_NAMES = [field.name for field in fields(Strengths) if field.name != "halved"]  # of what is drawn
+
+
+def parse_strengths(text: str, class_names: Sequence[str] = ()) -> Strengths:
     """Returns the strengths in a comma-separated list of `name=value`.
 
     Strengths that are not in the list are 0, except `smoothness`. An empty text means the default strengths.
 
+    Args:
+        text: The list.
+        class_names: Name of each class, which `halved` takes with a plus between them, as in `halved=1+7`.
+
     Raises:
-        InvalidValue: a name is unknown, or a value is not a number in its range.
+        InvalidValue: a name or a class is unknown, or a value is not a number in its range.
 
     Example:
         >>> parse_strengths("rotation=15,shift=0.1")
-        Strengths(shift=0.1, rotation=15.0, scale=0.0, shear=0.0, elastic=0.0, smoothness=0.15)
+        Strengths(shift=0.1, rotation=15.0, scale=0.0, shear=0.0, elastic=0.0, smoothness=0.15, halved=())
     """
     if not text:
         return Strengths()
-    names = [field.name for field in fields(Strengths)]
-    values: dict[str, float] = {name: 0.0 for name in names if name != "smoothness"}
+    names = [*_NAMES, "halved"]
+    values: dict[str, Any] = {name: 0.0 for name in _NAMES if name != "smoothness"}
     for part in text.split(","):
         name, _, value = part.partition("=")
         name = name.strip()
@@ -76,11 +94,28 @@ def parse_strengths(text: str) -> Strengths:
                 f"There is no augmentation `{name}`.{nearest(name, names)} There are {', '.join(names)}; write them as "
                 "in `rotation=15,shift=0.1`."
             )
+        if name == "halved":
+            values[name] = _class_indices(value, class_names)
+            continue
         try:
             values[name] = float(value)
         except ValueError:
             raise InvalidValue(f"The augmentation `{name}` needs a number; got `{value}`.") from None
     return Strengths(**values)
+
+
+def _class_indices(text: str, class_names: Sequence[str]) -> tuple[int, ...]:
+    """Returns the indices of classes in a list of names with a plus between them."""
+    if not class_names:
+        raise InvalidValue(f"The augmentation `halved={text}` is for images of one class each; these have none.")
+    names = [text] if text in class_names else [name.strip() for name in text.split("+")]
+    for name in names:
+        if name not in class_names:
+            raise InvalidValue(
+                f"The augmentation `halved` names the class `{name}`, which the data do not have."
+                f"{nearest(name, class_names)} Write it as in `halved=1+7`."
+            )
+    return tuple(class_names.index(name) for name in names)
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
@@ -89,7 +124,9 @@ class Augmentation(keras.layers.Layer):
 
     The layer maps `(batch, height, width)` or `(batch, height, width, channels)` to float32 of the same shape. It has a
     seed of its own, whose state is saved with the other variables of the model. Import `kerasmlp.model.augmentation`
-    before you load a Keras model with this layer. The models that kerasmlp exports do not contain it.
+    before you load a Keras model with this layer. The models that kerasmlp exports do not contain it. With `halved`
+    classes, only `kerasmlp.train` and models that `kerasmlp.engine.prepare` returned can train it, because these tell
+    it the class of each image.
 
     The layer consists of gathers and matrix products, which XLA compiles into the training step.
 
@@ -111,7 +148,7 @@ class Augmentation(keras.layers.Layer):
     __module__ = "kerasmlp.augmentation"
 
     def __init__(
-        self, strengths: Strengths | dict[str, float] | None = None, *, fill: float = 0.0, seed: int = 0, **options: Any
+        self, strengths: Strengths | dict[str, Any] | None = None, *, fill: float = 0.0, seed: int = 0, **options: Any
     ) -> None:
         """Creates the layer; Keras passes strengths as a dictionary when it loads a model."""
         super().__init__(**options)
@@ -120,7 +157,11 @@ class Augmentation(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, images: Any, training: bool = False) -> Any:
-        """Returns the images, changed if `training`."""
+        """Returns the images, changed if `training`.
+
+        Raises:
+            InvalidValue: some classes are `halved`, and the class of each image is not known.
+        """
         images = tf.cast(images, tf.float32)
         if not training:
             return images
@@ -135,15 +176,19 @@ class Augmentation(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         """Returns the arguments of the layer, with which Keras saves it."""
-        return {**super().get_config(), "strengths": asdict(self.strengths), "fill": self.fill, "seed": self.seed}
+        strengths = asdict(self.strengths)
+        if not self.strengths.halved:  # the description of a model is part of unfinished runs of earlier versions
+            del strengths["halved"]
+        return {**super().get_config(), "strengths": strengths, "fill": self.fill, "seed": self.seed}
 
     def _sources(self, count: Any, height: int, width: int) -> tuple[Any, Any]:
         """Returns the row and the column, float32 `(batch, pixels)`, that each pixel of each image is taken from."""
         s = self.strengths
         draw = self._uniform(count)  # (batch, 6) in [-1, 1)
-        angle = draw[:, 0:1] * float(np.deg2rad(s.rotation))
+        share = self._share_of_slant()
+        angle = draw[:, 0:1] * float(np.deg2rad(s.rotation)) * share
         scale_y, scale_x = 1 / (1 + s.scale * draw[:, 1:2]), 1 / (1 + s.scale * draw[:, 2:3])
-        shear = s.shear * draw[:, 3:4]
+        shear = s.shear * draw[:, 3:4] * share
         y, x = (np.reshape(axis, (1, -1)).astype(np.float32) for axis in np.mgrid[0:height, 0:width])
         y, x = y - (height - 1) / 2, x - (width - 1) / 2
         turned_y = tf.cos(angle) * y - tf.sin(angle) * x
@@ -154,6 +199,25 @@ class Augmentation(keras.layers.Layer):
             field = self._field(count, height, width)  # (batch, 2, pixels)
             rows, columns = rows + s.elastic * height * field[:, 0], columns + s.elastic * height * field[:, 1]
         return rows, columns
+
+    def _share_of_slant(self) -> Any:
+        """Returns what rotation and shear are multiplied by: 1, or float32 `(batch, 1)` if some classes are halved."""
+        if not self.strengths.halved:
+            return 1.0
+        targets = targets_of_step()
+        if targets is None:
+            raise InvalidValue(
+                "An augmentation with `halved` classes needs the class of each image, which only a training by "
+                "`kerasmlp.train` or `kerasmlp.engine.prepare` tells it. Leave `halved` out for another one."
+            )
+        targets = tf.convert_to_tensor(targets)
+        if targets.shape.rank != 1 or not targets.dtype.is_integer:
+            raise InvalidValue(
+                "An augmentation with `halved` classes needs a class index for each image, an integer `(batch,)`; got "
+                f"targets of {targets.dtype.name} and shape {tuple(targets.shape)}. Leave `halved` out."
+            )
+        is_halved = tf.reduce_any(targets[:, tf.newaxis] == tf.constant(self.strengths.halved, targets.dtype), axis=1)
+        return tf.where(is_halved[:, tf.newaxis], 0.5, 1.0)
 
     def _field(self, count: Any, height: int, width: int) -> Any:
         # After smoothing, noise on a coarse grid is as good as noise for every pixel, at a tenth of the cost.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kerasmlp.errors import InvalidValue, nearest
 
@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 CONSTANT, COSINE, CYCLES = "constant", "cosine", "cycles"
 SCHEDULES = (CONSTANT, COSINE, CYCLES)
+# Names of weights that do not decay. Keras searches the path of a variable, in which a layer may be called `bias_net`.
+NOT_DECAYING = r"(^|/)(bias|beta|gamma)(/replica_\d+)?(:\d+)?$"
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 
@@ -32,7 +34,9 @@ def make_optimizer(
     *,
     cosine_steps: int | None = None,
     cycle_steps: Sequence[int] = (),
+    warm_up_steps: int = 0,
     weight_decay: float | None = None,
+    ema: float | None = None,
 ) -> keras.Optimizer:
     """Returns a new Keras optimizer.
 
@@ -44,7 +48,11 @@ def make_optimizer(
             arXiv:1608.03983). None, the default, keeps the rate constant.
         cycle_steps: Steps after which the rate has decreased to zero and starts anew, ascending, in place of
             `cosine_steps`.
-        weight_decay: Weight decay of `adamw`, which then leaves biases out.
+        warm_up_steps: Number of first steps in which the rate rises linearly from 0. Defaults to `0`.
+        weight_decay: Share by which weights shrink in each step, times the learning rate, whatever the gradient
+            (Loshchilov & Hutter 2019, arXiv:1711.05101). Biases, and the scales and offsets of batch normalization, are
+            left out. None, the default, is none, and Keras's default for `adamw`, which is applied to all weights.
+        ema: Momentum of the exponential moving average of the weights, in (0, 1). None, the default, is no average.
 
     Raises:
         InvalidValue: the name is unknown, or the rate is out of range.
@@ -61,17 +69,22 @@ def make_optimizer(
         from kerasmlp.model.rate_cycles import CycleDecay
 
         rate = CycleDecay(learning_rate, cycle_steps)
+    if warm_up_steps:
+        from kerasmlp.model.rate_cycles import WarmUp
+
+        rate = WarmUp(rate, warm_up_steps)
+    options: dict[str, Any] = {} if weight_decay is None else {"weight_decay": weight_decay}
+    if ema is not None:
+        options |= {"use_ema": True, "ema_momentum": ema}
     if name in ("sgd", "momentum", "nesterov"):
-        momentum = 0.0 if name == "sgd" else 0.9
-        return optimizers.SGD(rate, momentum=momentum, nesterov=name == "nesterov")
+        options |= {"momentum": 0.0 if name == "sgd" else 0.9, "nesterov": name == "nesterov"}
     classes = {
         "adagrad": optimizers.Adagrad,
         "rmsprop": optimizers.RMSprop,
         "adam": optimizers.Adam,
         "adamw": optimizers.AdamW,
     }
-    if weight_decay is None:
-        return classes[name](rate)
-    optimizer = classes[name](rate, weight_decay=weight_decay)
-    optimizer.exclude_from_weight_decay(var_names=["bias"])
+    optimizer = classes.get(name, optimizers.SGD)(rate, **options)
+    if weight_decay is not None:
+        optimizer.exclude_from_weight_decay(var_names=[NOT_DECAYING])
     return optimizer

@@ -22,7 +22,7 @@ import tensorflow as tf
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.members import MeanOfMembers, MembersDense
 from kerasmlp.model.weight_levels import LEVELS, Levels
-from kerasmlp.model.weight_rounding import SMALLEST_STEP, best_steps
+from kerasmlp.model.weight_rounding import SMALLEST_STEP, suitable_steps
 
 VALUE_LEVELS = 255  # steps between the lowest and the highest value of 8 bits
 
@@ -118,10 +118,10 @@ class _Quantized(keras.layers.Layer):
         self.log_steps = self.add_weight(shape=tuple(shape), initializer="zeros", name="log_steps")
 
     def find_steps(self) -> None:
-        """Sets the steps to those that suit the present weights best."""
-        kernel = np.asarray(self.kernel)
-        merged = kernel.reshape(-1, kernel.shape[-1]) if self.is_last else kernel
-        steps = best_steps(merged, Levels(self.lowest, self.highest), axis=merged.ndim - 2)
+        """Sets the steps to those that suit the present weights."""
+        kernel, levels = np.asarray(self.kernel), Levels(self.lowest, self.highest)
+        parts = kernel.reshape(-1, *kernel.shape[-2:]) if not self.is_last else [kernel.reshape(-1, kernel.shape[-1])]
+        steps = np.stack([suitable_steps(part, levels) for part in parts])
         self.log_steps.assign(np.log(np.maximum(steps, SMALLEST_STEP)).reshape(self.log_steps.shape))
 
     def stored_kernel(self) -> Any:

@@ -1,6 +1,6 @@
 """A learning rate that falls to zero in cycles: `CycleDecay`, or `RateCycles` if their lengths change in the training.
 
-Each cycle is half a cosine. Source: Loshchilov & Hutter 2017, arXiv:1608.03983.
+Each cycle is half a cosine. Source: Loshchilov & Hutter 2017, arXiv:1608.03983. `WarmUp` lets any rate rise at first.
 """
 
 from __future__ import annotations
@@ -51,6 +51,42 @@ class CycleDecay(keras.optimizers.schedules.LearningRateSchedule):
         return {"rate": self.rate, "ends": self.ends}
 
 
+@keras.saving.register_keras_serializable("kerasmlp")
+class WarmUp(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that rises linearly from 0 in the first steps, and is then another schedule or a constant rate.
+
+    Example:
+        >>> warm_up = WarmUp(CycleDecay(0.1, [10, 30]), 5)
+        >>> [round(float(warm_up(step)), 4) for step in (0, 1, 5, 10, 20)]
+        [0.0, 0.0195, 0.05, 0.1, 0.05]
+    """
+
+    def __init__(self, rate: float | keras.optimizers.schedules.LearningRateSchedule, steps: int) -> None:
+        """Takes the rate, and the number of steps in which it is multiplied by `step / steps`, at least 1."""
+        self.rate, self.steps = rate, steps
+
+    def __call__(self, step: Any) -> Any:
+        """Returns the learning rate of a step, from 0."""
+        rate = self.rate(step) if callable(self.rate) else self.rate
+        return rate * _warm_up_share(step, self.steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Returns the arguments."""
+        schedules = keras.optimizers.schedules
+        return {"rate": schedules.serialize(self.rate) if callable(self.rate) else self.rate, "steps": self.steps}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> WarmUp:
+        """Returns the schedule that `get_config` described."""
+        rate = config["rate"]
+        return cls(keras.optimizers.schedules.deserialize(rate) if isinstance(rate, dict) else rate, config["steps"])
+
+
+def _warm_up_share(step: Any, steps: int) -> Any:
+    """Returns the rate of a step as a share of what it would be without a warm-up of `steps` steps."""
+    return keras.ops.minimum(keras.ops.cast(step, "float32") / steps, 1.0)
+
+
 def _share_of_rate(step: Any, bounds: Any) -> Any:
     """Returns the rate of a step as a share of the highest: from 1 to 0 in each cycle.
 
@@ -86,9 +122,9 @@ class RateCycles:
         [0.1, 0.05, 0.1, 0.05, 0.0]
     """
 
-    def __init__(self, optimizer: keras.Optimizer) -> None:
-        """Takes an optimizer whose learning rate is a number."""
-        self._optimizer = optimizer
+    def __init__(self, optimizer: keras.Optimizer, warm_up_steps: int = 0) -> None:
+        """Takes an optimizer whose learning rate is a number, and the steps in which it rises as in `WarmUp`."""
+        self._optimizer, self._warm_up_steps = optimizer, warm_up_steps
         self._rate = keras.Variable(0.0, trainable=False, name="highest_rate")
         self._bounds = keras.Variable(np.zeros(MOST_ENDS + 2, np.int32), dtype="int32", trainable=False, name="bounds")
 
@@ -107,4 +143,6 @@ class RateCycles:
     def __call__(self) -> None:
         """Sets the learning rate for the next step."""
         share = _share_of_rate(self._optimizer.iterations, self._bounds)
+        if self._warm_up_steps:
+            share = share * _warm_up_share(self._optimizer.iterations, self._warm_up_steps)
         self._optimizer.learning_rate.assign(self._rate * share)

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.contract import PLAIN, SMOOTHED_CROSS_ENTROPY, TABLE
+from kerasmlp.contract import PLAIN, TABLE
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType
 from kerasmlp.model.building import build_mlp, check_members
@@ -44,6 +44,7 @@ MOST_STEPS = 30_000
 MOST_EXAMPLES_PER_STEP = 256
 LEAST_EXAMPLES_PER_STEP = 16
 STEPS_PER_EPOCH = 32  # of small data
+LABEL_SMOOTHING = 0.1  # of the fewest examples
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Recipe:
         learning_rate: Its rate.
         weight_decay: Its weight decay; None for that of the optimizer.
         schedule: Name of the learning-rate schedule.
-        loss: Name of the loss; None for that of the task.
+        label_smoothing: Share of each label that is spread over all classes.
     """
 
     hidden: tuple[int, ...]
@@ -72,7 +73,7 @@ class Recipe:
     learning_rate: float
     weight_decay: float | None
     schedule: str
-    loss: str | None = None
+    label_smoothing: float = 0.0
 
 
 def recipe_for(data: Data, name: str | None = None, members: int | None = None) -> Recipe:
@@ -107,7 +108,7 @@ def recipe_for(data: Data, name: str | None = None, members: int | None = None) 
         learning_rate=2e-3 if is_fine else 1e-3,
         weight_decay=0.1,
         schedule="cycles",
-        loss=SMOOTHED_CROSS_ENTROPY if are_fewest and SMOOTHED_CROSS_ENTROPY in data.task.losses else None,
+        label_smoothing=LABEL_SMOOTHING if are_fewest and data.task.has_classes else 0.0,
     )
 
 

@@ -21,28 +21,33 @@ def rounded(kernel: np.ndarray, steps: np.ndarray, levels: Levels) -> np.ndarray
     return np.asarray(np.clip(np.rint(kernel / steps), levels.lowest, levels.highest) * steps)
 
 
-def best_steps(kernel: np.ndarray, levels: Levels, importance: np.ndarray | float = 1.0, axis: int = 0) -> np.ndarray:
+def best_steps(kernel: np.ndarray, levels: Levels, importance: np.ndarray | float = 1.0) -> np.ndarray:
     """Returns the step of each unit that makes the sum of squared errors of its weights smallest.
 
     A step that leaves out the few largest weights of a unit serves all others better.
 
     Args:
-        kernel: Weights, such as `(inputs, units)`.
+        kernel: Weights, `(inputs, units)`.
         levels: The levels.
         importance: A factor of the squared errors, `(inputs, 1)`: the mean square of each input.
-        axis: The axis of the inputs.
 
     Returns:
-        Steps of the same shape, with 1 for `axis`, float64 and above 0.
+        Steps `(1, units)`, float64 and above 0.
     """
-    largest = np.abs(kernel).max(axis=axis, keepdims=True).astype(np.float64)
+    largest = np.abs(kernel).max(axis=0, keepdims=True).astype(np.float64)
     best = largest / levels.highest
     least = np.full_like(best, np.inf)
     for share in SHARES:
         steps = np.maximum(largest * share / levels.highest, SMALLEST_STEP)
-        errors = (importance * (rounded(kernel, steps, levels) - kernel) ** 2).sum(axis=axis, keepdims=True)
+        errors = (importance * (rounded(kernel, steps, levels) - kernel) ** 2).sum(axis=0, keepdims=True)
         best, least = np.where(errors < least, steps, best), np.minimum(errors, least)
     return np.maximum(best, SMALLEST_STEP)
+
+
+def suitable_steps(kernel: np.ndarray, levels: Levels) -> np.ndarray:
+    """Returns the step of each unit, `(units,)`: that of its levels if it is on some, and otherwise the best."""
+    known = known_steps(kernel, levels)
+    return np.where(np.isnan(known), best_steps(kernel, levels)[0], known)
 
 
 def known_steps(kernel: np.ndarray, levels: Levels) -> np.ndarray:

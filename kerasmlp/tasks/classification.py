@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES, SMOOTHED_CROSS_ENTROPY
+from kerasmlp.contract import CLASS_ID, LABEL, LOGITS, PREDICTION_SET, PROBABILITIES
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tasks.calibration import Calibration, calibrate
 from kerasmlp.tasks.class_cautions import cautions_about, is_uneven
@@ -51,7 +51,8 @@ class Classification(Task):
         "val_brier": MIN,
         "val_ece": MIN,
     }
-    losses = ("cross_entropy", SMOOTHED_CROSS_ENTROPY)
+    losses = ("cross_entropy",)
+    smooths_labels = True
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS, CLASS_ID)
     unprefixed = ("largest_class_share",)
@@ -93,15 +94,15 @@ class Classification(Task):
         counts = np.bincount(targets, minlength=self.width)
         return {"classes": dict(zip(self.names, counts.tolist(), strict=True))}
 
-    def make_loss(self, name: str) -> keras.losses.Loss:
-        """Returns the cross-entropy of class indices and logits, or the same with smoothed labels."""
+    def make_loss(self, name: str, label_smoothing: float = 0.0) -> keras.losses.Loss:
+        """Returns the cross-entropy of class indices and logits."""
         import keras
 
-        self.check_loss(name)
-        if name == SMOOTHED_CROSS_ENTROPY:
+        self.check_loss(name, label_smoothing)
+        if label_smoothing:
             from kerasmlp.tasks.keras_parts import SmoothedCrossEntropy
 
-            return SmoothedCrossEntropy()
+            return SmoothedCrossEntropy(label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
     def make_metrics(self) -> list[keras.metrics.Metric]:

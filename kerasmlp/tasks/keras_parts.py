@@ -8,10 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from kerasmlp.contract import SMOOTHED_CROSS_ENTROPY
 from kerasmlp.errors import InvalidValue
-
-LABEL_SMOOTHING = 0.1  # share of a label that is spread over all classes
 
 
 @keras.saving.register_keras_serializable("kerasmlp")
@@ -57,11 +54,11 @@ class SmoothedCrossEntropy(keras.losses.Loss):
     et al. 2016, arXiv:1512.00567, section 7.
     """
 
-    def __init__(self, smoothing: float = LABEL_SMOOTHING, **options: Any) -> None:
+    def __init__(self, smoothing: float, **options: Any) -> None:
         """Takes the share, in [0, 1), and arguments of `keras.losses.Loss`."""
         if not 0 <= smoothing < 1:
             raise InvalidValue(f"`smoothing` needs to be at least 0 and less than 1; got {smoothing}.")
-        super().__init__(**{"name": SMOOTHED_CROSS_ENTROPY, **options})
+        super().__init__(**{"name": "smoothed_cross_entropy", **options})
         self.smoothing = smoothing
 
     def call(self, y_true: Any, y_pred: Any) -> Any:

@@ -82,6 +82,7 @@ class MultiLabel(Task):
         "val_log_loss": MIN,
     }
     losses = ("cross_entropy",)
+    smooths_labels = True
     logged = "accuracy"
     tflite_outputs = (PROBABILITIES, LOGITS)
 
@@ -127,12 +128,12 @@ class MultiLabel(Task):
         """Returns the number of examples that have each label."""
         return {"labels": dict(zip(self.names, targets.sum(axis=0).tolist(), strict=True))}
 
-    def make_loss(self, name: str) -> keras.losses.Loss:
-        """Returns the mean binary cross-entropy of labels and logits."""
+    def make_loss(self, name: str, label_smoothing: float = 0.0) -> keras.losses.Loss:
+        """Returns the mean binary cross-entropy of labels and logits. A smoothed label is closer to 1/2."""
         import keras
 
-        self.check_loss(name)
-        return keras.losses.BinaryCrossentropy(from_logits=True)
+        self.check_loss(name, label_smoothing)
+        return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
 
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the share of labels that are right at a probability of 0.5."""

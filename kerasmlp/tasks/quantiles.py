@@ -139,11 +139,11 @@ class Quantiles(Regression):
         layer = IncreasingQuantiles(len(self.quantiles), list(scale), list(offset), dtype="float32", name="quantiles")
         return [layer, *super().postprocessing()[1:]]
 
-    def make_loss(self, name: str) -> keras.losses.Loss:
+    def make_loss(self, name: str, label_smoothing: float = 0.0) -> keras.losses.Loss:
         """Returns the pinball loss of standardised numbers."""
         from kerasmlp.tasks.keras_parts import PinballLoss
 
-        self.check_loss(name)
+        self.check_loss(name, label_smoothing)
         offset, scale = self.standardisation
         return PinballLoss(list(self.quantiles), list(offset), list(scale), log=self.log)
 

@@ -164,9 +164,9 @@ class Regression(Task):
         """Mean and standard deviation of each target, or of its logarithm if `log`."""
         return (self.log_means, self.log_scales) if self.log else (self.means, self.scales)
 
-    def check_loss(self, name: str) -> None:
+    def check_loss(self, name: str, label_smoothing: float = 0.0) -> None:
         """Raises `InvalidValue` if the task has no loss of this name, or it needs the logarithm of 0."""
-        super().check_loss(name)
+        super().check_loss(name, label_smoothing)
         if self.has_zeros:
             self._check_logarithm(name, 0.0, "training target")
 
@@ -201,16 +201,16 @@ class Regression(Task):
             else layers
         )
 
-    def make_loss(self, name: str) -> keras.losses.Loss:
+    def make_loss(self, name: str, label_smoothing: float = 0.0) -> keras.losses.Loss:
         """Returns a loss of numbers in the targets' units, which it standardises.
 
         `mse`, `mae` and `huber` compare standardised numbers, or standardised logarithms if `log`. `poisson` compares
         counts and needs `log`.
 
         Raises:
-            InvalidValue: there is no such loss, or `poisson` is used without `log`.
+            InvalidValue: there is no such loss, or `poisson` is used without `log`, or `label_smoothing` is not 0.
         """
-        self.check_loss(name)
+        self.check_loss(name, label_smoothing)
         from kerasmlp.tasks.keras_parts import StandardisedLoss, poisson
 
         if name == POISSON:

@@ -28,6 +28,7 @@ class Task(Answering):
 
     objectives: ClassVar[Mapping[str, str]]  # what can decide the best epoch: `min` or `max` by name
     losses: ClassVar[tuple[str, ...]]  # names of losses, the default one first
+    smooths_labels: ClassVar[bool] = False  # whether a share of each label can be spread over all classes
     unprefixed: ClassVar[tuple[str, ...]] = ()  # scores that say something about the data, without `test_` in front
     logged: ClassVar[str]  # the metric beside the loss in every epoch
     epochs: ClassVar[int] = 10  # of a training that does not say how many
@@ -91,8 +92,16 @@ class Task(Answering):
         return []
 
     @abstractmethod
-    def make_loss(self, name: str) -> keras.losses.Loss:
-        """Returns one of `losses`, for targets and outputs of the network."""
+    def make_loss(self, name: str, label_smoothing: float = 0.0) -> keras.losses.Loss:
+        """Returns one of `losses`, for targets and outputs of the network.
+
+        Args:
+            name: Its name.
+            label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1).
+
+        Raises:
+            InvalidValue: the task has no such loss, or no labels to smooth.
+        """
 
     @abstractmethod
     def make_metrics(self) -> list[keras.metrics.Metric]:
@@ -278,8 +287,12 @@ class Task(Answering):
     def check_targets(self, loss: str, parts: Mapping[str, np.ndarray]) -> None:
         """Raises `InvalidValue` if one of `losses` cannot be computed for the targets of a split, by name."""
 
-    def check_loss(self, name: str) -> None:
-        """Raises `InvalidValue` if the task has no loss of this name."""
+    def check_loss(self, name: str, label_smoothing: float = 0.0) -> None:
+        """Raises `InvalidValue` if the task has no loss of this name, or no labels to smooth."""
+        if label_smoothing and not self.smooths_labels:
+            raise InvalidValue(
+                f"`label_smoothing={label_smoothing:g}` is for classes and labels; {self.kind} has none."
+            )
         if name not in self.losses:
             raise InvalidValue(
                 f"`loss={name}`: {self.kind} has no such loss; choose one of {', '.join(self.losses)}."
@@ -292,6 +305,7 @@ class Task(Answering):
         optimizer: keras.Optimizer,
         *,
         loss: keras.losses.Loss | str | None = None,
+        label_smoothing: float = 0.0,
         metrics: Sequence[keras.metrics.Metric] = (),
     ) -> None:
         """Compiles a model for the task.
@@ -300,8 +314,9 @@ class Task(Answering):
             model: A model whose output the task understands.
             optimizer: The optimizer.
             loss: A loss, or the name of one of `losses`. Defaults to the first of `losses`.
+            label_smoothing: As in `make_loss`, for a loss with a name.
             metrics: Metrics beside those of the task.
         """
         if loss is None or isinstance(loss, str):
-            loss = self.make_loss(loss or self.losses[0])
+            loss = self.make_loss(loss or self.losses[0], label_smoothing)
         model.compile(optimizer=optimizer, loss=loss, metrics=[*self.make_metrics(), *metrics])

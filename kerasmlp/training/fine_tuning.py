@@ -113,6 +113,7 @@ def _settings(run: Run, precision: str, epochs: int, num_examples: int) -> Train
         batch_size=batch_size,
         learning_rate=known["learning_rate"] * math.sqrt(batch_size / known["batch_size"]),
         schedule=COSINE,
+        warm_up=None,
         early_stopping=None,
         quantize_aware=precision,
     )

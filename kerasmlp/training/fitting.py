@@ -22,7 +22,6 @@ from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
-from kerasmlp.model.model_files import save_keras
 from kerasmlp.model.optimizers import CYCLES, make_optimizer
 from kerasmlp.model.quantized_layers import quantization_aware
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
@@ -30,6 +29,7 @@ from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
 from kerasmlp.run import Run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.averaged_weights import averaging_callbacks, check_no_swapping
 from kerasmlp.training.best_epoch import EpochRanking
 from kerasmlp.training.cycle_stop import StopAfterIdleCycle, least_gain
 from kerasmlp.training.finishing import finish_network
@@ -67,8 +67,7 @@ def train(
 
     The function compiles the model and fits it in blocks of batches. Their loop is compiled by XLA if the training is
     long enough to pay for the compile. The function then loads the weights of the best epoch back into the model, tests
-    it once on `data.test`, and writes everything that later commands need to a run directory. If the optimizer averages
-    weights (`use_ema=True`), the averaged weights at the end are used instead.
+    it once on `data.test`, and writes everything that later commands need to a run directory.
 
     If a training was killed, call `train` again with the same model, data and settings: it continues after the last
     finished epoch and ends with the weights that an uninterrupted training would have had. Pass the callbacks again;
@@ -127,6 +126,7 @@ def train(
         (5, True)
     """
     settings = completed_settings(TrainingSettings.of(settings, options), model, data)
+    check_no_swapping(callbacks)
     shows_progress(verbose)  # raises for an unknown value, before anything is written
     config = training_config(model, data, settings)
     if is_chief():
@@ -200,8 +200,9 @@ def train_run(
     budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
     if settings.minutes is not None:
         is_long = 60 * settings.minutes >= COMPILED_FROM_S
-        cycles = None if settings.schedule == "constant" else RateCycles(optimizer)
-        recipe, steps = recipe_for(data, recipe_of(model), members), math.ceil(len(data.train) / batch_size)
+        steps, warm_up_steps = _steps(data, settings)
+        cycles = None if settings.schedule == "constant" else RateCycles(optimizer, warm_up_steps)
+        recipe = recipe_for(data, recipe_of(model), members)
         budget = budget_of(run, config, settings, recipe, steps=steps, cycles=cycles, display=display)
     write_json(run.path / CONFIG_NAME, config if budget is None else {**config, "plan": budget.plan})
     write_json(run.path / DATA_NAME, describe_data(data))
@@ -222,7 +223,7 @@ def train_run(
     ranking = EpochRanking.of(data, settings, ends, settings.objective if search is None else objective)
     # The recorder keeps the counters of these callbacks.
     scores = [] if objective in data.task.logged_objectives else [ValidationScores(data, objective)]
-    kept = [*([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
+    kept = [*averaging_callbacks(optimizer), *([budget] if budget else []), *scores, StopOnNonFiniteLoss(), *callbacks]
     if settings.early_stopping is not None:
         kept.append(keras.callbacks.EarlyStopping(objective, mode=mode, patience=settings.early_stopping))
     elif ends:
@@ -255,9 +256,6 @@ def train_run(
                 recorder.write()
     else:
         recorder.on_train_begin()  # the counters that the report needs
-    if optimizer.use_ema:
-        optimizer.finalize_variable_values(trained.trainable_variables)
-        save_keras(run.model_path, trained, data.task)
     finished_network = finish_network(run, data, settings)
     with warnings.catch_warnings():
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
@@ -281,16 +279,30 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            epochs, batch_size = settings.pace
-            steps = math.ceil(len(data.train) / batch_size)
-            # With a number of minutes, `RateCycles` sets the rate.
-            schedule = "constant" if settings.epochs is None else settings.schedule
+            epochs, (steps, warm_up_steps) = settings.pace[0], _steps(data, settings)
+            # With a number of minutes, `RateCycles` sets a rate that is not constant.
+            is_set = settings.epochs is None and settings.schedule != "constant"
+            schedule = "constant" if is_set else settings.schedule
             optimizer = make_optimizer(
                 optimizer,
                 settings.initial_learning_rate,
                 cosine_steps=epochs * steps if schedule == "cosine" else None,
                 cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
+                warm_up_steps=0 if is_set else warm_up_steps,
                 weight_decay=settings.weight_decay,
+                ema=settings.ema,
             )
-        data.task.compile(model, optimizer, loss=settings.loss, metrics=settings.metrics)
+        data.task.compile(
+            model,
+            optimizer,
+            loss=settings.loss,
+            label_smoothing=settings.label_smoothing or 0.0,
+            metrics=settings.metrics,
+        )
     return optimizer
+
+
+def _steps(data: Data, settings: TrainingSettings) -> tuple[int, int]:
+    """Returns the steps of an epoch and those of the warm-up."""
+    steps = math.ceil(len(data.train) / settings.pace[1])
+    return steps, math.ceil(steps * (settings.warm_up or 0.0))

@@ -12,6 +12,7 @@ from kerasmlp._system.files import write_json
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.contract import METRICS_NAME
 from kerasmlp.data.number_embeddings import TableFeatures
+from kerasmlp.engine.block_function import step_with_targets
 from kerasmlp.evaluation import evaluate
 from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.model.model_files import load_keras
@@ -124,7 +125,8 @@ def _plot_augmentation(run: Run, model: keras.Model, data: Data) -> None:
     images = data.train.features[:NUM_AUGMENTED]
     # A copy of the layer: drawing from the model's own would advance its seed, and a second training would differ.
     copy = Augmentation.from_config(layer.get_config())
-    seen = [keras.ops.convert_to_numpy(copy(images, training=True)) for _ in range(IMAGES_PER_CLASS - 1)]
+    with step_with_targets(data.train.labels[:NUM_AUGMENTED]):
+        seen = [keras.ops.convert_to_numpy(copy(images, training=True)) for _ in range(IMAGES_PER_CLASS - 1)]
     rows = np.stack([images.astype(np.float32), *seen], axis=1)
     labels = np.repeat(np.arange(len(images)), IMAGES_PER_CLASS)
     names = [data.task.shown_target(target) for target in data.train.labels[:NUM_AUGMENTED]]

@@ -42,18 +42,24 @@ class TrainingSettings(Settings):
         learning_rate: Learning rate of a named optimizer, positive and finite. An optimizer object has its own, so
             leave this out.
         optimizer: A name from `kerasmlp.model.optimizers.OPTIMIZERS`, or a Keras optimizer with the gradient clipping
-            or schedule that you want. With `use_ema=True` in it, the run keeps the averaged weights at the
-            end of training instead of the weights of the best epoch. Defaults to `"adam"`.
-        weight_decay: Share by which `adamw` shrinks the weights, but not the biases, in each step, times the learning
-            rate; at least 0.
+            or schedule that you want. `use_ema=True` in it means what `ema` means. Defaults to `"adam"`.
+        weight_decay: Share by which a named optimizer shrinks the weights in each step, times the learning rate; at
+            least 0. Biases, and the scales and offsets of batch normalization, are left out. Defaults to that of the
+            recipe, if the optimizer is the recipe's, too; otherwise to 0, or 0.004 of all weights for `adamw`.
+        ema: Momentum of an exponential moving average of the weights, in (0, 1), such as 0.999, which is about the mean
+            of the last 1,000 steps. Validation, the best epoch and the trained network then have the averaged weights.
+            By default there is no average. See `kerasmlp.training.averaged_weights`.
         schedule: Learning-rate schedule: `"constant"`; `"cosine"`, which lowers the rate to zero along half a cosine
             over all steps; or `"cycles"`, which does so several times, each time over twice as many epochs, and ends
             the training after a cycle that hardly helped.
-        loss: The name of a loss (for classification `cross_entropy` or `smoothed_cross_entropy`, which spreads a tenth
-            of each label over all classes; for regression `mse`, `mae`, `huber` or `poisson`), or a Keras loss that
-            takes targets and the model's output: for classification class indices `(batch,)` and logits `(batch,
-            classes)`. Defaults to `cross_entropy`, to `smoothed_cross_entropy` with the recipe `table` and fewer than
-            1,000 training examples, and to `mse`.
+        warm_up: Epochs in which the learning rate of any schedule rises linearly from 0 at first; at least 0, such as 1
+            or 0.5, and fewer than `epochs`. Defaults to 0.
+        loss: The name of a loss (for classification `cross_entropy`; for regression `mse`, `mae`, `huber` or
+            `poisson`), or a Keras loss that takes targets and the model's output: for classification class indices
+            `(batch,)` and logits `(batch, classes)`. Defaults to `cross_entropy` or `mse`.
+        label_smoothing: Share of each label that is spread evenly over all classes, in [0, 1), for a loss with a name.
+            With several labels, each moves by half of it towards 1/2. By default 0, or 0.1 for classes with the recipe
+            `table` and fewer than 1,000 training examples.
         objective: What decides the best epoch and early stopping, such as `val_accuracy`, `val_loss` or `val_rmse`.
             None, the default, is `val_accuracy` for classification, `val_rmse` for regression, `val_pinball` for
             quantiles and `val_loss` for several labels. With `schedule="cycles"`, no `early_stopping` and fewer than
@@ -100,8 +106,11 @@ class TrainingSettings(Settings):
     learning_rate: float | None = None
     optimizer: str | keras.Optimizer | None = None
     weight_decay: float | None = None
+    ema: float | None = None
     schedule: str | None = None
+    warm_up: float | None = None
     loss: keras.losses.Loss | str | None = None
+    label_smoothing: float | None = None
     objective: str | None = None
     calibrate: bool = True
     threshold: str | float | None = None
@@ -139,14 +148,37 @@ class TrainingSettings(Settings):
             check_quantize_aware(self.quantize_aware)
         if self.schedule is not None:
             check_schedule(self.schedule)
-        if self.weight_decay is not None:
-            check_weight_decay(self.weight_decay, self.optimizer)
+        check_weight_decay(self.weight_decay)
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise InvalidValue(f"`ema` needs to be greater than 0 and less than 1, such as 0.999; got {self.ema}.")
+        check_label_smoothing(self.label_smoothing)
+        if self.warm_up is not None and not 0 <= self.warm_up < (self.epochs or math.inf):
+            raise InvalidValue(
+                "`warm_up` needs to be at least 0 and fewer epochs than the training has; got "
+                f"`warm_up={self.warm_up:g}` and `epochs={self.epochs}`."
+            )
         if self.optimizer is None or isinstance(self.optimizer, str):
             check_optimizer(self.optimizer or "adam", self.initial_learning_rate)
-        elif self.learning_rate is not None or self.schedule not in (None, "constant"):
+        elif self.learning_rate is not None or self.schedule not in (None, "constant") or self.warm_up:
             raise InvalidValue(
-                "An optimizer object has its own learning rate and schedule, so leave `learning_rate` and `schedule` "
-                f"out; got `learning_rate={self.learning_rate}` and `schedule={self.schedule}`."
+                "An optimizer object has its own learning rate and schedule, so leave `learning_rate`, `schedule` and "
+                f"`warm_up` out; got `learning_rate={self.learning_rate}`, `schedule={self.schedule}` and "
+                f"`warm_up={self.warm_up}`."
+            )
+        elif self.weight_decay is not None:
+            raise InvalidValue(
+                "An optimizer object has its own weight decay, so leave `weight_decay` out; got "
+                f"`weight_decay={self.weight_decay:g}`."
+            )
+        elif self.ema is not None:
+            raise InvalidValue(
+                "An optimizer object has its own average, so set `use_ema` there and leave `ema` out; got "
+                f"`ema={self.ema:g}`."
+            )
+        if self.label_smoothing is not None and not isinstance(self.loss, str | None):
+            raise InvalidValue(
+                "`label_smoothing` is for a loss with a name, and a Keras loss has its own; got "
+                f"`label_smoothing={self.label_smoothing:g}` and {type(self.loss).__name__}."
             )
         if isinstance(self.class_weight, str) and self.class_weight != BALANCED:
             raise InvalidValue(
@@ -175,7 +207,9 @@ class TrainingSettings(Settings):
         A number of epochs stays None if there is a number of minutes. The rate then falls to zero, unless you chose a
         constant one.
         """
-        values: dict[str, Any] = {"batch_size": recipe.batch_size, "loss": recipe.loss, "schedule": "constant"}
+        values: dict[str, Any] = {"batch_size": recipe.batch_size, "schedule": "constant"}
+        if isinstance(self.loss, str | None):
+            values["label_smoothing"] = recipe.label_smoothing
         if self.minutes is None:
             values["epochs"] = recipe.epochs
         if self.optimizer is None or isinstance(self.optimizer, str):
@@ -209,9 +243,8 @@ class TrainingSettings(Settings):
         validation = data.validation.labels
         data.task.check_objective(self.objective, validation)
         data.task.check_threshold(self.threshold, validation)
-        if isinstance(self.loss, str):
-            data.task.make_loss(self.loss)
-        if self.loss is None or isinstance(self.loss, str):
+        if isinstance(self.loss, str | None):
+            data.task.make_loss(self.loss or data.task.losses[0], self.label_smoothing or 0.0)
             parts = {"training": data.train.labels, "validation": validation}
             data.task.check_targets(self.loss or data.task.losses[0], parts)
         class_weights(self.class_weight, data.train.labels, data.task)
@@ -231,13 +264,16 @@ class TrainingSettings(Settings):
             "learning_rate": self.initial_learning_rate,
             "optimizer": optimizer,
             **({} if self.weight_decay is None else {"weight_decay": self.weight_decay}),
+            **({} if self.ema is None else {"ema": self.ema}),
             "schedule": self.schedule,
+            **({"warm_up": self.warm_up} if self.warm_up else {}),
             "early_stopping": self.early_stopping,
             "seed": self.seed,
             **({} if self.objective is None else {"objective": self.objective}),
             **({} if self.quantize_aware is None else {"quantize_aware": self.quantize_aware}),
             **({} if self.calibrate else {"calibrate": False}),
             **({} if self.threshold is None else {"threshold": self.threshold}),
+            **({"label_smoothing": self.label_smoothing} if self.label_smoothing else {}),
         }
 
     def loss_to_config(self, data: Data) -> dict[str, Any]:
@@ -277,9 +313,13 @@ def check_minutes(minutes: float) -> None:
         raise InvalidValue(f"`minutes` needs to be positive and finite, such as 2 or 0.5; got {minutes}.")
 
 
-def check_weight_decay(weight_decay: float, optimizer: object) -> None:
-    """Raises `InvalidValue` if a weight decay is negative or not finite, or the optimizer has none of its own."""
-    if not 0 <= weight_decay < math.inf:
+def check_label_smoothing(share: float | None) -> None:
+    """Raises `InvalidValue` if the share of a label that is spread over all classes is not in [0, 1)."""
+    if share is not None and not 0 <= share < 1:
+        raise InvalidValue(f"`label_smoothing` needs to be at least 0 and less than 1, such as 0.1; got {share}.")
+
+
+def check_weight_decay(weight_decay: float | None) -> None:
+    """Raises `InvalidValue` if a weight decay is negative or not finite."""
+    if weight_decay is not None and not 0 <= weight_decay < math.inf:
         raise InvalidValue(f"`weight_decay` needs to be at least 0, such as 0.1; got {weight_decay}.")
-    if optimizer not in (None, "adamw"):
-        raise InvalidValue(f"`weight_decay` is for `optimizer=adamw`; got `{optimizer}`.")

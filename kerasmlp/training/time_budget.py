@@ -278,6 +278,13 @@ def budget_of(
             cycles.set(settings.initial_learning_rate, [steps * end for end in ends])
         if display is not None:
             display.epochs = ends[-1] if plan["is_final"] else 0
+        if plan["is_final"] and ends[-1] <= (settings.warm_up or 0.0):
+            warnings.warn(
+                f"There is time for {ends[-1]} epochs, in which a `warm_up` of {settings.warm_up:g} epochs does not "
+                "end, so the learning rate stays below its value. Make it shorter, or give it more `minutes`.",
+                KerasMLPWarning,
+                stacklevel=2,
+            )
         if plan["planned_epochs"] is not None:
             write_json(run.path / CONFIG_NAME, {**config, "plan": plan})
 

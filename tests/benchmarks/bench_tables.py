@@ -374,7 +374,7 @@ ABLATIONS: dict[str, Callable[[Problem], tuple[np.ndarray, Sequence[str]]]] = {
     "ten epochs at a constant rate with batches of 32": lambda problem: kerasmlp_fit(
         problem, training={"schedule": "constant", "epochs": 10, "batch_size": 32}
     ),
-    "labels that are not smoothed": lambda problem: kerasmlp_fit(problem, training={"loss": "cross_entropy"}),
+    "labels that are not smoothed": lambda problem: kerasmlp_fit(problem, training={"label_smoothing": 0.0}),
     "no calibration": lambda problem: kerasmlp_fit(problem, training={"calibrate": False}),
     "five networks of cross-validation": fold_bagging,
     "mean of the cycles of one network": lambda problem: kerasmlp_fit(problem, members=1, averages_cycles=True),

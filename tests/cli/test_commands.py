@@ -44,8 +44,12 @@ def test_train_export_evaluate_info_and_predict_work_together(capfd: pytest.Capt
         "run",
         "--activation",
         "elu",
+        *("--ema", "0.9", "--warm-up", "0.5", "--label-smoothing", "0.05", "--weight-decay", "0.01"),
+        *("--augment", "shear=0.01,halved=1+7"),
     )
     assert trained["sizes"] == [64, 32, 10]
+    chosen = {"ema": 0.9, "warm_up": 0.5, "label_smoothing": 0.05, "weight_decay": 0.01, "optimizer": "adam"}
+    assert chosen.items() <= trained.items()
     export = ["export", "run", "--saved-model", "served", "--tflite", "mobile", "--quantize", "float32,int8"]
     exported = _json(capfd, *export, "--max-drop", "0.02")  # two of 360 test examples are more than half a point
     assert [Path(artefact["path"]).parts[0] for artefact in exported["artefacts"]] == ["served", "mobile", "mobile"]

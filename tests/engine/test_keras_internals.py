@@ -19,11 +19,13 @@ import kerasmlp
 from kerasmlp.engine._keras_internals import (
     CALLBACK_ATTRIBUTES,
     WrappedDataset,
+    averages_of,
     build_metrics,
     detach_strategy,
     dropout_with_generator,
     is_stock_step,
     set_functions,
+    start_averages_early,
     strategy_of,
     strategy_of_optimizer,
 )
@@ -80,6 +82,23 @@ def test_fit_and_evaluate_call_the_functions_that_were_set_with_the_iterator_of_
     history = model.fit(dataset, epochs=2, validation_data=dataset, shuffle=False, verbose=0).history
     assert called == ["train 4", "test 4"] * 2
     assert history["own"] == history["val_own"] == [1.5, 1.5]
+
+
+def test_the_averages_of_an_optimizer_follow_its_weights_from_the_first_step() -> None:
+    weight = keras.Variable([10.0])
+    optimizer = keras.optimizers.SGD(1.0, use_ema=True, ema_momentum=0.15)
+    start_averages_early(optimizer)
+    optimizer.build([weight])
+    ((found, average),) = averages_of(optimizer)
+    assert found is weight
+    received = []
+    for _ in range(4):
+        optimizer.apply([keras.ops.ones((1,))])
+        received.append(float(average.numpy()[0]))
+    wanted = [9.0]
+    for momentum, value in ((1 / 10, 8.0), (0.15, 7.0), (0.15, 6.0)):  # 2 / 11 is more than 0.15
+        wanted.append(momentum * wanted[-1] + (1 - momentum) * value)
+    np.testing.assert_allclose(received, wanted, rtol=1e-6)
 
 
 def test_a_stock_step_is_told_from_that_of_a_subclass() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import kerasmlp
 from kerasmlp import build_mlp, open_artefact
 from kerasmlp.data.types import Data
 from kerasmlp.engine import block_dataset, prepare
+from kerasmlp.engine.block_function import step_with_targets
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export import export_saved_model, export_tflite
 from kerasmlp.model.augmentation import Augmentation, Strengths, _smoothing, parse_strengths
@@ -120,6 +122,55 @@ def test_a_network_with_augmentation_trains_with_xla_and_exports_without_it(digi
         np.testing.assert_allclose(open_artefact(report.path).probabilities(digits.test.features), expected, atol=1e-5)
 
 
+def test_halved_classes_lean_half_as_much() -> None:
+    targets = np.arange(40) % 4
+    strong, weak = Strengths(0, 30, 0.1, 0.4, 0.02), Strengths(0, 15, 0.1, 0.2, 0.02)
+    with step_with_targets(targets):
+        seen = moved(dataclasses.replace(strong, halved=(1, 3)))
+    wanted = np.where((targets % 2 == 1)[:, np.newaxis, np.newaxis], moved(weak), moved(strong))
+    np.testing.assert_allclose(seen, wanted, atol=1e-2)  # of 200, with angles that are rounded differently
+
+
+def test_halved_classes_need_the_class_of_each_image() -> None:
+    halved = Strengths(halved=(1,))
+    np.testing.assert_array_equal(np.asarray(Augmentation(halved)(IMAGES)), IMAGES)
+    with pytest.raises(InvalidValue, match=r"`halved`.*`kerasmlp\.train`"):
+        moved(halved)
+    for targets in (np.zeros((40, 2), np.int32), np.zeros(40, np.float32)):
+        with step_with_targets(targets), pytest.raises(InvalidValue, match=rf"`halved`.*\(batch,\).*{targets.dtype}"):
+            moved(halved)
+    with pytest.raises(InvalidValue, match=r"`halved`.*\(-1,\)"):
+        Strengths(halved=(-1,))
+
+
+@pytest.mark.parametrize("batch_size", [32, 50])  # the last batch is a smaller one, which runs in a graph of its own
+def test_the_engine_tells_the_layer_the_classes_of_each_step(digits: Data, tmp_path: Path, batch_size: int) -> None:
+    def trained(name: str, strengths: Strengths, data: Data = digits) -> kerasmlp.Run:
+        layer = Augmentation(strengths, name="augmentation")
+        scaling = digits.preprocessing()
+        model = build_mlp([64, 16, 10], input_shape=(8, 8), preprocessing=scaling, augmentation=layer, seed=0)
+        return kerasmlp.train(model, data, epochs=1, batch_size=batch_size, require_xla=True, out=tmp_path / name)
+
+    every, half = Strengths(0, 20, 0, 0.2, 0, halved=tuple(range(10))), Strengths(0, 10, 0, 0.1, 0)
+    first, second = trained("every", every), trained("half", half)
+    for received, expected in zip(first.load_model().get_weights(), second.load_model().get_weights(), strict=True):
+        np.testing.assert_allclose(received, expected, atol=1e-4)  # angles that are rounded differently
+    some = trained("some", Strengths(0, 20, 0, 0.2, 0, halved=(1, 7)))
+    assert np.abs(some.load_model().get_weights()[0] - second.load_model().get_weights()[0]).max() > 1e-3
+    assert (some.path / "plots" / "augmentation.png").is_file()
+    layer = next(each for each in some.load_model().layers if isinstance(each, Augmentation))
+    assert layer.strengths.halved == (1, 7)
+
+
+def test_halved_classes_are_named() -> None:
+    assert parse_strengths("shear=0.27,halved=1+7", ["7", "0", "1"]).halved == (2, 0)
+    assert parse_strengths("halved=c++", ["c", "c++"]).halved == (1,)
+    with pytest.raises(InvalidValue, match="`halved`.*`dgo`.*`dog`"):
+        parse_strengths("halved=cat+dgo", ["cat", "dog"])
+    with pytest.raises(InvalidValue, match="`halved=1` is for images of one class each"):
+        parse_strengths("halved=1")
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -144,4 +195,5 @@ def test_build_mlp_rejects_augmentation_of_examples_that_are_not_images() -> Non
 def test_a_model_with_augmentation_has_the_description_that_unfinished_runs_recorded() -> None:
     model = build_mlp([4, 3, 2], input_shape=(2, 2), augmentation=Augmentation(seed=0, name="augmentation"))
     described = json.loads(model.to_json())["config"]["layers"][1]
+    assert "halved" not in described["config"]["strengths"]
     assert (described["module"], described["registered_name"]) == ("kerasmlp.augmentation", "kerasmlp>Augmentation")

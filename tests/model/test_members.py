@@ -78,7 +78,7 @@ def test_members_are_trained_and_exported_as_one_network(tmp_path: Path, capsys:
     run = train(model, iris, epochs=6, out=tmp_path / "run")
     assert run.config["model"]["members"] == 4
     assert run.config["model"]["sizes"] == [4, 8, 8, 3]
-    about = {"recipe": "table", "dropout": 0.2, "embedding": 8, "loss": "smoothed_cross_entropy"}
+    about = {"recipe": "table", "dropout": 0.2, "embedding": 8, "loss": "cross_entropy", "label_smoothing": 0.1}
     assert {name: run.metrics[name] for name in about} == about
     show_run(run)
     assert "table, 8 learnt features of each number, dropout 0.2, smoothed labels" in capsys.readouterr().out

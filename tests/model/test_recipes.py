@@ -77,7 +77,7 @@ def test_the_number_of_examples_and_classes_decides_about_the_network(
     recipe = recipe_for(_numbered(num_examples, num_classes))
     assert (recipe.members, recipe.hidden, recipe.learning_rate) == (members, (width,) * 3, rate)
     assert recipe.dropout == (0.1 if rate > 1e-3 else 0.2)
-    assert recipe.loss == ("smoothed_cross_entropy" if num_examples == 500 else None)
+    assert recipe.label_smoothing == (0.1 if num_examples == 500 else 0.0)
     one = recipe_for(_numbered(num_examples, num_classes), members=1)
     assert (one.members, one.hidden) == (1, (256, 256, 256))
 
@@ -86,15 +86,19 @@ def test_settings_that_are_given_win_over_the_recipe() -> None:
     recipe = recipe_for(load_data("wine"))
     completed = TrainingSettings(epochs=3).completed(recipe)
     assert (completed.epochs, completed.optimizer, completed.schedule) == (3, "adamw", "cycles")
-    assert completed.loss == "smoothed_cross_entropy"
-    assert TrainingSettings(loss="cross_entropy").completed(recipe).loss == "cross_entropy"
-    assert recipe_for(load_data("diabetes")).loss is None, "numbers have no labels to smooth"
+    assert completed.label_smoothing == 0.1
+    assert TrainingSettings(label_smoothing=0.0).completed(recipe).label_smoothing == 0.0
+    own_loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    assert TrainingSettings(loss=own_loss).completed(recipe).label_smoothing is None
+    assert recipe_for(load_data("diabetes")).label_smoothing == 0.0, "numbers have no labels to smooth"
     other = TrainingSettings(optimizer="adam").completed(recipe)
     assert (other.weight_decay, other.learning_rate, other.batch_size) == (None, None, recipe.batch_size)
     own = TrainingSettings(optimizer=keras.optimizers.SGD(0.1)).completed(recipe)
     assert (own.schedule, own.weight_decay) == ("constant", None)
-    with pytest.raises(InvalidValue, match="`weight_decay` is for `optimizer=adamw`; got `adam`"):
-        TrainingSettings(optimizer="adam", weight_decay=0.1)
+    decaying = TrainingSettings(weight_decay=0.02).completed(recipe_for(load_data("wine"), "plain"))
+    assert (decaying.optimizer, decaying.weight_decay) == ("adam", 0.02)
+    with pytest.raises(InvalidValue, match=r"own weight decay.*`weight_decay=0\.1`"):
+        TrainingSettings(optimizer=keras.optimizers.SGD(), weight_decay=0.1)
     with pytest.raises(InvalidValue, match="`weight_decay` needs to be at least 0"):
         TrainingSettings(weight_decay=-1)
 

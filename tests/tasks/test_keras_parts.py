@@ -17,6 +17,7 @@ from kerasmlp.tasks.keras_parts import (
     SmoothedCrossEntropy,
     StandardisedLoss,
 )
+from kerasmlp.tasks.multi_label import MultiLabel
 from kerasmlp.tasks.number_scores import pinball_loss
 from kerasmlp.tasks.regression import Regression
 
@@ -39,6 +40,14 @@ def test_the_smoothed_loss_is_the_cross_entropy_of_labels_that_are_spread() -> N
         loss = reloaded(SmoothedCrossEntropy(smoothing))
         spread = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
         assert float(loss(labels, logits)) == pytest.approx(float(spread(np.eye(3)[labels], logits)), rel=1e-5)
+
+
+def test_smoothed_labels_are_closer_to_a_half() -> None:
+    logits, labels = np.log(numbers(3)), np.arange(120).reshape(40, 3) % 2
+    loss = MultiLabel(("p", "q", "r")).make_loss("cross_entropy", 0.2)
+    smoothed = 0.8 * labels + 0.1
+    wanted = np.logaddexp(0, logits) - smoothed * logits  # -y log p - (1 - y) log(1 - p) with p = sigmoid(logit)
+    assert float(loss(labels, logits)) == pytest.approx(wanted.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [-0.1, 1.0])

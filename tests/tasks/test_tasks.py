@@ -119,6 +119,17 @@ def test_an_unknown_loss_lists_the_known_ones(task: Task) -> None:
         task.make_loss("mze")
 
 
+@pytest.mark.parametrize("task", TASKS, ids=lambda task: task.kind)
+def test_labels_are_smoothed_where_there_are_labels(task: Task) -> None:
+    if isinstance(task, Classification | MultiLabel):
+        config = task.make_loss(task.losses[0], 0.25).get_config()
+        assert config["smoothing" if task.has_classes else "label_smoothing"] == 0.25
+        assert task.make_loss(task.losses[0]).get_config().get("label_smoothing", 0.0) == 0.0
+    else:
+        with pytest.raises(InvalidValue, match=rf"`label_smoothing=0\.25`.*{task.kind} has none"):
+            task.make_loss(task.losses[0], 0.25)
+
+
 def test_poisson_needs_a_logarithm_and_logarithms_need_positive_targets() -> None:
     counts = np.array([[0.0], [3.0]], np.float32)
     plain, log = Regression(("count",)).trained_on(counts), Regression(("count",), log=True).trained_on(counts)

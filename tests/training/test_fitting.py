@@ -278,10 +278,10 @@ train_to_be_killed(Path(sys.argv[1]), Kill())
 
 
 def train_to_be_killed(out: Path, *callbacks: keras.callbacks.Callback) -> Run:
-    """Trains with everything that a resumed training has to restore: order, dropout, statistics, schedule."""
+    """Trains with everything that a resumed training has to restore: order, dropout, statistics, averages, schedule."""
     data = load_data("digits")
     model = _model(data, dropout=0.2, batch_normalization=True, seed=3)
-    return train(model, data, epochs=5, schedule="cosine", seed=3, out=out, callbacks=callbacks)
+    return train(model, data, epochs=5, schedule="cosine", ema=0.95, seed=3, out=out, callbacks=callbacks)
 
 
 def test_a_killed_training_continues_and_ends_with_the_same_weights(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.model.recipes import recipe_for
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.tuning import Range, SearchSettings, Space, search
+from kerasmlp.tuning import SearchSettings, Space, search
 from kerasmlp.tuning.recipe_space import complete_space, first_values
 from kerasmlp.tuning.running_trials import EpochReport, TrialTrainer
 from kerasmlp.tuning.trial_network import TrialNetwork
@@ -132,6 +132,12 @@ def test_folds_of_a_small_table_do_not_limit_the_default_space(prices: Data) -> 
     assert space.batch_size == (recipe_for(prices).batch_size,)
 
 
+def test_a_weight_decay_is_that_of_every_optimizer_of_a_search() -> None:
+    network = TrialNetwork((4, 8, 3), {}, "adamw", 0.1)
+    assert network.with_values({"optimizer": "sgd"}).weight_decay == 0.1
+    assert network.with_values({"optimizer": "adam", "weight_decay": 0.02}).weight_decay == 0.02
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
@@ -139,8 +145,8 @@ def test_folds_of_a_small_table_do_not_limit_the_default_space(prices: Data) -> 
         ({"space": 3}, InvalidType, "`space`.*3"),
         ({"space": Space(embedding=(0, 4))}, InvalidValue, "`embedding`.*at least 1.*0, 4"),
         ({"space": Space(embedding=(4,)), "recipe": "plain"}, InvalidValue, "`embedding`.*`table`.*`plain`"),
-        ({"space": Space(weight_decay=Range(0.1, 1)), "optimizer": "adam"}, InvalidValue, "`weight_decay`.*`adam`"),
-        ({"weight_decay": 0.1, "optimizer": "adam"}, InvalidValue, "`weight_decay`.*`adam`"),
+        ({"space": Space(weight_decay=(-0.1,))}, InvalidValue, r"`weight_decay`.*-0\.1"),
+        ({"weight_decay": -0.1}, InvalidValue, r"`weight_decay`.*-0\.1"),
         ({"embedding": 0}, InvalidValue, "`embedding`.* 0"),
         ({"recipe": "tables"}, InvalidValue, "`recipe`.*tables"),
         ({"oracle": "grid"}, InvalidValue, "`learning_rate`"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -82,20 +83,26 @@ def test_the_score_of_a_trial_is_the_mean_over_folds_and_repetitions(digits: Dat
 
 
 @pytest.mark.parametrize(
-    ("loss", "expected"),
-    [(None, None), ("cross_entropy", None), ("smoothed_cross_entropy", "smoothed_cross_entropy")],
+    ("asked", "expected"),
+    [(None, 0.0), (0.0, 0.0), (0.2, 0.2)],
 )
-def test_small_folds_of_a_larger_table_are_trained_with_the_loss_of_the_whole(
-    loss: str | None, expected: str | None
+def test_small_folds_of_a_larger_table_are_trained_with_the_labels_of_the_whole(
+    asked: float | None, expected: float
 ) -> None:
     labels = np.arange(1_700) % 2
     data = data_from_arrays(np.random.default_rng(0).normal(size=(1_700, 2)), labels, test_share=0.2)
-    settings = SearchSettings(folds=2, loss=loss)
+    settings = SearchSettings(folds=2, label_smoothing=asked)
     splits = trial_splits(data, settings)
     assert len(splits[0].train) < 1_000 < len(data.train)
     settings = settings.for_data(data, splits=splits)
     request = WorkerRequest.of(splits, TrialNetwork((2, 4, 2), {}, "adamw"), settings)
-    assert settings.loss == request.loss == expected
+    assert settings.label_smoothing == request.label_smoothing == expected
+    assert WorkerRequest.from_json(request.to_json()) == request
+    assert ("label_smoothing" in settings.to_config((2, 4, 2))) == bool(expected)
+    trained = TrialTrainer.of(splits, request).train({"learning_rate": 0.01, "batch_size": 64}, epochs=1)
+    assert trained.loss.get_config().get("smoothing", 0.0) == expected
+    other = replace(settings, label_smoothing=0.3)
+    assert WorkerRequest.of(splits, request.network, other).digest != request.digest
 
 
 @pytest.mark.parametrize(("rows", "has_ends"), [(425, True), (1_300, False)])
@@ -109,10 +116,14 @@ def test_repetitions_do_not_count_as_more_validation_rows(rows: int, has_ends: b
     assert bool(request.deciding_ends(splits)) == has_ends
 
 
-def test_a_loss_that_is_asked_for_wins_over_that_of_small_tables() -> None:
+def test_label_smoothing_that_is_asked_for_wins_over_that_of_small_tables() -> None:
     data = load_data("wine")
-    losses = [SearchSettings(loss=loss).for_data(data).loss for loss in (None, "cross_entropy")]
-    assert losses == ["smoothed_cross_entropy", "cross_entropy"]
+    shares = [SearchSettings(label_smoothing=each).for_data(data).label_smoothing for each in (None, 0.0, 0.3)]
+    assert shares == [0.1, 0.0, 0.3]
+    with pytest.raises(InvalidValue, match=r"`label_smoothing`.*less than 1.*1\.0"):
+        SearchSettings(label_smoothing=1.0)
+    with pytest.raises(InvalidValue, match=r"`label_smoothing=0\.1`.*regression has none"):
+        SearchSettings(label_smoothing=0.1).for_data(load_data("diabetes"))
 
 
 def test_folds_of_a_table_have_encoders_of_their_own_and_reach_other_processes(tmp_path: Path) -> None:

@@ -414,5 +414,7 @@ def test_the_hypermodel_builds_networks_for_a_task(prices: Data) -> None:
     hypermodel = MLPHyperModel([3, 4, 1], task=prices.task, loss="mae", preprocessing=prices.preprocessing())
     model = hypermodel.build(keras_tuner.HyperParameters())
     assert model.loss.name == "mae"
+    smoothed = MLPHyperModel([4, 8, 3], label_smoothing=0.2).build(keras_tuner.HyperParameters())
+    assert smoothed.loss.get_config()["smoothing"] == 0.2
     answers = model.predict(prices.train.features, verbose=0)
     assert abs(answers.mean() - prices.train.labels.mean()) < 3 * prices.train.labels.std()

@@ -28,11 +28,13 @@ SETTINGS = (
         "learning_rate",
         "optimizer",
         "weight_decay",
+        "ema",
         "class_weight",
         "loss",
+        "label_smoothing",
         "objective",
     ),
-    *("threshold", "calibrate", "early_stopping", "schedule", "seed", "require_xla", "quantize_aware"),
+    *("threshold", "calibrate", "early_stopping", "schedule", "warm_up", "seed", "require_xla", "quantize_aware"),
 )
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
@@ -56,7 +58,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--minutes", type=float, metavar="M", help=meaning)
     group.add_argument("--batch-size", type=int, metavar="N", help=f"examples per step {by_recipe}")
     group.add_argument("--optimizer", metavar="NAME", help=f"{alternatives(OPTIMIZERS)} {by_recipe}")
-    group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay of adamw {by_recipe}")
+    group.add_argument("--weight-decay", type=float, metavar="W", help=f"weight decay {by_recipe}")
+    meaning = "validate and keep an exponential moving average of the weights with this momentum, such as 0.999"
+    group.add_argument("--ema", type=float, metavar="M", help=meaning)
     group.add_argument(
         "--learning-rate",
         type=float,
@@ -65,6 +69,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     )
     meaning = f"learning-rate schedule: {alternatives(SCHEDULES)}, which end at 0 {by_recipe}"
     group.add_argument("--schedule", metavar="NAME", help=meaning)
+    meaning = "first epochs in which the learning rate rises from 0, such as 1 or 0.5 (default: 0)"
+    group.add_argument("--warm-up", type=float, metavar="N", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
         "--quantize-aware",
@@ -74,8 +80,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
-        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="S",
+        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
     )
     group.add_argument(
         "--objective",
@@ -89,7 +100,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         const="",
         metavar="NAME=S,...",
         help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
-        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
+        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height); halved=1+7 names classes that are "
+        "rotated and sheared half as much",
     )
     group.add_argument(
         "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
@@ -163,4 +175,6 @@ def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
     from kerasmlp.model.augmentation import Augmentation, parse_strengths
 
     low = data.feature_range[0] if data.feature_range else 0.0
-    return Augmentation(parse_strengths(args.augment), fill=low, seed=data.seed, name="augmentation")
+    return Augmentation(
+        parse_strengths(args.augment, data.task.class_names), fill=low, seed=data.seed, name="augmentation"
+    )

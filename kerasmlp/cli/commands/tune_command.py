@@ -103,12 +103,17 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--loss",
         metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
-        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="S",
+        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
     )
     meaning = f"{alternatives(OPTIMIZERS)} (default: adam; for tables, by the recipe)"
     group.add_argument("--optimizer", metavar="NAME", help=meaning)
-    group.add_argument("--weight-decay", type=float, metavar="W", help="weight decay of adamw (default: by the recipe)")
+    group.add_argument("--weight-decay", type=float, metavar="W", help="weight decay (default: by the recipe)")
     group.add_argument(
         "--final-epochs",
         type=int,
@@ -165,6 +170,7 @@ def run(args: Namespace) -> Outcome:
         "epochs": args.epochs,
         "objective": args.objective,
         "loss": args.loss,
+        "label_smoothing": args.label_smoothing,
         "optimizer": args.optimizer,
         "seed": args.seed,
         "folds": args.folds,
