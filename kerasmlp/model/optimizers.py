@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CONSTANT, COSINE, CYCLES = "constant", "cosine", "cycles"
 SCHEDULES = (CONSTANT, COSINE, CYCLES)
 # Names of weights that do not decay. Keras searches the path of a variable, in which a layer may be called `bias_net`.
-NOT_DECAYING = r"(^|/)(bias|beta|gamma)(/replica_\d+)?(:\d+)?$"
+NOT_DECAYING = r"(^|/)(bias|beta|gamma|log_steps)(/replica_\d+)?(:\d+)?$"
 OPTIMIZERS = ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw")
 
 

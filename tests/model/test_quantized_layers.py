@@ -34,7 +34,7 @@ def _network(**options: Any) -> keras.Model:
 def test_stored_weights_and_their_gradients_are_those_of_the_papers(shape: tuple[int, ...]) -> None:
     generator = np.random.default_rng(1)
     kernel, upstream = (generator.normal(size=shape).astype(np.float32) for _ in range(2))
-    logs = np.log(generator.uniform(0.2, 0.9, (*shape[:-2], 1, shape[-1]))).astype(np.float32)
+    logs = np.log(generator.uniform(0.1, 0.5, (*shape[:-2], 1, shape[-1]))).astype(np.float32)
     weights, steps = tf.Variable(kernel), tf.Variable(logs)
     with tf.GradientTape() as tape:
         stored = stored_weights(weights, steps, -2, 1)
