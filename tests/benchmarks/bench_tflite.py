@@ -56,7 +56,6 @@ from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
-from kerasmlp.training import fine_tune
 from tests.benchmarks.machine import describe_machine
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "onnxruntime", "numpy")
@@ -231,7 +230,7 @@ def _of_seed(seed: int, data: kerasmlp.Data, options: argparse.Namespace) -> dic
     with tempfile.TemporaryDirectory() as folder:
         run = _trained(NETWORKS[0], data, Path(folder), options.epochs, seed)
         began = time.perf_counter()
-        fine_tune(run, "int2", EPOCHS_OF_FINE_TUNING, data=data, verbose=0)
+        kerasmlp.fine_tune(run, "int2", EPOCHS_OF_FINE_TUNING, data=data, verbose=0)
         seconds = time.perf_counter() - began
         reports = _reports(run, Path(folder), data)
     accuracies = {name: report.accuracy for name, report in reports.items()}

@@ -58,7 +58,7 @@ def plain_run(digits: Data, tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture(scope="module")
 def tuned_run(plain_run: Run, digits: Data, request: pytest.FixtureRequest) -> Run:
     """The same, trained further for a precision."""
-    return kerasmlp.training.fine_tune(plain_run, request.param, epochs=8, data=digits)
+    return kerasmlp.fine_tune(plain_run, request.param, epochs=8, data=digits)
 
 
 @pytest.mark.parametrize("precision", LEVELS)

@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 
 import kerasmlp
-from kerasmlp import Run
+from kerasmlp import Run, fine_tune
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.model.weight_rounding import known_steps
-from kerasmlp.training import fine_tune
 
 
 @pytest.fixture
