@@ -128,7 +128,7 @@ class _Quantized(keras.layers.Layer):
         """Returns the weights as a file stores them."""
         return stored_weights(self.kernel, self.log_steps, self.lowest, self.highest)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def call(self, inputs: Any, training: bool | None = None) -> Any:
         """Returns what the layer of a file returns."""
         inputs = self._as_8_bits(inputs, 0, training)
         values = keras.ops.matmul(inputs, self.stored_kernel())
@@ -137,7 +137,7 @@ class _Quantized(keras.layers.Layer):
         values = values if self.activation is None else self.activation(values)
         return self._as_8_bits(values, 1, training) if self.is_last and not self.for_each_example else values
 
-    def _as_8_bits(self, values: Any, place: int, training: bool) -> Any:
+    def _as_8_bits(self, values: Any, place: int, training: bool | None) -> Any:
         if self.ranges is not None:
             return rounded_values(values, *map(float, self.ranges[place]))
         axes: tuple[int, ...] | None = None
@@ -196,7 +196,8 @@ def quantization_aware(
     dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
     if not dense or (len(dense) == 1 and isinstance(dense[0], MembersDense)):
         raise InvalidValue("`quantize_aware` needs a network with a dense layer, and with members a hidden layer.")
-    of_each = dict(zip((layer.name for layer in dense), ranges or [None] * len(dense), strict=True))
+    names = [layer.name for layer in dense]
+    of_each = dict.fromkeys(names) if ranges is None else dict(zip(names, ranges, strict=True))
     scaled = _in_front_of_scaling(model)
 
     def quantized(layer: keras.layers.Layer) -> keras.layers.Layer:

@@ -41,7 +41,7 @@ def best_steps(kernel: np.ndarray, levels: Levels, importance: np.ndarray | floa
         steps = np.maximum(largest * share / levels.highest, SMALLEST_STEP)
         errors = (importance * (rounded(kernel, steps, levels) - kernel) ** 2).sum(axis=0, keepdims=True)
         best, least = np.where(errors < least, steps, best), np.minimum(errors, least)
-    return np.maximum(best, SMALLEST_STEP)
+    return np.asarray(np.maximum(best, SMALLEST_STEP))
 
 
 def suitable_steps(kernel: np.ndarray, levels: Levels) -> np.ndarray:

@@ -52,7 +52,7 @@ import kerasmlp
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.errors import ParityError
 from kerasmlp.export import export_tflite
-from kerasmlp.export.artefact_report import ArtefactReport
+from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
@@ -213,12 +213,18 @@ def _trained(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, epochs: 
 
 def _reports(run: Run, folder: Path, data: kerasmlp.Data, *, withhold: bool = False) -> dict[str, ArtefactReport]:
     """The reports of all files by the name of their rows: every precision, and some after fine-tuning."""
-    limit = {} if withhold else {"max_drop": 1.0}
-    reports = {}
+    max_drop = MAX_DROP if withhold else 1.0
+    reports: dict[str, ArtefactReport] = {}
     for epochs, precisions in ((None, list(PRECISIONS)), (EPOCHS_OF_FINE_TUNING, list(TUNED))):
         try:
             found = export_tflite(
-                run, folder / str(epochs), quantize=precisions, fine_tune=epochs, data=data, verbose=0, **limit
+                run,
+                folder / str(epochs),
+                quantize=precisions,
+                fine_tune=epochs,
+                max_drop=max_drop,
+                data=data,
+                verbose=0,
             )
         except ParityError as error:
             found = list(error.reports)
