@@ -19,7 +19,7 @@ import grpc
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning._tuner_internals import serve_oracle
 from kerasmlp.tuning.local_workers import LocalWorkers
-from kerasmlp.tuning.settings import num_cores, split_address
+from kerasmlp.tuning.machines import num_cores, split_address
 from kerasmlp.tuning.worker_request import LOST_AFTER_S, WorkerRequest, write_request
 
 if TYPE_CHECKING:

@@ -337,6 +337,7 @@ def _train_best(
         label_smoothing=settings.label_smoothing,
         objective=settings.objective,
         seed=settings.seed,
+        **settings.final_options,
     ).completed(recipe_for(data, recipe_of(model), members_of(model)))
     recorded = settings.to_config(network.sizes)
     if keep_final_network(run, training_config(model, data, final, search=recorded)):

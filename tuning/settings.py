@@ -6,7 +6,6 @@ print its help.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from kerasmlp.contract import PLAIN
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.settings_base import Settings
+from kerasmlp.tuning.machines import num_cores, split_address
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -26,6 +26,8 @@ MOST_TRIALS = 100_000  # of a search that ends with its time
 
 # Options of `build_mlp` that a search sets itself.
 _SET_BY_SEARCH = ("sizes", "input_shape", "preprocessing", "augmentation", "postprocessing", "seed", "name")
+
+_FINAL_OPTIONS = ("ema", "warm_up", "quantize_aware")  # of `TrainingSettings`
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ class SearchSettings(Settings):
         final_schedule: Learning rate in the final training: `"cosine"` lowers the best trial's rate to zero along half
             a cosine, `"cycles"` does so several times, `"constant"` keeps it. By default `"cosine"`, or that of the
             recipe `table`.
+        final_options: Options of `TrainingSettings` for the final training alone: `ema`, `warm_up` and
+            `quantize_aware`. Defaults to none.
         optimizer: One of `kerasmlp.model.optimizers.OPTIMIZERS`. By default `"adam"`, or that of the recipe `table`.
         weight_decay: Weight decay, at least 0, as in `TrainingSettings`. By default that of the recipe.
         embedding: Learnt features of each number in a table, at least 1. Defaults to 8.
@@ -103,6 +107,7 @@ class SearchSettings(Settings):
     address: str | None = None
     final_epochs: int | None = None
     final_schedule: str | None = None
+    final_options: Mapping[str, Any] = field(default_factory=dict)
     optimizer: str | None = None
     weight_decay: float | None = None
     embedding: int | None = None
@@ -114,7 +119,13 @@ class SearchSettings(Settings):
         from kerasmlp.data.fold_choice import check_folds
         from kerasmlp.engine.block_size import check_at_least
         from kerasmlp.model.optimizers import check_optimizer
-        from kerasmlp.training.settings import check_label_smoothing, check_minutes, check_schedule, check_weight_decay
+        from kerasmlp.training.settings import (
+            TrainingSettings,
+            check_label_smoothing,
+            check_minutes,
+            check_schedule,
+            check_weight_decay,
+        )
 
         if self.oracle not in ORACLES:
             raise InvalidValue(
@@ -151,6 +162,9 @@ class SearchSettings(Settings):
             raise InvalidValue(f"`repeats={self.repeats}` repeats folds; add `folds`, such as `folds=5`.")
         if not isinstance(self.loss, str | None):
             raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
+        for name in self.final_options:
+            _check_option_name(name, _FINAL_OPTIONS)
+        TrainingSettings(**self.final_options)  # raises if a value is not allowed
         for name in self.model_options:
             _check_option_name(name, _model_option_names())
 
@@ -295,6 +309,7 @@ class SearchSettings(Settings):
         added = {name: getattr(self, name) for name in names}
         added["recipe"] = None if self.recipe == PLAIN else self.recipe
         added["label_smoothing"] = self.label_smoothing or None
+        added["final_options"] = dict(self.final_options) or None
         return {
             "sizes": sizes,
             "model_options": dict(self.model_options),
@@ -310,27 +325,6 @@ class SearchSettings(Settings):
             **{name: value for name, value in added.items() if value is not None},
             **({} if self.folds is None else {"repeats": self.repeats}),
         }
-
-
-def num_cores() -> int:
-    """Returns the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def split_address(address: str) -> tuple[str, int]:
-    """Returns the host and the port of `host:port`.
-
-    Raises:
-        InvalidValue: the text has another form.
-
-    Example:
-        >>> split_address("chief.local:7000")
-        ('chief.local', 7000)
-    """
-    host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or not 0 < int(port) < 65536:
-        raise InvalidValue(f'`address` needs a host and a port, such as "192.168.0.10:7000"; got "{address}".')
-    return host, int(port)
 
 
 def _model_option_names() -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import grpc
 
 from kerasmlp.errors import ChiefLost, InvalidValue
-from kerasmlp.tuning.settings import split_address
+from kerasmlp.tuning.machines import split_address
 from kerasmlp.tuning.worker_request import LOST_AFTER_S, WorkerRequest, read_request
 
 if TYPE_CHECKING:

@@ -195,7 +195,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         tables = []
         for name, table in _tables(options.tables):
             tables.append(_of_table(name, table))
-            print(json.dumps(tables[-1]))
+            print(json.dumps(tables[-1]), flush=True)
             write("tables", tables)
     for failure in failures:
         print(failure)
@@ -238,11 +238,10 @@ def _of_seed(seed: int, data: kerasmlp.Data, options: argparse.Namespace) -> dic
         began = time.perf_counter()
         kerasmlp.fine_tune(run, "int2", EPOCHS_OF_FINE_TUNING, data=data, verbose=0)
         seconds = time.perf_counter() - began
-        reports = _reports(run, Path(folder), data)
+        reports, keras_accuracy = _reports(run, Path(folder), data), run.metrics["test_accuracy"]
     accuracies = {name: report.accuracy for name, report in reports.items()}
     sizes = {name: report.size_bytes for name, report in reports.items()}
-    print(seed, run.metrics["test_accuracy"], accuracies, round(seconds, 1))
-    keras_accuracy = run.metrics["test_accuracy"]
+    print(seed, keras_accuracy, accuracies, round(seconds, 1), flush=True)
     return {"seed": seed, "keras": keras_accuracy, "accuracy": accuracies, "size_bytes": sizes, "tuning_s": seconds}
 
 
@@ -287,10 +286,10 @@ def _tables(folder: Path | None) -> Iterator[tuple[str, kerasmlp.Data]]:
 def _of_table(name: str, data: kerasmlp.Data) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         run = kerasmlp.train(kerasmlp.mlp_for(data, seed=0), data, out=Path(folder) / "run", verbose=0)
-        reports = _reports(run, Path(folder), data, withhold=True)
+        reports, keras_accuracy = _reports(run, Path(folder), data, withhold=True), run.metrics["test_accuracy"]
     return {
         "name": name,
-        "keras": run.metrics["test_accuracy"],
+        "keras": keras_accuracy,
         "test_examples": len(data.test),
         "accuracy": {name: report.accuracy for name, report in reports.items()},
         "published": {name: report.published for name, report in reports.items()},

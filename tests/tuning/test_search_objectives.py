@@ -25,12 +25,12 @@ from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tuning import Listener, MLPHyperModel, SearchSettings, Space, TrialRecord, search
+from kerasmlp.tuning.machines import num_cores
 from kerasmlp.tuning.oracles import make_oracle
 from kerasmlp.tuning.running_trials import MOST_STATES, EpochReport, _StateKeeper
 from kerasmlp.tuning.search_display import SearchDisplay
 from kerasmlp.tuning.search_goal import CLASSIFYING, Goal
 from kerasmlp.tuning.search_plot import plot_search
-from kerasmlp.tuning.settings import num_cores
 from kerasmlp.tuning.tensorboard_log import write_hparams
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.trial_records import best_trial, write_trials

@@ -41,6 +41,11 @@ def test_an_unknown_option_is_refused_and_the_nearest_one_suggested(name: str, n
         SearchSettings.of(None, {name: 1})
 
 
+def test_only_some_options_are_for_the_final_training_alone() -> None:
+    with pytest.raises(InvalidType, match="`warmup`.*`warm_up`"):
+        SearchSettings(final_options={"warmup": 1})
+
+
 @pytest.mark.parametrize("name", ["input_shape", "preprocessing", "augmentation", "name"])
 def test_options_that_a_search_sets_itself_are_refused(name: str) -> None:
     with pytest.raises(InvalidType, match=f"`{name}`"):
@@ -61,6 +66,8 @@ def test_options_that_a_search_sets_itself_are_refused(name: str) -> None:
         ({"workers": 0}, "`workers`.* 0"),
         ({"workers": -1, "address": "host:7000"}, "`workers`.* -1"),
         ({"address": "host"}, '`address`.*"host"'),
+        ({"final_options": {"ema": 1.0}}, "`ema`.* 1"),
+        ({"final_options": {"quantize_aware": "int5"}}, "`quantize_aware`.*`int5`"),
     ],
 )
 def test_values_that_are_not_allowed_are_refused(options: dict[str, Any], message: str) -> None:

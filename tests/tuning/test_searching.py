@@ -280,6 +280,18 @@ def test_a_search_warns_if_the_best_trial_has_another_score_when_trained_again(d
         search(digits, **options)
 
 
+def test_some_options_are_those_of_the_final_training_alone(digits: Data, tmp_path: Path) -> None:
+    options = {
+        **SHORT,
+        "trials": 1,
+        "out": tmp_path / "search",
+        "final_options": {"ema": 0.9, "quantize_aware": "int4"},
+    }
+    run = search(digits, **options)
+    assert (run.config["training"]["ema"], run.metrics["quantize_aware"]) == (0.9, "int4")
+    assert run.config["search"]["final_options"] == {"ema": 0.9, "quantize_aware": "int4"}
+
+
 def test_a_search_warns_about_classes_with_very_few_examples(tmp_path: Path) -> None:
     labels = np.repeat([0, 1, 2], [40, 40, 5])
     features = np.random.default_rng(0).normal(labels[:, None], 0.1, (len(labels), 2)).astype("float32")

@@ -22,9 +22,9 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.tuning import SearchSettings, Space, fork_server, search
 from kerasmlp.tuning.chief import Chief
+from kerasmlp.tuning.machines import num_cores, split_address
 from kerasmlp.tuning.oracles import make_oracle
 from kerasmlp.tuning.search_oracle import SearchOracle
-from kerasmlp.tuning.settings import num_cores, split_address
 from kerasmlp.tuning.trial_network import TrialNetwork
 from kerasmlp.tuning.worker import join
 from kerasmlp.tuning.worker_request import WorkerRequest, read_request, write_request

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.space import Choices
 
 CHIEF, WORKER = "chief", "worker"
+FINAL = ("ema", "warm_up", "quantize_aware")  # options of the final training alone
 _WITH_OWN_OPTION = ("learning_rate", "batch_size")
 EXAMPLES = (
     "kerasmlp tune digits --hidden 128,64 --trials 24 --workers 2 --vary dropout=0:0.5 --vary activation=relu,gelu",
@@ -35,6 +36,7 @@ EXAMPLES = (
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
+    from kerasmlp.model.weight_levels import LEVELS
     from kerasmlp.tuning.settings import DEFAULT_TRIALS, ORACLES, SearchSettings
     from kerasmlp.tuning.space import BATCH_SIZES, PARAMETERS, Space
 
@@ -126,6 +128,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"learning-rate schedule of the final training: {alternatives(SCHEDULES)}, which end at 0 (default: "
         "cosine; for tables, by the recipe)",
     )
+    group.add_argument("--ema", type=float, metavar="M", help="momentum of averaged weights in the final training")
+    group.add_argument(
+        "--warm-up", type=float, metavar="N", help="first epochs of the final training, whose rate rises"
+    )
+    group.add_argument(
+        "--quantize-aware", metavar="P", help=f"train the final network for a TFLite file: {alternatives(LEVELS)}"
+    )
     group = parser.add_argument_group("several processes or machines")
     group.add_argument(
         "--workers",
@@ -196,6 +205,7 @@ def run(args: Namespace) -> Outcome:
         address=args.address,
         final_epochs=args.final_epochs,
         final_schedule=args.final_schedule,
+        final_options={name: value for name in FINAL if (value := getattr(args, name)) is not None},
         out=args.out,
         overwrite=args.overwrite,
         verbose=verbosity(args),
