@@ -68,6 +68,15 @@ def test_train_export_evaluate_info_and_predict_work_together(capfd: pytest.Capt
         assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=0.02)  # int8 steps of 1/256
 
 
+def test_a_network_is_trained_and_fine_tuned_for_few_bits(capfd: pytest.CaptureFixture[str]) -> None:
+    trained = _json(capfd, *"train digits --hidden 24 --epochs 6 --quantize-aware int4 --out run".split())
+    assert trained["quantize_aware"] == "int4"
+    command = "export run --tflite mobile --quantize int2 --fine-tune 6 --max-drop 0.05"
+    (report,) = _json(capfd, *command.split())["artefacts"]
+    assert (report["precision"], report["published"]) == ("int2", True)
+    assert _json(capfd, "info", "run/fine_tuned/int2-6")["card"]["sizes"] == [64, 24, 10]
+
+
 def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "digits", "--sizes", "64,16,10", "--epochs", "9", "--batch-normalization", "--no-bias"]) == 0
     out, err = capfd.readouterr()
