@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -40,6 +41,7 @@ def write_report(
     config: dict[str, Any],
     finished: Finished,
     budget: TimeBudget | None = None,
+    about_teachers: Mapping[str, Any] | None = None,
 ) -> None:
     """Evaluates the saved model, draws the plots and writes `metrics.json`, whose existence marks the run as finished.
 
@@ -51,6 +53,7 @@ def write_report(
         config: What `config.json` says.
         finished: What was decided on validation after the training.
         budget: The budget of a training that had a number of minutes.
+        about_teachers: What to say about the teachers of a network that had some.
     """
     _plot_augmentation(run, model, data)
     task = finished.task
@@ -96,6 +99,7 @@ def write_report(
         metrics |= {} if why is None else {"ended_because": why}
     elif budget is not None:
         metrics |= budget.report(len(recorder.history), settings["early_stopping"])
+    metrics |= about_teachers or {}
     write_json(run.path / METRICS_NAME, metrics)
 
 
