@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -51,6 +52,30 @@ def show_run(run: Run) -> None:
         *_budget_rows(metrics),
     ]
     results_console().print(make_table(("trained", ""), rows))
+
+
+def show_teachers(run: Run) -> None:
+    """Prints how a student compares with its teachers on the same test examples."""
+    _show_compared(run, "student", run.metrics["teachers"], "teacher")
+
+
+def _show_compared(run: Run, own: str, others: Sequence[Mapping[str, Any]], other: str) -> None:
+    """Prints a row for a run, and a row for each of the runs that it was made from."""
+    from kerasmlp.tasks.scores import score_title
+
+    metrics, shown = run.metrics, run.card.learnt.shown
+    score = next(name for name in others[0] if name.startswith("test_"))
+    rows = [
+        (
+            f"{kind} {os.path.normpath(path)}",
+            " - ".join(map(str, each["sizes"])),
+            f"{each['parameters']:,}",
+            shown(score, each[score]),
+        )
+        for kind, path, each in ((own, run.path, metrics), *((other, run.path / each["run"], each) for each in others))
+    ]
+    results_console().print()
+    results_console().print(make_table(("", "network", "parameters", score_title(score)), rows))
 
 
 def show_cross_validation(result: CrossValidation) -> None:

@@ -1,7 +1,7 @@
 """The loss and the metrics of a network that learns the answers of other networks, its teachers, in place of labels.
 
-In training, the targets of an example are its label and, behind it, what the teachers answered, side by side in one row.
-In validation they are the label alone. So the loss of training is that of the answers, while the loss of validation and
+In training, the targets of an example are its label and, behind it in the same row, what the teachers answered. In
+validation they are the label alone. So the loss of training is that of the answers, while the loss of validation and
 all metrics are those of the true labels.
 """
 

@@ -11,7 +11,7 @@ from kerasmlp.cli.network_options import add_network_options, build_options, lay
 from kerasmlp.cli.option_types import alternatives
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser, Namespace, _ArgumentGroup
 
     import keras
 
@@ -43,10 +43,36 @@ EXAMPLES = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
-
     add_data_options(parser)
     add_network_options(parser)
+    group = add_training_options(parser)
+    group.add_argument(
+        "--loss",
+        metavar="NAME",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
+        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
+    )
+    group.add_argument(
+        "--augment",
+        nargs="?",
+        const="",
+        metavar="NAME=S,...",
+        help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
+        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
+    )
+    group.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
+    )
+    add_fold_options(parser, "train a network for each of K folds, and test it on the examples of its fold")
+    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ..., or of runs/NAME-folds, ...")
+
+
+def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
+    """Adds the options of a training that learns from labels or from teachers. Returns their group."""
+    from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
+
     group = parser.add_argument_group("training")
     by_recipe = "(default: by the recipe)"
     meaning = f"passes over the training examples {by_recipe}"
@@ -66,24 +92,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--schedule", metavar="NAME", help=meaning)
     group.add_argument("--early-stopping", type=int, metavar="N", help="stop after N epochs without a better objective")
     group.add_argument(
-        "--loss",
-        metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes: cross_entropy (default) or "
-        "smoothed_cross_entropy (default of the recipe `table` below 1,000 training rows)",
-    )
-    group.add_argument(
         "--objective",
         metavar="NAME",
         help="what decides the best epoch, such as val_loss, val_auc or val_mae (default: val_accuracy for classes, "
         "but val_loss for those of small tables; val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
-    )
-    group.add_argument(
-        "--augment",
-        nargs="?",
-        const="",
-        metavar="NAME=S,...",
-        help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
-        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
     )
     group.add_argument(
         "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
@@ -100,14 +112,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_false",
         help="leave the probabilities as they are; by default they are calibrated if validation has 200 examples",
     )
-    group.add_argument(
-        "--strategy",
-        metavar="NAME",
-        help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
-    )
     group.add_argument("--require-xla", action="store_true", help="fail if XLA cannot compile the network")
-    add_fold_options(parser, "train a network for each of K folds, and test it on the examples of its fold")
-    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ..., or of runs/NAME-folds, ...")
+    return group
 
 
 def run(args: Namespace) -> Outcome:
