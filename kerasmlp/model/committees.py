@@ -92,14 +92,10 @@ def join_networks(
         joined.get_layer(front.name).set_weights(front.get_weights())
     dense = [layer for layer in joined.layers if isinstance(layer, keras.layers.Dense)]
     for index, layer in enumerate(dense):
-        kernel, bias = (np.concatenate([values[index] for values in each]) for each in _of_all(all_parts))
-        own = [kernel, bias[:, np.newaxis]] if members > 1 else [kernel[0], bias[0]]
-        layer.set_weights([values.astype(np.float32) for values in own])
+        kernel = np.concatenate([each.kernels[index] for each in all_parts]).astype(np.float32)
+        bias = np.concatenate([each.biases[index] for each in all_parts]).astype(np.float32)
+        layer.set_weights([kernel, bias[:, np.newaxis]] if members > 1 else [kernel[0], bias[0]])
     return joined
-
-
-def _of_all(parts: Sequence[_Parts]) -> tuple[list[Sequence[np.ndarray]], list[Sequence[np.ndarray]]]:
-    return [each.kernels for each in parts], [each.biases for each in parts]
 
 
 def _parts(name: str, model: keras.Model) -> _Parts:
@@ -154,9 +150,9 @@ def _check_fronts(
     if not all(np.array_equal(own, its) for own, its in zip(*weights, strict=True)):
         if isinstance(first, TableFeatures):
             raise InvalidValue(
-                f"The networks `{first_name}` and `{name}` have each learnt an embedding of numbers of their own, which "
-                "a committee cannot join. Train one network with several members instead, such as `members=8`, or the "
-                'networks with `recipe="plain"`.'
+                f"The networks `{first_name}` and `{name}` have each learnt an embedding of numbers of their own, "
+                "which a committee cannot join. Train one network with several members instead, such as `members=8`, "
+                'or the networks with `recipe="plain"`.'
             )
         raise InvalidValue(
             f"The networks of a committee need the same standardisation; those of `{first_name}` and `{name}` differ."

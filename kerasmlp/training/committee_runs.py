@@ -147,7 +147,7 @@ def _finish(new: Run, joined: keras.Model, data: Data, config: dict[str, Any], r
     loss = data.task.make_loss(data.task.usual_loss)
     val_loss = float(loss(data.validation.labels, model_outputs(joined, data.validation.features)))
     all_metrics = [run.metrics for run in runs]
-    kept = [name for name in measured_scores(all_metrics[0])]
+    kept = _test_scores(all_metrics[0])
     write_json(
         new.path / METRICS_NAME,
         measured(new, joined, data, config, finished, val_loss=val_loss)
@@ -157,7 +157,9 @@ def _finish(new: Run, joined: keras.Model, data: Data, config: dict[str, Any], r
             "committee_of": [
                 {
                     "run": os.path.relpath(run.path, new.path),
-                    **{name: each[name] for name in ("sizes", "parameters", "epochs", *kept)},
+                    **{
+                        name: each[name] for name in ("sizes", "members", "parameters", "epochs", *kept) if name in each
+                    },
                 }
                 for run, each in zip(runs, all_metrics, strict=True)
             ]
@@ -166,6 +168,6 @@ def _finish(new: Run, joined: keras.Model, data: Data, config: dict[str, Any], r
     (new.path / CALIBRATION_NAME).unlink(missing_ok=True)
 
 
-def measured_scores(metrics: dict[str, Any]) -> list[str]:
+def _test_scores(metrics: dict[str, Any]) -> list[str]:
     """Returns the names of the scores on the test, the most important one first."""
     return [name for name in metrics if name.startswith("test_") and name != "test_examples"]

@@ -25,7 +25,8 @@ from kerasmlp.settings_base import accepts
 from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.teaching import TEMPERATURE, Teacher, TeachingSettings, check_copies, teach
+from kerasmlp.training.teaching import Teacher, check_copies, teach
+from kerasmlp.training.teaching_settings import TeachingSettings
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
@@ -43,7 +44,7 @@ def distill(
     sizes: Sequence[int] | None = None,
     model: keras.Model | None = None,
     members: int = 1,
-    temperature: float = TEMPERATURE,
+    temperature: float = TeachingSettings.temperature,
     copies: int | None = None,
     strengths: Strengths | None = None,
     out: str | PathLike[str] | None = None,
@@ -84,7 +85,7 @@ def distill(
             to `2.0`.
         copies: Number of deformed copies of each training image, at least 0. They are in memory, as large as the
             images themselves. Defaults to 15 for images, and to 0 for all else.
-        strengths: How much copies are deformed. Defaults to `kerasmlp.training.teaching.STRENGTHS`.
+        strengths: How much copies are deformed. Defaults to `kerasmlp.training.teaching_settings.STRENGTHS`.
         out: The run directory. Defaults to the first of `runs/NAME-distilled`, ... that is free or holds this same
             training, unfinished.
         overwrite: Whether an existing run in `out` may be replaced. Defaults to `False`.

@@ -21,7 +21,8 @@ from kerasmlp.tasks.taught_parts import TaughtLoss
 from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.teaching import TeachingSettings, teach, teachers_of
+from kerasmlp.training.teaching import teach, teachers_of
+from kerasmlp.training.teaching_settings import TeachingSettings
 
 if TYPE_CHECKING:
     from os import PathLike

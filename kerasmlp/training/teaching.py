@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,15 +18,15 @@ import numpy as np
 from kerasmlp._system.memory import available_bytes
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.data.describing import describe_data
-from kerasmlp.data.images import is_image_shape
 from kerasmlp.data.progress_bar import Progress, progress_bar
 from kerasmlp.data.types import Split
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
 from kerasmlp.evaluation import check_artefact_fits, evaluate
-from kerasmlp.model.augmentation import Augmentation, Strengths
+from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.model.model_files import weights_digest
 from kerasmlp.run import Run
 from kerasmlp.tasks.taught_parts import with_answers
+from kerasmlp.training.teaching_settings import TeachingSettings
 from kerasmlp.training.validation_data import model_outputs
 from kerasmlp.training.weighting import class_weights, sample_weights
 
@@ -36,62 +36,9 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Array, Data
     from kerasmlp.training.settings import TrainingSettings
 
-TEMPERATURE = 2.0
-IMAGE_COPIES = 15  # of each image
-# Weaker than for training on labels: an image that is hard to read teaches little.
-STRENGTHS = Strengths(shift=0.06, rotation=10.0, scale=0.1, shear=0.1, elastic=0.03)
 BATCH = 1024  # images that are deformed together
 SPLIT_OPTIONS = ("test", "test_share", "fold", "group", "time", "keep_duplicates_together")  # decide the test
 VALIDATION_OPTIONS = ("validation", "validation_share", "seed")
-
-
-@dataclass(frozen=True)
-class TeachingSettings:
-    """How teachers teach.
-
-    Attributes:
-        temperature: What logits are divided by, those of the teachers and those of the student; positive.
-        copies: Number of deformed copies of each image, at least 0.
-        strengths: How much they are deformed; None without copies.
-    """
-
-    temperature: float
-    copies: int
-    strengths: Strengths | None
-
-    @classmethod
-    def of(cls, data: Data, temperature: float, copies: int | None, strengths: Strengths | None) -> TeachingSettings:
-        """Returns settings with defaults for data.
-
-        Raises:
-            InvalidValue: a value is out of range, or the data are no images and cannot be deformed.
-        """
-        if not 0 < temperature < math.inf:
-            raise InvalidValue(f"`temperature` needs to be positive and finite, such as 2; got {temperature}.")
-        is_image = is_image_shape(data.feature_shape)
-        if copies is None:
-            copies = IMAGE_COPIES if is_image else 0
-        if copies < 0:
-            raise InvalidValue(f"`copies` needs to be at least 0; got {copies}.")
-        if not is_image and (copies or strengths):
-            raise InvalidValue(
-                f"`copies` are deformed images; an example of {data.name} has the shape {data.feature_shape}. Leave "
-                "`copies` and `strengths` out."
-            )
-        if strengths is not None and not copies:
-            raise InvalidValue("`strengths` say how copies are deformed; got `copies=0`. Leave one of them out.")
-        return cls(float(temperature), copies, (strengths or STRENGTHS) if copies else None)
-
-    def to_config(self) -> dict[str, Any]:
-        """Returns the settings as values for JSON."""
-        values = asdict(self)
-        return values if self.strengths else {name: values[name] for name in ("temperature", "copies")}
-
-    @classmethod
-    def from_config(cls, config: Mapping[str, Any]) -> TeachingSettings:
-        """Returns the settings that `to_config` described. Unknown keys are ignored."""
-        strengths = config.get("strengths")
-        return cls(config["temperature"], config["copies"], Strengths(**strengths) if strengths else None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,6 +110,7 @@ class Teacher:
         return {
             "run": os.path.relpath(self.run.path, out),
             "sizes": list(self.run.card.sizes),
+            **({"members": self.run.card.members} if self.run.card.members > 1 else {}),
             "parameters": self.model.count_params(),
             **{f"test_{name}": value for name, value in scores.items() if name not in data.task.unprefixed},
         }
@@ -225,7 +173,8 @@ def teach(
     features: Array = data.train.features
     if how.copies:
         check_copies(data, how.copies)
-        with progress_bar(f"Deforming {how.copies} copies of {len(data.train):,} images", enabled=shows) as progress:
+        doing = f"Deforming {how.copies * len(data.train):,} copies of images"
+        with progress_bar(doing, enabled=shows) as progress:
             features = with_copies(data, how, settings.seed, progress)
     answers = np.zeros((len(features), data.num_outputs), np.float32)
     names = ", ".join(teacher.run.path.name for teacher in teachers)

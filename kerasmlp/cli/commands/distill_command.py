@@ -10,6 +10,7 @@ from kerasmlp.cli.commands.train_command import SETTINGS, add_training_options
 from kerasmlp.cli.common_options import add_run_output, add_setting, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
+from kerasmlp.cli.option_types import alternatives
 from kerasmlp.errors import InvalidValue
 
 if TYPE_CHECKING:
@@ -27,7 +28,8 @@ EXAMPLES = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
-    from kerasmlp.training.distilling import distill
+    from kerasmlp.model.weight_levels import LEVELS
+    from kerasmlp.training.teaching_settings import IMAGE_COPIES, STRENGTHS, TeachingSettings
 
     parser.add_argument("teacher", metavar="TEACHER", help="the run directory whose network is the teacher")
     add_data_options(parser)
@@ -41,21 +43,27 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="another teacher; the student learns the mean of their answers; may be repeated",
     )
     meaning = "what logits are divided by; above 1, it shows more of the less probable classes"
-    add_setting(group, distill, "temperature", "T", meaning)
+    add_setting(group, TeachingSettings, "temperature", "T", meaning)
     group.add_argument(
         "--copies",
         type=int,
         metavar="N",
-        help="deformed copies of each training image, which the teachers answer, too (default: 15; for tables: none)",
+        help="deformed copies of each training image, which the teachers answer, too "
+        f"(default: {IMAGE_COPIES}; for tables: none)",
     )
     group.add_argument(
         "--augment",
         dest="strengths",
         metavar="NAME=S,...",
-        help="how much copies are deformed (default: shift=0.06,rotation=10,scale=0.1,shear=0.1,elastic=0.03)",
+        help=f"how much copies are deformed (default: {','.join(f'{n}={s:g}' for n, s in STRENGTHS.items())})",
     )
     add_network_options(parser)
-    add_training_options(parser)
+    group = add_training_options(parser)
+    group.add_argument(
+        "--quantize-aware",
+        metavar="P",
+        help=f"train the student for a TFLite file of few bits: {alternatives(LEVELS)} (default: for float32)",
+    )
     add_run_output(parser, "the first free one of runs/NAME-distilled, runs/NAME-distilled-2, ...")
 
 
@@ -63,7 +71,7 @@ def run(args: Namespace) -> Outcome:
     """Trains a student."""
     import kerasmlp
     from kerasmlp.cli.column_tables import show_reading
-    from kerasmlp.cli.command_outcome import Outcome, run_outcome
+    from kerasmlp.cli.command_outcome import run_outcome
     from kerasmlp.cli.result_tables import show_teachers
     from kerasmlp.model.augmentation import parse_strengths
     from kerasmlp.run import Run
@@ -97,15 +105,10 @@ def run(args: Namespace) -> Outcome:
         out=args.out,
         overwrite=args.overwrite,
         verbose=verbosity(args),
+        quantize_aware=args.quantize_aware,
         **{name: getattr(args, name) for name in SETTINGS if name != "loss"},
     )
-    outcome = run_outcome(made)
-
-    def show() -> None:
-        outcome.show()
-        show_teachers(made)
-
-    return Outcome(outcome.result, show)
+    return run_outcome(made, show_teachers)
 
 
 def _load(args: Namespace, teacher: Run) -> Data:

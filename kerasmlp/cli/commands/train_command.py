@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from kerasmlp.cli.common_options import add_fold_options, add_run_output, check_fold_options, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
-from kerasmlp.cli.option_types import alternatives
+from kerasmlp.cli.option_types import alternatives, seed
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace, _ArgumentGroup
+    from argparse import ArgumentParser, _ArgumentGroup
 
     import keras
 
@@ -59,6 +60,13 @@ def add_arguments(parser: ArgumentParser) -> None:
         metavar="NAME=S,...",
         help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
         "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height)",
+    )
+    group.add_argument(
+        "--split-seed",
+        type=seed,
+        metavar="N",
+        help="seed of the choice of validation examples, for networks of several seeds that share it, as those of a "
+        "committee do (default: that of --seed)",
     )
     group.add_argument(
         "--strategy",
@@ -126,7 +134,10 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
-    data = load(args, fold=None if args.folds is None else (1, args.folds))
+    split_seed = args.seed if args.split_seed is None else args.split_seed
+    of_split = Namespace(**{**vars(args), "seed": split_seed})
+    data = load(of_split, fold=None if args.folds is None else (1, args.folds))
+    own_seed = None if args.split_seed is None else args.seed  # None: that of the split, which folds change
     show_reading(data)
     layer_sizes(args, data)  # raises if those that were given do not fit
     settings = {name: getattr(args, name) for name in SETTINGS}
@@ -139,7 +150,8 @@ def run(args: Namespace) -> Outcome:
                 hidden=args.sizes[1:-1] if args.sizes else args.hidden,
                 recipe=args.recipe,
                 embedding=args.embedding,
-                augmentation=_augmentation(args, data),
+                augmentation=_augmentation(args, data, own_seed),
+                seed=own_seed,
                 **build_options(args, data),
             )
 
@@ -157,10 +169,11 @@ def run(args: Namespace) -> Outcome:
     return run_outcome(run)
 
 
-def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
+def _augmentation(args: Namespace, data: Data, own_seed: int | None) -> Augmentation | None:
     if args.augment is None:
         return None
     from kerasmlp.model.augmentation import Augmentation, parse_strengths
 
     low = data.feature_range[0] if data.feature_range else 0.0
-    return Augmentation(parse_strengths(args.augment), fill=low, seed=data.seed, name="augmentation")
+    drawn = data.seed if own_seed is None else own_seed
+    return Augmentation(parse_strengths(args.augment), fill=low, seed=drawn, name="augmentation")
