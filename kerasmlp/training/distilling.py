@@ -92,6 +92,7 @@ def distill(
         callbacks: Additional Keras callbacks.
         verbose: As in `kerasmlp.train`.
         **options: Settings by name, such as `epochs=20` or `quantize_aware="int4"`. `loss` is only that of validation.
+            `minutes` begin when the teachers have answered.
 
     Returns:
         A run like that of `kerasmlp.train`.
@@ -153,6 +154,8 @@ def _student(
     if model is not None:
         if not isinstance(model, keras.Model):
             raise InvalidType(f"`model` needs to be a Keras model; got {type(model).__name__}.")
+        if members != 1:
+            raise InvalidValue(f"`model` has members already, so leave `members` out; got {members}.")
         if strategy_of(model) is not None:
             raise InvalidValue("`model` was built for several devices, and distillation trains on one.")
         return model

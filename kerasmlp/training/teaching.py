@@ -5,6 +5,7 @@ The answers are computed once, before the training, for exactly the examples tha
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import warnings
@@ -125,7 +126,7 @@ def _check_split(run: Run, data: Data) -> None:
         )
     if data.fingerprint != run.card.fingerprint:
         return
-    then, now = (request or {} for request in (run.config["data"]["request"], data.request))
+    then, now = (request or {} for request in (run.config["data"]["request"], _as_json(data.request)))
     differ = [name for name in SPLIT_OPTIONS if then.get(name) != now.get(name)] if then and now else []
     if differ or run.about_data["splits"]["test"] != _as_json(describe_data(data)["splits"]["test"]):
         named = f" (`{differ[0]}` differs)" if differ else ""
@@ -143,8 +144,6 @@ def _check_split(run: Run, data: Data) -> None:
 
 
 def _as_json(values: Any) -> Any:
-    import json
-
     return json.loads(json.dumps(values))
 
 
@@ -227,13 +226,14 @@ def with_copies(data: Data, how: TeachingSettings, seed: int, progress: Progress
 
     originals = data.train.features
     count, dtype = len(originals), originals.dtype
-    low, high = data.feature_range or (0.0, np.inf)
-    layer = Augmentation(how.strengths, fill=low, seed=seed)
+    is_whole = dtype.kind in "iu"
+    low, high = data.feature_range or ((np.iinfo(dtype).min, np.iinfo(dtype).max) if is_whole else (0.0, np.inf))
+    layer = Augmentation(how.strengths, fill=data.feature_range[0] if data.feature_range else 0.0, seed=seed)
 
     @tf.function(input_signature=[tf.TensorSpec((None, *originals.shape[1:]), tf.float32)])
     def deform(images: Any) -> Any:
         changed = layer(images, training=True)
-        return tf.clip_by_value(tf.round(changed), low, high) if dtype.kind in "iu" else changed
+        return tf.clip_by_value(tf.round(changed), low, high) if is_whole else changed
 
     images = np.empty(((how.copies + 1) * count, *originals.shape[1:]), dtype)
     images[:count] = np.asarray(originals)

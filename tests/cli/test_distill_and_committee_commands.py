@@ -52,9 +52,7 @@ def test_data_are_read_and_split_as_for_the_teacher(capfd: pytest.CaptureFixture
 
 def test_networks_of_several_seeds_become_a_committee(capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--hidden", "12", "--epochs", "2", "--split-seed", "0"]
-    runs = [
-        _json(capfd, "train", "digits", *options, "--seed", f"{seed}", "--out", f"run{seed}") for seed in (1, 2)
-    ]
+    runs = [_json(capfd, "train", "digits", *options, "--seed", f"{seed}", "--out", f"run{seed}") for seed in (1, 2)]
     assert runs[0]["val_loss"] != runs[1]["val_loss"]
     made = _json(capfd, "committee", "run1", "run2", "--out", "both")
     assert made["members"] == 2

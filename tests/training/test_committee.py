@@ -58,6 +58,7 @@ def test_it_is_an_ordinary_run(joined: Run, runs: list[Run], digits: Data) -> No
     assert metrics["test_accuracy"] == kerasmlp.evaluate(joined.path, digits).accuracy
     assert metrics["members"] == joined.card.members == 3
     assert metrics["epochs"] == 3
+    assert joined.history == []
     assert [each["test_accuracy"] for each in metrics["committee_of"]] == [r.metrics["test_accuracy"] for r in runs]
     assert not Path(metrics["committee_of"][0]["run"]).is_absolute()
     assert (joined.path / metrics["committee_of"][0]["run"]).resolve() == runs[0].path.resolve()

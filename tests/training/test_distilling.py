@@ -318,6 +318,7 @@ def test_a_teacher_from_another_split_of_the_same_source_is_refused(digits_run: 
     [
         ({"sizes": None}, InvalidValue, "`sizes`.*`model`"),
         ({"model": keras.Sequential([keras.Input((8, 8))])}, InvalidValue, "`sizes`.*`model`"),
+        ({"sizes": None, "model": keras.Sequential([keras.Input((8, 8))]), "members": 2}, InvalidValue, "`members`.*2"),
         ({"sizes": None, "model": 3}, InvalidType, "`model`.*int"),
         ({"sizes": [64, 8, 9]}, InvalidValue, r"64,8,9|9.*10"),
         ({"temperature": 0.0}, InvalidValue, r"`temperature`.*0\.0"),
