@@ -16,6 +16,8 @@ from .model.recipes import mlp_for as mlp_for
 from .run import Run as Run
 from .tasks.class_evaluation import Evaluation as Evaluation
 from .tasks.regression import RegressionScores as RegressionScores
+from .training.committee_runs import committee as committee
 from .training.cross_validation import cross_validate as cross_validate
+from .training.distilling import distill as distill
 from .training.fine_tuning import fine_tune as fine_tune
 from .training.fitting import train as train

@@ -79,7 +79,12 @@ class Run:
 
     @property
     def history(self) -> list[dict[str, float]]:
-        """One row per epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds` and more."""
+        """One row per epoch: `epoch` (from 1), `loss`, `accuracy`, `val_loss`, `val_accuracy`, `seconds` and more.
+
+        A committee has none, because it was not trained.
+        """
+        if "committee" in self.config.get("origin", {}):
+            return []
         with (self.path / HISTORY_NAME).open(newline="", encoding="utf-8") as file:
             return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
 

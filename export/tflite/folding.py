@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp.errors import InvalidValue
+from kerasmlp.model.affine_layers import affine_of, kernel_and_bias
 
 if TYPE_CHECKING:
     import keras
@@ -109,7 +110,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
         if isinstance(layer, layers.Dense):
             if dense is not None:
                 close(activations.linear)
-            kernel, bias = _kernel_and_bias(layer)
+            kernel, bias = kernel_and_bias(layer)
             if keep_front and not folded:
                 scale, offset = np.ones(num_features), np.zeros(num_features)
             dense = (scale[:, np.newaxis] * kernel, bias + offset @ kernel)
@@ -117,7 +118,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
                 close(layer.activation)
         elif isinstance(layer, layers.Activation):
             close(layer.activation)
-        elif (affine := _affine(layer)) is not None:
+        elif (affine := affine_of(layer)) is not None:
             factor, shift = affine
             if dense is not None:
                 dense = (dense[0] * factor, dense[1] * factor + shift)
@@ -133,7 +134,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
         mean = kernel.mean(axis=0) if not folded else np.concatenate(kernel) / len(kernel)
         dense = (mean, bias.mean(axis=0))
         del behind[0]
-    while dense is not None and behind and not keep_back and (affine := _affine(behind[0])) is not None:
+    while dense is not None and behind and not keep_back and (affine := affine_of(behind[0])) is not None:
         dense = (dense[0] * affine[0], dense[1] * affine[0] + affine[1])
         del behind[0]
     steps = [_step(layer) for layer in behind]
@@ -144,14 +145,6 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
     return folded
 
 
-def _kernel_and_bias(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the weights of a dense layer, float64, as `FoldedLayer` has them."""
-    weights = [np.asarray(weight, np.float64) for weight in layer.get_weights()]
-    kernel = weights[0]
-    units = (*kernel.shape[:-2], kernel.shape[-1])
-    return kernel, weights[1].reshape(units) if layer.use_bias else np.zeros(units)
-
-
 def _step(layer: keras.layers.Layer) -> Callable[[Any], Any]:
     """Returns what a layer behind the last dense layer computes, as a function of tensors."""
     from keras import layers, saving
@@ -159,7 +152,7 @@ def _step(layer: keras.layers.Layer) -> Callable[[Any], Any]:
     if isinstance(layer, layers.Activation):
         activation: Callable[[Any], Any] = layer.activation
         return activation
-    if (affine := _affine(layer)) is not None:
+    if (affine := affine_of(layer)) is not None:
         return _scaling(*affine)
     if layer.weights or not saving.get_registered_name(type(layer)).startswith(f"{PACKAGE}>"):
         raise _not_foldable(layer)
@@ -223,7 +216,7 @@ def units_are_precise(model: keras.Model) -> bool:
     for layer in reversed(model.layers):
         if isinstance(layer, layers.Dense):
             break
-        if (affine := _affine(layer)) is not None:
+        if (affine := affine_of(layer)) is not None:
             factor, shift = affine  # of a layer in front of those that `scale` and `offset` describe
             scale, offset = scale * factor, scale * shift + offset
         elif isinstance(layer, layers.Activation):
@@ -260,7 +253,7 @@ def front(model: keras.Model) -> tuple[np.ndarray, np.ndarray]:
     for layer in model.layers:
         if isinstance(layer, layers.Dense):
             break
-        if (affine := _affine(layer)) is not None:
+        if (affine := affine_of(layer)) is not None:
             scale, offset = scale * affine[0], offset * affine[0] + affine[1]
     mean = np.divide(-offset, scale, out=np.zeros(num_features), where=scale != 0)
     return mean.astype(np.float32), scale.astype(np.float32)
@@ -299,27 +292,3 @@ def folding_is_precise(model: keras.Model, examples: np.ndarray) -> bool:
     folded = size_of_terms(fold(model, keep_back=True)[0], raw)
     standardised = size_of_terms(fold(model, keep_front=True, keep_back=True)[0], (raw - mean) * factor)
     return bool((folded <= LARGEST_GROWTH * standardised).all())
-
-
-def _affine(layer: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray] | None:
-    """Returns factor and shift of a layer that computes `factor * x + shift` at inference; None for other layers.
-
-    Both are float64, `(features,)` or scalar.
-    """
-    from keras import layers
-
-    def flat(values: object) -> np.ndarray:
-        return np.asarray(values, np.float64).reshape(-1)
-
-    if isinstance(layer, layers.Rescaling):
-        return np.asarray(layer.scale, np.float64), np.asarray(layer.offset, np.float64)
-    if isinstance(layer, layers.Normalization):
-        # As Keras does, divide by 1e-7 (keras.config.epsilon) at least.
-        deviation = np.maximum(np.sqrt(flat(layer.variance)), 1e-7)
-        return 1 / deviation, -flat(layer.mean) / deviation
-    if isinstance(layer, layers.BatchNormalization):
-        factor = 1 / np.sqrt(flat(layer.moving_variance) + layer.epsilon)
-        factor = factor * flat(layer.gamma) if layer.scale else factor
-        shift = -flat(layer.moving_mean) * factor
-        return factor, shift + flat(layer.beta) if layer.center else shift
-    return None

@@ -23,13 +23,19 @@ class Outcome(NamedTuple):
     failure: str | None = None
 
 
-def run_outcome(run: Run) -> Outcome:
-    """Returns the outcome of a command that made `run`."""
+def run_outcome(run: Run, show_more: Callable[[Run], None] = lambda run: None) -> Outcome:
+    """Returns the outcome of a command that made `run`.
+
+    Args:
+        run: The run.
+        show_more: Prints what else there is to see of it.
+    """
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import show_run
 
     def show() -> None:
         show_run(run)
+        show_more(run)
         results_console().print(f"\nRun:       {run.path}\nExport it: kerasmlp export {run.path}", soft_wrap=True)
 
     return Outcome({"run": str(run.path), **run.metrics, "data": run.about_data}, show)

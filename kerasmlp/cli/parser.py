@@ -22,6 +22,8 @@ EXIT_WRONG_REQUEST = 2
 COMMANDS = {
     "quickstart": "search, train, export and verify a network, by default on scans of handwritten digits",
     "train": "train a network",
+    "distill": "train a small network on the answers of one or several runs, for example for a phone",
+    "committee": "join several runs to one network that answers with the mean of their answers",
     "tune": "search hyper-parameters with Keras Tuner, then train with the best ones",
     "export": "export a run as SavedModel and TFLite, and check each file against the Keras model on the test examples",
     "rollback": "withdraw the newest version of a SavedModel, so that the version before it is served again",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 from rich.markup import escape
@@ -33,10 +34,12 @@ def show_run(run: Run) -> None:
     judged = objective if f"val_{objective}" in metrics else task.logged
     validated = task.shown(judged, metrics[f"val_{judged}"])
     tested = {name.removeprefix("test_"): value for name, value in metrics.items()}
-    members = f"{metrics['members']} members of " if "members" in metrics else ""
     rows = [
         ("data", f"{metrics['dataset']}, {metrics['train_examples']:,} training examples"),
-        ("network", f"{members}{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters"),
+        (
+            "network",
+            f"{_members_text(metrics)}{' - '.join(map(str, metrics['sizes']))}, {metrics['parameters']:,} parameters",
+        ),
         *([("recipe", _recipe_text(metrics))] if metrics.get("recipe") == TABLE else []),
         (
             "settings",
@@ -51,6 +54,35 @@ def show_run(run: Run) -> None:
         *_budget_rows(metrics),
     ]
     results_console().print(make_table(("trained", ""), rows))
+
+
+def show_teachers(run: Run) -> None:
+    """Prints how a student compares with its teachers on the same test examples."""
+    _show_compared(run, "student", run.metrics["teachers"], "teacher")
+
+
+def show_committee(run: Run) -> None:
+    """Prints how a committee compares with the runs in it on the same test examples."""
+    _show_compared(run, "committee", run.metrics["committee_of"], "run")
+
+
+def _show_compared(run: Run, own: str, others: Sequence[Mapping[str, Any]], other: str) -> None:
+    """Prints a row for a run, and a row for each of the runs that it was made from."""
+    from kerasmlp.tasks.scores import score_title
+
+    metrics, shown = run.metrics, run.card.learnt.shown
+    score = next(name for name in others[0] if name.startswith("test_"))
+    rows = [
+        (
+            f"{kind} {os.path.normpath(path)}",
+            f"{_members_text(each)}{' - '.join(map(str, each['sizes']))}",
+            f"{each['parameters']:,}",
+            shown(score, each[score]),
+        )
+        for kind, path, each in ((own, run.path, metrics), *((other, run.path / each["run"], each) for each in others))
+    ]
+    results_console().print()
+    results_console().print(make_table(("", "network", "parameters", score_title(score)), rows))
 
 
 def show_cross_validation(result: CrossValidation) -> None:
@@ -80,6 +112,10 @@ def show_cross_validation(result: CrossValidation) -> None:
         f"Pictures:  {result.path / 'plots'}",
         soft_wrap=True,
     )
+
+
+def _members_text(metrics: Mapping[str, Any]) -> str:
+    return f"{metrics['members']} members of " if "members" in metrics else ""
 
 
 def _recipe_text(metrics: Mapping[str, Any]) -> str:

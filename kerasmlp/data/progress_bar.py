@@ -1,4 +1,4 @@
-"""`reading_progress`: a progress bar while a source is read in pieces."""
+"""`progress_bar`: a bar for work whose steps are counted, such as reading a source in pieces."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ Progress = Callable[[int, int | None], None]
 
 
 @contextlib.contextmanager
-def reading_progress(name: str, *, enabled: bool, is_kept: bool) -> Iterator[Progress]:
+def progress_bar(doing: str, *, enabled: bool, line: str | None = None) -> Iterator[Progress]:
     """Displays a progress bar on stderr while the block runs, or a single line if stderr is not a terminal.
 
     Args:
-        name: What the display calls the source.
+        doing: What is done, in front of the bar.
         enabled: Whether to display anything.
-        is_kept: Whether later calls find the examples in the cache, which the single line then says.
+        line: The single line. Defaults to `doing`.
 
     Yields:
-        A function to call with the number of examples that are written, and the number of all examples, or None while
-        that is not known.
+        A function to call with the number of steps that are done, and the number of all steps, or None while that is
+        not known.
     """
     if not enabled:
         yield lambda done, total: None
@@ -31,8 +31,20 @@ def reading_progress(name: str, *, enabled: bool, is_kept: bool) -> Iterator[Pro
     console = messages_console()
     has_bar = console.is_terminal  # in a notebook, rich's bar needs ipywidgets
     if not has_bar:
-        console.print(f"Reading {name} in pieces{'; later calls find it in the cache' * is_kept}.", markup=False)
-    columns = (TextColumn("Reading {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        console.print(f"{line or doing}.", markup=False)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not has_bar) as bar:
-        task = bar.add_task(name, total=None)
+        task = bar.add_task(doing, total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def reading_progress(name: str, *, enabled: bool, is_kept: bool) -> contextlib.AbstractContextManager[Progress]:
+    """Returns a progress bar for a source that is read in pieces.
+
+    Args:
+        name: What the display calls the source.
+        enabled: Whether to display anything.
+        is_kept: Whether later calls find the examples in the cache, which the single line then says.
+    """
+    line = f"Reading {name} in pieces{'; later calls find it in the cache' * is_kept}"
+    return progress_bar(f"Reading {name}", enabled=enabled, line=line)

@@ -105,6 +105,12 @@ class Classification(Task):
             return SmoothedCrossEntropy(label_smoothing)
         return keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
+    def make_answers_loss(self, temperature: float) -> keras.losses.Loss:
+        """Returns the cross-entropy of probabilities and of logits at a temperature."""
+        from kerasmlp.tasks.taught_parts import SoftenedCrossEntropy
+
+        return SoftenedCrossEntropy(temperature)
+
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the accuracy."""
         import keras

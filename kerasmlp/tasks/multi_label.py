@@ -135,6 +135,12 @@ class MultiLabel(Task):
         self.check_loss(name, label_smoothing)
         return keras.losses.BinaryCrossentropy(from_logits=True, label_smoothing=label_smoothing)
 
+    def make_answers_loss(self, temperature: float) -> keras.losses.Loss:
+        """Returns the mean binary cross-entropy of probabilities and of logits at a temperature."""
+        from kerasmlp.tasks.taught_parts import SoftenedCrossEntropy
+
+        return SoftenedCrossEntropy(temperature, exclusive=False)
+
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the share of labels that are right at a probability of 0.5."""
         import keras

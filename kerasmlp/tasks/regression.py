@@ -220,6 +220,22 @@ class Regression(Task):
         offset, scale = self.standardisation
         return StandardisedLoss(base=name, offset=list(offset), scale=list(scale), log=self.log)
 
+    @property
+    def usual_loss(self) -> str:
+        """The first of `losses`, but `poisson` for targets whose logarithms do not all exist."""
+        return POISSON if self.has_zeros else self.losses[0]
+
+    def softened(self, outputs: np.ndarray, temperature: float) -> np.ndarray:
+        """Returns the outputs, which are numbers already."""
+        return outputs
+
+    def make_answers_loss(self, temperature: float) -> keras.losses.Loss:
+        """Returns the mean squared difference of standardised numbers, or of standardised logarithms if `log`."""
+        from kerasmlp.tasks.keras_parts import StandardisedLoss
+
+        offset, scale = (np.repeat(each, self.width // len(self.names)).tolist() for each in self.standardisation)
+        return StandardisedLoss(base="mse", offset=offset, scale=scale, log=self.log)
+
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the RMSE."""
         from kerasmlp.tasks.keras_parts import RootMeanSquaredError

@@ -103,6 +103,31 @@ class Task(Answering):
             InvalidValue: the task has no such loss, or no labels to smooth.
         """
 
+    @property
+    def usual_loss(self) -> str:
+        """The loss of a training that names none: the first of `losses` that can be computed for the targets."""
+        return self.losses[0]
+
+    def softened(self, outputs: np.ndarray, temperature: float) -> np.ndarray:
+        """Returns what a student learns from a teacher, `(examples, width)`: its answers at a temperature.
+
+        Args:
+            outputs: The teacher's outputs, `(examples, width)`.
+            temperature: What logits are divided by. Numbers have none.
+        """
+        return np.asarray(self.answer(outputs / temperature))
+
+    @abstractmethod
+    def make_answers_loss(self, temperature: float) -> keras.losses.Loss:
+        """Returns the loss that compares what `softened` returns with the outputs of a student."""
+
+    def make_taught_loss(self, temperature: float, of_labels: keras.losses.Loss | str) -> keras.losses.Loss:
+        """Returns the loss of a student: that of the teachers' answers, and in validation that of the labels."""
+        from kerasmlp.tasks.taught_parts import TaughtLoss
+
+        of_labels = self.make_loss(of_labels) if isinstance(of_labels, str) else of_labels
+        return TaughtLoss(of_labels, self.make_answers_loss(temperature), 1 if self.has_classes else len(self.names))
+
     @abstractmethod
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the metrics of every epoch."""
@@ -319,4 +344,9 @@ class Task(Answering):
         """
         if loss is None or isinstance(loss, str):
             loss = self.make_loss(loss or self.losses[0], label_smoothing)
-        model.compile(optimizer=optimizer, loss=loss, metrics=[*self.make_metrics(), *metrics])
+        from kerasmlp.tasks.taught_parts import MetricOfLabels, TaughtLoss
+
+        metrics = [*self.make_metrics(), *metrics]
+        if isinstance(loss, TaughtLoss):
+            metrics = [MetricOfLabels(metric, loss.num_labels) for metric in metrics]
+        model.compile(optimizer=optimizer, loss=loss, metrics=metrics)

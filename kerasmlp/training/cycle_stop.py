@@ -7,6 +7,8 @@ from typing import Any
 
 import keras
 
+from kerasmlp.tasks.taught_parts import TaughtLoss
+
 LEAST_GAIN = 0.01  # by which a cycle lowers the loss if the next one, which is twice as long, is worth its time
 
 
@@ -16,6 +18,8 @@ def least_gain(loss: keras.losses.Loss | str | None) -> float:
     Args:
         loss: A name of a loss, a loss, or None for the default of the task.
     """
+    if isinstance(loss, TaughtLoss):
+        loss = loss.of_labels.name
     return LEAST_GAIN if loss is None or (isinstance(loss, str) and loss != "poisson") else 0.0
 
 

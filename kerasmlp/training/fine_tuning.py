@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
+from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import METRICS_NAME
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.model_files import weights_digest
 from kerasmlp.model.optimizers import COSINE
 from kerasmlp.new_run_directory import open_run_directory, settings_that_differ
 from kerasmlp.run import Run, as_run
+from kerasmlp.tasks.taught_parts import TaughtLoss
 from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
+from kerasmlp.training.teaching import teach, teachers_of
+from kerasmlp.training.teaching_settings import TeachingSettings
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -44,6 +48,9 @@ def fine_tune(
     The learning rate starts at that of the run and falls to zero along half a cosine. Batches have 128 examples at
     least; for larger batches than those of the run, the rate is larger by the root of their ratio. All else, such as
     class weights and the seed, is as it was. `kerasmlp.model.quantized_layers` explains what is learnt.
+
+    A network that was distilled goes on learning the answers of its teachers. If they are not where they were, it
+    learns from the labels, and you are warned.
 
     A training that was killed continues, and one that is finished already is returned at once.
 
@@ -79,12 +86,22 @@ def fine_tune(
     model = run.load_model()
     settings = completed_settings(_settings(run, precision, epochs, len(data.train)), model, data)
     out = run.path / FOLDER / f"{precision}-{epochs}" if out is None else Path(out)
-    origin = {"network": weights_digest(model)}
+    origin: dict[str, Any] = {"network": weights_digest(model)}
+    if teachers := teachers_of(run, data):
+        origin = {**run.config["origin"], **origin}
+    elif isinstance(settings.loss, TaughtLoss):
+        settings = replace(settings, loss=settings.loss.of_labels)
     config = training_config(model, data, settings, origin=origin)
     if (out / METRICS_NAME).is_file() and not settings_that_differ(out, config):
         return Run(out)
     with open_run_directory(out, data.name, config, overwrite=out.parent == run.path / FOLDER) as new:
-        return train_run(new, model, data, settings, origin=origin, callbacks=callbacks, verbose=verbose)
+        teaching = None
+        if teachers:
+            how, shows = TeachingSettings.from_config(origin), shows_progress(verbose)
+            teaching = teach(teachers, data, how, settings, new.path, shows=shows)
+        return train_run(
+            new, model, data, settings, origin=origin, teaching=teaching, callbacks=callbacks, verbose=verbose
+        )
 
 
 def _settings(run: Run, precision: str, epochs: int, num_examples: int) -> TrainingSettings:

@@ -45,6 +45,8 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from kerasmlp.data.types import Data
+    from kerasmlp.model.recipes import Recipe
+    from kerasmlp.training.teaching import Teaching
 
 
 @accepts(TrainingSettings)
@@ -141,13 +143,15 @@ def train(
         return train_run(run, model, data, settings, callbacks=callbacks, verbose=verbose)
 
 
-def completed_settings(settings: TrainingSettings, model: keras.Model, data: Data) -> TrainingSettings:
-    """Returns settings with those of a model's recipe in place of None.
+def completed_settings(
+    settings: TrainingSettings, model: keras.Model, data: Data, recipe: Recipe | None = None
+) -> TrainingSettings:
+    """Returns settings with those of a recipe in place of None: of the model's, unless another one is given.
 
     Raises:
         InvalidValue: they do not fit the model or the data.
     """
-    settings = settings.completed(recipe_for(data, recipe_of(model), members_of(model)))
+    settings = settings.completed(recipe or recipe_for(data, recipe_of(model), members_of(model)))
     settings.check_fits(data)
     if settings.minutes is not None and strategy_of(model) is not None:
         raise InvalidValue(
@@ -164,6 +168,7 @@ def train_run(
     *,
     search: Mapping[str, Any] | None = None,
     origin: Mapping[str, Any] | None = None,
+    teaching: Teaching | None = None,
     callbacks: Sequence[keras.callbacks.Callback] = (),
     verbose: str | int = "auto",
 ) -> Run:
@@ -176,6 +181,8 @@ def train_run(
         settings: The settings of the training, as `TrainingSettings.completed` returns them.
         search: What `config.json` says about the search whose final training this is, if it is one.
         origin: What `config.json` says about the networks that this one is made from, if there are any.
+        teaching: What the model learns from in place of the training examples and their labels, if it has teachers. The
+            loss in the settings is then what `Task.make_taught_loss` returns.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
             always. Defaults to `"auto"`. Of several workers, only the first one (the chief) shows it.
@@ -192,16 +199,17 @@ def train_run(
     trained = model if settings.quantize_aware is None else _quantization_aware(model, settings.quantize_aware)
     epochs, batch_size = settings.pace
     members = members_of(model)
-    optimizer = _compile(trained, data, settings)
+    examples = data.train if teaching is None else teaching.examples
+    steps = math.ceil(len(examples) / batch_size)
+    optimizer = _compile(trained, data, settings, steps)
     display = None
     if is_chief() and shows_progress(verbose):
         stops = settings.early_stopping is not None or settings.schedule == CYCLES
-        display = ProgressDisplay(len(data.train) * members, may_end_sooner=stops)
-    budget, cycles, is_long = None, None, worth_compiling(epochs * len(data.train) // batch_size)
+        display = ProgressDisplay(len(examples) * members, may_end_sooner=stops)
+    budget, cycles, is_long = None, None, worth_compiling(epochs * len(examples) // batch_size)
     if settings.minutes is not None:
         is_long = 60 * settings.minutes >= COMPILED_FROM_S
-        steps, warm_up_steps = _steps(data, settings)
-        cycles = None if settings.schedule == "constant" else RateCycles(optimizer, warm_up_steps)
+        cycles = None if settings.schedule == "constant" else RateCycles(optimizer, _warm_up_steps(settings, steps))
         recipe = recipe_for(data, recipe_of(model), members)
         budget = budget_of(run, config, settings, recipe, steps=steps, cycles=cycles, display=display)
     write_json(run.path / CONFIG_NAME, config if budget is None else {**config, "plan": budget.plan})
@@ -235,9 +243,9 @@ def train_run(
             try:
                 trained.fit(
                     block_dataset(
-                        data.train.features,
-                        data.train.labels,
-                        sample_weights(settings.sample_weight, len(data.train)),
+                        examples.features,
+                        examples.labels,
+                        sample_weights(settings.sample_weight, len(examples)) if teaching is None else teaching.weights,
                         batch_size=batch_size * members,
                         seed=settings.seed,
                         first_epoch=finished,
@@ -247,7 +255,9 @@ def train_run(
                     validation_data=validation_blocks(data),
                     epochs=epochs,
                     initial_epoch=finished,
-                    class_weight=class_weights(settings.class_weight, data.train.labels, data.task),
+                    class_weight=class_weights(settings.class_weight, data.train.labels, data.task)
+                    if teaching is None
+                    else None,  # in the weights already
                     shuffle=False,  # the blocks are shuffled
                     verbose=0,
                     callbacks=[*kept, *([display] if display else []), recorder],
@@ -261,7 +271,8 @@ def train_run(
         # A calibrated network is saved without the state of its optimizer, which belongs to the weights before.
         warnings.filterwarnings("ignore", "Skipping variable loading for optimizer", UserWarning)
         model.load_weights(run.model_path)
-    write_report(run, model, data, recorder, config, finished_network, budget)
+    about = None if teaching is None else teaching.about
+    write_report(run, model, data, recorder, config, finished_network, budget, about)
     recorder.finish()
     return run
 
@@ -273,22 +284,25 @@ def _quantization_aware(model: keras.Model, precision: str) -> keras.Model:
         return quantization_aware(model, precision)
 
 
-def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> keras.Optimizer:
-    """Compiles the model, in the scope of its strategy if it has one. Returns the optimizer."""
+def _compile(model: keras.Model, data: Data, settings: TrainingSettings, steps: int) -> keras.Optimizer:
+    """Compiles the model for epochs of so many steps, in the scope of its strategy if it has one.
+
+    Returns:
+        The optimizer.
+    """
     strategy = strategy_of(model)
     with contextlib.nullcontext() if strategy is None else strategy.scope():
         optimizer = settings.optimizer
         if isinstance(optimizer, str):
-            epochs, (steps, warm_up_steps) = settings.pace[0], _steps(data, settings)
             # With a number of minutes, `RateCycles` sets a rate that is not constant.
             is_set = settings.epochs is None and settings.schedule != "constant"
-            schedule = "constant" if is_set else settings.schedule
+            epochs, schedule = settings.pace[0], "constant" if is_set else settings.schedule
             optimizer = make_optimizer(
                 optimizer,
                 settings.initial_learning_rate,
                 cosine_steps=epochs * steps if schedule == "cosine" else None,
                 cycle_steps=[steps * end for end in cycle_ends(epochs)] if schedule == CYCLES else (),
-                warm_up_steps=0 if is_set else warm_up_steps,
+                warm_up_steps=0 if is_set else _warm_up_steps(settings, steps),
                 weight_decay=settings.weight_decay,
                 ema=settings.ema,
             )
@@ -302,7 +316,6 @@ def _compile(model: keras.Model, data: Data, settings: TrainingSettings) -> kera
     return optimizer
 
 
-def _steps(data: Data, settings: TrainingSettings) -> tuple[int, int]:
-    """Returns the steps of an epoch and those of the warm-up."""
-    steps = math.ceil(len(data.train) / settings.pace[1])
-    return steps, math.ceil(steps * (settings.warm_up or 0.0))
+def _warm_up_steps(settings: TrainingSettings, steps: int) -> int:
+    """Returns the number of steps of the warm-up, from that of an epoch."""
+    return math.ceil(steps * (settings.warm_up or 0.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -41,6 +42,7 @@ def write_report(
     config: dict[str, Any],
     finished: Finished,
     budget: TimeBudget | None = None,
+    about_teachers: Mapping[str, Any] | None = None,
 ) -> None:
     """Evaluates the saved model, draws the plots and writes `metrics.json`, whose existence marks the run as finished.
 
@@ -52,37 +54,17 @@ def write_report(
         config: What `config.json` says.
         finished: What was decided on validation after the training.
         budget: The budget of a training that had a number of minutes.
+        about_teachers: What to say about the teachers of a network that had some.
     """
     _plot_augmentation(run, model, data)
-    task = finished.task
-    saved = wrap_model(load_keras(run.model_path), run.model_path, task=task)
-    tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
-    about = {} if finished.calibration is None else {"calibration": finished.calibration}
+    task, best, objective = finished.task, recorder.best, recorder.ranking.objective
+    title = network_title(data, config)
     seconds = [row["seconds"] for row in recorder.history]
-    sizes, members, settings = config["model"]["sizes"], config["model"].get("members", 1), dict(config["training"])
-    if not isinstance(settings["optimizer"], str):
-        settings["optimizer"] = settings["optimizer"]["class_name"]
-    metrics = {
-        "task": task.kind,
-        **{name if name in task.unprefixed else f"test_{name}": value for name, value in tested.numbers.items()},
-        "val_loss": recorder.best["val_loss"],
-        **{f"val_{name}": value for name, value in validated.numbers.items() if name not in task.unprefixed},
-        **about,
-        "best_epoch": int(recorder.best["epoch"]),
-        "parameters": config["model"]["parameters"],
-        **_about_network(model),
-        "loss": _loss_name(config, task),
-        **settings,
+    metrics = measured(run, model, data, config, finished, val_loss=best["val_loss"]) | {
+        "best_epoch": int(best["epoch"]),
         "epochs": len(recorder.history),
         "seconds_per_epoch": statistics.median(seconds[1:] or seconds),  # the first epoch includes the compile
-        "train_examples": len(data.train),
-        "test_examples": tested.examples,
-        "dataset": data.name,
-        "sizes": sizes,
-        **({"members": members} if members > 1 else {}),
     }
-    title = f"{data.name}, {f'{members} x ' if members > 1 else ''}{' - '.join(map(str, sizes))}"
-    best, objective = recorder.best, recorder.ranking.objective
     words = f"best epoch {best['epoch']:.0f}, {objective} {task.shown(objective, best[objective])}"
     plot_history(
         recorder.history,
@@ -91,13 +73,60 @@ def write_report(
         quantity=task.logged,
         title=f"{title}: {words}",
     )
-    tested.draw(run.path / "plots", title=f"{title}, test")
+    settings = config["training"]
     if budget is None and settings["early_stopping"] is None and settings["schedule"] == CYCLES:
         why = why_ended(cycle_ends(settings["epochs"]), len(recorder.history))
         metrics |= {} if why is None else {"ended_because": why}
     elif budget is not None:
         metrics |= budget.report(len(recorder.history), settings["early_stopping"])
+    metrics |= about_teachers or {}
     write_json(run.path / METRICS_NAME, metrics)
+
+
+def measured(
+    run: Run, model: keras.Model, data: Data, config: dict[str, Any], finished: Finished, *, val_loss: float
+) -> dict[str, Any]:
+    """Returns what the `metrics.json` of every network says: the scores of the saved network, and what it is.
+
+    Draws the plots of the test answers, too.
+
+    Args:
+        run: The run directory, with `model.keras` in it.
+        model: The network.
+        data: The data it was trained on.
+        config: What `config.json` says.
+        finished: What was decided on validation after the training.
+        val_loss: The loss on validation.
+    """
+    task = finished.task
+    saved = wrap_model(load_keras(run.model_path), run.model_path, task=task)
+    tested, validated = evaluate(saved, data), evaluate(saved, data, split="validation")
+    tested.draw(run.path / "plots", title=f"{network_title(data, config)}, test")
+    about = {} if finished.calibration is None else {"calibration": finished.calibration}
+    settings = dict(config["training"])
+    if not isinstance(settings["optimizer"], str):
+        settings["optimizer"] = settings["optimizer"]["class_name"]
+    return {
+        "task": task.kind,
+        **{name if name in task.unprefixed else f"test_{name}": value for name, value in tested.numbers.items()},
+        "val_loss": val_loss,
+        **{f"val_{name}": value for name, value in validated.numbers.items() if name not in task.unprefixed},
+        **about,
+        "parameters": config["model"]["parameters"],
+        **_about_network(model),
+        "loss": _loss_name(config, task),
+        **settings,
+        "train_examples": len(data.train),
+        "test_examples": tested.examples,
+        "dataset": data.name,
+        **{name: config["model"][name] for name in ("sizes", "members") if name in config["model"]},
+    }
+
+
+def network_title(data: Data, config: dict[str, Any]) -> str:
+    """Returns the data and the network in words, for the titles of plots."""
+    members = f"{config['model']['members']} x " if "members" in config["model"] else ""
+    return f"{data.name}, {members}{' - '.join(map(str, config['model']['sizes']))}"
 
 
 def _about_network(model: keras.Model) -> dict[str, Any]:

@@ -41,16 +41,25 @@ def training_config(
     """
     return {
         "data": data_config(data),
-        "model": {
-            "sizes": model_sizes(model, data),
-            **({} if (members := members_of(model)) == 1 else {"members": members}),
-            "parameters": model.count_params(),
-            "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
-        },
+        "model": model_config(model, data),
         "training": settings.to_config(),
         **({} if origin is None else {"origin": dict(origin)}),
         **(settings.loss_to_config(data) if search is None else {"search": dict(search)}),
         "versions": package_versions(),
+    }
+
+
+def model_config(model: keras.Model, data: Data) -> dict[str, Any]:
+    """Returns what `config.json` says about the model.
+
+    Raises:
+        InvalidValue: the model does not fit the data, or does not end in logits.
+    """
+    return {
+        "sizes": model_sizes(model, data),
+        **({} if (members := members_of(model)) == 1 else {"members": members}),
+        "parameters": model.count_params(),
+        "digest": hashlib.sha256(model.to_json().encode()).hexdigest(),
     }
 
 

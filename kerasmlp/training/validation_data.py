@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,12 +29,13 @@ def evaluation_batch_size(num_examples: int) -> int:
     return min(EVALUATION_BATCH_SIZE, num_examples)
 
 
-def model_outputs(model: keras.Model, features: Array) -> np.ndarray:
+def model_outputs(model: keras.Model, features: Array, watch: Callable[[int], None] = lambda done: None) -> np.ndarray:
     """Returns a model's outputs for all examples, in batches as everywhere where nothing is learnt.
 
     Args:
         model: The model.
         features: Raw features, `(examples, *feature_shape)`.
+        watch: Is called with the number of examples that are done.
     """
     import tensorflow as tf
 
@@ -41,8 +43,12 @@ def model_outputs(model: keras.Model, features: Array) -> np.ndarray:
         tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)
     )
     starts = range(0, len(features), EVALUATION_BATCH_SIZE)
-    batches = [np.asarray(features[i : i + EVALUATION_BATCH_SIZE], np.float32) for i in starts]
-    return np.concatenate([np.asarray(compute(tf.constant(batch))) for batch in batches])
+    outputs = []
+    for start in starts:
+        batch = np.asarray(features[start : start + EVALUATION_BATCH_SIZE], np.float32)
+        outputs.append(np.asarray(compute(tf.constant(batch))))
+        watch(start + len(batch))
+    return np.concatenate(outputs)
 
 
 class ValidationScores(keras.callbacks.Callback):

@@ -69,7 +69,9 @@ def test_train_export_evaluate_info_and_predict_work_together(capfd: pytest.Capt
 
 
 def test_a_network_is_trained_and_fine_tuned_for_few_bits(capfd: pytest.CaptureFixture[str]) -> None:
-    trained = _json(capfd, *"train digits --hidden 24 --epochs 6 --quantize-aware int4 --out run".split())
+    trained = _json(
+        capfd, *["train", "digits", "--hidden", "24", "--epochs", "6", "--quantize-aware", "int4", "--out", "run"]
+    )
     assert trained["quantize_aware"] == "int4"
     command = "export run --tflite mobile --quantize int2 --fine-tune 6 --max-drop 0.05"
     (report,) = _json(capfd, *command.split())["artefacts"]

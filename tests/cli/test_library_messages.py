@@ -16,7 +16,8 @@ FLAGS: dict[str, dict[str, Flag]] = {
     command: build_parser().parse_args([command, *words]).flags
     for command, words in {
         **dict.fromkeys(("quickstart", "train", "tune", "export", "rollback", "explain", "info", "lesson"), ("x",)),
-        **dict.fromkeys(("evaluate", "predict"), ("x", "y")),
+        **dict.fromkeys(("evaluate", "predict", "distill"), ("x", "y")),
+        "committee": ("x",),
     }.items()
 }
 

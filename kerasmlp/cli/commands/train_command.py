@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+from argparse import Namespace
 from typing import TYPE_CHECKING
 
 from kerasmlp.cli.common_options import add_fold_options, add_run_output, check_fold_options, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
-from kerasmlp.cli.option_types import alternatives
+from kerasmlp.cli.option_types import alternatives, seed
 
 if TYPE_CHECKING:
-    from argparse import ArgumentParser, Namespace
+    from argparse import ArgumentParser, _ArgumentGroup
 
     import keras
 
@@ -45,11 +46,50 @@ EXAMPLES = (
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
+    add_data_options(parser)
+    add_network_options(parser)
+    group = add_training_options(parser)
+    group.add_argument(
+        "--loss",
+        metavar="NAME",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="S",
+        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
+    )
+    group.add_argument(
+        "--augment",
+        nargs="?",
+        const="",
+        metavar="NAME=S,...",
+        help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
+        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height); halved=1+7 names classes that are "
+        "rotated and sheared half as much",
+    )
+    group.add_argument(
+        "--split-seed",
+        type=seed,
+        metavar="N",
+        help="seed of the choice of validation examples, for networks of several seeds that share it, as those of a "
+        "committee do (default: that of --seed)",
+    )
+    group.add_argument(
+        "--strategy",
+        metavar="NAME",
+        help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
+    )
+    add_fold_options(parser, "train a network for each of K folds, and test it on the examples of its fold")
+    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ..., or of runs/NAME-folds, ...")
+
+
+def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
+    """Adds the options of a training that learns from labels or from teachers. Returns their group."""
     from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
     from kerasmlp.model.weight_levels import LEVELS
 
-    add_data_options(parser)
-    add_network_options(parser)
     group = parser.add_argument_group("training")
     by_recipe = "(default: by the recipe)"
     meaning = f"passes over the training examples {by_recipe}"
@@ -78,30 +118,10 @@ def add_arguments(parser: ArgumentParser) -> None:
         help=f"train for a TFLite file of this precision: {alternatives(LEVELS)}",
     )
     group.add_argument(
-        "--loss",
-        metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
-    )
-    group.add_argument(
-        "--label-smoothing",
-        type=float,
-        metavar="S",
-        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
-    )
-    group.add_argument(
         "--objective",
         metavar="NAME",
         help="what decides the best epoch, such as val_loss, val_auc or val_mae (default: val_accuracy for classes, "
         "but val_loss for those of small tables; val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
-    )
-    group.add_argument(
-        "--augment",
-        nargs="?",
-        const="",
-        metavar="NAME=S,...",
-        help="change the images randomly in each step: a little of everything, or some of shift=0.07, rotation=12 "
-        "(degrees), scale=0.12, shear=0.12 and elastic=0.03 (shares of the height); halved=1+7 names classes that are "
-        "rotated and sheared half as much",
     )
     group.add_argument(
         "--class-weight", metavar="NAME", help="balanced: rare classes count as much as frequent classes"
@@ -118,14 +138,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_false",
         help="leave the probabilities as they are; by default they are calibrated if validation has 200 examples",
     )
-    group.add_argument(
-        "--strategy",
-        metavar="NAME",
-        help="mirrored: train on all devices of this machine; multiworker: on the machines that TF_CONFIG names",
-    )
     group.add_argument("--require-xla", action="store_true", help="fail if XLA cannot compile the network")
-    add_fold_options(parser, "train a network for each of K folds, and test it on the examples of its fold")
-    add_run_output(parser, "the first free one of runs/NAME, runs/NAME-2, ..., or of runs/NAME-folds, ...")
+    return group
 
 
 def run(args: Namespace) -> Outcome:
@@ -138,7 +152,10 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.engine.distributed import is_chief, make_strategy
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
-    data = load(args, fold=None if args.folds is None else (1, args.folds))
+    split_seed = args.seed if args.split_seed is None else args.split_seed
+    of_split = Namespace(**{**vars(args), "seed": split_seed})
+    data = load(of_split, fold=None if args.folds is None else (1, args.folds))
+    own_seed = None if args.split_seed is None else args.seed  # None: that of the split, which folds change
     show_reading(data)
     layer_sizes(args, data)  # raises if those that were given do not fit
     settings = {name: getattr(args, name) for name in SETTINGS}
@@ -151,7 +168,8 @@ def run(args: Namespace) -> Outcome:
                 hidden=args.sizes[1:-1] if args.sizes else args.hidden,
                 recipe=args.recipe,
                 embedding=args.embedding,
-                augmentation=_augmentation(args, data),
+                augmentation=_augmentation(args, data, own_seed),
+                seed=own_seed,
                 **build_options(args, data),
             )
 
@@ -169,12 +187,15 @@ def run(args: Namespace) -> Outcome:
     return run_outcome(run)
 
 
-def _augmentation(args: Namespace, data: Data) -> Augmentation | None:
+def _augmentation(args: Namespace, data: Data, own_seed: int | None) -> Augmentation | None:
     if args.augment is None:
         return None
     from kerasmlp.model.augmentation import Augmentation, parse_strengths
 
     low = data.feature_range[0] if data.feature_range else 0.0
     return Augmentation(
-        parse_strengths(args.augment, data.task.class_names), fill=low, seed=data.seed, name="augmentation"
+        parse_strengths(args.augment, data.task.class_names),
+        fill=low,
+        seed=data.seed if own_seed is None else own_seed,
+        name="augmentation",
     )
