@@ -1,4 +1,4 @@
-"""`progress_bar`: a bar for work whose steps are counted, such as reading a source in pieces."""
+"""`showing_progress`: a bar for work whose steps are counted, such as reading a source in pieces."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Progress = Callable[[int, int | None], None]
 
 
 @contextlib.contextmanager
-def progress_bar(doing: str, *, enabled: bool, line: str | None = None) -> Iterator[Progress]:
+def showing_progress(doing: str, *, enabled: bool, line: str | None = None) -> Iterator[Progress]:
     """Displays a progress bar on stderr while the block runs, or a single line if stderr is not a terminal.
 
     Args:
@@ -47,4 +47,4 @@ def reading_progress(name: str, *, enabled: bool, is_kept: bool) -> contextlib.A
         is_kept: Whether later calls find the examples in the cache, which the single line then says.
     """
     line = f"Reading {name} in pieces{'; later calls find it in the cache' * is_kept}"
-    return progress_bar(f"Reading {name}", enabled=enabled, line=line)
+    return showing_progress(f"Reading {name}", enabled=enabled, line=line)

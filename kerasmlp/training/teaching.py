@@ -19,7 +19,7 @@ import numpy as np
 from kerasmlp._system.memory import available_bytes
 from kerasmlp.artefacts.keras_file import wrap_model
 from kerasmlp.data.describing import describe_data
-from kerasmlp.data.progress_bar import Progress, progress_bar
+from kerasmlp.data.progress_bar import Progress, showing_progress
 from kerasmlp.data.types import Split
 from kerasmlp.engine.block_function import step_with_targets
 from kerasmlp.errors import InvalidValue, KerasMLPWarning, NotFound
@@ -174,11 +174,11 @@ def teach(
     if how.copies:
         check_copies(data, how.copies)
         doing = f"Deforming {how.copies * len(data.train):,} copies of images"
-        with progress_bar(doing, enabled=shows) as progress:
+        with showing_progress(doing, enabled=shows) as progress:
             features = with_copies(data, how, settings.seed, progress)
     answers = np.zeros((len(features), data.num_outputs), np.float32)
     names = ", ".join(teacher.run.path.name for teacher in teachers)
-    with progress_bar(f"Asking {names} about {len(features):,} examples", enabled=shows) as progress:
+    with showing_progress(f"Asking {names} about {len(features):,} examples", enabled=shows) as progress:
         total = len(teachers) * len(features)
         for index, teacher in enumerate(teachers):
             begun = index * len(features)
