@@ -121,13 +121,6 @@ class Task(Answering):
     def make_answers_loss(self, temperature: float) -> keras.losses.Loss:
         """Returns the loss that compares what `softened` returns with the outputs of a student."""
 
-    def make_taught_loss(self, temperature: float, of_labels: keras.losses.Loss | str) -> keras.losses.Loss:
-        """Returns the loss of a student: that of the teachers' answers, and in validation that of the labels."""
-        from kerasmlp.tasks.taught_parts import TaughtLoss
-
-        of_labels = self.make_loss(of_labels) if isinstance(of_labels, str) else of_labels
-        return TaughtLoss(of_labels, self.make_answers_loss(temperature), 1 if self.has_classes else len(self.names))
-
     @abstractmethod
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """Returns the metrics of every epoch."""

@@ -25,7 +25,7 @@ from kerasmlp.settings_base import accepts
 from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.teaching import Teacher, check_copies, teach
+from kerasmlp.training.teaching import Teacher, check_copies, taught_loss, teach
 from kerasmlp.training.teaching_settings import TeachingSettings
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def distill(
     recipe = _recipe(data, student, how)
     # Checked with the loss of the labels, which is that of validation.
     of_student = completed_settings(replace(of_student, loss=of_labels), student, data, recipe)
-    taught = data.task.make_taught_loss(how.temperature, of_labels)
+    taught = taught_loss(data.task, how.temperature, of_labels)
     of_student = replace(of_student, loss=taught, label_smoothing=None)
     if how.copies:
         check_copies(data, how.copies)

@@ -182,7 +182,7 @@ def train_run(
         search: What `config.json` says about the search whose final training this is, if it is one.
         origin: What `config.json` says about the networks that this one is made from, if there are any.
         teaching: What the model learns from in place of the training examples and their labels, if it has teachers. The
-            loss in the settings is then what `Task.make_taught_loss` returns.
+            loss in the settings is then what `taught_loss` returns.
         callbacks: Additional Keras callbacks.
         verbose: Whether to show progress on stderr: `"auto"` does so in a terminal or a notebook, 0 never, and 1 and 2
             always. Defaults to `"auto"`. Of several workers, only the first one (the chief) shows it.

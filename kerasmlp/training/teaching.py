@@ -27,7 +27,8 @@ from kerasmlp.evaluation import check_artefact_fits, evaluate
 from kerasmlp.model.augmentation import Augmentation
 from kerasmlp.model.model_files import weights_digest
 from kerasmlp.run import Run
-from kerasmlp.tasks.taught_parts import with_answers
+from kerasmlp.tasks.task import Task
+from kerasmlp.tasks.taught_parts import TaughtLoss, with_answers
 from kerasmlp.training.teaching_settings import TeachingSettings
 from kerasmlp.training.validation_data import model_outputs
 from kerasmlp.training.weighting import class_weights, sample_weights
@@ -276,3 +277,15 @@ def teachers_of(run: Run, data: Data) -> list[Teacher]:
             return []
         found.append(teacher)
     return found
+
+
+def taught_loss(task: Task, temperature: float, of_labels: keras.losses.Loss | str) -> TaughtLoss:
+    """Returns the loss of a student: that of the teachers' answers, and in validation that of the labels.
+
+    Args:
+        task: What is learnt.
+        temperature: What logits are divided by.
+        of_labels: The loss of labels, or its name.
+    """
+    loss = task.make_loss(of_labels) if isinstance(of_labels, str) else of_labels
+    return TaughtLoss(loss, task.make_answers_loss(temperature), 1 if task.has_classes else len(task.names))

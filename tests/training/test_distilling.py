@@ -23,7 +23,7 @@ from kerasmlp.tasks.quantiles import Quantiles
 from kerasmlp.tasks.regression import Regression
 from kerasmlp.tasks.task import Task
 from kerasmlp.training.settings import TrainingSettings
-from kerasmlp.training.teaching import Teacher, teach, with_copies
+from kerasmlp.training.teaching import Teacher, taught_loss, teach, with_copies
 from kerasmlp.training.teaching_settings import TeachingSettings
 from tests.helpers.small_tasks import KINDS, small_data, small_network
 
@@ -146,7 +146,7 @@ LOSSES: dict[str, tuple[Task, np.ndarray, np.ndarray, np.ndarray, float, float]]
 @pytest.mark.parametrize("name", LOSSES)
 def test_a_student_learns_from_answers_and_is_validated_by_labels(name: str) -> None:
     task, labels, answers, outputs, of_answers, of_labels = LOSSES[name]
-    loss = task.make_taught_loss(2.0, task.usual_loss)
+    loss = taught_loss(task, 2.0, task.usual_loss)
     loss = keras.losses.deserialize(keras.losses.serialize(loss))  # as a run that continues has it
     targets = np.concatenate([labels.reshape(len(labels), -1), answers], axis=1).astype(np.float32)
     assert float(loss(targets, outputs)) == pytest.approx(of_answers, rel=1e-5)
