@@ -59,7 +59,7 @@ def join_networks(
 
     Example:
         >>> joined = join_networks({name: build_mlp([4, 8, 3], batch_normalization=True) for name in ("a", "b")})
-        >>> joined.get_layer("dense_1").kernel.shape
+        >>> tuple(joined.get_layer("dense_1").kernel.shape)
         (2, 4, 8)
     """
     parts = {name: _parts(name, model) for name, model in networks.items()}
