@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +24,7 @@ from kerasmlp.contract import (
     RUN_LOCK_NAME,
     STATE_NAME,
 )
-from kerasmlp.errors import OutputExists, shortened
+from kerasmlp.errors import InvalidValue, OutputExists, shortened
 from kerasmlp.run import Run
 
 if TYPE_CHECKING:
@@ -145,6 +145,19 @@ def check_output_is_free(path: Path, config: dict[str, Any] | None = None, *, ov
     raise OutputExists(f"`{path}` holds {what}; choose another folder with `out`, or replace it with `overwrite=True`.")
 
 
+def check_out_is_no_input(out: str | PathLike[str] | None, runs: Iterable[Run]) -> None:
+    """Raises `InvalidValue` if a new run would replace one of the runs that it is made from."""
+    if out is None:
+        return
+    new = Path(out).resolve()
+    for run in runs:
+        old = run.path.resolve()
+        if new == old or new in old.parents:
+            raise InvalidValue(
+                f"`out={out}` holds `{run.path}`, which the new run is made from. Choose another folder."
+            )
+
+
 def _entries(path: Path) -> list[Path]:
     """Everything in a run directory except its lock file."""
     return [entry for entry in path.iterdir() if entry.name != RUN_LOCK_NAME]
@@ -159,9 +172,9 @@ def _difference(path: Path, config: dict[str, Any]) -> list[str] | None:
 
 def settings_that_differ(path: Path, config: dict[str, Any]) -> list[str]:
     """Returns the settings of the run at `path`, finished or not, that differ from `config`, with both values."""
-    # These two are always compared, so that the final training of a search is not taken for a plain training. The other
+    # These are always compared, so that the final training of a search is not taken for a plain training. The other
     # sections are compared only if `config` has them: a search later adds those of its final training to its own.
-    sections = (config.keys() | {"search", "cross_validation"}) - {"versions"}
+    sections = (config.keys() | {"search", "cross_validation", "origin"}) - {"versions"}
     there = _flatten({name: part for name, part in Run(path).config.items() if name in sections})
     as_read = json.loads(json.dumps(config))  # with lists in place of tuples, as in the file
     here = _flatten({name: part for name, part in as_read.items() if name in sections})

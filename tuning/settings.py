@@ -164,7 +164,7 @@ class SearchSettings(Settings):
             raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
         for name in self.final_options:
             _check_option_name(name, _FINAL_OPTIONS)
-        TrainingSettings(**self.final_options)  # raises if a value is not allowed
+        TrainingSettings(epochs=self.final_epochs, **self.final_options)  # raises if a value is not allowed
         for name in self.model_options:
             _check_option_name(name, _model_option_names())
 

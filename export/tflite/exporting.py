@@ -12,7 +12,7 @@ from kerasmlp._system.files import appearing, write_text
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
-from kerasmlp.errors import InvalidValue, ParityError
+from kerasmlp.errors import InvalidValue, KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 TRIAL_STEPS = 600  # of the trial that shows what fine-tuning would be worth
 FINE_TUNING_STEPS = 6_000  # of a whole one
+MOST_EPOCHS = 100  # of either, for small data
 
 
 @accepts(TFLiteSettings)
@@ -196,20 +197,16 @@ def _write_files(
         check_identical({path: contents[precision] for precision, path in paths.items()})
         check_identical({path: text.encode() for path, text in arrays.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
-    if settings.fine_tune is None and not settings.per_tensor:
-        reports = [
-            report
-            if report.published or report.precision not in LEVELS
-            else _advising_to_fine_tune(report, run, data, display)
-            for report in reports
-        ]
     for report in reports:
         for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
             write_text(path, arrays[path])
     if any(report.published for report in reports):
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)
-    return reports
+    if settings.fine_tune is not None or settings.per_tensor:
+        return reports
+    # Last, when all else is written.
+    return [_advising_to_fine_tune(report, run, data, display) for report in reports]
 
 
 def _publish(precision: str, path: Path, content: bytes, reference: Reference, display: StageDisplay) -> ArtefactReport:
@@ -267,16 +264,22 @@ def _fine_tuned(
 
 
 def _advising_to_fine_tune(report: ArtefactReport, run: Run, data: Data, display: StageDisplay) -> ArtefactReport:
-    """Returns the report of a file that is not published, with what a trial of fine-tuning reached on validation."""
+    """Returns the report. If a file of few bits lost too much, it says what a trial of fine-tuning reaches.
+
+    A student is not tried, because its teachers would have to answer again.
+    """
+    is_student = "teachers" in run.config.get("origin", {})
+    if report.published or report.precision not in LEVELS or report.scores == {} or is_student:
+        return report
     steps = max(1, len(data.train) // 128)
-    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(InvalidValue):  # it cannot be fine-tuned
-        tuned = _fine_tuned(run, report.precision, max(2, -(-TRIAL_STEPS // steps)), data, display, Path(folder, "run"))
+    epochs, advised = (min(MOST_EPOCHS, max(2, -(-total // steps))) for total in (TRIAL_STEPS, FINE_TUNING_STEPS))
+    with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KerasMLPError):  # it cannot be fine-tuned
+        tuned = _fine_tuned(run, report.precision, epochs, data, display, Path(folder, "run"))
         name, shown = report.score_name, run.card.learnt.shown
         reached, before = (shown(name, each.metrics[f"val_{name}"]) for each in (tuned, run))
-        epochs = max(2, round(FINE_TUNING_STEPS / steps))
         advice = (
-            f"Fine-tuning trains it for this precision: {tuned.metrics['epochs']} epochs reach a validation "
-            f"{score_title(name)} of {reached} (Keras model: {before}). Export it with `fine_tune={epochs}`."
+            f"Fine-tuning trains it for this precision: {epochs} epochs reach a validation {score_title(name)} of "
+            f"{reached} (Keras model: {before}). Export it with `fine_tune={advised}`."
         )
         return replace(report, reason=f"{report.reason} {advice}")
     return report

@@ -122,6 +122,9 @@ class _Quantized(keras.layers.Layer):
         kernel, levels = np.asarray(self.kernel), Levels(self.lowest, self.highest)
         parts = kernel.reshape(-1, *kernel.shape[-2:]) if not self.is_last else [kernel.reshape(-1, kernel.shape[-1])]
         steps = np.stack([suitable_steps(part, levels) for part in parts])
+        # A unit that starts at zero, as the last one of numbers does, gets the step of one that does not.
+        is_zero = np.stack([~part.any(axis=0) for part in parts])
+        steps = np.where(is_zero, 1 / (np.sqrt(parts[0].shape[0]) * self.highest), steps)
         self.log_steps.assign(np.log(np.maximum(steps, SMALLEST_STEP)).reshape(self.log_steps.shape))
 
     def stored_kernel(self) -> Any:
@@ -190,12 +193,11 @@ def quantization_aware(
             file has them. By default, the ranges are those of the batch.
 
     Raises:
-        InvalidValue: the network has no dense layer, or members without a hidden layer.
+        InvalidValue: as `check_can_be_quantized`.
     """
+    check_can_be_quantized(model)
     levels = LEVELS[precision]
-    dense = [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
-    if not dense or (len(dense) == 1 and isinstance(dense[0], MembersDense)):
-        raise InvalidValue("`quantize_aware` needs a network with a dense layer, and with members a hidden layer.")
+    dense = _dense_layers(model)
     names = [layer.name for layer in dense]
     of_each = dict.fromkeys(names) if ranges is None else dict(zip(names, ranges, strict=True))
     scaled = _in_front_of_scaling(model)
@@ -223,6 +225,34 @@ def quantization_aware(
         else:
             new.set_weights(old.get_weights())
     return copy
+
+
+def check_can_be_quantized(model: keras.Model) -> None:
+    """Raises `InvalidValue` if no file could compute as the network would in a quantisation-aware training.
+
+    The network needs a dense layer, and with members a hidden layer; it computes in float32; and a batch normalisation
+    directly follows a dense layer, into whose weights it can be multiplied.
+    """
+    dense = _dense_layers(model)
+    if not dense or (len(dense) == 1 and isinstance(dense[0], MembersDense)):
+        raise InvalidValue("`quantize_aware` needs a network with a dense layer, and with members a hidden layer.")
+    if any(layer.compute_dtype != "float32" for layer in dense):
+        raise InvalidValue(
+            f"`quantize_aware` needs a network that computes in float32; got {dense[0].compute_dtype}. Build it "
+            "without a policy of mixed precision."
+        )
+    for before, layer in itertools.pairwise(model.layers):
+        if isinstance(layer, keras.layers.BatchNormalization) and (
+            not isinstance(before, keras.layers.Dense) or before.activation is not keras.activations.linear
+        ):
+            raise InvalidValue(
+                f"`quantize_aware` needs a batch normalisation directly behind a dense layer without an activation; "
+                f"`{layer.name}` follows `{before.name}`. Build the network with `build_mlp`."
+            )
+
+
+def _dense_layers(model: keras.Model) -> list[keras.layers.Dense]:
+    return [layer for layer in model.layers if isinstance(layer, keras.layers.Dense)]
 
 
 def _in_front_of_scaling(model: keras.Model) -> set[str]:

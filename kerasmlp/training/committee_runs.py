@@ -16,11 +16,11 @@ from kerasmlp.data.describing import describe_data
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.model.committees import join_networks
 from kerasmlp.model.model_files import save_keras, weights_digest
-from kerasmlp.new_run_directory import open_run_directory
+from kerasmlp.new_run_directory import check_out_is_no_input, open_run_directory
 from kerasmlp.run import Run, as_run
 from kerasmlp.training.finishing import finish_network
 from kerasmlp.training.report import measured
-from kerasmlp.training.run_config import data_config, model_config
+from kerasmlp.training.run_config import check_is_data_of, data_config, model_config, settings_of
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.training.validation_data import model_outputs
 
@@ -83,9 +83,11 @@ def committee(
     opened = [as_run(run) for run in runs]
     for run in opened[1:]:
         _check_alike(opened[0], run)
-    data = opened[0].load_data() if data is None else data
-    if data.fingerprint != opened[0].card.fingerprint:
-        raise InvalidValue(f"`data` are not those that `{opened[0].path}` was trained on. Leave `data` out.")
+    check_out_is_no_input(out, opened)
+    if data is None:
+        data = opened[0].load_data()
+    else:
+        check_is_data_of(opened[0], data)
     networks = {str(run.path): run.load_model() for run in opened}
     if len(networks) < len(opened):
         raise InvalidValue("`runs` names a run twice, which adds nothing to a committee. Leave one of them out.")
@@ -95,6 +97,7 @@ def committee(
         "data": data_config(data),
         "model": model_config(joined, data),
         "training": training,
+        **{name: opened[0].config.get(name) for name in ("class_weight", "loss")},
         "origin": {"committee": [weights_digest(network) for network in networks.values()]},
         "versions": package_versions(),
     }
@@ -144,7 +147,8 @@ def _finish(new: Run, joined: keras.Model, data: Data, config: dict[str, Any], r
     known = {name: config["training"][name] for name in OF_FINISHING if name in config["training"]}
     finished = finish_network(new, data, TrainingSettings(**known))
     joined.load_weights(new.model_path)
-    loss = data.task.make_loss(data.task.usual_loss)
+    loss = settings_of(runs[0])["loss"] or data.task.usual_loss
+    loss = data.task.make_loss(loss) if isinstance(loss, str) else loss
     val_loss = float(loss(data.validation.labels, model_outputs(joined, data.validation.features)))
     all_metrics = [run.metrics for run in runs]
     kept = _test_scores(all_metrics[0])

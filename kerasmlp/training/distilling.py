@@ -19,9 +19,10 @@ from kerasmlp.model.building import check_sizes, check_sizes_fit
 from kerasmlp.model.members import members_of
 from kerasmlp.model.optimizers import COSINE
 from kerasmlp.model.recipes import Recipe, mlp_for, recipe_for, recipe_of, table_batch_size
-from kerasmlp.new_run_directory import open_run_directory
+from kerasmlp.new_run_directory import check_out_is_no_input, open_run_directory
 from kerasmlp.run import Run, as_run
 from kerasmlp.settings_base import accepts
+from kerasmlp.training.averaged_weights import check_no_swapping
 from kerasmlp.training.fitting import completed_settings, train_run
 from kerasmlp.training.run_config import training_config
 from kerasmlp.training.settings import TrainingSettings
@@ -124,6 +125,8 @@ def distill(
     runs = [as_run(one) for one in ([teachers] if isinstance(teachers, Run | str | PathLike) else teachers)]
     if not runs:
         raise InvalidValue("`teachers` needs at least one run; got none.")
+    check_out_is_no_input(out, runs)
+    check_no_swapping(callbacks)
     if of_student.label_smoothing is not None:
         raise InvalidValue(
             "`label_smoothing` is for labels, and a student learns the answers of its teachers, which a higher "

@@ -18,8 +18,9 @@ from kerasmlp.model.optimizers import COSINE
 from kerasmlp.new_run_directory import open_run_directory, settings_that_differ
 from kerasmlp.run import Run, as_run
 from kerasmlp.tasks.taught_parts import TaughtLoss
+from kerasmlp.training.averaged_weights import check_no_swapping
 from kerasmlp.training.fitting import completed_settings, train_run
-from kerasmlp.training.run_config import training_config
+from kerasmlp.training.run_config import check_is_data_of, settings_of, training_config
 from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.training.teaching import teach, teachers_of
 from kerasmlp.training.teaching_settings import TeachingSettings
@@ -82,7 +83,11 @@ def fine_tune(
         'int2'
     """
     run = as_run(run)
-    data = run.load_data() if data is None else data
+    check_no_swapping(callbacks)
+    if data is None:
+        data = run.load_data()
+    else:
+        check_is_data_of(run, data)
     model = run.load_model()
     settings = completed_settings(_settings(run, precision, epochs, len(data.train)), model, data)
     out = run.path / FOLDER / f"{precision}-{epochs}" if out is None else Path(out)
@@ -106,9 +111,8 @@ def fine_tune(
 
 def _settings(run: Run, precision: str, epochs: int, num_examples: int) -> TrainingSettings:
     """The settings of the run, except for those that fine-tuning changes."""
-    config = run.config
-    known: dict[str, Any] = {**config["training"], **{name: config.get(name) for name in ("loss", "class_weight")}}
-    if config.get("sample_weight") is not None:
+    known = settings_of(run)
+    if run.config.get("sample_weight") is not None:
         raise InvalidValue(
             f"`{run.path}` was trained with `sample_weight`, which a run does not hold. Train it again with "
             f"`quantize_aware={precision}` and these weights."
@@ -117,10 +121,6 @@ def _settings(run: Run, precision: str, epochs: int, num_examples: int) -> Train
         raise InvalidValue(
             f"`{run.path}` was trained with an optimizer of your own. Train it again with `quantize_aware={precision}`."
         )
-    if isinstance(known["loss"], dict):
-        known["loss"] = keras.losses.deserialize(known["loss"])
-    if known["class_weight"] is not None:
-        known["class_weight"] = {int(index): weight for index, weight in known["class_weight"].items()}
     batch_size = min(max(known["batch_size"], BATCH_SIZE), num_examples)
     of_run = TrainingSettings.of(None, {name: known[name] for name in TrainingSettings.names() if name in known})
     return replace(

@@ -23,7 +23,7 @@ from kerasmlp.engine.progress_display import ProgressDisplay
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.model.members import members_of
 from kerasmlp.model.optimizers import CYCLES, make_optimizer
-from kerasmlp.model.quantized_layers import quantization_aware
+from kerasmlp.model.quantized_layers import check_can_be_quantized, quantization_aware
 from kerasmlp.model.rate_cycles import RateCycles, cycle_ends
 from kerasmlp.model.recipes import recipe_for, recipe_of
 from kerasmlp.new_run_directory import follow_run, open_run_directory
@@ -153,6 +153,8 @@ def completed_settings(
     """
     settings = settings.completed(recipe or recipe_for(data, recipe_of(model), members_of(model)))
     settings.check_fits(data)
+    if settings.quantize_aware is not None:
+        check_can_be_quantized(model)
     if settings.minutes is not None and strategy_of(model) is not None:
         raise InvalidValue(
             f"`minutes` is for a training on one device; got {settings.minutes:g}. Give `epochs` to train on several."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -10,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 import keras
 
 from kerasmlp.card import package_versions
+from kerasmlp.data.describing import describe_data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import check_sizes_fit
 from kerasmlp.model.members import MeanOfMembers, members_of
 
 if TYPE_CHECKING:
     from kerasmlp.data.types import Data
+    from kerasmlp.run import Run
     from kerasmlp.training.settings import TrainingSettings
+
+SMOOTHED = "smoothed_cross_entropy"  # what earlier versions called a label smoothing of 0.1
 
 
 def training_config(
@@ -76,6 +81,41 @@ def data_config(data: Data) -> dict[str, Any]:
         **({} if data.encoder is None else {"columns": data.encoder.to_config()}),
         **({} if data.train_fingerprint is None else {"train_fingerprint": data.train_fingerprint}),
     }
+
+
+def check_is_data_of(run: Run, data: Data) -> None:
+    """Raises `InvalidValue` if a run was trained on other data, or on another split of them."""
+    then = run.config["data"]
+    now, splits = json.loads(json.dumps([data_config(data), describe_data(data)["splits"]]))
+    same_request = _without_source(then["request"]) == _without_source(now["request"])
+    if then["fingerprint"] != now["fingerprint"] or not same_request or run.about_data["splits"] != splits:
+        raise InvalidValue(
+            f"`data` are not those that `{run.path}` was trained on, or they are split in another way, so its test "
+            "would not be one. Leave `data` out, or load them as they were loaded for the run."
+        )
+
+
+def _without_source(request: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What decides the split. The source may be at another place, and its content is part of the fingerprint."""
+    return {name: value for name, value in (request or {}).items() if name != "source" and value is not None}
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Returns the settings that a run was trained with, by the names of `TrainingSettings`, and its `sample_weight`.
+
+    The loss is an object if it has no name.
+    """
+    config = run.config
+    loss = config.get("loss") or config.get("search", {}).get("loss")
+    known = {**config["training"], "loss": loss, "class_weight": config.get("class_weight")}
+    known["label_smoothing"] = known.get("label_smoothing", 0.0)
+    if loss == SMOOTHED:
+        known |= {"loss": None, "label_smoothing": 0.1}
+    elif isinstance(loss, dict):
+        known |= {"loss": keras.losses.deserialize(loss), "label_smoothing": None}
+    if known["class_weight"] is not None:
+        known["class_weight"] = {int(index): weight for index, weight in known["class_weight"].items()}
+    return known
 
 
 def model_sizes(model: keras.Model, data: Data) -> list[int]:

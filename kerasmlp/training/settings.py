@@ -208,7 +208,7 @@ class TrainingSettings(Settings):
         constant one.
         """
         values: dict[str, Any] = {"batch_size": recipe.batch_size, "schedule": "constant"}
-        if isinstance(self.loss, str | None):
+        if self.loss is None:
             values["label_smoothing"] = recipe.label_smoothing
         if self.minutes is None:
             values["epochs"] = recipe.epochs

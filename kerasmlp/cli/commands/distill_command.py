@@ -112,7 +112,7 @@ def _load(args: Namespace, teacher: Run) -> Data:
     from kerasmlp.data.source import SourceOptions
 
     request = teacher.config["data"]["request"] or {}
-    if Path(request.get("source", "")).resolve() != Path(args.data).resolve():
+    if not request or Path(request["source"]).resolve() != Path(args.data).resolve():
         return load(args)
     names = [name for name in (*SourceOptions.names(), "test_share") if getattr(args, name) in (None, False, ())]
     known = {name: request[name] for name in names if name in request}
