@@ -75,6 +75,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.result_tables import show_teachers
     from kerasmlp.model.augmentation import parse_strengths
     from kerasmlp.run import Run
+    from kerasmlp.training.teaching_settings import DROPOUT
 
     if args.sizes is None and args.hidden is None:
         raise InvalidValue(
@@ -86,6 +87,7 @@ def run(args: Namespace) -> Outcome:
     data = _load(args, teachers[0])
     show_reading(data)
     args.members = args.members or 1
+    args.dropout = DROPOUT if args.dropout is None else args.dropout
     layer_sizes(args, data)  # raises if those that were given do not fit
     student = kerasmlp.mlp_for(
         data,
