@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
 
 TRIAL_STEPS = 600  # of the trial that shows what fine-tuning would be worth
-FINE_TUNING_STEPS = 6_000  # of a whole one
-MOST_EPOCHS = 100  # of either, for small data
+MOST_EPOCHS = 60  # of the trial, for small data
+FINE_TUNING_EPOCHS = 15  # of a whole one, unless the trial is longer
 
 
 @accepts(TFLiteSettings)
@@ -203,10 +203,10 @@ def _write_files(
     if any(report.published for report in reports):
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)
-    if settings.fine_tune is not None or settings.per_tensor:
+    if settings.per_tensor:
         return reports
     # Last, when all else is written.
-    return [_advising_to_fine_tune(report, run, data, display) for report in reports]
+    return [_advising(report, run, settings.fine_tune, data, display) for report in reports]
 
 
 def _publish(precision: str, path: Path, content: bytes, reference: Reference, display: StageDisplay) -> ArtefactReport:
@@ -260,26 +260,39 @@ def _fine_tuned(
 
     show(1)
     progress = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: show(epoch + 1))
-    return fine_tune(run, precision, epochs, data=data, out=out, callbacks=[progress], verbose=0)
+    tuned = fine_tune(run, precision, epochs, data=data, out=out, callbacks=[progress], verbose=0)
+    if out is None:
+        name, shown = f"val_{next(iter(run.card.learnt.objectives)).removeprefix('val_')}", run.card.learnt.shown
+        reached, before = (shown(name, each.metrics[name]) for each in (tuned, run) if name in each.metrics)
+        display.finish(
+            f"{precision}: fine-tuned for {epochs} epochs to {name} {reached} (Keras model {before}); it is kept in "
+            f"{tuned.path}"
+        )
+    return tuned
 
 
-def _advising_to_fine_tune(report: ArtefactReport, run: Run, data: Data, display: StageDisplay) -> ArtefactReport:
+def _advising(
+    report: ArtefactReport, run: Run, fine_tune: int | None, data: Data, display: StageDisplay
+) -> ArtefactReport:
     """Returns the report. If a file of few bits lost too much, it says what a trial of fine-tuning reaches.
 
     A student is not tried, because its teachers would have to answer again.
     """
+    if fine_tune is not None and not report.published and report.precision in LEVELS:
+        advice = f"It was fine-tuned for {fine_tune} epochs: try more of them in `fine_tune`, or leave it out."
+        return replace(report, reason=f"{report.reason} {advice}")
     is_student = "teachers" in run.config.get("origin", {})
     if report.published or report.precision not in LEVELS or report.scores == {} or is_student:
         return report
     steps = max(1, len(data.train) // 128)
-    epochs, advised = (min(MOST_EPOCHS, max(2, -(-total // steps))) for total in (TRIAL_STEPS, FINE_TUNING_STEPS))
+    epochs = min(MOST_EPOCHS, max(2, -(-TRIAL_STEPS // steps)))
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(KerasMLPError):  # it cannot be fine-tuned
         tuned = _fine_tuned(run, report.precision, epochs, data, display, Path(folder, "run"))
         name, shown = report.score_name, run.card.learnt.shown
         reached, before = (shown(name, each.metrics[f"val_{name}"]) for each in (tuned, run))
         advice = (
             f"Fine-tuning trains it for this precision: {epochs} epochs reach a validation {score_title(name)} of "
-            f"{reached} (Keras model: {before}). Export it with `fine_tune={advised}`."
+            f"{reached} (Keras model: {before}). Export it with `fine_tune={max(epochs, FINE_TUNING_EPOCHS)}`."
         )
         return replace(report, reason=f"{report.reason} {advice}")
     return report

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kerasmlp.data.types import Data
     from kerasmlp.model.augmentation import Strengths
 
+DROPOUT = 0.0  # of a student
 IMAGE_COPIES = 15  # of each image
 # Weaker than for training on labels: an image that is hard to read teaches little.
 STRENGTHS: dict[str, Any] = {"shift": 0.06, "rotation": 10.0, "scale": 0.1, "shear": 0.1, "elastic": 0.03}

@@ -117,9 +117,33 @@ def test_a_network_for_tables_keeps_its_embedding() -> None:
     assert np.abs(expected - computed).max() < 0.05 * np.abs(expected).max()
 
 
-@pytest.mark.parametrize("model", [_network(), build_mlp([6, 3], members=2)])
-def test_only_networks_that_a_file_can_store_so_are_accepted(model: keras.Model) -> None:
-    if len(model.layers) > 3 and not any("mean" in layer.name for layer in model.layers):
-        model = keras.Sequential([keras.Input((6,)), keras.layers.ReLU()])
-    with pytest.raises(InvalidValue, match="quantize_aware"):
+def _layers(*layers: keras.layers.Layer) -> keras.Model:
+    return keras.Sequential([keras.Input((6,)), *layers])
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        (build_mlp([6, 3], members=2), "hidden layer"),
+        (_layers(keras.layers.ReLU()), "dense layer"),
+        (_layers(keras.layers.Dense(3, dtype="mixed_bfloat16")), "float32.*bfloat16"),
+        (
+            _layers(keras.layers.Dense(4, activation="relu"), keras.layers.BatchNormalization(name="bn")),
+            "normalisation.*`bn`",
+        ),
+    ],
+)
+def test_networks_that_no_file_computes_as_in_training_are_refused(model: keras.Model, message: str) -> None:
+    with pytest.raises(InvalidValue, match=f"quantize_aware.*{message}"):
         quantization_aware(model, "int4")
+
+
+def test_a_unit_that_starts_at_zero_can_learn() -> None:
+    model = _network(postprocessing=[keras.layers.Rescaling(50.0, offset=1000.0, name="units")])
+    assert not model.get_layer("logits").kernel.numpy().any()
+    quantized = quantization_aware(model, "int2")
+    quantized.compile(keras.optimizers.Adam(0.01), "mse")
+    targets = 1000 + 50 * X[:, :3]
+    before = quantized.evaluate(X, targets, verbose=0)
+    quantized.fit(X, targets, epochs=300, verbose=0)
+    assert quantized.evaluate(X, targets, verbose=0) < 0.3 * before

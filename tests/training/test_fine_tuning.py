@@ -16,6 +16,8 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.model.weight_rounding import known_steps
+from kerasmlp.tuning import search
+from tests.helpers.small_tasks import small_data, small_network
 
 
 @pytest.fixture
@@ -73,6 +75,58 @@ def test_class_weights_and_losses_of_a_run_are_kept(digits: Data, tmp_path: Path
     run = kerasmlp.train(model, digits, epochs=1, class_weight=weights, out=tmp_path / "run")
     tuned = fine_tune(run, "int8-dynamic", 1, data=digits)
     assert tuned.config["class_weight"] == run.config["class_weight"] == {"0": 3.0}
+
+
+def test_the_loss_of_a_run_is_kept_also_if_a_search_chose_it_or_labels_were_not_smoothed(tmp_path: Path) -> None:
+    numbers = small_data("regression")
+    run = search(
+        numbers,
+        sizes=[numbers.num_features, 8, 1],
+        recipe="plain",
+        trials=1,
+        epochs=1,
+        final_epochs=1,
+        loss="huber",
+        out=tmp_path / "search",
+    )
+    assert fine_tune(run, "int4", 1, data=numbers).metrics["loss"] == "huber"
+    classes = small_data("classification")
+    run = kerasmlp.train(small_network(classes), classes, epochs=1, label_smoothing=0.0, out=tmp_path / "hard")
+    assert "label_smoothing" not in fine_tune(run, "int4", 1, data=classes).metrics
+
+
+@pytest.mark.parametrize("kind", ["regression", "quantiles", "multi_label"])
+def test_networks_for_few_bits_learn_every_task_from_scratch(kind: str, tmp_path: Path) -> None:
+    data = small_data(kind)
+    options = {"epochs": 60, "learning_rate": 3e-3, "quantize_aware": "int4"}
+    scores = kerasmlp.train(small_network(data), data, **options, out=tmp_path / "run").metrics
+    if kind == "multi_label":
+        assert scores["test_macro_f1"] > 0.8
+    elif kind == "regression":
+        assert scores["test_rmse"] < 0.5 * scores["mean_rmse"]
+    else:
+        plain = kerasmlp.train(small_network(data), data, epochs=60, learning_rate=3e-3, out=tmp_path / "plain").metrics
+        assert scores["test_pinball"] < 1.3 * plain["test_pinball"]
+
+
+def test_data_that_are_split_in_another_way_are_refused(run: Run) -> None:
+    for other in (kerasmlp.load_data("digits", seed=7), kerasmlp.load_data("iris")):
+        with pytest.raises(InvalidValue, match="`data` are not those"):
+            fine_tune(run, "int4", 1, data=other)
+        with pytest.raises(InvalidValue, match="`data` are not those"):
+            kerasmlp.committee([run], data=other, out=run.path.parent / "committee")
+
+
+def test_a_request_that_is_refused_replaces_no_run(run: Run, digits: Data) -> None:
+    model = kerasmlp.build_mlp([64, 10], input_shape=(8, 8), members=2, preprocessing=digits.preprocessing())
+    with pytest.raises(InvalidValue, match="quantize_aware"):
+        kerasmlp.train(model, digits, epochs=1, quantize_aware="int4", out=run.path, overwrite=True)
+    for out in (run.path, run.path.parent):
+        with pytest.raises(InvalidValue, match="`out="):
+            kerasmlp.committee([run], data=digits, out=out, overwrite=True)
+        with pytest.raises(InvalidValue, match="`out="):
+            kerasmlp.distill(run, digits, sizes=[64, 8, 10], out=out, overwrite=True)
+    assert Run.open(run.path).metrics["epochs"] == 6
 
 
 def test_runs_that_do_not_hold_what_they_were_trained_with_are_refused(digits: Data, tmp_path: Path) -> None:

@@ -68,6 +68,7 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.result_tables import show_teachers
     from kerasmlp.model.augmentation import parse_strengths
     from kerasmlp.run import Run
+    from kerasmlp.training.teaching_settings import DROPOUT
 
     if args.sizes is None and args.hidden is None:
         raise InvalidValue(
@@ -79,6 +80,7 @@ def run(args: Namespace) -> Outcome:
     show_reading(data)
     strengths = None if args.strengths is None else parse_strengths(args.strengths, data.task.class_names)
     args.members = args.members or 1
+    args.dropout = DROPOUT if args.dropout is None else args.dropout
     layer_sizes(args, data)  # raises if those that were given do not fit
     student = kerasmlp.mlp_for(
         data,
