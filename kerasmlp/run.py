@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.types import Data
 
+TUNED_FOLDER = "fine_tuned"  # of a run, which holds the runs that are made from it
+
 
 @dataclass(frozen=True)
 class Run:
@@ -133,6 +135,11 @@ class Run:
                 "again."
             )
         return data
+
+
+def tuned_folder(run: Run, precision: str, epochs: int) -> Path:
+    """Returns where a run that was fine-tuned for a precision is kept."""
+    return run.path / TUNED_FOLDER / f"{precision}-{epochs}"
 
 
 def as_run(run: Run | str | PathLike[str]) -> Run:

@@ -8,6 +8,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from kerasmlp._system.files import appearing, write_text
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
@@ -20,7 +22,7 @@ from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
-from kerasmlp.export.tflite.request_checks import check_identical, check_request
+from kerasmlp.export.tflite.request_checks import check_identical, check_is_tuned, check_request
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import Run, as_run
@@ -174,6 +176,8 @@ def export_tflite(
     settings = TFLiteSettings.of(settings, options)
     paths = check_request(run, directory, settings, overwrite=overwrite)
     shows_progress(verbose)  # refuses other values before any work
+    if settings.fine_tune is not None and not overwrite:
+        check_is_tuned(run, paths, settings.fine_tune)
     data = run.load_data() if data is None else data
     with hidden_library_output(verbose), stage_display(verbose) as display:
         reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
@@ -262,12 +266,10 @@ def _fine_tuned(
     progress = keras.callbacks.LambdaCallback(on_epoch_begin=lambda epoch, logs: show(epoch + 1))
     tuned = fine_tune(run, precision, epochs, data=data, out=out, callbacks=[progress], verbose=0)
     if out is None:
-        name, shown = f"val_{next(iter(run.card.learnt.objectives)).removeprefix('val_')}", run.card.learnt.shown
-        reached, before = (shown(name, each.metrics[name]) for each in (tuned, run) if name in each.metrics)
-        display.finish(
-            f"{precision}: fine-tuned for {epochs} epochs to {name} {reached} (Keras model {before}); it is kept in "
-            f"{tuned.path}"
-        )
+        name, shown = run.card.learnt.objective(None)[0], run.card.learnt.shown
+        reached, before = (shown(name, each.metrics.get(name, np.nan)) for each in (tuned, run))
+        kept = f"it is kept in {tuned.path}"
+        display.finish(f"{precision}: fine-tuned for {epochs} epochs, {name} {reached} (Keras model {before}); {kept}")
     return tuned
 
 

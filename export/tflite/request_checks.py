@@ -9,9 +9,11 @@ import numpy as np
 
 from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
-from kerasmlp.contract import CLASS_ID
+from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export.tflite.c_array import c_array_paths
+from kerasmlp.model.weight_levels import LEVELS
+from kerasmlp.run import tuned_folder
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,6 +75,17 @@ def _check_free(files: Sequence[Path], card: Card, overwrite: bool) -> None:
         of_same_network = file.with_suffix(".tflite")
         if file.exists() and not overwrite and not (of_same_network.is_file() and read_card(of_same_network) == card):
             raise OutputExists(f"`{file}` exists. {_OTHER_PLACE}")
+
+
+def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
+    """Raises `OutputExists` if a file exists and its network is still to be trained, so that it will be another."""
+    for precision, path in paths.items():
+        if (
+            precision in LEVELS
+            and path.exists()
+            and not (tuned_folder(run, precision, epochs) / METRICS_NAME).is_file()
+        ):
+            raise OutputExists(f"`{path}` exists, without this fine-tuning. {_OTHER_PLACE}")
 
 
 def check_identical(files: Mapping[Path, bytes]) -> None:

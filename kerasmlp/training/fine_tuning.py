@@ -16,7 +16,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.model.model_files import weights_digest
 from kerasmlp.model.optimizers import COSINE
 from kerasmlp.new_run_directory import open_run_directory, settings_that_differ
-from kerasmlp.run import Run, as_run
+from kerasmlp.run import Run, as_run, tuned_folder
 from kerasmlp.tasks.taught_parts import TaughtLoss
 from kerasmlp.training.averaged_weights import check_no_swapping
 from kerasmlp.training.fitting import completed_settings, train_run
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from kerasmlp.data.types import Data
 
-FOLDER = "fine_tuned"  # of a run, which holds the runs that are made from it
 BATCH_SIZE = 128  # at least, because rounding weights costs as much for one example as for a hundred
 
 
@@ -90,7 +89,7 @@ def fine_tune(
         check_is_data_of(run, data)
     model = run.load_model()
     settings = completed_settings(_settings(run, precision, epochs, len(data.train)), model, data)
-    out = run.path / FOLDER / f"{precision}-{epochs}" if out is None else Path(out)
+    out = tuned_folder(run, precision, epochs) if out is None else Path(out)
     origin: dict[str, Any] = {"network": weights_digest(model)}
     if teachers := teachers_of(run, data):
         origin = {**run.config["origin"], **origin}
@@ -99,7 +98,7 @@ def fine_tune(
     config = training_config(model, data, settings, origin=origin)
     if (out / METRICS_NAME).is_file() and not settings_that_differ(out, config):
         return Run(out)
-    with open_run_directory(out, data.name, config, overwrite=out.parent == run.path / FOLDER) as new:
+    with open_run_directory(out, data.name, config, overwrite=out == tuned_folder(run, precision, epochs)) as new:
         teaching = None
         if teachers:
             how, shows = TeachingSettings.from_config(origin), shows_progress(verbose)

@@ -13,7 +13,7 @@ import kerasmlp
 from kerasmlp import Run
 from kerasmlp.artefacts.tflite_contents import read_contents
 from kerasmlp.data.types import Data
-from kerasmlp.errors import InvalidValue, ParityError
+from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export import export_tflite
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.rounding import on_levels
@@ -178,6 +178,15 @@ def test_fine_tuning_in_an_export_is_compared_with_the_first_network(
     assert {report.keras_accuracy for report in reports} == {plain_run.metrics["test_accuracy"]}
     assert reports[1].size_bytes < reports[0].size_bytes / 2
     assert read_contents(Path(reports[1].path).read_bytes()).weights == {"int2"}
+
+
+def test_files_of_another_export_are_refused_before_a_network_is_trained(
+    plain_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    export_tflite(plain_run, tmp_path, quantize=["int4"], data=digits, max_drop=0.05)
+    with pytest.raises(OutputExists, match=r"_int4\.tflite.*fine-tuning"):
+        export_tflite(plain_run, tmp_path, quantize=["int4"], fine_tune=500, data=digits)
+    assert not (plain_run.path / "fine_tuned" / "int4-500").exists()
 
 
 def test_a_file_that_misses_says_what_fine_tuning_reaches(plain_run: Run, digits: Data, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -98,7 +99,7 @@ def test_the_loss_of_a_run_is_kept_also_if_a_search_chose_it_or_labels_were_not_
 @pytest.mark.parametrize("kind", ["regression", "quantiles", "multi_label"])
 def test_networks_for_few_bits_learn_every_task_from_scratch(kind: str, tmp_path: Path) -> None:
     data = small_data(kind)
-    options = {"epochs": 60, "learning_rate": 3e-3, "quantize_aware": "int4"}
+    options: dict[str, Any] = {"epochs": 60, "learning_rate": 3e-3, "quantize_aware": "int4"}
     scores = kerasmlp.train(small_network(data), data, **options, out=tmp_path / "run").metrics
     if kind == "multi_label":
         assert scores["test_macro_f1"] > 0.8
