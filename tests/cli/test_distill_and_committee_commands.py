@@ -73,10 +73,10 @@ REQUESTS = [
     ("distill {run} digits --hidden 4 --test-share 0.5", "another test.*`--test-share` differs"),
     ("distill absent digits --hidden 4", "`absent`"),
     ("distill {run} digits --hidden 4 --teacher absent", "`absent`"),
-    ("distill {run} digits --hidden 4 --out {run}", "another run.*`--out`.*`--overwrite`"),
+    ("distill {run} digits --hidden 4 --out {run}", "`--out .*new run is made from"),
     ("committee absent", "`absent`"),
     ("committee {run} {run}", "twice"),
-    ("committee {run} --out {run}", "another run.*`--out`.*`--overwrite`"),
+    ("committee {run} --out {run}", "`--out .*new run is made from"),
 ]
 
 
