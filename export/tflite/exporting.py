@@ -70,7 +70,7 @@ def export_tflite(
     - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels and
       classes, also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
-    - `int2` stores weights on four levels, in a sixteenth of the bytes. Input and output stay float32. It needs
+    - `int2` stores weights on four levels, in a thirteenth of the bytes. Input and output stay float32. It needs
       `fine_tune`, or a run that was trained with `quantize_aware="int2"`, and a runtime with 2-bit kernels, such as
       LiteRT 2.1 or later with XNNPACK.
 

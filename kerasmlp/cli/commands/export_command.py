@@ -78,7 +78,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         type=words,
         metavar="P,P,...",
         help="precisions: float32; float16 (half the size); int8-dynamic (a quarter of the size, takes floats); int8 "
-        "(a quarter of the size, computes with integers); int4 (an eighth); int2 (a sixteenth, with --fine-tune) "
+        "(a quarter of the size, computes with integers); int4 (an eighth); int2 (a thirteenth, with --fine-tune) "
         f"(default: {as_typed(PIXEL_PRECISIONS)} for pixels, {as_typed(MEASURED_PRECISIONS)} for tables)",
     )
     group.add_argument(
