@@ -63,6 +63,21 @@ def add_setting(
     )
 
 
+def add_loss_options(group: _ActionsContainer) -> None:
+    """Adds `--loss` and `--label-smoothing` for a training that learns from labels."""
+    group.add_argument(
+        "--loss",
+        metavar="NAME",
+        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
+    )
+    group.add_argument(
+        "--label-smoothing",
+        type=float,
+        metavar="S",
+        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
+    )
+
+
 def add_fold_options(parser: ArgumentParser, meaning: str) -> None:
     """Adds `--folds` and `--repeats`.
 

@@ -17,20 +17,13 @@ from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.export import export_tflite
 from kerasmlp.run import Run
+from tests.helpers.commands import json_of
 
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def _json(capfd: pytest.CaptureFixture[str], *argv: str) -> Any:
-    assert main([*argv, "--json"]) == 0, capfd.readouterr().err
-    return json.loads(capfd.readouterr().out)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def test_train_export_evaluate_info_and_predict_work_together(capfd: pytest.CaptureFixture[str], digits: Data) -> None:
-    trained = _json(
+    trained = json_of(
         capfd,
         "train",
         "digits",
@@ -51,32 +44,32 @@ def test_train_export_evaluate_info_and_predict_work_together(capfd: pytest.Capt
     chosen = {"ema": 0.9, "warm_up": 0.5, "label_smoothing": 0.05, "weight_decay": 0.01, "optimizer": "adam"}
     assert chosen.items() <= trained.items()
     export = ["export", "run", "--saved-model", "served", "--tflite", "mobile", "--quantize", "float32,int8"]
-    exported = _json(capfd, *export, "--max-drop", "0.02")  # two of 360 test examples are more than half a point
+    exported = json_of(capfd, *export, "--max-drop", "0.02")  # two of 360 test examples are more than half a point
     assert [Path(artefact["path"]).parts[0] for artefact in exported["artefacts"]] == ["served", "mobile", "mobile"]
     keys = {"path", "format", "precision", "size_bytes", "accuracy", "agreement", "max_abs_diff"}
     assert exported["artefacts"][0].keys() >= keys
     for path in ("run", "run/model.keras", "served", "mobile/digits_float32.tflite"):
-        evaluated = _json(capfd, "evaluate", path, "digits")
+        evaluated = json_of(capfd, "evaluate", path, "digits")
         assert evaluated["accuracy"] == trained["test_accuracy"]
         assert evaluated["loss"] == pytest.approx(trained["test_loss"], abs=1e-5)  # float32 in other orders
         assert (evaluated["examples"], evaluated["artefact"]) == (360, path)
-        assert _json(capfd, "info", path)["card"]["sizes"] == [64, 32, 10]
+        assert json_of(capfd, "info", path)["card"]["sizes"] == [64, 32, 10]
     Image.fromarray((digits.test.features[0] * 15).astype(np.uint8)).resize((80, 80), 0).save("scan.png")
     for path in ("run", "mobile/digits_int8.tflite"):
-        (prediction,) = _json(capfd, "predict", path, "scan.png")["predictions"]
+        (prediction,) = json_of(capfd, "predict", path, "scan.png")["predictions"]
         assert prediction["class"] == digits.class_names[digits.test.labels[0]]
         assert sum(prediction["probabilities"].values()) == pytest.approx(1, abs=0.02)  # int8 steps of 1/256
 
 
 def test_a_network_is_trained_and_fine_tuned_for_few_bits(capfd: pytest.CaptureFixture[str]) -> None:
-    trained = _json(
+    trained = json_of(
         capfd, *["train", "digits", "--hidden", "24", "--epochs", "6", "--quantize-aware", "int4", "--out", "run"]
     )
     assert trained["quantize_aware"] == "int4"
     command = "export run --tflite mobile --quantize int2 --fine-tune 6 --max-drop 0.05"
-    (report,) = _json(capfd, *command.split())["artefacts"]
+    (report,) = json_of(capfd, *command.split())["artefacts"]
     assert (report["precision"], report["published"]) == ("int2", True)
-    assert _json(capfd, "info", "run/fine_tuned/int2-6")["card"]["sizes"] == [64, 24, 10]
+    assert json_of(capfd, "info", "run/fine_tuned/int2-6")["card"]["sizes"] == [64, 24, 10]
 
 
 def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pytest.CaptureFixture[str]) -> None:
@@ -99,14 +92,14 @@ def test_results_are_shown_as_tables_on_stdout_and_progress_on_stderr(capfd: pyt
 
 def test_tune_takes_a_space_and_trains_with_the_best_trial(capfd: pytest.CaptureFixture[str]) -> None:
     argv = "tune digits --hidden 16 --trials 2 --epochs 1 --final-epochs 2 --learning-rate 0.001:0.01 --batch-size 64"
-    result = _json(capfd, *argv.split())
+    result = json_of(capfd, *argv.split())
     assert result["batch_size"] == 64
     assert 0.001 <= result["learning_rate"] <= 0.01
     assert Path("runs/digits-search/search/trials.csv").is_file()
 
 
 def test_mnist_from_tensorflow_datasets_trains(capfd: pytest.CaptureFixture[str], tfds_dir: Path) -> None:
-    result = _json(
+    result = json_of(
         capfd, "train", "mnist", "--data-dir", str(tfds_dir), "--hidden", "32", "--epochs", "1", "--batch-size", "512"
     )
     assert result["dataset"] == "mnist"
@@ -148,7 +141,7 @@ def test_info_names_the_precision_of_an_int8_file(
     capfd: pytest.CaptureFixture[str], digits_run: Run, digits: Data
 ) -> None:
     (report,) = export_tflite(digits_run, "mobile", quantize=["int8"], data=digits)
-    shown = _json(capfd, "info", report.path)
+    shown = json_of(capfd, "info", report.path)
     assert (shown["format"], shown["precision"], shown["size_bytes"]) == ("tflite", "int8", report.size_bytes)
 
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from kerasmlp.cli import main
 from kerasmlp.run import Run
+from tests.helpers.commands import json_of
 from tests.helpers.houses import houses_table
 
-
-@pytest.fixture(autouse=True)
-def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def _json(capfd: pytest.CaptureFixture[str], *argv: str) -> Any:
-    assert main([*argv, "--json"]) == 0, capfd.readouterr().err
-    return json.loads(capfd.readouterr().out)
+pytestmark = pytest.mark.usefixtures("empty_folder")
 
 
 def test_a_student_is_shown_beside_its_teacher(capfd: pytest.CaptureFixture[str], digits_run: Run) -> None:
@@ -40,24 +31,26 @@ def test_a_student_is_shown_beside_its_teacher(capfd: pytest.CaptureFixture[str]
 def test_data_are_read_and_split_as_for_the_teacher(capfd: pytest.CaptureFixture[str]) -> None:
     houses_table(200).to_csv("houses.csv", index=False)
     train = ["train", "houses.csv", "--target", "price", "--drop", "tax", "--log-target", "--seed", "3"]
-    teacher = _json(capfd, *train, "--recipe", "plain", "--hidden", "8", "--epochs", "2", "--out", "teacher")
+    teacher = json_of(capfd, *train, "--recipe", "plain", "--hidden", "8", "--epochs", "2", "--out", "teacher")
     again = ["distill", "teacher", "houses.csv", "--hidden", "4", "--recipe", "plain", "--epochs", "2", "--seed", "7"]
-    student = _json(capfd, *again, "--teacher", "teacher", "--out", "student")
+    student = json_of(capfd, *again, "--teacher", "teacher", "--out", "student")
     configs = {name: Run.open(name).config for name in ("teacher", "student")}
     assert configs["student"]["data"] == configs["teacher"]["data"]
     assert configs["student"]["training"]["seed"] == 7
     assert [each["test_rmse"] for each in student["teachers"]] == [teacher["test_rmse"]] * 2
-    assert _json(capfd, "export", "student", "--tflite", "mobile", "--quantize", "float32")["artefacts"][0]["published"]
+    assert json_of(capfd, "export", "student", "--tflite", "mobile", "--quantize", "float32")["artefacts"][0][
+        "published"
+    ]
 
 
 def test_networks_of_several_seeds_become_a_committee(capfd: pytest.CaptureFixture[str]) -> None:
     options = ["--hidden", "12", "--epochs", "2", "--split-seed", "0"]
-    runs = [_json(capfd, "train", "digits", *options, "--seed", f"{seed}", "--out", f"run{seed}") for seed in (1, 2)]
+    runs = [json_of(capfd, "train", "digits", *options, "--seed", f"{seed}", "--out", f"run{seed}") for seed in (1, 2)]
     assert runs[0]["val_loss"] != runs[1]["val_loss"]
-    made = _json(capfd, "committee", "run1", "run2", "--out", "both")
+    made = json_of(capfd, "committee", "run1", "run2", "--out", "both")
     assert made["members"] == 2
     assert [each["run"] for each in made["committee_of"]] == ["../run1", "../run2"]
-    assert _json(capfd, "evaluate", "both", "digits")["accuracy"] == made["test_accuracy"]
+    assert json_of(capfd, "evaluate", "both", "digits")["accuracy"] == made["test_accuracy"]
     assert main(["committee", "run1", "run2", "--out", "both", "--overwrite"]) == 0
     assert re.search(r"committee both +2 members of 64 - 12 - 10", capfd.readouterr().out)
 

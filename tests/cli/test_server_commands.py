@@ -24,6 +24,7 @@ from kerasmlp.errors import InvalidValue
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
 from kerasmlp.tasks.scores import number
+from tests.helpers.commands import json_of
 from tests.helpers.serving_stand_in import Rogue, StandIn, http
 from tests.helpers.tables import frame, houses_frame
 
@@ -47,11 +48,6 @@ def without_card(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kerasmlp.client.classifier.CARD", "absent")
 
 
-def _json(capfd: pytest.CaptureFixture[str], *argv: str) -> Any:
-    assert main([*argv, "--json"]) == 0, capfd.readouterr().err
-    return json.loads(capfd.readouterr().out)
-
-
 def _fails(capfd: pytest.CaptureFixture[str], status: int, answer: str, *argv: str) -> None:
     """Checks the exit status of a command, and that it prints one line in which the pattern `answer` is found."""
     assert main([*argv]) == status
@@ -64,7 +60,9 @@ def _fails(capfd: pytest.CaptureFixture[str], status: int, answer: str, *argv: s
 def test_evaluate_gives_the_same_result_for_a_server_as_for_the_run(
     capfd: pytest.CaptureFixture[str], server: str, digits_run: Run
 ) -> None:
-    served, of_run = (_json(capfd, "evaluate", where, "digits") for where in (f"{server}digits", str(digits_run.path)))
+    served, of_run = (
+        json_of(capfd, "evaluate", where, "digits") for where in (f"{server}digits", str(digits_run.path))
+    )
     assert served.keys() == of_run.keys()
     for key in ("accuracy", "examples", "confusion", "dataset", "precision"):
         assert served[key] == of_run[key]
@@ -88,8 +86,8 @@ def test_predict_gives_the_same_result_for_a_server_as_for_the_run(
     Path("rows.csv").write_text(",".join(["3"] * 64) + "\n" + ",".join(["16"] * 64))
     answers = {}
     for where in (f"{server}digits", str(digits_run.path)):
-        answers[where] = _json(capfd, "predict", where, "--invert", name)["predictions"]
-        answers[where] += _json(capfd, "predict", where, "rows.csv")["predictions"]
+        answers[where] = json_of(capfd, "predict", where, "--invert", name)["predictions"]
+        answers[where] += json_of(capfd, "predict", where, "rows.csv")["predictions"]
     served, of_run = answers.values()
     assert len(served) == 3
     for own, other in zip(served, of_run, strict=True):
@@ -107,12 +105,12 @@ def test_without_a_card_a_server_names_the_classes_that_it_answers(
     Path("rows.csv").write_text(",".join(["3"] * 64))
     for name in ("digit.png", "rows.csv"):
         (served,), (of_run,) = (
-            _json(capfd, "predict", where, name)["predictions"] for where in (f"{server}digits", str(digits_run.path))
+            json_of(capfd, "predict", where, name)["predictions"] for where in (f"{server}digits", str(digits_run.path))
         )
         assert served["class"] == of_run["class"]
         assert served["class"] in served["probabilities"]
         assert all(name == str(i) or name == f"class {i}" for i, name in enumerate(served["probabilities"]))
-    about = _json(capfd, "evaluate", f"{server}digits", "digits")
+    about = json_of(capfd, "evaluate", f"{server}digits", "digits")
     assert (about["same_data"], about["examples"]) == (None, 360)
 
 
@@ -128,17 +126,17 @@ def test_without_a_card_rows_of_a_table_are_encoded_by_the_server(
     table[["kind", "petals", "has thorns", "colour", "size"]].assign(garden=1).to_csv("june.csv", index=False)
     options = ["june.csv", "--target", "kind"]
     served, of_run = (
-        _json(capfd, "evaluate", where, *options) for where in (f"{server}flowers", str(flowers_run.path))
+        json_of(capfd, "evaluate", where, *options) for where in (f"{server}flowers", str(flowers_run.path))
     )
     assert (served["examples"], served["accuracy"]) == (60, of_run["accuracy"])
     assert served["confusion"] == of_run["confusion"]
     assert served["loss"] == pytest.approx(of_run["loss"], abs=1e-5)
     assert main(["evaluate", f"{server}flowers", *options]) == 0
     assert "60 (june, all of them" in " ".join(capfd.readouterr().out.split())
-    assert _json(capfd, "evaluate", f"{server}flowers", *options, "--test-share", "0.2")["examples"] < 20
+    assert json_of(capfd, "evaluate", f"{server}flowers", *options, "--test-share", "0.2")["examples"] < 20
     table.drop(columns="kind").to_parquet("july.parquet")
     places = (f"{server}flowers", str(flowers_run.path))
-    predictions = [_json(capfd, "predict", where, "july.parquet")["predictions"] for where in places]
+    predictions = [json_of(capfd, "predict", where, "july.parquet")["predictions"] for where in places]
     for own, other in zip(*predictions, strict=True):
         assert own["class"] == other["class"]
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
@@ -162,7 +160,7 @@ def test_numbers_are_the_same_from_a_server_a_file_and_the_run(
         rows = rows.drop(columns="price")
     rows.to_csv("june.csv", index=False)
     arguments = ["june.csv", *(["--target", "price"] if command == "evaluate" else [])]
-    told = [_json(capfd, command, where, *arguments) for where in (str(houses_run.path), "served", f"{server}houses")]
+    told = [json_of(capfd, command, where, *arguments) for where in (str(houses_run.path), "served", f"{server}houses")]
     for own in told[1:]:
         if command == "evaluate":
             assert own["rmse"] == pytest.approx(told[0]["rmse"], rel=1e-5)
@@ -181,7 +179,7 @@ def test_numbers_are_the_same_from_a_server_a_file_and_the_run(
 def test_info_of_a_served_regression_names_its_targets(
     capfd: pytest.CaptureFixture[str], server: str, houses_run: Run
 ) -> None:
-    about = _json(capfd, "info", f"{server}houses")
+    about = json_of(capfd, "info", f"{server}houses")
     assert (about["task"], about["num_targets"], about["card"]["task"]["names"]) == ("regression", 1, ["price"])
     assert about["server"]["signatures"]["rows"]["outputs"] == {"values": {"dtype": "float32", "shape": [None, 1]}}
     assert main(["info", f"{server}houses"]) == 0
@@ -212,11 +210,11 @@ def test_a_table_is_read_as_the_network_reads_it(
     text = table.to_csv(index=False, sep=";", decimal=",")  # another style than in training
     Path("june.csv").write_text(text)
     places = (f"{server}flowers", str(flowers_run.path))
-    served, of_run = (_json(capfd, "evaluate", where, "june.csv", "--target", "kind") for where in places)
+    served, of_run = (json_of(capfd, "evaluate", where, "june.csv", "--target", "kind") for where in places)
     assert (served["examples"], served["same_data"]) == (60, False)
     assert (served["confusion"], served["accuracy"]) == (of_run["confusion"], of_run["accuracy"])
     for own, other in zip(
-        *(_json(capfd, "predict", where, "june.csv")["predictions"] for where in places), strict=True
+        *(json_of(capfd, "predict", where, "june.csv")["predictions"] for where in places), strict=True
     ):
         assert own["class"] == other["class"]
         assert own["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
@@ -230,7 +228,7 @@ def test_columns_with_the_same_input_name_are_refused(capfd: pytest.CaptureFixtu
 
 
 def test_info_shows_versions_and_signatures(capfd: pytest.CaptureFixture[str], server: str) -> None:
-    about = _json(capfd, "info", f"{server}flowers")
+    about = json_of(capfd, "info", f"{server}flowers")
     assert (about["feature_shape"], about["num_classes"], about["size_bytes"]) == ([7], 2, None)
     assert about["card"]["class_names"] == ["lily", "rose"]
     assert about["server"]["versions"] == [{"version": 1, "state": "AVAILABLE", "message": ""}]

@@ -6,7 +6,13 @@ import contextlib
 from argparse import Namespace
 from typing import TYPE_CHECKING
 
-from kerasmlp.cli.common_options import add_fold_options, add_run_output, check_fold_options, verbosity
+from kerasmlp.cli.common_options import (
+    add_fold_options,
+    add_loss_options,
+    add_run_output,
+    check_fold_options,
+    verbosity,
+)
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
 from kerasmlp.cli.option_types import alternatives, seed
@@ -49,17 +55,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     add_data_options(parser)
     add_network_options(parser)
     group = add_training_options(parser)
-    group.add_argument(
-        "--loss",
-        metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
-    )
-    group.add_argument(
-        "--label-smoothing",
-        type=float,
-        metavar="S",
-        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
-    )
+    add_loss_options(group)
     group.add_argument(
         "--augment",
         nargs="?",

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from kerasmlp.cli.common_options import (
     add_fold_options,
+    add_loss_options,
     add_run_output,
     add_setting,
     check_fold_options,
@@ -102,17 +103,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="what trials and epochs are compared by, such as val_loss or val_mae (default: val_accuracy "
         "for classes, val_rmse for numbers, val_pinball for quantiles, val_loss for labels)",
     )
-    group.add_argument(
-        "--loss",
-        metavar="NAME",
-        help="loss of numbers: mse (default), mae, huber or poisson; of classes and labels: cross_entropy",
-    )
-    group.add_argument(
-        "--label-smoothing",
-        type=float,
-        metavar="S",
-        help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
-    )
+    add_loss_options(group)
     meaning = f"{alternatives(OPTIMIZERS)} (default: adam; for tables, by the recipe)"
     group.add_argument("--optimizer", metavar="NAME", help=meaning)
     group.add_argument("--weight-decay", type=float, metavar="W", help="weight decay (default: by the recipe)")
