@@ -131,3 +131,18 @@ def dropout_with_generator(algorithm: str) -> Iterator[None]:
         yield
     finally:
         tf.nn.experimental.stateless_dropout = original
+
+
+@contextlib.contextmanager
+def matrix_product_replaced(product: Callable[..., Any]) -> Iterator[None]:
+    """Makes layers that are traced within the block multiply with `product(stock, a, b, **options)`.
+
+    `stock` is TensorFlow's own `tf.matmul`, which Keras calls, and has no option to replace. The block replaces it for
+    all of TensorFlow, so nothing but the engine's tracing may run inside.
+    """
+    original = tf.matmul
+    tf.matmul = functools.partial(product, original)
+    try:
+        yield
+    finally:
+        tf.matmul = original

@@ -14,6 +14,7 @@ import keras
 import tensorflow as tf
 
 from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generator, is_stock_step
+from kerasmlp.engine.bfloat16 import FLOAT32, bfloat16_products
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
 
@@ -38,6 +39,7 @@ class BlockFunction:
         xla: bool,
         require_xla: bool = False,
         before_step: Callable[[], None] | None = None,
+        precision: str = FLOAT32,
     ) -> None:
         """Prepares to run a step; nothing is compiled before the first block.
 
@@ -49,8 +51,10 @@ class BlockFunction:
             require_xla: Whether to raise `XlaUnsupported` if XLA cannot compile the loop. Otherwise the function warns
                 and continues without XLA.
             before_step: Is compiled in front of each step.
+            precision: Of the products of matrices, `float32` or `bfloat16`; see `kerasmlp.engine.bfloat16`.
         """
         self._model = model
+        self._precision = precision
         self._step = step
         self._before_step = before_step
         self._batch_size = batch_size
@@ -100,7 +104,8 @@ class BlockFunction:
         return self._smaller
 
     def _make_smaller_step(self, spec: Any) -> Any:
-        return tf.function(self._run_step, autograph=False).get_concrete_function(spec)
+        with bfloat16_products(self._precision, xla=False):
+            return tf.function(self._run_step, autograph=False).get_concrete_function(spec)
 
     def _run_step(self, batch: Any) -> Any:
         if self._before_step is not None:
@@ -129,7 +134,10 @@ class BlockFunction:
             batches = map_tensors(lambda t: tf.reshape(t, (-1, self._batch_size, *t.shape[1:])), block)
 
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
-                with fast_random_numbers() if self.uses_xla else contextlib.nullcontext():
+                with (
+                    fast_random_numbers() if self.uses_xla else contextlib.nullcontext(),
+                    bfloat16_products(self._precision, xla=self.uses_xla),
+                ):
                     new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)
 

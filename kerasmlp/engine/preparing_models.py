@@ -8,6 +8,7 @@ import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine._keras_internals import set_functions
+from kerasmlp.engine.bfloat16 import FLOAT32, check_precision
 from kerasmlp.engine.block_function import BlockFunction
 from kerasmlp.engine.block_size import check_at_least
 from kerasmlp.engine.distributed import ReplicatedBlockFunction, take_strategy
@@ -36,6 +37,7 @@ def prepare(
     xla: bool = True,
     require_xla: bool = False,
     before_step: Callable[[], None] | None = None,
+    precision: str = FLOAT32,
 ) -> keras.Model:
     """Makes `fit` and `evaluate` of a model run blocks of batches in compiled loops. Returns the model.
 
@@ -64,14 +66,17 @@ def prepare(
             after a warning.
         before_step: A function that is compiled in front of each step of training. It may assign variables, such as the
             learning rate. It cannot be used with several replicas.
+        precision: What the factors of matrix products are rounded to in training: `float32` (the default) does not
+            round, and `bfloat16` is up to twice as fast on processors with AVX512-BF16 or AMX; see
+            `kerasmlp.engine.bfloat16`. Evaluation is float32. It cannot be used with several replicas.
 
     Returns:
         `model` itself, with `train_function` and `test_function` set.
 
     Raises:
         InvalidType: `model` is not a `keras.Model`.
-        InvalidValue: the model is not compiled as described above, a number is outside its range, or `before_step` is
-            used with several replicas.
+        InvalidValue: the model is not compiled as described above, a number is outside its range, the processor has no
+            units for `precision`, or `before_step` or `bfloat16` is used with several replicas.
         XlaUnsupported: `require_xla` is set and the model was built for several replicas. `fit` raises it if
             `require_xla` is set and XLA cannot compile the model.
 
@@ -104,8 +109,11 @@ def prepare(
         )
     for option, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
         check_at_least(option, value, 1)
+    check_precision(precision)
     strategy = take_strategy(model, batch_size)
     if strategy is not None:
+        if precision != FLOAT32:
+            raise InvalidValue(f"`precision={precision}` cannot be used with several replicas. Leave it out.")
         if require_xla:
             raise XlaUnsupported(
                 "`require_xla` is set, but XLA cannot train on several replicas. Leave it out, or train on one device."
@@ -121,7 +129,13 @@ def prepare(
         if model.optimizer is not None and model.built:
             model.optimizer.build(model.trainable_variables)
         train = BlockFunction(
-            model, model.train_step, batch_size, xla=xla, require_xla=require_xla, before_step=before_step
+            model,
+            model.train_step,
+            batch_size,
+            xla=xla,
+            require_xla=require_xla,
+            before_step=before_step,
+            precision=precision,
         )
         # Without XLA: the batches of evaluation are large, so it would gain little and cost half a second.
         test = BlockFunction(model, model.test_step, eval_batch_size, xla=False)

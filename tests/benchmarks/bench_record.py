@@ -40,16 +40,15 @@ from tests.benchmarks.machine import describe_machine
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy")
 HIDDEN = (2048, 1024, 512)
 # Elastic sigma 5.5 and alpha 37 pixels, rotation of 15 degrees, 7.5 for 1 and 7, scale 17 %.
-DEFORMATIONS = Strengths(
-    shift=0.05, rotation=15, scale=0.17, shear=0.2, elastic=0.04, smoothness=0.196, halved=(1, 7)
-)
+DEFORMATIONS = Strengths(shift=0.05, rotation=15, scale=0.17, shear=0.2, elastic=0.04, smoothness=0.196, halved=(1, 7))
 NETWORK: dict[str, Any] = {
-    "epochs": 70,
+    "epochs": 100,
     "batch_size": 256,
     "learning_rate": 0.002,
     "schedule": "cosine",
     "warm_up": 3.0,
     "label_smoothing": 0.05,
+    "precision": "bfloat16",
 }
 STUDENT: dict[str, Any] = {"sizes": [784, 128, 64, 10], "copies": 20, "epochs": 40}
 PRECISIONS = (None, "int4", "int2")  # of students

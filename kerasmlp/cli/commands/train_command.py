@@ -42,6 +42,7 @@ SETTINGS = (
         "objective",
     ),
     *("threshold", "calibrate", "early_stopping", "schedule", "warm_up", "seed", "require_xla", "quantize_aware"),
+    "precision",
 )
 EXAMPLES = (
     "kerasmlp train mnist.npz --sizes 784,128,64,10 --epochs 10",
@@ -83,6 +84,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
     """Adds the options of a training that learns from labels or from teachers. Returns their group."""
+    from kerasmlp.engine.bfloat16 import FLOAT32, PRECISIONS
     from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
     from kerasmlp.model.weight_levels import LEVELS
 
@@ -112,6 +114,13 @@ def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
         "--quantize-aware",
         metavar="P",
         help=f"train for a TFLite file of this precision: {alternatives(LEVELS)}",
+    )
+    group.add_argument(
+        "--precision",
+        metavar="NAME",
+        default=FLOAT32,
+        help=f"of the products in training: {alternatives(PRECISIONS)}, which is up to twice as fast on processors "
+        "with AVX512-BF16 or AMX (default: float32)",
     )
     group.add_argument(
         "--objective",
