@@ -1,12 +1,12 @@
 """Products of matrices in bfloat16: the factors are rounded to 8 significant bits, the sums are float32.
 
-Processors with AMX or AVX512-BF16 multiply bfloat16 at least twice as fast as float32, and XLA uses that only for products
-of a certain form: bfloat16 factors, a float32 result, and a left factor whose rows are contiguous. Every other product of
-bfloat16 is converted to float32 first. `bfloat16_products` brings the products of dense layers, and those of their
-gradients, into this form. Weights, gradients, the optimizer and everything between the products stay float32.
+Processors with AMX or AVX512-BF16 multiply bfloat16 at least twice as fast as float32, but XLA uses that only for
+products of a certain form: bfloat16 factors, a float32 result, and a left factor whose rows are contiguous. It converts
+the factors of every other product to float32. `bfloat16_products` brings the products of dense layers, and those of
+their gradients, into this form. Weights, the optimizer and everything between the products stay float32.
 
-Sources: Micikevicius et al. 2018 (arXiv:1710.03740) and Kalamkar et al. 2019 (arXiv:1905.12322), who train with bfloat16
-products and float32 weights without a loss of accuracy.
+Sources: Micikevicius et al. 2018 (arXiv:1710.03740) and Kalamkar et al. 2019 (arXiv:1905.12322), who train with
+bfloat16 products and float32 weights without a loss of accuracy.
 """
 
 from __future__ import annotations

@@ -1,0 +1,166 @@
+"""Products in bfloat16: their values and gradients, the form in which XLA computes them fast, and whole trainings."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
+
+import re
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import kerasmlp
+from kerasmlp import engine
+from kerasmlp.data.types import Data
+from kerasmlp.engine import bfloat16
+from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit
+from kerasmlp.errors import InvalidValue
+from kerasmlp.run import Run
+from kerasmlp.training.settings import TrainingSettings
+
+needs_unit = pytest.mark.skipif(bfloat16_unit() is None, reason="the processor has neither AMX nor AVX512-BF16")
+DOT = re.compile(r" = (\w+)\[[\d,]*\]\S* dot\((\w+)?")
+
+
+def rounded(values: Any) -> np.ndarray:
+    """Returns values as bfloat16 holds them, in float32."""
+    return np.asarray(tf.cast(tf.cast(values, tf.bfloat16), tf.float32))
+
+
+def product_and_gradients(a: Any, b: Any, upstream: Any) -> Any:
+    """Multiplies as a Keras layer does."""
+    with tf.GradientTape() as tape:
+        tape.watch((a, b))
+        result = keras.ops.matmul(a, b)
+    return result, *tape.gradient(result, (a, b), upstream)
+
+
+def traced(precision: str, *arguments: Any, xla: bool) -> Any:
+    """Returns `product_and_gradients` as a graph whose products have a precision."""
+
+    def function(*given: Any) -> Any:
+        with bfloat16_products(precision, xla=xla):
+            return product_and_gradients(*given)
+
+    return tf.function(function, autograph=False, jit_compile=xla or None)
+
+
+@pytest.fixture(scope="module")
+def factors() -> tuple[tf.Tensor, ...]:
+    """Two factors and what comes from above in the backward pass."""
+    rng = np.random.default_rng(0)
+    return tuple(tf.constant(rng.normal(size=shape), tf.float32) for shape in ((32, 48), (48, 16), (32, 16)))
+
+
+@pytest.mark.parametrize("xla", [pytest.param(True, marks=needs_unit), False])
+def test_factors_are_rounded_and_sums_are_float32(factors: tuple[tf.Tensor, ...], xla: bool) -> None:
+    result, to_a, to_b = traced("bfloat16", xla=xla)(*factors)
+    a, b, upstream = map(rounded, factors)
+    np.testing.assert_allclose(result, a @ b, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_a, upstream @ b.T, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_b, a.T @ upstream, rtol=1e-5, atol=1e-5)
+    assert {each.dtype for each in (result, to_a, to_b)} == {tf.float32}
+
+
+def test_float32_products_stay_as_they_are(factors: tuple[tf.Tensor, ...]) -> None:
+    for got, expected in zip(traced("float32", xla=True)(*factors), product_and_gradients(*factors), strict=True):
+        np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-5)
+
+
+@needs_unit
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_xla_multiplies_in_bfloat16_without_converting_to_float32(factors: tuple[tf.Tensor, ...], dtype: str) -> None:
+    # What makes it fast: a new version of XLA that converts any of the three fails here.
+    given = [tf.cast(factor, dtype) for factor in factors]
+    precision = "bfloat16" if dtype == "float32" else "float32"  # a policy of Keras is enough
+    text = traced(precision, xla=True).experimental_get_compiler_ir(*given)(stage="optimized_hlo")
+    dots = [line for line in text.splitlines() if " dot(" in line]
+    assert len(dots) == 3, dots
+    names = {name for line in dots for name in re.findall(r"dot\(([^)]*)\)", line)[0].replace("%", "").split(", ")}
+    types = {name: re.search(rf"%?{re.escape(name.split()[-1])} = (\w+)\[", text) for name in names}
+    assert {match[1] for match in types.values() if match} == {"bf16"}, dots
+    assert all(DOT.search(line)[1] == "f32" for line in dots)  # type: ignore[index]
+
+
+def test_products_of_other_ranks_are_not_rounded(factors: tuple[tf.Tensor, ...]) -> None:
+    a, b, _ = factors
+    with bfloat16_products("bfloat16", xla=False):
+        members = tf.matmul(tf.stack([a, a]), tf.stack([b, b]))
+        transposed = tf.matmul(a, a, transpose_b=True)
+    np.testing.assert_allclose(members[1], np.asarray(a) @ np.asarray(b), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(transposed, np.asarray(a) @ np.asarray(a).T, rtol=1e-5, atol=1e-4)
+
+
+def _train(data: Data, out: Path, **options: Any) -> Run:
+    model = kerasmlp.build_mlp(
+        [64, 48, 10],
+        input_shape=data.feature_shape,
+        preprocessing=data.preprocessing(),
+        batch_normalization=True,
+        seed=0,
+    )
+    settings = {"epochs": 4, "batch_size": 32, "require_xla": True, "verbose": 0, **options}
+    return kerasmlp.train(model, data, out=out, **settings)
+
+
+@needs_unit
+def test_a_training_in_bfloat16_is_as_accurate_and_continues_bit_for_bit(digits: Data, tmp_path: Path) -> None:
+    class Interrupt(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            if epoch == 1:
+                raise KeyboardInterrupt
+
+    whole = _train(digits, tmp_path / "whole", precision="bfloat16")
+    with pytest.raises(KeyboardInterrupt):
+        _train(digits, tmp_path / "killed", precision="bfloat16", callbacks=[Interrupt()])
+    continued = _train(digits, tmp_path / "killed", precision="bfloat16")
+    for a, b in zip(whole.load_model().get_weights(), continued.load_model().get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    float32 = _train(digits, tmp_path / "float32")
+    assert whole.metrics["precision"] == "bfloat16"
+    assert abs(whole.metrics["test_accuracy"] - float32.metrics["test_accuracy"]) < 0.02
+    weights = zip(whole.load_model().get_weights(), float32.load_model().get_weights(), strict=True)
+    assert any((a != b).any() for a, b in weights)
+
+
+def test_the_last_smaller_batch_and_a_loop_without_xla_round_alike() -> None:
+    rng = np.random.default_rng(0)
+    features, labels = rng.normal(size=(40, 6)).astype("float32"), rng.integers(0, 3, 40)
+    trained = []
+    for is_rounded in (True, False):
+        keras.utils.set_random_seed(0)
+        model = keras.Sequential([keras.Input((6,)), keras.layers.Dense(8, "relu"), keras.layers.Dense(3)])
+        model.compile("sgd", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        engine.prepare(model, batch_size=16, xla=False)
+        model.train_function._precision = "bfloat16" if is_rounded else "float32"
+        model.fit(engine.block_dataset(features, labels, batch_size=16, seed=0), epochs=2, shuffle=False, verbose=0)
+        trained.append(np.concatenate([weight.ravel() for weight in model.get_weights()]))
+    assert 1e-6 < np.abs(trained[0] - trained[1]).max() < 1e-2
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float16"])
+def test_an_unknown_precision_is_refused(precision: str) -> None:
+    with pytest.raises(InvalidValue, match=f"`precision`.*float32.*bfloat16.*{precision}"):
+        TrainingSettings(precision=precision)
+
+
+def test_bfloat16_is_refused_without_a_unit_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bfloat16, "bfloat16_unit", lambda: None)
+    with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower"):
+        TrainingSettings(precision="bfloat16")
+
+
+@needs_unit
+def test_bfloat16_is_refused_where_the_file_or_several_replicas_decide(digits: Data) -> None:
+    with pytest.raises(InvalidValue, match=r"`quantize_aware=int4`.*`precision=bfloat16`"):
+        TrainingSettings(precision="bfloat16", quantize_aware="int4")
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = kerasmlp.build_mlp([64, 10], input_shape=digits.feature_shape, preprocessing=digits.preprocessing())
+    with pytest.raises(InvalidValue, match=r"`precision`.*bfloat16"):
+        kerasmlp.train(model, digits, epochs=1, precision="bfloat16")
