@@ -18,7 +18,7 @@ from kerasmlp.errors import InvalidValue, KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
-from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
+from kerasmlp.export.tflite.companion_files import check_golden, companion_files, companion_paths
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
@@ -127,6 +127,8 @@ def export_tflite(
               files take an image of pixels, `(1, height, width, 3)`. For classification only, and not for `int8`,
               because MediaPipe cannot pass an int8 input. Defaults to `False`.
             - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
+            - golden: Number of test examples, from 1 to 1,000, whose inputs and answers are written beside each file
+              as `NAME_golden.json`, so that an app can test what is around the file. Defaults to None, no such file.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
               each value. Defaults to 500 training examples, the same number of each class or of each tenth of a
               target.
@@ -179,6 +181,7 @@ def export_tflite(
     if settings.fine_tune is not None and not overwrite:
         check_is_tuned(run, paths, settings.fine_tune)
     data = run.load_data() if data is None else data
+    check_golden(settings.golden, data)
     with hidden_library_output(verbose), stage_display(verbose) as display:
         reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
     for report in reports:
@@ -194,16 +197,16 @@ def _write_files(
     display.show(f"Keras model: answering {len(data.test):,} test examples")
     reference = Reference(run, data, max_drop=settings.max_drop)
     contents = _convert(run, tuple(paths), settings, data, display)
-    arrays: dict[Path, str] = {}
-    for precision, path in paths.items() if settings.c_array else ():
-        arrays |= c_array_files(path, contents[precision])
+    beside: dict[Path, str] = {}
+    for precision, path in paths.items():
+        beside |= companion_files(path, contents[precision], settings, data)
     if not overwrite:
         check_identical({path: contents[precision] for precision, path in paths.items()})
-        check_identical({path: text.encode() for path, text in arrays.items()})
+        check_identical({path: text.encode() for path, text in beside.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
     for report in reports:
-        for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
-            write_text(path, arrays[path])
+        for path in companion_paths(Path(report.path), settings) if report.published else ():
+            write_text(path, beside[path])
     if any(report.published for report in reports):
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)

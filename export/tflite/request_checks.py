@@ -11,7 +11,7 @@ from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export.tflite.c_array import c_array_paths
+from kerasmlp.export.tflite.companion_files import companion_paths
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
 
@@ -57,24 +57,28 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
-    arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
-    _check_free([*paths.values(), *arrays], card, overwrite)
+    _check_free({path: companion_paths(path, settings) for path in paths.values()}, directory, card, overwrite)
     return paths
 
 
-def _check_free(files: Sequence[Path], card: Card, overwrite: bool) -> None:
+def _check_free(files: Mapping[Path, Sequence[Path]], directory: Path, card: Card, overwrite: bool) -> None:
     """Checks that the files can be written, as far as that is known before they are converted.
 
     A file of the same network may be the file that is about to be written. `check_identical` tells.
+
+    Args:
+        files: What is written beside each TFLite file, by the TFLite file.
+        directory: The folder of all files.
+        card: The card of the network.
+        overwrite: Whether existing files may be replaced.
     """
-    directory = files[0].parent
     existing = nearest_existing_folder(directory, need="TFLite files need a folder")
     if not os.access(existing, os.W_OK):
         raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
-    for file in files:
-        of_same_network = file.with_suffix(".tflite")
-        if file.exists() and not overwrite and not (of_same_network.is_file() and read_card(of_same_network) == card):
-            raise OutputExists(f"`{file}` exists. {_OTHER_PLACE}")
+    for path, beside in files.items():
+        existing_files = [] if overwrite else [file for file in (path, *beside) if file.exists()]
+        if existing_files and not (path.is_file() and read_card(path) == card):
+            raise OutputExists(f"`{existing_files[0]}` exists. {_OTHER_PLACE}")
 
 
 def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+MOST_GOLDEN = 1_000  # examples in a file of text
+
 
 def _default_author() -> str:
     from kerasmlp import __version__  # looking up the version takes as long as everything else in `--help`
@@ -43,6 +45,7 @@ class TFLiteSettings(Settings):
         per_tensor: Whether all weights of a layer share one scale, instead of one scale per unit.
         mediapipe: Whether the files take images as MediaPipe's ImageClassifier passes them.
         c_array: Whether each file is also written as a C array.
+        golden: Test examples whose inputs and answers are written beside each file, from 1 to 1,000. None writes none.
         calibration: Raw examples `(examples, *feature_shape)` from which `int8` reads the range of each value. None
             takes 500 training examples. Two settings are compared without it.
         fine_tune: Epochs for which the network is trained further for each precision that has levels, at least 1.
@@ -67,6 +70,7 @@ class TFLiteSettings(Settings):
     per_tensor: bool = False
     mediapipe: bool = False
     c_array: bool = False
+    golden: int | None = None
     calibration: np.ndarray | None = field(default=None, compare=False)  # `==` of arrays has no single truth value
     fine_tune: int | None = None
     max_drop: float = MAX_DROP
@@ -94,6 +98,8 @@ class TFLiteSettings(Settings):
                 "`max_drop` is a share of the test examples, or of the target's standard deviation, and needs to be "
                 f"from 0 to 1; got {self.max_drop}."
             )
+        if self.golden is not None and not 1 <= self.golden <= MOST_GOLDEN:
+            raise InvalidValue(f"`golden` needs to be a whole number from 1 to {MOST_GOLDEN:,}; got {self.golden}.")
         if self.fine_tune is not None:
             self._check_fine_tune(self.fine_tune)
         if self.quantize is not None:

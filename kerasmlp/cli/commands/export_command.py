@@ -27,7 +27,7 @@ EXAMPLES = (
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
 _SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels", "coverage")
-_TFLITE_OPTIONS = ("quantize", "fine_tune", "calibration", "per_tensor", "c_array", "mediapipe", "author")
+_TFLITE_OPTIONS = ("quantize", "fine_tune", "calibration", "per_tensor", "c_array", "golden", "mediapipe", "author")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -108,6 +108,12 @@ def add_arguments(parser: ArgumentParser) -> None:
         "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
     )
     group.add_argument("--c-array", action="store_true", help="also write each file as a C array: NAME.h and NAME.c")
+    group.add_argument(
+        "--golden",
+        type=int,
+        metavar="N",
+        help="also write NAME_golden.json: inputs and answers of N test examples, for the tests of an app",
+    )
     group.add_argument(
         "--mediapipe",
         action="store_true",
@@ -245,7 +251,7 @@ def _check_not_given(args: Namespace, options: tuple[str, ...], what: str, neede
 def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     from kerasmlp.data.prediction_files import read_inputs
 
-    names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "mediapipe", "version")
+    names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "golden", "mediapipe", "version")
     options = {name: getattr(args, name) for name in names}
     options["fine_tune"] = args.fine_tune
     if args.quantize is not None:

@@ -1,0 +1,51 @@
+"""`companion_files`: what an export writes beside each TFLite file on request, for programs that use it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kerasmlp.errors import InvalidValue
+from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
+from kerasmlp.export.tflite.golden import golden, golden_path, golden_text
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kerasmlp.data.types import Data
+    from kerasmlp.export.tflite.settings import TFLiteSettings
+
+
+def companion_paths(path: Path, settings: TFLiteSettings) -> tuple[Path, ...]:
+    """Returns the paths of what is written beside the TFLite file `path`."""
+    arrays = c_array_paths(path) if settings.c_array else ()
+    return (*arrays, *((golden_path(path),) if settings.golden is not None else ()))
+
+
+def companion_files(path: Path, content: bytes, settings: TFLiteSettings, data: Data) -> dict[Path, str]:
+    """Returns what is written beside a TFLite file, by the paths where it belongs.
+
+    Args:
+        path: The TFLite file.
+        content: Its bytes.
+        settings: The options of the export.
+        data: The data of the run.
+
+    Returns:
+        The text of each file. There are no golden examples of a file that LiteRT cannot run; the check of the file
+        tells why.
+    """
+    files = c_array_files(path, content) if settings.c_array else {}
+    if settings.golden is not None:
+        try:
+            files[golden_path(path)] = golden_text(path, golden(content, data, settings.golden), data)
+        except (InvalidValue, RuntimeError):
+            return files
+    return files
+
+
+def check_golden(count: int | None, data: Data) -> None:
+    """Raises `InvalidValue` if the test has fewer examples than `golden` asks for."""
+    if count is not None and count > len(data.test):
+        raise InvalidValue(
+            f"`golden={count}` asks for more test examples than `{data.name}` has: {len(data.test)}. Ask for fewer."
+        )
