@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
 from kerasmlp.export.tflite.golden import golden, golden_path, golden_text
+from kerasmlp.export.tflite.micro_program import micro_program_files, micro_program_paths
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -16,9 +18,9 @@ if TYPE_CHECKING:
 
 
 def companion_paths(path: Path, settings: TFLiteSettings) -> tuple[Path, ...]:
-    """Returns the paths of what is written beside the TFLite file `path`."""
-    arrays = c_array_paths(path) if settings.c_array else ()
-    return (*arrays, *((golden_path(path),) if settings.golden is not None else ()))
+    """Returns the paths of what is written beside the TFLite file `path`, some of it only if the file allows."""
+    in_c = (*c_array_paths(path), *micro_program_paths(path)) if settings.c_array else ()
+    return (*in_c, *((golden_path(path),) if settings.golden is not None else ()))
 
 
 def companion_files(path: Path, content: bytes, settings: TFLiteSettings, data: Data) -> dict[Path, str]:
@@ -31,15 +33,16 @@ def companion_files(path: Path, content: bytes, settings: TFLiteSettings, data: 
         data: The data of the run.
 
     Returns:
-        The text of each file. There are no golden examples of a file that LiteRT cannot run; the check of the file
-        tells why.
+        The text of each file. A file that microcontrollers cannot run has no program for them. One that LiteRT cannot
+        run has no golden examples either; the check of the file tells why.
     """
-    files = c_array_files(path, content) if settings.c_array else {}
-    if settings.golden is not None:
-        try:
+    files: dict[Path, str] = {}
+    with contextlib.suppress(InvalidValue, RuntimeError):
+        if settings.c_array:
+            files |= c_array_files(path, content)
+            files |= micro_program_files(path, content, data)
+        if settings.golden is not None:
             files[golden_path(path)] = golden_text(path, golden(content, data, settings.golden), data)
-        except (InvalidValue, RuntimeError):
-            return files
     return files
 
 

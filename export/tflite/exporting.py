@@ -126,7 +126,9 @@ def export_tflite(
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
               files take an image of pixels, `(1, height, width, 3)`. For classification only, and not for `int8`,
               because MediaPipe cannot pass an int8 input. Defaults to `False`.
-            - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
+            - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`, with a program that tests it
+              on a microcontroller, `NAME_example.cc` and `NAME_golden.h`. A file that TensorFlow Lite for
+              Microcontrollers refuses has no program. Defaults to `False`.
             - golden: Number of test examples, from 1 to 1,000, whose inputs and answers are written beside each file
               as `NAME_golden.json`, so that an app can test what is around the file. Defaults to None, no such file.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
@@ -206,7 +208,8 @@ def _write_files(
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
     for report in reports:
         for path in companion_paths(Path(report.path), settings) if report.published else ():
-            write_text(path, beside[path])
+            if path in beside:
+                write_text(path, beside[path])
     if any(report.published for report in reports):
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)

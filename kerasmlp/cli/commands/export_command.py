@@ -107,7 +107,11 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument(
         "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
     )
-    group.add_argument("--c-array", action="store_true", help="also write each file as a C array: NAME.h and NAME.c")
+    group.add_argument(
+        "--c-array",
+        action="store_true",
+        help="also write each file as a C array, NAME.h and NAME.c, with a program that tests it on a microcontroller",
+    )
     group.add_argument(
         "--golden",
         type=int,
