@@ -34,4 +34,5 @@ def answer(file: Path, inputs: Path, outputs: Path, arena_size: int) -> None:
 
 
 if __name__ == "__main__":
-    answer(*map(Path, sys.argv[1:4]), arena_size=int(sys.argv[4]))
+    file, inputs, outputs, arena_size = sys.argv[1:]
+    answer(Path(file), Path(inputs), Path(outputs), int(arena_size))
