@@ -62,4 +62,4 @@ def _details(network: Any, end: str) -> dict[str, Any]:
 
 
 def _bytes(details: dict[str, Any]) -> int:
-    return int(np.prod(details["shape"])) * np.dtype(details["dtype"]).itemsize
+    return int(np.zeros(details["shape"], details["dtype"]).nbytes)
