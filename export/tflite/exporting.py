@@ -59,16 +59,15 @@ def export_tflite(
       axes, otherwise `features`.
     - The output is `probabilities`, float32 `(1, classes or labels)`; for numbers, in the targets' own units, `values`,
       float32 `(1, targets)`, or `quantiles`, float32 `(1, targets, quantiles)`.
-    - In an `int8` file for pixels both are int8, but `values` and `quantiles` are float32. The tensors of the file
-      state their scale and zero point.
+    - With `io="int8"`, both are int8 in an `int8` file. The tensors of the file state their scale and zero point.
 
     The precisions differ in what they store:
 
     - `float32` computes what the Keras model computes.
     - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
     - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
-    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels and
-      classes, also everything else. It is calibrated on examples (see `calibration`).
+    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; with
+      `io="int8"`, also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
     - `int2` stores weights on four levels, in a thirteenth of the bytes. Input and output stay float32. It needs
       `fine_tune`, or a run that was trained with `quantize_aware="int2"`, and a runtime with 2-bit kernels, such as
@@ -81,11 +80,12 @@ def export_tflite(
     and classes therefore consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX; a file
     for numbers needs no SOFTMAX. It has other operations only in these cases:
 
+    - An `int8` file that takes and returns float32 has a QUANTIZE in front of its dense layers and a DEQUANTIZE behind
+      them, in front of the SOFTMAX. This takes about 150 bytes.
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
     - A network for a table embeds its numbers (`TableFeatures`) by GATHER, BATCH_MATMUL and simple arithmetic. They are
-      float32 in every precision, because one scale of 8 bits does not fit columns of different sizes. An `int8` file
-      converts the features for the dense layers with QUANTIZE, and has a DEQUANTIZE before the SOFTMAX.
+      float32 in every precision, because one scale of 8 bits does not fit columns of different sizes.
     - The members of a network share one product in the first layer, whose values SPLIT hands out. CONCATENATION
       collects the values of their last hidden layers.
     - Measured features that are not embedded are standardised by SUB and MUL in floating point; a MAXIMUM keeps the
@@ -121,11 +121,15 @@ def export_tflite(
             - output: `probabilities`; `logits`, float32 `(batch, classes or labels)`; or for classification `class_id`,
               int32 `(batch,)`. Numbers have only `values` or only `quantiles`. Defaults to `probabilities`, `values` or
               `quantiles`.
+            - io: Type of the input and output of `int8` files of pixels for classes or labels: `float32`, which every
+              runtime loads, or `int8`, which saves a microcontroller memory and MediaPipe and LiteRT.js refuse. Files
+              of measurements and tables and files for numbers always take and return float32. Defaults to `float32`;
+              with `c_array` to `int8` where that is possible.
             - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
               and older phones need this, and it costs accuracy. Defaults to `False`.
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
-              files take an image of pixels, `(1, height, width, 3)`. For classification only, and not for `int8`,
-              because MediaPipe cannot pass an int8 input. Defaults to `False`.
+              files take an image of pixels, float32 `(1, height, width, 3)`. For classification only. Defaults to
+              `False`.
             - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`, with a program that tests it
               on a microcontroller, `NAME_example.cc` and `NAME_golden.h`. A file that TensorFlow Lite for
               Microcontrollers refuses has no program. Defaults to `False`.
@@ -148,9 +152,9 @@ def export_tflite(
         file other than `float32` that differs too much is not published, and its report has the reason.
 
     Raises:
-        InvalidValue: an option has a value outside its range, `calibration`, `output` or `mediapipe` does not fit the
-            data, `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer
-            or an activation. Nothing is written.
+        InvalidValue: an option has a value outside its range, `calibration`, `output`, `io` or `mediapipe` does not fit
+            the data, `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a
+            layer or an activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
         OutputExists: a file exists already with other content, or `directory` is a file. Nothing is written.
         ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the

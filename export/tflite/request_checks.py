@@ -12,6 +12,7 @@ from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
 from kerasmlp.export.tflite.companion_files import companion_paths
+from kerasmlp.export.tflite.precisions import INT8
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
 
@@ -37,8 +38,8 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         overwrite: Whether existing files may be replaced.
 
     Raises:
-        InvalidValue: `calibration`, `output` or `mediapipe` does not fit the run's data or task, or the folder is not
-            writable.
+        InvalidValue: `calibration`, `output`, `io` or `mediapipe` does not fit the run's data or task, or the folder is
+            not writable.
         OutputExists: a file exists already, or `directory` is a file.
     """
     card = run.card
@@ -46,6 +47,8 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         _check_calibration(np.asarray(settings.calibration), card.feature_shape)
     if settings.mediapipe:
         _check_is_for_mediapipe(card)
+    if settings.io == INT8:
+        _check_can_be_integers(card)
     outputs = card.learnt.tflite_outputs
     if settings.output is not None and settings.output not in outputs:
         raise InvalidValue(
@@ -116,6 +119,15 @@ def _check_is_for_mediapipe(card: Card) -> None:
         raise InvalidValue(
             f"MediaPipe's ImageClassifier takes images of pixels, but an example of `{card.dataset}` has the shape "
             f"{shape}{values}. Leave out `mediapipe`."
+        )
+
+
+def _check_can_be_integers(card: Card) -> None:
+    if card.feature_range is None or card.learnt.has_units:
+        what = "numbers" if card.feature_range is not None else "measurements or rows of a table"
+        raise InvalidValue(
+            f"`io=int8`: one scale of 8 bits does not fit the {what} of `{card.dataset}`, so int8 files take and "
+            "return float32. Leave out `io`."
         )
 
 

@@ -57,7 +57,7 @@ def differences(folder: Path, golden: dict[str, Any], **options: Any) -> np.ndar
     "options",
     [
         {"quantize": ["float32", "float16", "int8-dynamic", "int8", "int4"], "max_drop": 0.1},
-        {"quantize": ["float32", "int8"], "batch_size": None},
+        {"quantize": ["float32", "int8"], "batch_size": None, "io": "int8"},
         {"quantize": ["float32"], "batch_size": 4, "output": "logits"},
         {"quantize": ["int8"], "output": CLASS_ID},
         {"quantize": ["float32"], "mediapipe": True},
@@ -127,7 +127,7 @@ def test_javascript_reads_the_numbers_that_the_file_takes(digits_run: Run, digit
     node = shutil.which("node")
     if node is None:
         pytest.skip("node is not installed")
-    export_tflite(digits_run, tmp_path, quantize=["int8"], golden=10, data=digits)
+    export_tflite(digits_run, tmp_path, quantize=["int8"], io="int8", golden=10, data=digits)
     program = """
         const golden = JSON.parse(require('fs').readFileSync(process.argv[1], 'utf8'));
         const rows = golden.examples.map(e => Array.from(Int8Array.from(e.input)));

@@ -30,7 +30,7 @@ needs_tflite_micro = pytest.mark.skipif(not is_installed(), reason="tflite-micro
     "options",
     [
         {"quantize": ["int8"], "per_tensor": True},
-        {"quantize": ["int8"], "output": "logits", "batch_size": 3},
+        {"quantize": ["int8"], "io": "float32", "output": "logits", "batch_size": 3},
         {"quantize": ["float32"], "batch_size": None},
     ],
     ids=str,
@@ -79,7 +79,7 @@ def test_the_program_fails_on_a_board_that_answers_something_else(
 
 @needs_tflite_micro
 def test_a_pixel_becomes_the_value_minus_128(digits_run: Run, digits: Data, tmp_path: Path) -> None:
-    (report,) = export_tflite(digits_run, tmp_path, quantize=["int8"], data=digits)
+    (report,) = export_tflite(digits_run, tmp_path, quantize=["int8"], io="int8", data=digits)
     path = Path(report.path)
     _, program = micro_program_paths(path)
     text = micro_program_files(path, path.read_bytes(), digits)[program]
