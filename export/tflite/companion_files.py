@@ -34,7 +34,7 @@ def companion_files(path: Path, content: bytes, settings: TFLiteSettings, data: 
 
     Returns:
         The text of each file. A file that microcontrollers cannot run has no program for them. One that LiteRT cannot
-        run has no golden examples either; the check of the file tells why.
+        run, or that answers NaN, has no golden examples either; the check of the file tells why.
     """
     files: dict[Path, str] = {}
     with contextlib.suppress(InvalidValue, RuntimeError):

@@ -18,6 +18,7 @@ from kerasmlp.artefacts.tflite_contents import Contents, as_input, read_contents
 from kerasmlp.artefacts.tflite_runners import Runtime
 from kerasmlp.contract import CLASS_ID, LOGITS
 from kerasmlp.data.row_decoding import decoded_rows, shortest_number
+from kerasmlp.errors import InvalidValue
 from kerasmlp.export.artefact_report import FLOAT_TOLERANCE
 
 if TYPE_CHECKING:
@@ -94,8 +95,9 @@ def golden(content: bytes, data: Data, count: int) -> Golden:
         count: Number of examples, at most all of the test.
 
     Raises:
-        InvalidValue: LiteRT cannot run the file. The message continues a sentence that starts with the file's name.
-        RuntimeError: the same.
+        InvalidValue: LiteRT cannot run the file, or an answer is NaN or infinite. The message continues a sentence that
+            starts with the file's name.
+        RuntimeError: LiteRT cannot run the file.
     """
     contents = read_contents(content)
     places = golden_places(data.test, data.task, count)
@@ -104,6 +106,8 @@ def golden(content: bytes, data: Data, count: int) -> Golden:
     features = np.asarray(data.test.features[places[order]])[np.argsort(order)]
     inputs = contents.source.quantize(as_input(features, contents.source.shape[1:]))
     outputs = Runtime(content, contents).outputs(inputs)
+    if not np.isfinite(outputs).all():
+        raise InvalidValue("answers NaN or infinite values, which JSON does not have")
     return Golden(
         contents,
         hashlib.sha256(content).hexdigest(),
@@ -117,7 +121,7 @@ def golden(content: bytes, data: Data, count: int) -> Golden:
 
 
 def golden_text(path: Path, examples: Golden, data: Data) -> str:
-    """Returns golden examples as JSON of plain lists, one example per line.
+    """Returns golden examples as JSON of plain lists, one example on each line.
 
     Args:
         path: The TFLite file.
@@ -133,7 +137,7 @@ def golden_text(path: Path, examples: Golden, data: Data) -> str:
         "input": {**_described(contents.source), **features},
         "output": _described(contents.target),
         "names": list(data.task.names),
-        "tolerance": [float(f"{value:.3g}") for value in examples.tolerance],
+        "tolerance": [shortest_number(np.float32(f"{value:.3g}")) for value in examples.tolerance],
     }
     rows = [{"row": row} for row in examples.rows] or [{}] * len(examples.places)
     lines = [
@@ -142,9 +146,9 @@ def golden_text(path: Path, examples: Golden, data: Data) -> str:
             examples.places, examples.labels, rows, examples.inputs, examples.outputs, strict=True
         )
     ]
-    head = json.dumps(about, indent=2, ensure_ascii=False).removesuffix("\n}")
+    head = "".join(f"  {json.dumps(key)}: {json.dumps(value, ensure_ascii=False)},\n" for key, value in about.items())
     listed = ",\n".join(f"    {json.dumps(line, ensure_ascii=False, allow_nan=False)}" for line in lines)
-    return f'{head},\n  "examples": [\n{listed}\n  ]\n}}\n'
+    return f'{{\n{head}  "examples": [\n{listed}\n  ]\n}}\n'
 
 
 def _tolerance(contents: Contents, outputs: np.ndarray, task: Task) -> np.ndarray:

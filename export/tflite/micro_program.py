@@ -58,7 +58,7 @@ def micro_program_files(path: Path, content: bytes, data: Data) -> dict[Path, st
         Nothing if TensorFlow Lite for Microcontrollers refuses the file.
 
     Raises:
-        InvalidValue: LiteRT cannot run the file.
+        InvalidValue: as `kerasmlp.export.tflite.golden.golden`.
         RuntimeError: the same.
     """
     measured = arena_bytes(content)

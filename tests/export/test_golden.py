@@ -6,6 +6,7 @@ import hashlib
 import json
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,11 @@ from kerasmlp.contract import CLASS_ID
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export import export_tflite
-from kerasmlp.export.tflite.golden import golden_places
+from kerasmlp.export.tflite.companion_files import companion_files
+from kerasmlp.export.tflite.converting import convert
+from kerasmlp.export.tflite.folding import fold
+from kerasmlp.export.tflite.golden import golden, golden_places
+from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run
 from tests.helpers.small_tasks import small_data
 
@@ -169,6 +174,17 @@ def test_a_withheld_file_has_no_golden_examples(digits_run: Run, digits: Data, t
             digits_run, tmp_path, quantize=["int4", "float32"], golden=2, data=digits, max_drop=0, per_tensor=True
         )
     assert [path.name for path in tmp_path.glob("*golden*")] == ["digits_float32_golden.json"]
+
+
+def test_a_file_that_answers_nan_has_no_golden_examples(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    layers = fold(digits_run.load_model())
+    broken = [*layers[:-1], replace(layers[-1], bias=np.full_like(layers[-1].bias, np.nan))]
+    content = convert(broken, "image")
+    with pytest.raises(InvalidValue, match="NaN or infinite"):
+        golden(content, digits, 3)
+    settings = TFLiteSettings(golden=3, c_array=True)
+    files = companion_files(tmp_path / "digits.tflite", content, settings, digits)
+    assert sorted(path.name for path in files) == ["digits.c", "digits.h"]
 
 
 @pytest.mark.parametrize(("count", "bounds"), [(0, "1 to 1,000"), (-3, "1 to 1,000"), (1001, "1 to 1,000")])
