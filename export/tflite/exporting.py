@@ -23,6 +23,7 @@ from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
 from kerasmlp.export.tflite.request_checks import check_identical, check_is_tuned, check_request
+from kerasmlp.export.tflite.runtimes import try_runtimes
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import Run, as_run
@@ -209,6 +210,8 @@ def _write_files(
         for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
             write_text(path, arrays[path])
     if any(report.published for report in reports):
+        display.show("Running the files in other runtimes")
+        reports = try_runtimes(reports, run.card, data)
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)
     if settings.per_tensor:
