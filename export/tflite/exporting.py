@@ -23,6 +23,7 @@ from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
 from kerasmlp.export.tflite.request_checks import check_identical, check_is_tuned, check_request
+from kerasmlp.export.tflite.runtimes import try_runtimes
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import Run, as_run
@@ -101,7 +102,8 @@ def export_tflite(
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
     which `unzip` can read. A file appears in `directory` only after it has answered all test examples about as well
-    as the Keras model. The folder also gets `report.json`, and `report.png`, a plot of size against accuracy or RMSE.
+    as the Keras model. Then it is run in all other runtimes that are installed: see `runs_in` of the reports. The
+    folder also gets `report.json`, and `report.png`, a plot of size against accuracy or RMSE.
 
     Args:
         run: The run, or its directory.
@@ -125,8 +127,8 @@ def export_tflite(
               runtime loads, or `int8`, which saves a microcontroller memory and MediaPipe and LiteRT.js refuse. Files
               of measurements and tables and files for numbers always take and return float32. Defaults to `float32`;
               with `c_array` to `int8` where that is possible.
-            - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
-              and older phones need this, and it costs accuracy. Defaults to `False`.
+            - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. Older phones
+              need this, it saves a microcontroller memory, and it costs accuracy. Defaults to `False`.
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
               files take an image of pixels, float32 `(1, height, width, 3)`. For classification only. Defaults to
               `False`.
@@ -215,6 +217,8 @@ def _write_files(
             if path in beside:
                 write_text(path, beside[path])
     if any(report.published for report in reports):
+        display.show("Running the files in other runtimes")
+        reports = try_runtimes(reports, run.card, data)
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)
     if settings.per_tensor:

@@ -14,18 +14,21 @@ import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from kerasmlp.artefacts.tflite_contents import read_contents
 from kerasmlp.errors import WorkFailed
+from kerasmlp.export.tflite.tflite_micro_process import ANSWERS, DONE, FILE, JOB, SAID
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _PROGRAM = "kerasmlp.export.tflite.tflite_micro_process"
 _TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
+_PLACE = re.compile(r"^\S+\.(cc|h):\d+ ")  # in the interpreter's source
 _TIMEOUT_S = 300
-# The interpreter's own default is 10 times the file. It does not cover the values of a large batch.
-_ARENA_PER_BYTE = 10
 
 
 @dataclass(frozen=True)
@@ -46,38 +49,59 @@ def is_installed() -> bool:
     return importlib.util.find_spec("tflite_micro") is not None
 
 
-def run_on_microcontroller(content: bytes, examples: np.ndarray) -> MicroRun:
-    """Runs a file in TensorFlow Lite for Microcontrollers, in a process of its own.
+def run_on_microcontroller(files: Sequence[tuple[bytes, np.ndarray]]) -> list[MicroRun | WorkFailed]:
+    """Runs files in TensorFlow Lite for Microcontrollers, in a process of its own.
 
     Args:
-        content: The bytes of the file.
-        examples: What the file takes, in the dtype of its input, `(examples, ...)`. At least one.
+        files: The bytes of each file, and what it takes: in the dtype of its input, `(examples, ...)`, at least one.
+
+    Returns:
+        For each file what it answered, or why the interpreter cannot run it, in the interpreter's own words.
 
     Raises:
-        WorkFailed: the interpreter refuses the file, or does not end within five minutes. The message is what it says.
-        InvalidValue: `content` is not a TFLite file.
+        InvalidValue: a file is not a TFLite file.
     """
-    size = max(1, read_contents(content).source.shape[0])
-    missing = -len(examples) % size
-    batches = np.concatenate([examples, np.repeat(examples[-1:], missing, axis=0)])
-    batches = batches.reshape(-1, size, *examples.shape[1:])
-    with tempfile.TemporaryDirectory() as folder:
-        file, inputs, outputs = (Path(folder, name) for name in ("file.tflite", "inputs.npy", "outputs.npy"))
-        file.write_bytes(content)
-        np.save(inputs, batches)
-        arena_size = _ARENA_PER_BYTE * len(content) + _bytes_of_values(content)
-        command = [sys.executable, "-m", _PROGRAM, str(file), str(inputs), str(outputs), str(arena_size)]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
-        except subprocess.TimeoutExpired as error:
-            raise WorkFailed(f"no answer within {_TIMEOUT_S} s") from error
-        said = done.stderr.decode(errors="replace")
-        total = _TOTAL.search(said)
-        if done.returncode or total is None:
-            raise WorkFailed(_reason(said, done.returncode))
-        answers: np.ndarray = np.load(outputs)
-    answers = answers.reshape(-1, *answers.shape[2:])[: len(examples)]
-    return MicroRun(answers, int(total[1]))
+    with tempfile.TemporaryDirectory() as temporary:
+        folders = [Path(temporary, str(index)) for index in range(len(files))]
+        for folder, (content, examples) in zip(folders, files, strict=True):
+            folder.mkdir()
+            (folder / FILE).write_bytes(content)
+            size = max(1, read_contents(content).source.shape[0])
+            batches = np.concatenate([examples, np.repeat(examples[-1:], -len(examples) % size, axis=0)])
+            batches = batches.reshape(-1, size, *examples.shape[1:])
+            # The interpreter's own default is 10 times the file, which does not cover the values of a large batch.
+            arena_size = 10 * len(content) + _bytes_of_tensors(content)
+            np.savez(folder / JOB, batches=batches, arena_size=arena_size)
+        left = folders
+        while left:
+            reason = _run_jobs(left)
+            # A file that ends the process is done, too, and the others are not to blame.
+            finished = sum((folder / DONE).exists() for folder in left)
+            if finished < len(left):
+                (left[finished] / SAID).write_text(reason)
+            left = left[finished + 1 :]
+        return [_result(folder, len(examples)) for folder, (_, examples) in zip(folders, files, strict=True)]
+
+
+def _run_jobs(folders: Sequence[Path]) -> str:
+    """Starts the program. Returns how its process ended."""
+    command = [sys.executable, "-m", _PROGRAM, *map(str, folders)]
+    try:
+        ended = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
+    except subprocess.TimeoutExpired:
+        return f"it did not answer within {_TIMEOUT_S} s"
+    said = ended.stderr.decode(errors="replace").strip().splitlines()
+    return said[-1] if said else f"it ended the process with status {ended.returncode}"
+
+
+def _result(folder: Path, num_examples: int) -> MicroRun | WorkFailed:
+    said = (folder / SAID).read_text(errors="replace")
+    total = _TOTAL.search(said)
+    if total is None or not (folder / ANSWERS).exists():
+        first = next(iter(said.strip().splitlines()), "it gives no reason")
+        return WorkFailed(_PLACE.sub("", first).removesuffix("."))
+    answers: np.ndarray = np.load(folder / ANSWERS)
+    return MicroRun(answers.reshape(-1, *answers.shape[2:])[:num_examples], int(total[1]))
 
 
 def arena_bytes(content: bytes) -> int | None:
@@ -98,10 +122,8 @@ def arena_bytes(content: bytes) -> int | None:
     source = read_contents(content).source
     if not is_installed():
         return None
-    try:
-        return run_on_microcontroller(content, np.zeros((1, *source.shape[1:]), source.dtype)).arena_bytes
-    except WorkFailed:
-        return None
+    (result,) = run_on_microcontroller([(content, np.zeros((1, *source.shape[1:]), source.dtype))])
+    return result.arena_bytes if isinstance(result, MicroRun) else None
 
 
 def operators(content: bytes) -> tuple[str, ...]:
@@ -148,14 +170,6 @@ def _graph(content: bytes) -> Any:
     return graph
 
 
-def _bytes_of_values(content: bytes) -> int:
+def _bytes_of_tensors(content: bytes) -> int:
     """At most as many bytes as all tensors of a file take."""
     return sum(8 * math.prod(map(int, tensor.shape)) for tensor in _graph(content).tensors if tensor.shape is not None)
-
-
-def _reason(said: str, returncode: int) -> str:
-    """The interpreter's reason: its first line that is not about Python. It may have none, if the process died."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    if lines and not lines[0].startswith("Traceback"):
-        return lines[0].removesuffix(".")
-    return lines[-1] if lines else f"its process ended with status {returncode}"
