@@ -17,7 +17,7 @@ import kerasmlp
 from kerasmlp.data.row_decoding import decoded_rows
 from kerasmlp.data.types import Data
 from kerasmlp.export import export_tflite
-from kerasmlp.export.tflite.golden import golden, golden_text
+from kerasmlp.export.tflite.golden_examples import golden, golden_text
 from kerasmlp.run import Run
 from tests.helpers.tables import houses_frame
 

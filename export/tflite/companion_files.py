@@ -1,4 +1,4 @@
-"""`companion_files`: what an export writes beside each TFLite file on request, for programs that use it."""
+"""`files_beside`: what an export writes beside each TFLite file on request, for programs that use it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
-from kerasmlp.export.tflite.golden import golden, golden_path, golden_text
+from kerasmlp.export.tflite.golden_examples import golden, golden_path, golden_text
 from kerasmlp.export.tflite.micro_program import micro_program_files, micro_program_paths
 
 if TYPE_CHECKING:
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
 
-def companion_paths(path: Path, settings: TFLiteSettings) -> tuple[Path, ...]:
+def paths_beside(path: Path, settings: TFLiteSettings) -> tuple[Path, ...]:
     """Returns the paths of what is written beside the TFLite file `path`, some of it only if the file allows."""
     in_c = (*c_array_paths(path), *micro_program_paths(path)) if settings.c_array else ()
     return (*in_c, *((golden_path(path),) if settings.golden is not None else ()))
 
 
-def companion_files(path: Path, content: bytes, settings: TFLiteSettings, data: Data) -> dict[Path, str]:
+def files_beside(path: Path, content: bytes, settings: TFLiteSettings, data: Data) -> dict[Path, str]:
     """Returns what is written beside a TFLite file, by the paths where it belongs.
 
     Args:

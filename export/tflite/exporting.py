@@ -18,7 +18,7 @@ from kerasmlp.errors import InvalidValue, KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
-from kerasmlp.export.tflite.companion_files import check_golden, companion_files, companion_paths
+from kerasmlp.export.tflite.companion_files import check_golden, files_beside, paths_beside
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
@@ -207,13 +207,13 @@ def _write_files(
     contents = _convert(run, tuple(paths), settings, data, display)
     beside: dict[Path, str] = {}
     for precision, path in paths.items():
-        beside |= companion_files(path, contents[precision], settings, data)
+        beside |= files_beside(path, contents[precision], settings, data)
     if not overwrite:
         check_identical({path: contents[precision] for precision, path in paths.items()})
         check_identical({path: text.encode() for path, text in beside.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
     for report in reports:
-        for path in companion_paths(Path(report.path), settings) if report.published else ():
+        for path in paths_beside(Path(report.path), settings) if report.published else ():
             if path in beside:
                 write_text(path, beside[path])
     if any(report.published for report in reports):

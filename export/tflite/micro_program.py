@@ -14,7 +14,7 @@ import numpy as np
 
 from kerasmlp.data.row_decoding import shortest_number
 from kerasmlp.export.tflite.c_array import c_array_paths, c_name
-from kerasmlp.export.tflite.golden import golden
+from kerasmlp.export.tflite.golden_examples import golden
 from kerasmlp.export.tflite.microcontrollers import arena_bytes, is_installed, operators
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from kerasmlp.artefacts.tflite_contents import Contents, Tensor
     from kerasmlp.data.types import Data
-    from kerasmlp.export.tflite.golden import Golden
+    from kerasmlp.export.tflite.golden_examples import Golden
 
 GOLDEN_EXAMPLES = 10
 # C's name and the member of `TfLiteTensor::data` of each type that a file takes or answers.
@@ -47,7 +47,7 @@ def micro_program_files(path: Path, content: bytes, data: Data) -> dict[Path, st
     """Returns a program that runs a file on a microcontroller, and ten golden examples for it, by their paths.
 
     `NAME_example.cc` registers the operations that the file needs, reserves memory for it, scales its input, and prints
-    whether the board answers the examples of `NAME_golden.h` as LiteRT did. See `kerasmlp.export.tflite.golden`.
+    whether the board answers the examples of `NAME_golden.h` as LiteRT did.
 
     Args:
         path: The file.
@@ -58,7 +58,7 @@ def micro_program_files(path: Path, content: bytes, data: Data) -> dict[Path, st
         Nothing if TensorFlow Lite for Microcontrollers refuses the file.
 
     Raises:
-        InvalidValue: as `kerasmlp.export.tflite.golden.golden`.
+        InvalidValue: as `kerasmlp.export.tflite.golden_examples.golden`.
         RuntimeError: the same.
     """
     measured = arena_bytes(content)

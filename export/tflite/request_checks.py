@@ -11,7 +11,7 @@ from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export.tflite.companion_files import companion_paths
+from kerasmlp.export.tflite.companion_files import paths_beside
 from kerasmlp.export.tflite.precisions import INT8
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
@@ -60,7 +60,7 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
-    _check_free({path: companion_paths(path, settings) for path in paths.values()}, directory, card, overwrite)
+    _check_free({path: paths_beside(path, settings) for path in paths.values()}, directory, card, overwrite)
     return paths
 
 

@@ -21,10 +21,10 @@ from kerasmlp.contract import CLASS_ID
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export import export_tflite
-from kerasmlp.export.tflite.companion_files import companion_files
+from kerasmlp.export.tflite.companion_files import files_beside
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold
-from kerasmlp.export.tflite.golden import golden, golden_places
+from kerasmlp.export.tflite.golden_examples import golden, golden_places
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.run import Run
 from tests.helpers.small_tasks import small_data
@@ -183,7 +183,7 @@ def test_a_file_that_answers_nan_has_no_golden_examples(digits_run: Run, digits:
     with pytest.raises(InvalidValue, match="NaN or infinite"):
         golden(content, digits, 3)
     settings = TFLiteSettings(golden=3, c_array=True)
-    files = companion_files(tmp_path / "digits.tflite", content, settings, digits)
+    files = files_beside(tmp_path / "digits.tflite", content, settings, digits)
     assert sorted(path.name for path in files) == ["digits.c", "digits.h"]
 
 

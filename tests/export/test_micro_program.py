@@ -14,7 +14,7 @@ import pytest
 from kerasmlp.data.types import Data
 from kerasmlp.errors import OutputExists
 from kerasmlp.export import export_tflite
-from kerasmlp.export.tflite.golden import golden
+from kerasmlp.export.tflite.golden_examples import golden
 from kerasmlp.export.tflite.micro_program import _text, micro_program_files, micro_program_paths
 from kerasmlp.export.tflite.microcontrollers import arena_bytes, is_installed, operators
 from kerasmlp.run import Run
