@@ -20,12 +20,12 @@ import numpy as np
 
 from kerasmlp.artefacts.tflite_contents import read_contents
 from kerasmlp.errors import WorkFailed
+from kerasmlp.export.tflite import tflite_micro_process
 from kerasmlp.export.tflite.tflite_micro_process import ANSWERS, DONE, FILE, JOB, SAID
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_PROGRAM = "kerasmlp.export.tflite.tflite_micro_process"
 _TOTAL = re.compile(r"Arena allocation total (\d+) bytes")
 _PLACE = re.compile(r"^\S+\.(cc|h):\d+ ")  # in the interpreter's source
 _TIMEOUT_S = 300
@@ -85,7 +85,8 @@ def run_on_microcontroller(files: Sequence[tuple[bytes, np.ndarray]]) -> list[Mi
 
 def _run_jobs(folders: Sequence[Path]) -> str:
     """Starts the program. Returns how its process ended."""
-    command = [sys.executable, "-m", _PROGRAM, *map(str, folders)]
+    # As a file, not as a module, so that it starts without importing this package. -P: nor are the modules beside it.
+    command = [sys.executable, "-P", tflite_micro_process.__file__, *map(str, folders)]
     try:
         ended = subprocess.run(command, capture_output=True, timeout=_TIMEOUT_S)
     except subprocess.TimeoutExpired:
