@@ -51,6 +51,13 @@ class ArtefactReport:
         latency_p50_us: Median time for one example on one thread, in microseconds. None if it was not measured.
         latency_p99_us: 99th percentile of that time, in microseconds. None if it was not measured.
         examples_per_s: Examples per second on one thread, in batches of 256. None if it was not measured.
+        runs_in: Where a TFLite file gives LiteRT's answers, each established by running it: `LiteRT`, `microcontroller`
+            (TensorFlow Lite for Microcontrollers) and `MediaPipe`. Empty for other artefacts.
+        refused_by: Of runtimes that do not run the file, or answer something else, the reasons by name.
+        not_tried: Names of runtimes that would suit the file and are not installed.
+        arena_bytes: Memory that the file needs on a microcontroller beside its own bytes. None if it was not measured.
+        multiply_adds: Pairs of a multiplication and an addition that the file computes for one example, in the products
+            of matrices. None for other artefacts than TFLite files.
         published: Whether the artefact is at `path`. One that differs too much from the Keras model is not published.
         reason: Why it is not published. None if it is.
         task: What the network learnt, as `Task.kind`.
@@ -70,6 +77,11 @@ class ArtefactReport:
     latency_p50_us: float | None = None
     latency_p99_us: float | None = None
     examples_per_s: float | None = None
+    runs_in: tuple[str, ...] = ()
+    refused_by: dict[str, str] = field(default_factory=dict)
+    not_tried: tuple[str, ...] = ()
+    arena_bytes: int | None = None
+    multiply_adds: int | None = None
     published: bool = True
     reason: str | None = None
     task: str = "classification"
@@ -97,10 +109,15 @@ class ArtefactReport:
         """Returns the fields by name, ready for JSON.
 
         The most important score is there under its own name, and that of the Keras model under `keras_` and its name.
-        `reason` is left out if the artefact is published, `task` for classification, and what the task does not have:
-        accuracies and `agreement`.
+        `reason` is left out if the artefact is published, `task` for classification, what the task does not have:
+        accuracies and `agreement`, and where the artefact runs if it was not tried anywhere.
         """
         values = asdict(self)
+        runs = {
+            name: values.pop(name) for name in ("runs_in", "refused_by", "not_tried", "arena_bytes", "multiply_adds")
+        }
+        if self.runs_in:
+            values |= {name: list(value) if isinstance(value, tuple) else value for name, value in runs.items()}
         del values["scores"], values["keras_scores"]
         if self.published:
             del values["reason"]

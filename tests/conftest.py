@@ -31,6 +31,14 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _litert_alone() -> Iterator[None]:
+    """Exports try their files in LiteRT alone, because starting other runtimes takes longer than the export."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("kerasmlp.export.tflite.runtimes.RUNTIMES", ())
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _few_objects_to_collect() -> Iterator[None]:
     """What tests leave behind, such as TensorFlow's graphs, is not searched for garbage again and again."""

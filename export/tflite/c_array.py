@@ -16,12 +16,23 @@ def c_array_paths(path: Path) -> tuple[Path, Path]:
     return path.with_suffix(".h"), path.with_suffix(".c")
 
 
+def c_name(path: Path) -> str:
+    """Returns what the file `path` is called in C: its name without its suffix, with `_` for what C does not allow.
+
+    Example:
+        >>> from pathlib import Path
+        >>> c_name(Path("mobile/digits-1.tflite")), c_name(Path("2.tflite"))
+        ('digits_1', '_2')
+    """
+    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
+    return f"_{name}" if name[0].isdigit() else name
+
+
 def c_array_files(path: Path, content: bytes) -> dict[Path, str]:
     """Returns the header and the source that define a file's content as a C array, by the paths where they belong.
 
-    `NAME.h` declares the array `NAME` and its length `NAME_size`, and `NAME.c` defines them. `NAME` is the file's name
-    without its suffix; characters that C does not allow in names become underscores. The array is aligned to 16 bytes,
-    as TFLite Micro requires of models. Both files are valid C and C++.
+    `NAME.h` declares the array `NAME` and its length `NAME_size`, and `NAME.c` defines them; see `c_name`. The array is
+    aligned to 16 bytes, as TFLite Micro requires of models. Both files are valid C and C++.
 
     Args:
         path: The file.
@@ -37,8 +48,7 @@ def c_array_files(path: Path, content: bytes) -> dict[Path, str]:
         >>> "0x54, 0x46, 0x4c, 0x33," in files[Path("mobile/digits-1.c")]
         True
     """
-    name = re.sub(r"\W", "_", path.stem, flags=re.ASCII)
-    name = f"_{name}" if name[0].isdigit() else name
+    name = c_name(path)
     header, source = c_array_paths(path)
     guard = f"{name.upper()}_H"
     declaration = f"""#ifndef {guard}

@@ -18,11 +18,12 @@ from kerasmlp.errors import InvalidValue, KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
-from kerasmlp.export.tflite.c_array import c_array_files, c_array_paths
+from kerasmlp.export.tflite.companion_files import check_golden, files_beside, paths_beside
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
 from kerasmlp.export.tflite.request_checks import check_identical, check_is_tuned, check_request
+from kerasmlp.export.tflite.runtimes import try_runtimes
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import Run, as_run
@@ -59,16 +60,15 @@ def export_tflite(
       axes, otherwise `features`.
     - The output is `probabilities`, float32 `(1, classes or labels)`; for numbers, in the targets' own units, `values`,
       float32 `(1, targets)`, or `quantiles`, float32 `(1, targets, quantiles)`.
-    - In an `int8` file for pixels both are int8, but `values` and `quantiles` are float32. The tensors of the file
-      state their scale and zero point.
+    - With `io="int8"`, both are int8 in an `int8` file. The tensors of the file state their scale and zero point.
 
     The precisions differ in what they store:
 
     - `float32` computes what the Keras model computes.
     - `float16` stores weights in half the bytes, and runtimes widen them once, when they load the file.
     - `int8-dynamic` stores weights in a quarter of the bytes. Input and output stay float32.
-    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; for pixels and
-      classes, also everything else. It is calibrated on examples (see `calibration`).
+    - `int8` stores weights in a quarter of the bytes and computes its dense layers with 8-bit integers; with
+      `io="int8"`, also everything else. It is calibrated on examples (see `calibration`).
     - `int4` stores weights in an eighth of the bytes. Input and output stay float32.
     - `int2` stores weights on four levels, in a thirteenth of the bytes. Input and output stay float32. It needs
       `fine_tune`, or a run that was trained with `quantize_aware="int2"`, and a runtime with 2-bit kernels, such as
@@ -81,11 +81,12 @@ def export_tflite(
     and classes therefore consists of FULLY_CONNECTED operations, which include the activation, and one SOFTMAX; a file
     for numbers needs no SOFTMAX. It has other operations only in these cases:
 
+    - An `int8` file that takes and returns float32 has a QUANTIZE in front of its dense layers and a DEQUANTIZE behind
+      them, in front of the SOFTMAX. This takes about 150 bytes.
     - TFLite does not fuse the activation (it fuses `relu` and `relu6`): `gelu` and `elu` add one operation each,
       `sigmoid` adds LOGISTIC, `silu` adds LOGISTIC and MUL, and others add some arithmetic.
     - A network for a table embeds its numbers (`TableFeatures`) by GATHER, BATCH_MATMUL and simple arithmetic. They are
-      float32 in every precision, because one scale of 8 bits does not fit columns of different sizes. An `int8` file
-      converts the features for the dense layers with QUANTIZE, and has a DEQUANTIZE before the SOFTMAX.
+      float32 in every precision, because one scale of 8 bits does not fit columns of different sizes.
     - The members of a network share one product in the first layer, whose values SPLIT hands out. CONCATENATION
       collects the values of their last hidden layers.
     - Measured features that are not embedded are standardised by SUB and MUL in floating point; a MAXIMUM keeps the
@@ -101,7 +102,8 @@ def export_tflite(
 
     Each file carries TFLite Metadata for Android Studio and MediaPipe, and the files `labels.txt` and `card.json`,
     which `unzip` can read. A file appears in `directory` only after it has answered all test examples about as well
-    as the Keras model. The folder also gets `report.json`, and `report.png`, a plot of size against accuracy or RMSE.
+    as the Keras model. Then it is run in all other runtimes that are installed: see `runs_in` of the reports. The
+    folder also gets `report.json`, and `report.png`, a plot of size against accuracy or RMSE.
 
     Args:
         run: The run, or its directory.
@@ -121,12 +123,20 @@ def export_tflite(
             - output: `probabilities`; `logits`, float32 `(batch, classes or labels)`; or for classification `class_id`,
               int32 `(batch,)`. Numbers have only `values` or only `quantiles`. Defaults to `probabilities`, `values` or
               `quantiles`.
-            - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. TFLite Micro
-              and older phones need this, and it costs accuracy. Defaults to `False`.
+            - io: Type of the input and output of `int8` files of pixels for classes or labels: `float32`, which every
+              runtime loads, or `int8`, which saves a microcontroller memory and MediaPipe and LiteRT.js refuse. Files
+              of measurements and tables and files for numbers always take and return float32. Defaults to `float32`;
+              with `c_array` to `int8` where that is possible.
+            - per_tensor: Whether all weights of a layer share one scale instead of one scale per unit. Older phones
+              need this, it saves a microcontroller memory, and it costs accuracy. Defaults to `False`.
             - mediapipe: Whether to write `DATASET_PRECISION_mediapipe.tflite` for MediaPipe's ImageClassifier. These
-              files take an image of pixels, `(1, height, width, 3)`. For classification only, and not for `int8`,
-              because MediaPipe cannot pass an int8 input. Defaults to `False`.
-            - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`. Defaults to `False`.
+              files take an image of pixels, float32 `(1, height, width, 3)`. For classification only. Defaults to
+              `False`.
+            - c_array: Whether to write each file also as a C array, `NAME.h` and `NAME.c`, with a program that tests it
+              on a microcontroller, `NAME_example.cc` and `NAME_golden.h`. A file that TensorFlow Lite for
+              Microcontrollers refuses has no program. Defaults to `False`.
+            - golden: Number of test examples, from 1 to 1,000, whose inputs and answers are written beside each file
+              as `NAME_golden.json`, so that an app can test what is around the file. Defaults to None, no such file.
             - calibration: Raw examples `(examples, *feature_shape)`, at least 10, from which `int8` reads the range of
               each value. Defaults to 500 training examples, the same number of each class or of each tenth of a
               target.
@@ -144,9 +154,9 @@ def export_tflite(
         file other than `float32` that differs too much is not published, and its report has the reason.
 
     Raises:
-        InvalidValue: an option has a value outside its range, `calibration`, `output` or `mediapipe` does not fit the
-            data, `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a layer
-            or an activation. Nothing is written.
+        InvalidValue: an option has a value outside its range, `calibration`, `output`, `io` or `mediapipe` does not fit
+            the data, `directory` is not writable, the data cannot be loaded again, or TFLite has no operation for a
+            layer or an activation. Nothing is written.
         InvalidType: there is no option of that name. Nothing is written.
         OutputExists: a file exists already with other content, or `directory` is a file. Nothing is written.
         ParityError: a file does not run or differs too much from the Keras model. A `float32` file must predict the
@@ -179,6 +189,7 @@ def export_tflite(
     if settings.fine_tune is not None and not overwrite:
         check_is_tuned(run, paths, settings.fine_tune)
     data = run.load_data() if data is None else data
+    check_golden(settings.golden, data)
     with hidden_library_output(verbose), stage_display(verbose) as display:
         reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
     for report in reports:
@@ -194,17 +205,20 @@ def _write_files(
     display.show(f"Keras model: answering {len(data.test):,} test examples")
     reference = Reference(run, data, max_drop=settings.max_drop)
     contents = _convert(run, tuple(paths), settings, data, display)
-    arrays: dict[Path, str] = {}
-    for precision, path in paths.items() if settings.c_array else ():
-        arrays |= c_array_files(path, contents[precision])
+    beside: dict[Path, str] = {}
+    for precision, path in paths.items():
+        beside |= files_beside(path, contents[precision], settings, data)
     if not overwrite:
         check_identical({path: contents[precision] for precision, path in paths.items()})
-        check_identical({path: text.encode() for path, text in arrays.items()})
+        check_identical({path: text.encode() for path, text in beside.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
     for report in reports:
-        for path in c_array_paths(Path(report.path)) if report.published and settings.c_array else ():
-            write_text(path, arrays[path])
+        for path in paths_beside(Path(report.path), settings) if report.published else ():
+            if path in beside:
+                write_text(path, beside[path])
     if any(report.published for report in reports):
+        display.show("Running the files in other runtimes")
+        reports = try_runtimes(reports, run.card, data)
         display.show("Writing report.json and report.png")
         write_report(Path(reports[0].path).parent, reports)
     if settings.per_tensor:

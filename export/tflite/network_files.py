@@ -11,6 +11,7 @@ from kerasmlp.contract import input_name
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import embedding, fold, folding_is_precise, front, units_are_precise
 from kerasmlp.export.tflite.metadata import with_metadata
+from kerasmlp.export.tflite.precisions import FLOAT32
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize, without_outliers
 from kerasmlp.export.tflite.rounding import ROUNDING_EXAMPLES, on_levels
 from kerasmlp.model.weight_levels import LEVELS
@@ -50,6 +51,7 @@ class NetworkFiles:
         # Nor do numbers in their own units fit 8 bits, if zero is far from all of them. float16 ends at 65,504.
         keep_back = task.has_units and (precision in ("int8", "float16") or not self._unit_is_precise)
         float_ends = keep_front or task.has_units
+        float_io = self._settings.io_type == FLOAT32
         on_levels_of = precision if precision in LEVELS and not self._settings.per_tensor else None
         unfolded = self._float_content(keep_front, keep_back, on_levels_of)
         content = quantize(
@@ -58,10 +60,11 @@ class NetworkFiles:
             examples=as_input(self._usual(keep_front), read_contents(unfolded).source.shape[1:]),
             input_range=None if keep_front else card.feature_range,
             float_ends=float_ends,
+            float_io=float_io,
             per_tensor=self._settings.per_tensor,
         )
         contents = read_contents(content)
-        check_stored(contents, precision, float_ends=float_ends)
+        check_stored(contents, precision, float_ends=float_ends or float_io)
         return with_metadata(content, contents, card, author=self._settings.author, version=self._settings.version)
 
     def _usual(self, keep_front: bool) -> np.ndarray:

@@ -17,8 +17,7 @@ class Precision:
 
     Attributes:
         weights: dtype of the kernels of dense layers.
-        values: dtype of the values that dense layers take. Without a standardisation in front of them, it is also the
-            dtype of the file's input, and of an output that is a floating-point number in the Keras model.
+        values: dtype of the values that dense layers take.
     """
 
     weights: str
@@ -33,6 +32,8 @@ PRECISIONS = {
     "int4": Precision("int4", "float32"),
     "int2": Precision("int2", "float32"),
 }
+# The types that the input and output of an int8 file can have.
+FLOAT32, INT8 = IO_TYPES = ("float32", "int8")
 # The precisions that are written if the caller names none: for pixels, and for measured features such as tables.
 PIXEL_PRECISIONS, MEASURED_PRECISIONS = ("float32", "int8"), ("float32", "int8-dynamic")
 

@@ -39,6 +39,7 @@ def quantize(
     examples: np.ndarray,
     input_range: tuple[float, float] | None = None,
     float_ends: bool = False,
+    float_io: bool = False,
     per_tensor: bool = False,
 ) -> bytes:
     """Returns a float32 TFLite file in another precision.
@@ -46,8 +47,8 @@ def quantize(
     Each precision is one configuration of the quantizer:
 
     - `float16`: weight-only, with the algorithm `FLOAT_CASTING`, for dense layers.
-    - `int8`: static, with 8-bit values and 8-bit weights, for all operations that support it. With `float_ends`, for
-      dense layers only.
+    - `int8`: static, with 8-bit values and 8-bit weights, for all operations that support it. With `float_io`, not for
+      the softmax, and with `float_ends` for dense layers only.
     - `int8-dynamic`, `int4` and `int2`: dynamic range, with weights of 8, 4 or 2 bits, for dense layers.
 
     Weights that are on the levels of the precision, as `kerasmlp.export.tflite.rounding` leaves them, are stored on
@@ -64,6 +65,8 @@ def quantize(
             unknown. For pixels, (0, 255) gives `int8` an input with scale 1, in which a pixel is its own 8-bit value.
         float_ends: Whether `int8` leaves what comes before and after the dense layers in float32: the input, its
             standardisation or embedding, the softmax or the scaling to the target's unit, and the output.
+        float_io: Whether `int8` leaves the input, the softmax and the output in float32, and everything between them
+            computes with integers. A QUANTIZE and a DEQUANTIZE convert the values.
         per_tensor: Whether all weights of a layer share one scale (`TENSORWISE`), which some microcontrollers and older
             phones need. By default each unit has its own scale (`CHANNELWISE`).
     """
@@ -82,6 +85,9 @@ def quantize(
     elif precision == "int8":
         if not float_ends:
             quantizer.add_static_config(*every, 8, 8, weight_granularity=granularity)
+        if float_io and not float_ends:
+            for name in (TFLOperationName.INPUT, TFLOperationName.SOFTMAX, TFLOperationName.OUTPUT):
+                quantizer.update_quantization_recipe(".*", name, algorithm_key=AlgorithmName.NO_QUANTIZE)
         quantizer.add_static_config(*dense, 8, 8, weight_granularity=granularity, algorithm_key=how)
         if float_ends:  # the first layer of all members is split among them
             quantizer.add_static_config(".*", TFLOperationName.SPLIT, 8, 8)

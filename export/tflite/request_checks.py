@@ -11,7 +11,8 @@ from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
-from kerasmlp.export.tflite.c_array import c_array_paths
+from kerasmlp.export.tflite.companion_files import paths_beside
+from kerasmlp.export.tflite.precisions import INT8
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
 
@@ -37,8 +38,8 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         overwrite: Whether existing files may be replaced.
 
     Raises:
-        InvalidValue: `calibration`, `output` or `mediapipe` does not fit the run's data or task, or the folder is not
-            writable.
+        InvalidValue: `calibration`, `output`, `io` or `mediapipe` does not fit the run's data or task, or the folder is
+            not writable.
         OutputExists: a file exists already, or `directory` is a file.
     """
     card = run.card
@@ -46,6 +47,8 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         _check_calibration(np.asarray(settings.calibration), card.feature_shape)
     if settings.mediapipe:
         _check_is_for_mediapipe(card)
+    if settings.io == INT8:
+        _check_can_be_integers(card)
     outputs = card.learnt.tflite_outputs
     if settings.output is not None and settings.output not in outputs:
         raise InvalidValue(
@@ -57,24 +60,28 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
-    arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
-    _check_free([*paths.values(), *arrays], card, overwrite)
+    _check_free({path: paths_beside(path, settings) for path in paths.values()}, directory, card, overwrite)
     return paths
 
 
-def _check_free(files: Sequence[Path], card: Card, overwrite: bool) -> None:
+def _check_free(files: Mapping[Path, Sequence[Path]], directory: Path, card: Card, overwrite: bool) -> None:
     """Checks that the files can be written, as far as that is known before they are converted.
 
     A file of the same network may be the file that is about to be written. `check_identical` tells.
+
+    Args:
+        files: What is written beside each TFLite file, by the TFLite file.
+        directory: The folder of all files.
+        card: The card of the network.
+        overwrite: Whether existing files may be replaced.
     """
-    directory = files[0].parent
     existing = nearest_existing_folder(directory, need="TFLite files need a folder")
     if not os.access(existing, os.W_OK):
         raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
-    for file in files:
-        of_same_network = file.with_suffix(".tflite")
-        if file.exists() and not overwrite and not (of_same_network.is_file() and read_card(of_same_network) == card):
-            raise OutputExists(f"`{file}` exists. {_OTHER_PLACE}")
+    for path, beside in files.items():
+        existing_files = [] if overwrite else [file for file in (path, *beside) if file.exists()]
+        if existing_files and not (path.is_file() and read_card(path) == card):
+            raise OutputExists(f"`{existing_files[0]}` exists. {_OTHER_PLACE}")
 
 
 def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
@@ -112,6 +119,15 @@ def _check_is_for_mediapipe(card: Card) -> None:
         raise InvalidValue(
             f"MediaPipe's ImageClassifier takes images of pixels, but an example of `{card.dataset}` has the shape "
             f"{shape}{values}. Leave out `mediapipe`."
+        )
+
+
+def _check_can_be_integers(card: Card) -> None:
+    if card.feature_range is None or card.learnt.has_units:
+        what = "numbers" if card.feature_range is not None else "measurements or rows of a table"
+        raise InvalidValue(
+            f"`io=int8`: one scale of 8 bits does not fit the {what} of `{card.dataset}`, so int8 files take and "
+            "return float32. Leave out `io`."
         )
 
 

@@ -153,8 +153,15 @@ class Runtime:
         Args:
             features: Real values `(examples, *shape of one example)`.
         """
-        source, target = self.contents.source, self.contents.target
-        quantized = source.quantize(features)
+        return self.contents.target.dequantize(self.outputs(self.contents.source.quantize(features)))
+
+    def outputs(self, quantized: np.ndarray) -> np.ndarray:
+        """Returns the network's output in its own dtype, `(examples, ...)`.
+
+        Args:
+            quantized: Inputs in the dtype of the network's input, `(examples, *shape of one example)`.
+        """
+        source = self.contents.source
         if source.shape[0] < 0 and len(quantized) != self._batch_size:
             self._runner.resize(len(quantized))
             self._batch_size = len(quantized)
@@ -166,7 +173,7 @@ class Runtime:
             if missing:
                 batch = np.concatenate([batch, np.repeat(batch[-1:], missing, axis=0)])
             answers.append(self._runner.run(batch)[: size - missing])
-        return target.dequantize(np.concatenate(answers))
+        return np.concatenate(answers)
 
 
 @functools.cache

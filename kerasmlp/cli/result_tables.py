@@ -172,9 +172,32 @@ def show_reports(run: Run, reports: list[ArtefactReport]) -> None:
     columns += ["agreement", "difference"] if decided else ["difference"]
     columns += ["us (99 %)", "examples/s"] if timed else []
     results_console().print(make_table(columns, rows))
+    _show_where_files_run([report for report in reports if report.runs_in])
     for report in reports:
         if report.reason is not None:
             results_console().print(f"\n{report.reason}", soft_wrap=True, markup=False)
+
+
+def _show_where_files_run(reports: Sequence[ArtefactReport]) -> None:
+    """Prints a row for each file: the runtimes that run it, and what it needs on a microcontroller."""
+    if not reports:
+        return
+    rows = [
+        (
+            os.path.basename(report.path),
+            ", ".join(report.runs_in),
+            ", ".join(report.refused_by),
+            "" if report.arena_bytes is None else format_bytes(report.arena_bytes),
+            f"{report.multiply_adds:,}",
+        )
+        for report in reports
+    ]
+    results_console().print()
+    columns = ("file", "runs in", "does not run in", "arena", "multiply-adds")
+    results_console().print(make_table(columns, rows, num_left=3))
+    not_tried = dict.fromkeys(name for report in reports for name in report.not_tried)
+    if not_tried:
+        results_console().print(f"\nNot tried, because not installed: {', '.join(not_tried)}", soft_wrap=True)
 
 
 def _speed(report: ArtefactReport) -> tuple[str, str]:

@@ -103,11 +103,11 @@ class TableFeatures(keras.layers.Layer):
     def compute(self, features: Any, *weights: Any) -> Any:
         """Returns what `call` does, with these weights in place of the layer's own, such as arrays."""
         ops = keras.ops
-        others = [ops.take(features, np.array(self.others), axis=1)] if self.others else []
+        others = [ops.take(features, np.array(self.others, np.int32), axis=1)] if self.others else []
         if not self.numbers:
             return others[0]
         kernel, bias = weights
-        numbers = ops.take(features, np.array(self.numbers), axis=1)
+        numbers = ops.take(features, np.array(self.numbers, np.int32), axis=1)
         edges = np.asarray(self.edges, np.float32)
         widths = np.diff(edges.astype(np.float64))
         # The padding is bins without a width, whose share is 0.

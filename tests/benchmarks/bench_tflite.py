@@ -2,7 +2,8 @@
 
 For each network, one run is trained on MNIST and exported
 
-- by `export_tflite` in every precision, and in `int4` and `int2` after fine-tuning for 15 epochs as well;
+- by `export_tflite` in every precision, in `int8` with int8 at its ends as well, and in `int4` and `int2` after
+  fine-tuning for 15 epochs as well;
 - by stock Keras, `model.export(format="litert")`, once with its float32 input and once with an input of bytes, which is
   what pixels are;
 - to ONNX from the same folded layers, in float32 and with ONNX Runtime's dynamic int8.
@@ -13,7 +14,8 @@ LiteRT it does not.
 
 The benchmark reports the bytes, the median time, the ratio of times to the stock file in the same round (median,
 minimum, maximum), the accuracy on all 10,000 test examples, and how often the top class differs from the Keras model's.
-It fails if one of our files loses more accuracy than `BARS` allows.
+Of our own files it also reports where they run, and their arena on a microcontroller, if `tflite-micro` is installed.
+It fails if one of our files loses more accuracy than `BARS` allows, or needs a larger arena than `ARENAS`.
 
 Two more parts measure accuracy alone:
 
@@ -58,7 +60,16 @@ from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
 from tests.benchmarks.machine import describe_machine
 
-PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "onnxruntime", "numpy")
+PACKAGES = (
+    "kerasmlp",
+    "tensorflow",
+    "keras",
+    "ai-edge-litert",
+    "litert-quantizer",
+    "tflite-micro",
+    "onnxruntime",
+    "numpy",
+)
 NETWORKS = ((784, 128, 64, 10), (784, 512, 512, 10), (784, 1024, 1024, 10))
 STOCK = "Keras, model.export"
 STOCK_OF_BYTES = "Keras, model.export, bytes in"
@@ -67,6 +78,8 @@ LEAST_ACCURACY = 0.98
 BARS = {"float32": 0.0, "float16": 0.0005, "int8-dynamic": 0.0015, "int8": 0.0015, "int4": 0.002}
 BARS |= {"int4, fine-tuned": 0.0005, "int2, fine-tuned": 0.002}  # of the first network, as means over the seeds
 LARGEST = {"int4": 0.139, "int2": 0.076}  # share of the bytes of the stock file, for the first network
+OF_INTEGERS = "int8, int8 in and out"
+ARENAS = {OF_INTEGERS: 4_500}  # bytes, for the first network
 KEEL = ("german", "heart", "phoneme", "satimage", "segment", "splice", "vehicle", "wdbc", "wine")
 TUNED = ("int4", "int2")
 EPOCHS_OF_FINE_TUNING = 15
@@ -302,6 +315,8 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
     peers = _peers(run, folder, data)
     expected = kerasmlp.open_artefact(run.path).probabilities(data.test.features).argmax(axis=1)
     rows: dict[str, Any] = {}
+    reports = {f"kerasmlp, {name}": report for name, report in _reports_of_ours(run, folder, data).items()}
+    peers |= {name: LiteRT(Path(report.path)) for name, report in reports.items()}
     for name, peer in peers.items():
         classes = peer.classes(np.asarray(data.test.features))
         rows[name] = {
@@ -311,6 +326,8 @@ def _measure(sizes: tuple[int, ...], data: kerasmlp.Data, folder: Path, options:
             "other_top_class": int((classes != expected).sum()),
             "round_us": [],
         }
+        if name in reports:
+            rows[name] |= {"runs_in": reports[name].runs_in, "arena_bytes": reports[name].arena_bytes}
     for number in range(options.rounds):
         for name in peers if number % 2 == 0 else reversed(peers):
             rows[name]["round_us"].append(peers[name].median_us(np.asarray(data.test.features)))
@@ -333,9 +350,7 @@ def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
     model.export(str(folder / "stock.tflite"), format="litert", verbose=False)
     pixels = keras.Input(data.feature_shape, dtype="uint8", name="image")
     keras.Model(pixels, model(pixels)).export(str(folder / "bytes.tflite"), format="litert", verbose=False)
-    reports = _reports(run, folder / "ours", data)
     peers: dict[str, Peer] = {STOCK: LiteRT(folder / "stock.tflite"), STOCK_OF_BYTES: LiteRT(folder / "bytes.tflite")}
-    peers |= {f"kerasmlp, {name}": LiteRT(Path(report.path)) for name, report in reports.items()}
     try:
         _write_onnx(fold(model), folder)
     except ImportError:
@@ -345,6 +360,13 @@ def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
         "ONNX Runtime, float32": onnx(folder / "float32.onnx"),
         "ONNX Runtime, dynamic int8": onnx(folder / "int8.onnx"),
     }
+
+
+def _reports_of_ours(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, ArtefactReport]:
+    reports = _reports(run, folder / "ours", data)
+    place = folder / "of_integers"
+    (reports[OF_INTEGERS],) = export_tflite(run, place, quantize=["int8"], io="int8", max_drop=1.0, data=data)
+    return reports
 
 
 def _write_onnx(layers: list[FoldedLayer], folder: Path) -> None:
@@ -388,6 +410,9 @@ def _failures(result: dict[str, Any]) -> list[str]:
             failures.append(f"{result['sizes']}, {precision}: {row['size_times_stock']:.4f} times the stock bytes")
         if precision in PRECISIONS and result["keras_accuracy"] - row["accuracy"] > BARS.get(precision, 1.0) + 1e-9:
             failures.append(f"{result['sizes']}, {precision}: an accuracy of {row['accuracy']:.2%} only")
+        arena = row.get("arena_bytes") or 0
+        if tuple(result["sizes"]) == NETWORKS[0] and arena > ARENAS.get(precision, arena):
+            failures.append(f"{result['sizes']}, {precision}: an arena of {arena:,} bytes")
         if precision == "float32" and row["other_top_class"]:
             failures.append(f"{result['sizes']}, float32: {row['other_top_class']} examples have another top class")
     return failures
@@ -396,13 +421,14 @@ def _failures(result: dict[str, Any]) -> list[str]:
 def _print(result: dict[str, Any]) -> None:
     print(f"\n{','.join(map(str, result['sizes']))}; accuracy of the Keras model: {result['keras_accuracy']:.2%}")
     print(f"{'':<30}{'bytes':>12}{'x stock':>9}{'us':>8}{'x stock':>9}{'spread':>13}", end="")
-    print(f"{'x bytes in':>12}{'accuracy':>10}{'other':>7}")
+    print(f"{'x bytes in':>12}{'accuracy':>10}{'other':>7}{'arena':>8}  runs in")
     for row in result["rows"]:
         ratio = row["time_times_stock"]
         print(
             f"{row['name']:<30}{row['size_bytes']:>12,}{row['size_times_stock']:>9.3f}{row['median_us']:>8.1f}"
             f"{ratio['median']:>9.2f}{ratio['least']:>7.2f}-{ratio['most']:>5.2f}"
             f"{row['time_times_stock_of_bytes']['median']:>12.2f}{row['accuracy']:>10.2%}{row['other_top_class']:>7}"
+            f"{row.get('arena_bytes') or '':>8}  {', '.join(row.get('runs_in', ()))}"
         )
     sys.stdout.flush()
 

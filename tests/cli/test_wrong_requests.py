@@ -62,7 +62,7 @@ REQUESTS = [
     ("evaluate {run} digits --quantiles 0.1,0.9", "knows its columns and its task; leave out `--quantiles`"),
     ("export {run} --tflite out --output class", "`--output`.*class_id.*`class`"),
     ("export {run} --tflite out --calibration absent.npz", "`absent.npz`"),
-    ("export {run} --tflite out --mediapipe --quantize int8", "int8.*`--mediapipe`"),
+    ("export {run} --tflite out --mediapipe --io int8", "`--io int8`.*`--mediapipe`"),
     ("export {run} --tflite empty.npz/below", "`.*empty.npz` is a file"),
     ("evaluate damaged.tflite digits", "`damaged.tflite`.*damaged"),
     ("export {run} --saved-model empty.npz", "`.*empty.npz` is a file"),

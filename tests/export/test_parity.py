@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from kerasmlp.export.tflite.folding import FoldedLayer, fold, units_are_precise
 from kerasmlp.run import Run
 from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.multi_label import MultiLabel
+from tests.helpers.reports import without_measurements
 
 
 def _forward(layers: list[FoldedLayer], features: np.ndarray) -> np.ndarray:
@@ -125,9 +125,7 @@ def test_verify_reports_each_artefact_and_refuses_one_of_another_network(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
     reports = export_tflite(digits_run, tmp_path, data=digits)
-    expected = [
-        dataclasses.replace(report, latency_p50_us=None, latency_p99_us=None, examples_per_s=None) for report in reports
-    ]
+    expected = [without_measurements(report) for report in reports]
     assert verify(digits_run.path, [report.path for report in reports]) == expected
     model = build_mlp([64, 10], input_shape=(8, 8), preprocessing=digits.preprocessing(), seed=1)
     other = train(model, digits, epochs=1, out=tmp_path / "other")

@@ -24,35 +24,36 @@ from kerasmlp.export.artefact_report import check_report
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.metadata import pixels_to_raw
-from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.export.tflite.quantizing import calibration_examples, check_stored, quantize
 from kerasmlp.export.tflite.report_files import PICTURE_NAME, REPORT_NAME
 from kerasmlp.run import Run
 from kerasmlp.tasks.classification import Classification
 
-# dtypes of input, output and kernels, and the operation in front of each dense layer.
+# dtypes of input and output and of kernels, and the operations beside the dense layers and the softmax.
 STORED = {
-    "float32": ("float32", "float32", "float32", []),
-    "float16": ("float32", "float32", "float16", ["DEQUANTIZE"]),
-    "int8-dynamic": ("float32", "float32", "int8", []),
-    "int8": ("int8", "int8", "int8", []),
-    "int4": ("float32", "float32", "int4", []),
-    "int2": ("float32", "float32", "int2", []),
+    ("float32", None): ("float32", "float32", []),
+    ("float16", None): ("float32", "float16", ["DEQUANTIZE"] * 2),
+    ("int8-dynamic", None): ("float32", "int8", []),
+    ("int8", None): ("float32", "int8", ["QUANTIZE", "DEQUANTIZE"]),
+    ("int8", "float32"): ("float32", "int8", ["QUANTIZE", "DEQUANTIZE"]),
+    ("int8", "int8"): ("int8", "int8", []),
+    ("int4", None): ("float32", "int4", []),
+    ("int2", None): ("float32", "int2", []),
 }
 
 
-@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize(("precision", "io"), STORED)
 def test_a_file_stores_what_its_precision_says_and_contains_dense_layers_only(
-    digits_run: Run, digits: Data, tmp_path: Path, precision: str
+    digits_run: Run, digits: Data, tmp_path: Path, precision: str, io: str | None
 ) -> None:
     # With 4-bit weights, a network of only 32 hidden units loses more than the default `max_drop`.
-    (report,) = export_tflite(digits_run, tmp_path, quantize=[precision], data=digits, max_drop=0.02)
+    (report,) = export_tflite(digits_run, tmp_path, quantize=[precision], io=io, data=digits, max_drop=0.02)
     contents = read_contents(Path(report.path).read_bytes())
-    source, target, weights, widening = STORED[precision]
-    assert (contents.source.dtype, contents.target.dtype, contents.weights) == (source, target, frozenset({weights}))
+    ends, weights, others = STORED[precision, io]
+    assert (contents.source.dtype, contents.target.dtype, contents.weights) == (ends, ends, frozenset({weights}))
     assert (contents.source.name, contents.target.name) == ("image", "probabilities")
     assert (contents.source.shape, contents.target.shape) == ((1, 64), (1, 10))
-    assert sorted(contents.operations) == sorted([*widening, "FULLY_CONNECTED"] * 2 + ["SOFTMAX"])
+    assert sorted(contents.operations) == sorted([*others, "FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"])
     assert report.precision == contents.precision == precision
     assert report.size_bytes == Path(report.path).stat().st_size
     assert report.accuracy == evaluate(report.path, digits).accuracy
@@ -61,9 +62,16 @@ def test_a_file_stores_what_its_precision_says_and_contains_dense_layers_only(
 
 
 def test_a_pixel_is_its_own_8_bit_value_in_an_int8_file(mnist_like: Run, tmp_path: Path) -> None:
-    (report,) = export_tflite(mnist_like, tmp_path, quantize=["int8"], data=mnist_like_data(), max_drop=0.05)
+    data = mnist_like_data()
+    (report,) = export_tflite(mnist_like, tmp_path, quantize=["int8"], io="int8", data=data, max_drop=0.05)
     source = read_contents(Path(report.path).read_bytes()).source
     assert (source.scale, source.zero_point) == (1.0, -128)
+    (other,) = export_tflite(mnist_like, tmp_path / "floats", quantize=["int8"], data=data, max_drop=0.05)
+    features = data.test.features
+    # The same integers between the ends, so the float32 file differs by the rounding of the probabilities alone.
+    integers, floats = (open_artefact(each.path).probabilities(features) for each in (report, other))
+    assert np.abs(integers - floats).max() < 2 / 256
+    assert 0 < other.size_bytes - report.size_bytes < 200
 
 
 def mnist_like_data() -> Data:
@@ -124,7 +132,7 @@ def test_a_file_gives_the_same_answers_at_any_batch_size(
     (report,) = export_tflite(digits_run, tmp_path, quantize=[precision], batch_size=batch_size, data=digits)
     contents = read_contents(Path(report.path).read_bytes())
     assert contents.source.shape == (batch_size or -1, 64)
-    assert set(contents.operations) == {"FULLY_CONNECTED", "SOFTMAX"}
+    assert set(contents.operations) - {"QUANTIZE", "DEQUANTIZE"} == {"FULLY_CONNECTED", "SOFTMAX"}
     assert (report.agreement or 0) >= (1 if precision == "float32" else 0.99)
 
 
@@ -190,16 +198,18 @@ def test_the_same_network_always_gives_the_same_bytes(digits_run: Run, digits: D
 
 def test_files_for_mediapipe_take_colour_images(digits_run: Run, digits: Data, tmp_path: Path) -> None:
     reports = export_tflite(
-        digits_run, tmp_path, quantize=["float32", "int8-dynamic"], mediapipe=True, data=digits, max_drop=0.02
+        digits_run, tmp_path, quantize=["float32", "int8-dynamic", "int8"], mediapipe=True, data=digits, max_drop=0.02
     )
     assert [Path(report.path).name for report in reports] == [
         "digits_float32_mediapipe.tflite",
         "digits_int8_dynamic_mediapipe.tflite",
+        "digits_int8_mediapipe.tflite",
     ]
     for report in reports:
         contents = read_contents(Path(report.path).read_bytes())
         assert (contents.source.shape, contents.source.dtype) == ((1, 8, 8, 3), "float32")
-        assert contents.operations[-3:] == ("FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX")
+        behind = [each for each in contents.operations if each != "DEQUANTIZE"][-3:]
+        assert behind == ["FULLY_CONNECTED", "FULLY_CONNECTED", "SOFTMAX"]
     assert reports[0].agreement == 1
 
 
@@ -210,7 +220,7 @@ def test_mediapipe_classifies_a_png(digits_run: Run, digits: Data, tmp_path: Pat
     from PIL import Image
 
     reports = export_tflite(
-        digits_run, tmp_path, quantize=["float32", "int8-dynamic"], mediapipe=True, data=digits, max_drop=0.02
+        digits_run, tmp_path, quantize=["float32", "int8-dynamic", "int8"], mediapipe=True, data=digits, max_drop=0.02
     )
     expected = open_artefact(digits_run.path).probabilities(digits.test.features[:20])
     for report in reports:
@@ -253,6 +263,7 @@ int main(void) {
     subprocess.run([compiler, "-Wall", "-Werror", "-pedantic", *sources, "-o", str(tmp_path / "main")], check=True)
     printed = subprocess.run([str(tmp_path / "main")], capture_output=True, check=True).stdout
     assert printed == Path(report.path).read_bytes()
+    assert read_contents(printed).source.dtype == "int8", "what a microcontroller should get, without asking for it"
 
 
 def test_the_report_keeps_earlier_files_as_long_as_they_exist(digits_run: Run, digits: Data, tmp_path: Path) -> None:
@@ -298,7 +309,9 @@ def test_a_file_that_loses_too_much_is_not_published_and_the_others_are(
         ({"calibration": np.zeros((0, 8, 8))}, r"`calibration`.*\(0, 8, 8\)"),
         ({"calibration": np.full((12, 8, 8), np.nan)}, "`calibration`.*NaN"),
         ({"calibration": np.full((12, 8, 8), "x")}, "`calibration`.*<U1"),
-        ({"mediapipe": True, "quantize": ["int8"]}, "int8.*`mediapipe`.*`quantize`.*float32, float16, int8-dynamic"),
+        ({"io": "int16"}, "`io`.*float32 or int8.*`int16`"),
+        ({"io": "int8", "quantize": ["float32"]}, "`io`.*int8.*`quantize`.*float32"),
+        ({"mediapipe": True, "quantize": ["int8"], "io": "int8"}, "`io=int8`.*`mediapipe`"),
         ({"mediapipe": True, "quantize": ["float32"], "batch_size": None}, "`mediapipe`.*`batch_size`"),
         ({"mediapipe": True, "quantize": ["float32"], "output": "logits"}, "logits.*`mediapipe`.*`output`"),
         ({"verbose": 3}, "`verbose`.*3"),

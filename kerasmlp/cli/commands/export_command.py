@@ -27,13 +27,23 @@ EXAMPLES = (
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
 _SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels", "coverage")
-_TFLITE_OPTIONS = ("quantize", "fine_tune", "calibration", "per_tensor", "c_array", "mediapipe", "author")
+_TFLITE_OPTIONS = (
+    "quantize",
+    "fine_tune",
+    "calibration",
+    "io",
+    "per_tensor",
+    "c_array",
+    "golden",
+    "mediapipe",
+    "author",
+)
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the arguments of the command."""
     from kerasmlp.contract import MAX_IMAGE_PIXELS, PROBABILITIES, TFLITE_OUTPUTS, VALUES
-    from kerasmlp.export.tflite.precisions import MEASURED_PRECISIONS, PIXEL_PRECISIONS
+    from kerasmlp.export.tflite.precisions import IO_TYPES, MEASURED_PRECISIONS, PIXEL_PRECISIONS
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
     parser.add_argument("run", metavar="RUN", help="a run directory")
@@ -105,13 +115,29 @@ def add_arguments(parser: ArgumentParser) -> None:
         help="raw examples for int8, as CSV or npz (default: some of the training examples)",
     )
     group.add_argument(
+        "--io",
+        metavar="TYPE",
+        help=f"input and output of int8 files of pixels: {alternatives(IO_TYPES)} (default: float32, which every "
+        "runtime loads; int8 with --c-array)",
+    )
+    group.add_argument(
         "--per-tensor", action="store_true", help="one scale per layer, for microcontrollers and old phones"
     )
-    group.add_argument("--c-array", action="store_true", help="also write each file as a C array: NAME.h and NAME.c")
+    group.add_argument(
+        "--c-array",
+        action="store_true",
+        help="also write each file as a C array, NAME.h and NAME.c, with a program that tests it on a microcontroller",
+    )
+    group.add_argument(
+        "--golden",
+        type=int,
+        metavar="N",
+        help="also write NAME_golden.json: inputs and answers of N test examples, for the tests of an app",
+    )
     group.add_argument(
         "--mediapipe",
         action="store_true",
-        help="files for MediaPipe's ImageClassifier; for classes of images only, and not for int8",
+        help="files for MediaPipe's ImageClassifier; for classes of images only",
     )
     group.add_argument("--author", metavar="TEXT", help="author in the metadata (default: kerasmlp and its version)")
     add_setting(group, TFLiteSettings, "version", "TEXT", "version in the metadata", flag="--model-version")
@@ -245,7 +271,7 @@ def _check_not_given(args: Namespace, options: tuple[str, ...], what: str, neede
 def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     from kerasmlp.data.prediction_files import read_inputs
 
-    names = ("batch_size", "output", "max_drop", "per_tensor", "c_array", "mediapipe", "version")
+    names = ("batch_size", "output", "io", "max_drop", "per_tensor", "c_array", "golden", "mediapipe", "version")
     options = {name: getattr(args, name) for name in names}
     options["fine_tune"] = args.fine_tune
     if args.quantize is not None:
