@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export.existing_files import OTHER_PLACE, check_free
 from kerasmlp.export.tflite.c_array import c_array_paths
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kerasmlp.card import Card
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
     from kerasmlp.run import Run
 
 FEWEST_CALIBRATION_EXAMPLES = 10
-_OTHER_PLACE = "Choose another folder, or replace the file with `overwrite=True`."
 
 
 def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
@@ -58,23 +56,13 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
     arrays = [file for path in paths.values() for file in c_array_paths(path)] if settings.c_array else []
-    _check_free([*paths.values(), *arrays], card, overwrite)
+
+    def is_of_same_network(file: Path) -> bool:
+        tflite = file.with_suffix(".tflite")
+        return tflite.is_file() and read_card(tflite) == card
+
+    check_free([*paths.values(), *arrays], "TFLite", is_of_same_network, overwrite)
     return paths
-
-
-def _check_free(files: Sequence[Path], card: Card, overwrite: bool) -> None:
-    """Checks that the files can be written, as far as that is known before they are converted.
-
-    A file of the same network may be the file that is about to be written. `check_identical` tells.
-    """
-    directory = files[0].parent
-    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
-    if not os.access(existing, os.W_OK):
-        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
-    for file in files:
-        of_same_network = file.with_suffix(".tflite")
-        if file.exists() and not overwrite and not (of_same_network.is_file() and read_card(of_same_network) == card):
-            raise OutputExists(f"`{file}` exists. {_OTHER_PLACE}")
 
 
 def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
@@ -85,18 +73,7 @@ def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
             and path.exists()
             and not (tuned_folder(run, precision, epochs) / METRICS_NAME).is_file()
         ):
-            raise OutputExists(f"`{path}` exists, without this fine-tuning. {_OTHER_PLACE}")
-
-
-def check_identical(files: Mapping[Path, bytes]) -> None:
-    """Checks that files that exist have this content already, as after an earlier export with the same settings.
-
-    Raises:
-        OutputExists: a file has another content.
-    """
-    for path, content in files.items():
-        if path.exists() and path.read_bytes() != content:
-            raise OutputExists(f"`{path}` exists, with other settings or from another version. {_OTHER_PLACE}")
+            raise OutputExists(f"`{path}` exists, without this fine-tuning. {OTHER_PLACE}")
 
 
 def _check_is_for_mediapipe(card: Card) -> None:
