@@ -161,16 +161,14 @@ def _increasing_quantiles(graph: GraphBuilder, x: str, layer: IncreasingQuantile
     """The same steps in the same order as `IncreasingQuantiles.call`, so that quantiles never cross."""
     count, middle = layer.num_quantiles, layer.num_quantiles // 2
     numbers = graph.add("Reshape", x, graph.constant([0, len(layer.scale), count]))
-    if count > 1:
-        quantiles = [graph.split(numbers, count, axis=2)[middle]]
-        steps = graph.split(graph.add("Softplus", numbers), count, axis=2)
-        for below in reversed(range(middle)):
-            quantiles.insert(0, graph.add("Sub", quantiles[0], steps[below]))
-        for above in range(middle + 1, count):
-            quantiles.append(graph.add("Add", quantiles[-1], steps[above]))
-        numbers = graph.add("Concat", *quantiles, axis=2)
+    quantiles = [graph.split(numbers, count, axis=2)[middle]]
+    steps = graph.split(graph.add("Softplus", numbers), count, axis=2)
+    for below in reversed(range(middle)):
+        quantiles.insert(0, graph.add("Sub", quantiles[0], steps[below]))
+    for above in range(middle + 1, count):
+        quantiles.append(graph.add("Add", quantiles[-1], steps[above]))
     scale, offset = (np.array(each, np.float64)[:, np.newaxis] for each in (layer.scale, layer.offset))
-    scaled = graph.add("Mul", numbers, graph.constant(scale, "scale"))
+    scaled = graph.add("Mul", graph.add("Concat", *quantiles, axis=2), graph.constant(scale, "scale"))
     return graph.add("Flatten", graph.add("Add", scaled, graph.constant(offset, "offset")), axis=1)
 
 

@@ -285,6 +285,15 @@ def test_a_file_that_onnx_runtime_cannot_run_is_not_published(
     assert not list(tmp_path.iterdir())
 
 
+def test_weights_that_do_not_fit_one_file_are_refused(
+    digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kerasmlp.export.onnx.network_graph.MOST_BYTES", 9_000)
+    with pytest.raises(InvalidValue, match=r"`digits`.* 9,472 bytes.*9,000"):  # 4 * (64 * 32 + 32 * 10)
+        export_onnx(digits_run, tmp_path, data=digits)
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("missing", [["onnx"], ["onnx", "onnxruntime"]])
 def test_the_extra_is_asked_for_before_any_work(
     digits_run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, missing: Sequence[str]
