@@ -1,4 +1,4 @@
-"""Exports runs as SavedModels and TFLite files, each checked against its Keras model before it is published."""
+"""Exports runs as SavedModels, TFLite and ONNX files, each checked against its Keras model before it is published."""
 
 import lazy_loader
 

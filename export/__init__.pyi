@@ -1,4 +1,5 @@
 from .artefact_report import ArtefactReport as ArtefactReport
+from .onnx.exporting import export_onnx as export_onnx
 from .parity import ParityError as ParityError
 from .parity import verify as verify
 from .saved_model.exporting import export_saved_model as export_saved_model

@@ -35,8 +35,8 @@ def verify(
 
     Args:
         run: The run that the artefacts were exported from, or its directory.
-        artefacts: Paths of the artefacts: a TFLite file, a SavedModel (one version, or the folder of all versions), a
-            `.keras` file or a run directory.
+        artefacts: Paths of the artefacts: a TFLite or ONNX file, a SavedModel (one version, or the folder of all
+            versions), a `.keras` file or a run directory.
         data: The run's data. Defaults to loading them again from where the run got them.
         max_drop: Accuracy that an artefact of another precision than `float32` may lose, in [0, 1]. Defaults to
             `0.005`. Unless it is 0, two test examples may always be lost. For numbers, the RMSE may grow by `max_drop`

@@ -26,7 +26,7 @@ def evaluate(artefact: Artefact | str | PathLike[str], data: Data, *, split: str
 
     Args:
         artefact: The artefact, or the path or URL of one: a run directory, a `.keras` file, a SavedModel folder, a
-            `.tflite` file or a served model.
+            `.tflite` or `.onnx` file or a served model.
         data: Data of the same feature shape and of the same classes or targets as the network.
         split: `train`, `validation` or `test`. Defaults to `test`.
 

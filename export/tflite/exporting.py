@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp._system.files import appearing, write_text
+from kerasmlp._system.files import write_text
 from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
-from kerasmlp.artefacts.opening import open_artefact
-from kerasmlp.errors import InvalidValue, KerasMLPError, ParityError
+from kerasmlp.errors import KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
+from kerasmlp.export.existing_files import check_identical
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
+from kerasmlp.export.publishing import FileKind, publish
 from kerasmlp.export.tflite.companion_files import check_golden, files_beside, paths_beside
 from kerasmlp.export.tflite.latency import measure_latency
 from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.report_files import write_report
-from kerasmlp.export.tflite.request_checks import check_identical, check_is_tuned, check_request
+from kerasmlp.export.tflite.request_checks import check_is_tuned, check_request
 from kerasmlp.export.tflite.runtimes import try_runtimes
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.model.weight_levels import LEVELS
@@ -31,7 +32,7 @@ from kerasmlp.settings_base import accepts
 from kerasmlp.tasks.scores import score_title
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from os import PathLike
 
     from kerasmlp.data.types import Data
@@ -229,23 +230,9 @@ def _write_files(
 
 def _publish(precision: str, path: Path, content: bytes, reference: Reference, display: StageDisplay) -> ArtefactReport:
     """Writes a file if it passes the check. Returns its report."""
-    try:
-        with appearing(path) as temporary, _naming_the_file(precision, path, len(content), reference):
-            temporary.write_bytes(content)
-            display.show(f"{precision}: measuring latency")
-            latency = measure_latency(temporary, reference.data.test.features)
-            display.show(f"{precision}: checking on {len(reference.data.test):,} test examples")
-            report = reference.compare(open_artefact(temporary), published_as=path)
-    except ParityError as error:
-        display.finish(f"{precision}: not published")
-        withheld: ArtefactReport = error.reports[0]
-        return withheld
-    name, shown = report.score_name, reference.task.shown
-    assert report.score is not None, "the file was run"
-    scores = f"{score_title(name)} {shown(name, report.score)} (Keras model {shown(name, report.keras_score)})"
-    size = f"{report.size_bytes / 1000:,.1f} kB"
-    display.finish(f"{precision}: {size}, {scores}, {latency.latency_p50_us:.1f} µs per example")
-    return replace(report, **asdict(latency))
+    advice = "Leave this precision out of `quantize`, or choose int8-dynamic."
+    kind = FileKind("tflite", precision, "LiteRT", advice, measure_latency)
+    return publish(kind, path, content, reference, display, name=precision)
 
 
 def _convert(
@@ -312,20 +299,3 @@ def _advising(
         )
         return replace(report, reason=f"{report.reason} {advice}")
     return report
-
-
-@contextlib.contextmanager
-def _naming_the_file(precision: str, path: Path, size_bytes: int, reference: Reference) -> Iterator[None]:
-    """Turns an error of LiteRT, which does not name the file that it cannot run, into a `ParityError` that does."""
-    try:
-        yield
-    except (RuntimeError, InvalidValue) as error:
-        if isinstance(error, ParityError):
-            raise
-        reason = str(error).splitlines()[0].rstrip(".")
-        message = (
-            f"tflite {precision} ({path}) is not published, because LiteRT cannot run it. Leave this precision out of "
-            f"`quantize`, or choose int8-dynamic. (LiteRT says: {reason}.)"
-        )
-        report = reference.report(str(path), "tflite", precision, size_bytes, scores={}, reason=message)
-        raise ParityError(message, [report]) from error

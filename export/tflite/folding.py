@@ -46,6 +46,54 @@ class FoldedLayer:
     activation: Callable[[Any], Any]
 
 
+class UnitScaling:
+    """Computes `factor * x + shift` behind the last dense layer, by two operations of TFLite, SUB and MUL.
+
+    Attributes:
+        factor: Scalar or `(units,)`.
+        shift: The same.
+    """
+
+    __name__ = "units"
+
+    def __init__(self, factor: np.ndarray, shift: np.ndarray) -> None:
+        """Takes both numbers of each unit."""
+        self.factor, self.shift = factor, shift
+
+    def __call__(self, x: Any) -> Any:
+        """Returns the scaled values."""
+        start, factors = np.asarray(self.shift / self.factor, np.float32), np.asarray(self.factor, np.float32)
+        # The converter would multiply `x * factor + shift` into the kernel in front of it. It does not do so with a
+        # difference that starts with a constant, so the kernel takes the sign alone.
+        return (start - x * np.float32(-1)) * factors
+
+
+class LayerStep:
+    """Computes what a layer without weights computes behind the last dense layer."""
+
+    def __init__(self, layer: keras.layers.Layer) -> None:
+        """Takes the layer."""
+        self.layer, self.__name__ = layer, layer.name
+
+    def __call__(self, x: Any) -> Any:
+        """Returns what the layer returns."""
+        return self.layer(x)
+
+
+class Steps:
+    """Computes several activations, one after the other."""
+
+    def __init__(self, steps: Sequence[Callable[[Any], Any]]) -> None:
+        """Takes the activations in their order."""
+        self.steps, self.__name__ = tuple(steps), ", ".join(step.__name__ for step in steps)
+
+    def __call__(self, x: Any) -> Any:
+        """Returns the values behind the last step."""
+        for step in self.steps:
+            x = step(x)
+        return x
+
+
 def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = False) -> list[FoldedLayer]:
     """Returns the dense layers of a model, with all its other linear layers multiplied into them.
 
@@ -96,8 +144,8 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
         nonlocal dense, scale, offset
         if dense is None:
             raise InvalidValue(
-                f"The activation `{activation.__name__}` comes before the first dense layer, where the TFLite export "
-                "cannot include it. Put it behind a dense layer."
+                f"The activation `{activation.__name__}` comes before the first dense layer, where an export cannot "
+                "include it. Put it behind a dense layer."
             )
         kernel, bias = dense
         folded.append(FoldedLayer(kernel.astype(np.float32), bias.astype(np.float32), activation))
@@ -141,7 +189,7 @@ def fold(model: keras.Model, *, keep_front: bool = False, keep_back: bool = Fals
     if dense is None:  # the last dense layer has an activation of its own
         last = folded.pop()
         dense, steps = (last.kernel, last.bias), [last.activation, *steps]
-    close(_in_turn(steps) if len(steps) > 1 else steps[0] if steps else activations.linear)
+    close(Steps(steps) if len(steps) > 1 else steps[0] if steps else activations.linear)
     return folded
 
 
@@ -153,43 +201,16 @@ def _step(layer: keras.layers.Layer) -> Callable[[Any], Any]:
         activation: Callable[[Any], Any] = layer.activation
         return activation
     if (affine := affine_of(layer)) is not None:
-        return _scaling(*affine)
+        return UnitScaling(*affine)
     if layer.weights or not saving.get_registered_name(type(layer)).startswith(f"{PACKAGE}>"):
         raise _not_foldable(layer)
-
-    def compute(x: Any) -> Any:
-        return layer(x)
-
-    compute.__name__ = layer.name
-    return compute
-
-
-def _scaling(factor: np.ndarray, shift: np.ndarray) -> Callable[[Any], Any]:
-    """Returns a function that computes `factor * x + shift` by two operations of TFLite, SUB and MUL."""
-    start, factors = np.asarray(shift / factor, np.float32), np.asarray(factor, np.float32)
-
-    def units(x: Any) -> Any:
-        # The converter would multiply `x * factor + shift` into the kernel in front of it. It does not do so with a
-        # difference that starts with a constant, so the kernel takes the sign alone.
-        return (start - x * np.float32(-1)) * factors
-
-    return units
-
-
-def _in_turn(steps: Sequence[Callable[[Any], Any]]) -> Callable[[Any], Any]:
-    def compute(x: Any) -> Any:
-        for step in steps:
-            x = step(x)
-        return x
-
-    compute.__name__ = ", ".join(step.__name__ for step in steps)
-    return compute
+    return LayerStep(layer)
 
 
 def _not_foldable(layer: keras.layers.Layer) -> InvalidValue:
     return InvalidValue(
-        f"The layer `{layer.name}` ({type(layer).__name__}) cannot be multiplied into a dense layer, and the TFLite "
-        "export writes dense layers only. Build the model with `build_mlp`, or remove the layer."
+        f"The layer `{layer.name}` ({type(layer).__name__}) cannot be multiplied into a dense layer, and an export "
+        "writes dense layers only. Build the model with `build_mlp`, or remove the layer."
     )
 
 

@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
 from kerasmlp.artefacts.tflite_runners import InterpreterRunner
+from kerasmlp.export.call_times import MOST_EXAMPLES, Latency, Prepared, time_calls
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from kerasmlp.data.types import Array
 
-INVOCATIONS = 2000
-LARGE_BATCH, LARGE_INVOCATIONS = 256, 20
-
-
-@dataclass(frozen=True)
-class Latency:
-    """Speed on one thread of this machine. The fields have the names that they have in `ArtefactReport`.
-
-    Attributes:
-        latency_p50_us: Median time for one example, in microseconds.
-        latency_p99_us: 99th percentile of the time for one example, in microseconds.
-        examples_per_s: Examples per second in batches of 256. If the batch size of the file is fixed, one example at a
-            time.
-    """
-
-    latency_p50_us: float
-    latency_p99_us: float
-    examples_per_s: float
-
 
 def measure_latency(path: Path, features: Array) -> Latency:
-    """Times 2,000 single examples and 20 batches of 256, each after a warm-up of a tenth as many.
+    """Times single examples and large batches.
 
     It uses LiteRT's interpreter, because there the computation can be timed without copying the input and the output.
 
@@ -46,27 +26,12 @@ def measure_latency(path: Path, features: Array) -> Latency:
         features: Raw examples `(examples, *feature_shape)`. They are used in turn, from the start again if needed.
     """
     content = path.read_bytes()
-    contents = read_contents(content)
-    some = np.asarray(features[: LARGE_BATCH * LARGE_INVOCATIONS])
-    examples = contents.source.quantize(as_input(some, contents.source.shape[1:]))
+    source = read_contents(content).source
 
-    def seconds(batch_size: int, invocations: int) -> np.ndarray:
+    def prepare(batch_size: int) -> Prepared:
         network = InterpreterRunner(content)
-        if batch_size != contents.source.shape[0]:
+        if batch_size != source.shape[0]:
             network.resize(batch_size)
-        times = np.empty(invocations)
-        # The warm-up writes to negative indices, which are measured again later.
-        for i in range(-max(1, invocations // 10), invocations):
-            network.set_input(np.take(examples, np.arange(i * batch_size, (i + 1) * batch_size), axis=0, mode="wrap"))
-            began = time.perf_counter_ns()
-            network.invoke()
-            times[i] = time.perf_counter_ns() - began
-        return times / 1e9
+        return Prepared(network.set_input, network.invoke)
 
-    single = seconds(1, INVOCATIONS)
-    p50, p99 = np.quantile(single, [0.5, 0.99])
-    try:
-        per_example = np.median(seconds(LARGE_BATCH, LARGE_INVOCATIONS)) / LARGE_BATCH
-    except (RuntimeError, ValueError):  # the file reshapes to a fixed batch size
-        per_example = p50
-    return Latency(float(p50 * 1e6), float(p99 * 1e6), float(1 / per_example))
+    return time_calls(prepare, source.quantize(as_input(np.asarray(features[:MOST_EXAMPLES]), source.shape[1:])))

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp._system.files import nearest_existing_folder
 from kerasmlp.artefacts.tflite_file import read_card
 from kerasmlp.contract import CLASS_ID, METRICS_NAME
 from kerasmlp.errors import InvalidValue, OutputExists
+from kerasmlp.export.existing_files import OTHER_PLACE, check_free
 from kerasmlp.export.tflite.companion_files import paths_beside
 from kerasmlp.export.tflite.precisions import INT8
 from kerasmlp.model.weight_levels import LEVELS
 from kerasmlp.run import tuned_folder
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from kerasmlp.card import Card
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from kerasmlp.run import Run
 
 FEWEST_CALIBRATION_EXAMPLES = 10
-_OTHER_PLACE = "Choose another folder, or replace the file with `overwrite=True`."
 
 
 def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwrite: bool = False) -> dict[str, Path]:
@@ -60,28 +58,13 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
-    _check_free({path: paths_beside(path, settings) for path in paths.values()}, directory, card, overwrite)
+    tflite_of = {file: path for path in paths.values() for file in (path, *paths_beside(path, settings))}
+
+    def is_of_same_network(file: Path) -> bool:
+        return tflite_of[file].is_file() and read_card(tflite_of[file]) == card
+
+    check_free(list(tflite_of), "TFLite", is_of_same_network, overwrite)
     return paths
-
-
-def _check_free(files: Mapping[Path, Sequence[Path]], directory: Path, card: Card, overwrite: bool) -> None:
-    """Checks that the files can be written, as far as that is known before they are converted.
-
-    A file of the same network may be the file that is about to be written. `check_identical` tells.
-
-    Args:
-        files: What is written beside each TFLite file, by the TFLite file.
-        directory: The folder of all files.
-        card: The card of the network.
-        overwrite: Whether existing files may be replaced.
-    """
-    existing = nearest_existing_folder(directory, need="TFLite files need a folder")
-    if not os.access(existing, os.W_OK):
-        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for TFLite files.")
-    for path, beside in files.items():
-        existing_files = [] if overwrite else [file for file in (path, *beside) if file.exists()]
-        if existing_files and not (path.is_file() and read_card(path) == card):
-            raise OutputExists(f"`{existing_files[0]}` exists. {_OTHER_PLACE}")
 
 
 def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
@@ -92,18 +75,7 @@ def check_is_tuned(run: Run, paths: Mapping[str, Path], epochs: int) -> None:
             and path.exists()
             and not (tuned_folder(run, precision, epochs) / METRICS_NAME).is_file()
         ):
-            raise OutputExists(f"`{path}` exists, without this fine-tuning. {_OTHER_PLACE}")
-
-
-def check_identical(files: Mapping[Path, bytes]) -> None:
-    """Checks that files that exist have this content already, as after an earlier export with the same settings.
-
-    Raises:
-        OutputExists: a file has another content.
-    """
-    for path, content in files.items():
-        if path.exists() and path.read_bytes() != content:
-            raise OutputExists(f"`{path}` exists, with other settings or from another version. {_OTHER_PLACE}")
+            raise OutputExists(f"`{path}` exists, without this fine-tuning. {OTHER_PLACE}")
 
 
 def _check_is_for_mediapipe(card: Card) -> None:

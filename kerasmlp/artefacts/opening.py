@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasmlp.artefacts.keras_file import KERAS_FILE, RUN_DIRECTORY
+from kerasmlp.artefacts.onnx_file import ONNX_FILE
 from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.artefacts.saved_model_folder import SAVED_MODEL_FOLDER
 from kerasmlp.artefacts.served_model import SERVED_MODEL
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from os import PathLike
 
 # The first format that matches a path opens it. To add a format, write its module and add its entry here.
-FORMATS = (SERVED_MODEL, RUN_DIRECTORY, KERAS_FILE, SAVED_MODEL_FOLDER, TFLITE_FILE)
+FORMATS = (SERVED_MODEL, RUN_DIRECTORY, KERAS_FILE, SAVED_MODEL_FOLDER, TFLITE_FILE, ONNX_FILE)
 
 
 def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) -> Artefact:
@@ -30,6 +31,7 @@ def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) ->
             - a `.keras` file;
             - a SavedModel folder, or a folder of numbered versions, of which the newest is opened;
             - a `.tflite` file;
+            - an `.onnx` file, for which the extra `onnx` has to be installed;
             - the URL of a model that TF Serving serves, as `kerasmlp.client.connect` takes it, such as
               `http://localhost:8501/v1/models/digits`.
         timeout_s: Seconds to wait for each answer of a server, above 0. Defaults to 30.

@@ -30,7 +30,7 @@ class Artefact(Protocol):
 
     Attributes:
         path: The file or folder, or the URL of a served network.
-        format: `keras`, `saved_model` or `tflite`; for a served network the protocol, `rest` or `grpc`.
+        format: `keras`, `saved_model`, `tflite` or `onnx`; for a served network the protocol, `rest` or `grpc`.
         precision: `float32`, or for TFLite another precision that `kerasmlp.export.export_tflite` takes.
         feature_shape: Shape of one raw example.
         num_outputs: Number of values per example: of classes, labels or targets, or of targets x quantiles.

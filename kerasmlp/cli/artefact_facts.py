@@ -17,6 +17,7 @@ from kerasmlp.tasks.classification import Classification
 from kerasmlp.tasks.task import Task
 
 if TYPE_CHECKING:
+    from kerasmlp.artefacts.onnx_contents import OnnxContents
     from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.client.classifier import Classifier
 
@@ -36,6 +37,7 @@ class ArtefactFacts:
         task: What it learnt. Its names are the indices of the classes if the artefact carries no names.
         card: What it says about itself; None if it carries no card.
         tflite: The contents of a TFLite file; None for other formats.
+        onnx: The contents of an ONNX file; None for other formats.
         served: The client of a served network; None for files.
     """
 
@@ -47,14 +49,15 @@ class ArtefactFacts:
     task: Task
     card: Card | None
     tflite: Contents | None = None
+    onnx: OnnxContents | None = None
     served: Classifier | None = None
 
 
 def read_facts(path: str, *, timeout_s: float) -> ArtefactFacts:
     """Returns what is known about an artefact.
 
-    A run directory, a SavedModel or a TFLite file with a card, and a `.keras` file of dense layers are read without
-    TensorFlow. Other artefacts are opened.
+    A run directory, a SavedModel or a TFLite file with a card, a `.keras` file of dense layers and an ONNX file are
+    read without TensorFlow. Other artefacts are opened.
 
     Args:
         path: As in `kerasmlp.open_artefact`.
@@ -79,6 +82,8 @@ def _facts_in_files(path: Path) -> ArtefactFacts | None:
         return _facts_of_keras_file(path)
     if path.is_dir():
         return _facts_of_saved_model(path)
+    if path.suffix == ".onnx" and path.is_file():
+        return _facts_of_onnx_file(path)
     return None
 
 
@@ -121,6 +126,17 @@ def _facts_of_saved_model(path: Path) -> ArtefactFacts | None:
     return _facts_of_card(Card.from_json(card_path.read_text(encoding="utf-8")), "saved_model", version)
 
 
+def _facts_of_onnx_file(path: Path) -> ArtefactFacts:
+    """What the file says, which needs no ONNX Runtime."""
+    from kerasmlp.artefacts.onnx_file import read_contents_of
+
+    contents = read_contents_of(path)
+    task = contents.task(path)
+    shape = contents.inputs[0].shape[1:]
+    size = size_bytes(path)
+    return ArtefactFacts("onnx", contents.precision, size, shape, task.width, task, contents.card, onnx=contents)
+
+
 def _facts_of_card(card: Card, format_name: str, path: Path) -> ArtefactFacts:
     return ArtefactFacts(
         format=format_name,
@@ -143,7 +159,11 @@ def facts_of_opened(path: str, *, timeout_s: float) -> ArtefactFacts:
     from kerasmlp.artefacts.opening import open_artefact
 
     artefact = open_artefact(path, timeout_s=timeout_s)
-    contents = None
+    contents = onnx = None
+    if artefact.format == "onnx":
+        from kerasmlp.artefacts.onnx_file import read_contents_of
+
+        onnx = read_contents_of(Path(artefact.path))
     if artefact.format == "tflite":
         from kerasmlp.artefacts.tflite_contents import read_contents
 
@@ -157,5 +177,6 @@ def facts_of_opened(path: str, *, timeout_s: float) -> ArtefactFacts:
         task=artefact.task,
         card=artefact.card,
         tflite=contents,
+        onnx=onnx,
         served=artefact.served,
     )

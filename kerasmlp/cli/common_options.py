@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace, _ActionsContainer
 
 ARTEFACT_HELP = (
-    "a run directory, a `.keras` file, a SavedModel folder, a `.tflite` file, or the URL of a model that TF Serving "
-    "serves: `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`"
+    "a run directory, a `.keras` file, a SavedModel folder, a `.tflite` or `.onnx` file, or the URL of a model that TF "
+    "Serving serves: `http://HOST:8501/v1/models/NAME` or `grpc://HOST:8500/NAME`"
 )
 
 

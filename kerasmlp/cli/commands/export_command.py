@@ -1,4 +1,4 @@
-"""`kerasmlp export`: writes a run as SavedModel and TFLite files, each checked against the Keras model."""
+"""`kerasmlp export`: writes a run as SavedModel, TFLite and ONNX files, each checked against the Keras model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from kerasmlp.errors import InvalidValue, ParityError
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from kerasmlp.cli.command_outcome import Outcome
     from kerasmlp.data.types import Data
@@ -23,21 +23,12 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
     "kerasmlp export runs/digits --tflite mobile --quantize int2 --fine-tune 15",
+    "kerasmlp export runs/digits --onnx onnx",
 )
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
 _SAVED_MODEL_OPTIONS = ("keep", "serving", "allow_change", "max_image_pixels", "coverage")
-_TFLITE_OPTIONS = (
-    "quantize",
-    "fine_tune",
-    "calibration",
-    "io",
-    "per_tensor",
-    "c_array",
-    "golden",
-    "mediapipe",
-    "author",
-)
+_TFLITE_OPTIONS = ("quantize", "fine_tune", "calibration", "io", "per_tensor", "c_array", "golden", "mediapipe")
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -50,7 +41,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--saved-model", metavar="BASE", help="folder of numbered versions for TF Serving")
     group.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
-    group.add_argument("--overwrite", action="store_true", help="replace existing TFLite files, and those of --serving")
+    group.add_argument("--onnx", metavar="DIR", help="folder for an ONNX file; needs the extra `onnx`")
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace existing TFLite and ONNX files, and those of --serving"
+    )
     group = parser.add_argument_group("SavedModel")
     group.add_argument(
         "--coverage",
@@ -139,6 +133,7 @@ def add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="files for MediaPipe's ImageClassifier; for classes of images only",
     )
+    group = parser.add_argument_group("TFLite and ONNX")
     group.add_argument("--author", metavar="TEXT", help="author in the metadata (default: kerasmlp and its version)")
     add_setting(group, TFLiteSettings, "version", "TEXT", "version in the metadata", flag="--model-version")
     add_unused_seed(parser)
@@ -150,12 +145,14 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.run import Run
 
     run = Run.open(args.run)
-    saved_model, tflite = args.saved_model, args.tflite
-    if saved_model is None and tflite is None:
+    saved_model, tflite, onnx = args.saved_model, args.tflite, args.onnx
+    if saved_model is None and tflite is None and onnx is None:
         _check_not_given(args, ("serving",), "SavedModels", "`--saved-model BASE`")  # its name becomes the model's
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if tflite is None:
         _check_not_given(args, _TFLITE_OPTIONS, "TFLite files", "`--tflite DIR`")
+    if tflite is None and onnx is None:
+        _check_not_given(args, ("author",), "TFLite and ONNX files", "`--tflite DIR` or `--onnx DIR`")
     if saved_model is None:
         _check_not_given(args, _SAVED_MODEL_OPTIONS, "SavedModels", "`--saved-model BASE`")
     if args.serving is not None:
@@ -166,12 +163,14 @@ def run(args: Namespace) -> Outcome:
         run,
         saved_model,
         tflite,
+        onnx,
         keep=args.keep,
         allow_change=args.allow_change,
         max_image_pixels=args.max_image_pixels,
         coverage=args.coverage,
         overwrite=args.overwrite,
         verbose=verbosity(args),
+        about={name: getattr(args, name) for name in ("author", "version") if getattr(args, name) is not None},
         **_tflite_options(args, run),
     )
     result: dict[str, Any] = {"run": str(run.path), "artefacts": [report.to_dict() for report in reports]}
@@ -187,6 +186,7 @@ def write_exports(
     run: Run,
     saved_model: str | Path | None,
     tflite: str | Path | None,
+    onnx: str | Path | None = None,
     *,
     data: Data | None = None,
     keep: int | None = None,
@@ -195,27 +195,31 @@ def write_exports(
     coverage: float | None = None,
     overwrite: bool = False,
     verbose: int = 1,
+    about: Mapping[str, Any] | None = None,
     **tflite_options: Any,
 ) -> tuple[list[ArtefactReport], str | None]:
-    """Writes a run as SavedModel and TFLite files. The whole request is checked before anything is written.
+    """Writes a run as SavedModel, TFLite and ONNX files. The whole request is checked before anything is written.
 
     Args:
         run: The run.
         saved_model: Folder of numbered versions; None writes no SavedModel.
         tflite: Folder for TFLite files; None writes none.
+        onnx: Folder for an ONNX file; None writes none.
         data: The data of the run. Defaults to loading them again.
         keep: As in `export_saved_model`.
         allow_change: As in `export_saved_model`.
         max_image_pixels: As in `export_saved_model`.
         coverage: The same.
-        overwrite: Whether existing TFLite files may be replaced.
+        overwrite: Whether existing TFLite and ONNX files may be replaced.
         verbose: As in `export_tflite`.
+        about: The author and the version in the metadata of TFLite and ONNX files. Defaults to those of `export_onnx`.
         **tflite_options: Fields of `TFLiteSettings`.
 
     Returns:
-        A report per file: the SavedModel, then the TFLite files in the order of their precisions. And a message if a
-        TFLite file that was asked for is not published; otherwise None.
+        A report per file: the SavedModel, then the TFLite files in the order of their precisions, then the ONNX file.
+        And a message if a file that was asked for is not published; otherwise None.
     """
+    from kerasmlp.export.onnx.exporting import check_onnx_request, export_onnx
     from kerasmlp.export.saved_model.exporting import check_max_pixels, export_saved_model
     from kerasmlp.export.saved_model.versions import check_base
     from kerasmlp.export.tflite.exporting import export_tflite
@@ -226,21 +230,30 @@ def write_exports(
         check_base(Path(saved_model), keep)
         check_max_pixels(run.card, max_image_pixels)
         run.card.learnt.serving(coverage)
+    about = about or {}
+    options: dict[str, Any] = {"overwrite": overwrite, "verbose": verbose}
+    # TFLite files come first, because they refuse files of other settings when the new ones are known.
+    exports: list[Callable[[Data], Sequence[ArtefactReport]]] = []
     if tflite is not None:
-        settings = TFLiteSettings(**tflite_options)
+        settings = TFLiteSettings(**tflite_options, **about)
         check_request(run, Path(tflite), settings, overwrite=overwrite)
+        exports.append(lambda data: export_tflite(run, tflite, settings, data=data, **options))
+    if onnx is not None:
+        check_onnx_request(run, Path(onnx), overwrite=overwrite)
+        exports.append(lambda data: [export_onnx(run, onnx, data=data, **options, **about)])
     data = run.load_data() if data is None else data
-    files: Sequence[ArtefactReport] = ()
+    files: list[ArtefactReport] = []
     failure = None
-    if tflite is not None:  # first, because it refuses files of other settings when it knows the new ones
+    for export in exports:
         try:
-            files = export_tflite(run, tflite, settings, data=data, overwrite=overwrite, verbose=verbose)
+            files += export(data)
         except ParityError as error:
             if not error.reports:
                 raise
-            files, failure = error.reports, str(error)
+            files += error.reports
+            failure = str(error) if failure is None else f"{failure} {error}"
     if saved_model is None:
-        return list(files), failure
+        return files, failure
     report = export_saved_model(
         run,
         saved_model,
@@ -271,13 +284,11 @@ def _check_not_given(args: Namespace, options: tuple[str, ...], what: str, neede
 def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     from kerasmlp.data.prediction_files import read_inputs
 
-    names = ("batch_size", "output", "io", "max_drop", "per_tensor", "c_array", "golden", "mediapipe", "version")
+    names = ("batch_size", "output", "io", "max_drop", "per_tensor", "c_array", "golden", "mediapipe")
     options = {name: getattr(args, name) for name in names}
     options["fine_tune"] = args.fine_tune
     if args.quantize is not None:
         options["quantize"] = args.quantize
-    if args.author is not None:
-        options["author"] = args.author
     if args.calibration is not None:
         card = run.card
         options["calibration"] = read_inputs(

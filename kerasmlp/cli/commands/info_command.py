@@ -71,6 +71,8 @@ def _artefact_info(args: Namespace) -> Outcome:
     if facts.tflite is not None:
         types = {name: sorted(getattr(facts.tflite, name)) for name in ("weights", "values")}
         result["tflite"] = asdict(facts.tflite) | types
+    if facts.onnx is not None:
+        result["onnx"] = {name: value for name, value in asdict(facts.onnx).items() if name != "card"}
     if facts.served is not None:
         client = facts.served.client
         signatures = {name: asdict(signature) for name, signature in client.signatures.items()}

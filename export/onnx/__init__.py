@@ -1,0 +1,1 @@
+"""ONNX files: a graph of the folded network with metadata, written by `onnx.helper`."""
