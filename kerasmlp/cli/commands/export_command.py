@@ -1,4 +1,4 @@
-"""`kerasmlp export`: writes a run as SavedModel and TFLite files, each checked against the Keras model."""
+"""`kerasmlp export`: writes a run as SavedModel, TFLite files and a web page, each checked against the Keras model."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 EXAMPLES = (
     "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
     "kerasmlp export runs/digits --tflite mobile --quantize int2 --fine-tune 15",
+    "kerasmlp export runs/digits --web digits.html",
 )
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
@@ -40,7 +41,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     group = parser.add_argument_group("output")
     group.add_argument("--saved-model", metavar="BASE", help="folder of numbered versions for TF Serving")
     group.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
-    group.add_argument("--overwrite", action="store_true", help="replace existing TFLite files, and those of --serving")
+    group.add_argument("--web", metavar="FILE", help="a page, FILE.html, on which a person tries the network offline")
+    group.add_argument(
+        "--overwrite", action="store_true", help="replace existing TFLite files and page, and those of --serving"
+    )
     group = parser.add_argument_group("SavedModel")
     group.add_argument(
         "--coverage",
@@ -125,7 +129,7 @@ def run(args: Namespace) -> Outcome:
 
     run = Run.open(args.run)
     saved_model, tflite = args.saved_model, args.tflite
-    if saved_model is None and tflite is None:
+    if saved_model is None and tflite is None and args.web is None:
         _check_not_given(args, ("serving",), "SavedModels", "`--saved-model BASE`")  # its name becomes the model's
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if tflite is None:
@@ -140,6 +144,7 @@ def run(args: Namespace) -> Outcome:
         run,
         saved_model,
         tflite,
+        web=args.web,
         keep=args.keep,
         allow_change=args.allow_change,
         max_image_pixels=args.max_image_pixels,
@@ -154,7 +159,7 @@ def run(args: Namespace) -> Outcome:
 
         paths = write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
         result["serving"] = [str(path) for path in paths]
-    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite), failure)
+    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite, args.web), failure)
 
 
 def write_exports(
@@ -162,6 +167,7 @@ def write_exports(
     saved_model: str | Path | None,
     tflite: str | Path | None,
     *,
+    web: str | Path | None = None,
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
@@ -171,30 +177,32 @@ def write_exports(
     verbose: int = 1,
     **tflite_options: Any,
 ) -> tuple[list[ArtefactReport], str | None]:
-    """Writes a run as SavedModel and TFLite files. The whole request is checked before anything is written.
+    """Writes a run as SavedModel, TFLite files and a page. The whole request is checked before anything is written.
 
     Args:
         run: The run.
         saved_model: Folder of numbered versions; None writes no SavedModel.
         tflite: Folder for TFLite files; None writes none.
+        web: The page; None writes none.
         data: The data of the run. Defaults to loading them again.
         keep: As in `export_saved_model`.
         allow_change: As in `export_saved_model`.
         max_image_pixels: As in `export_saved_model`.
         coverage: The same.
-        overwrite: Whether existing TFLite files may be replaced.
+        overwrite: Whether existing TFLite files and pages may be replaced.
         verbose: As in `export_tflite`.
         **tflite_options: Fields of `TFLiteSettings`.
 
     Returns:
-        A report per file: the SavedModel, then the TFLite files in the order of their precisions. And a message if a
-        TFLite file that was asked for is not published; otherwise None.
+        A report per file: the SavedModel, the TFLite files in the order of their precisions, and the page. And a
+        message if a file that was asked for is not published; otherwise None.
     """
     from kerasmlp.export.saved_model.exporting import check_max_pixels, export_saved_model
     from kerasmlp.export.saved_model.versions import check_base
     from kerasmlp.export.tflite.exporting import export_tflite
     from kerasmlp.export.tflite.request_checks import check_request
     from kerasmlp.export.tflite.settings import TFLiteSettings
+    from kerasmlp.export.web.exporting import check_page, export_web
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
@@ -203,6 +211,8 @@ def write_exports(
     if tflite is not None:
         settings = TFLiteSettings(**tflite_options)
         check_request(run, Path(tflite), settings, overwrite=overwrite)
+    if web is not None:
+        check_page(Path(web), overwrite=overwrite)
     data = run.load_data() if data is None else data
     files: Sequence[ArtefactReport] = ()
     failure = None
@@ -213,6 +223,11 @@ def write_exports(
             if not error.reports:
                 raise
             files, failure = error.reports, str(error)
+    if web is not None:
+        try:
+            files = [*files, export_web(run, web, data=data, overwrite=overwrite, verbose=verbose)]
+        except ParityError as error:
+            files, failure = [*files, *error.reports], failure or str(error)
     if saved_model is None:
         return list(files), failure
     report = export_saved_model(
@@ -260,7 +275,9 @@ def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     return options
 
 
-def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tflite: str | Path | None) -> None:
+def _show(
+    run: Run, reports: list[ArtefactReport], serving: list[str] | None, tflite: str | Path | None, web: str | None
+) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import show_reports
 
@@ -269,3 +286,5 @@ def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tf
         results_console().print(f"\nServe it: docker compose -f {shlex.quote(serving[0])} up -d", soft_wrap=True)
     if tflite is not None and (Path(tflite) / "report.json").is_file():
         results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)
+    if web is not None and Path(web).is_file():
+        results_console().print(f"\nOpen it in a browser: {web}", soft_wrap=True)
