@@ -127,6 +127,7 @@ else if (input.kind !== "image") form.fill(input.columns.map(() => ""));
 
 self.kerasmlp = {
   contents, ready, form, encodeRow,
+  run: (features) => network.answer(features),
   answer: async (features) => { await ready; return Array.from(await network.answer(Float32Array.from(features))); },
   settled: async () => { await answering; return latest && Array.from(latest); },
 };
