@@ -43,7 +43,7 @@ def page_contents(
         answers: What Python's LiteRT answers to them, float32 `(examples, ...)`.
     """
     card = run.card
-    features = np.asarray(data.test.features[indices]).astype(np.float32).reshape(len(indices), -1)
+    features = np.asarray(data.test.features[indices]).astype(np.float32).reshape(len(indices), data.num_features)
     source = (
         _image_input(card, data) if is_image_shape(card.feature_shape) else column_input(_encoder(card, data), data)
     )
@@ -74,7 +74,7 @@ def packed_floats(values: np.ndarray) -> str:
 
 def _image_input(card: Card, data: Data) -> dict[str, Any]:
     value_range = card.feature_range or PIXEL_RANGE
-    images = np.asarray(data.train.features[: MOST_MEASURED : max(1, len(data.train) // MOST_MEASURED)])
+    images = np.asarray(data.train.features[:: -(-len(data.train) // MOST_MEASURED)])
     return {
         "kind": "image",
         "height": card.feature_shape[0],

@@ -128,7 +128,7 @@ def measure(source: str, folder: Path, path: str) -> dict[str, Any]:
 
 def _answers(browser: Chromium, images: Any, begin: int) -> np.ndarray:
     pixels = base64.b64encode(np.asarray(images[begin : begin + PIECE], np.uint8).tobytes()).decode()
-    return np.float32(browser.run(ANSWER_PIECE.format(pixels=pixels)))
+    return np.array(browser.run(ANSWER_PIECE.format(pixels=pixels)), np.float32)
 
 
 def _spread(values: list[float]) -> dict[str, float]:

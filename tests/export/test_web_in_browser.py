@@ -354,7 +354,7 @@ def test_numbers_without_a_table_are_fields_that_must_be_filled(browser: Chromiu
     generator = np.random.default_rng(0)
     features = generator.normal(size=(80, 30)).astype(np.float32)
     data = kerasmlp.data_from_arrays(features, (features[:, 0] > 0).astype(int), name="numbers")
-    page, _ = _page_of(data, tmp_path)
+    page, run = _page_of(data, tmp_path)
     open_page(browser, page)
     type_into(browser, "feature 3", "")
     assert settle(browser) is None
@@ -363,6 +363,10 @@ def test_numbers_without_a_table_are_fields_that_must_be_filled(browser: Chromiu
     browser.run("(() => { const search = document.querySelector('[type=search]'); search.focus(); })()")
     browser.call("Input.insertText", text="feature 30")
     assert browser.run("[...document.querySelectorAll('.field')].filter(each => !each.hidden).length") == 1
+    export_web(run, page, data=data, examples=0, overwrite=True, verbose=0)
+    assert open_page(browser, page)["same"] == 0
+    assert settle(browser) is None
+    assert (browser.problems, text_of(browser, "truth")) == ([], "")
 
 
 def test_answers_in_browser_are_those_of_python(digits_page: tuple[Path, Run], digits: Data) -> None:

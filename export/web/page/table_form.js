@@ -118,7 +118,7 @@ function tableForm(place, input, onChange) {
     const wrong = element("span", { className: "wrong", id: `wrong-${index}` });
     control.setAttribute("aria-describedby", `${hint.id} ${wrong.id}`);
     const label = element("label", { htmlFor: control.id, textContent: column.name });
-    return { column, control, wrong, box: element("div", { className: "field" }, label, control, hint, wrong) };
+    return { column, control, wrong, box: element("div", { className: column.hasTime ? "field wide" : "field" }, label, control, hint, wrong) };
   });
   const form = element("form", { className: "fields", noValidate: true }, ...fields.map(({ box }) => box));
   form.addEventListener("submit", (event) => event.preventDefault());
