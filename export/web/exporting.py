@@ -54,7 +54,7 @@ def export_web(
     TFLite file, and LiteRT.js, which runs it. Images are drawn, dropped or chosen; a drawing is centred and scaled like
     the training images. Tables have a form with a field for each column. The answer follows while you draw or type.
 
-    A page is about 4.1 MB and the file. It needs Chrome 91, Firefox 113, Safari 16.4 or later.
+    A page has 3.9 MB besides the file. It needs Chrome 91, Firefox 113, Safari 16.4 or later.
 
     Args:
         run: The run, or its directory.
