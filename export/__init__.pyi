@@ -8,3 +8,5 @@ from .saved_model.versions import Rollback as Rollback
 from .saved_model.versions import rollback as rollback
 from .tflite.exporting import export_tflite as export_tflite
 from .tflite.settings import TFLiteSettings as TFLiteSettings
+from .web.browser_check import answers_in_browser as answers_in_browser
+from .web.exporting import export_web as export_web

@@ -36,7 +36,7 @@ class ArtefactReport:
 
     Attributes:
         path: Path of the artefact.
-        format: `saved_model`, `tflite` or `onnx`.
+        format: `saved_model`, `tflite`, `onnx`, or `web` for a page.
         precision: `float32` or another key of `kerasmlp.export.tflite.precisions.PRECISIONS`.
         size_bytes: Size on disk, in bytes.
         accuracy: Share of test examples that the artefact classifies correctly, or for several labels the share of

@@ -14,6 +14,7 @@ This is their hierarchy::
         ├── WorkerLost
         ├── ChiefLost           also a ConnectionError
         ├── ParityError
+        ├── BrowserError
         └── ServerError
 
     KerasMLPWarning             also a UserWarning
@@ -82,6 +83,10 @@ class ParityError(WorkFailed):
         """Takes the message and the reports."""
         super().__init__(message)
         self.reports = tuple(reports)
+
+
+class BrowserError(WorkFailed):
+    """A browser that was to run a page did not start or answer, or the page raised an exception."""
 
 
 class ServerError(WorkFailed):

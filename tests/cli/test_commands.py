@@ -151,14 +151,15 @@ def test_quickstart_searches_trains_exports_and_checks_as_a_program() -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads(done.stdout)
     assert result["test_accuracy"] >= 0.97
-    float_saved_model, float_tflite, int8_tflite = result["artefacts"]
-    for report in (float_saved_model, float_tflite):
+    float_saved_model, float_tflite, int8_tflite, page = result["artefacts"]
+    for report in (float_saved_model, float_tflite, page):
         assert report["agreement"] == 1
         assert report["max_abs_diff"] <= 1e-5
     assert int8_tflite["agreement"] >= 0.99
     for noise in ("WARNING", "oneDNN", "cuda", "absl", "XNNPACK", "it/s"):
         assert noise not in done.stderr
     assert Path("runs/quickstart/plots/search.png").is_file()
+    assert Path("runs/quickstart/export/page.html").stat().st_size == page["size_bytes"]
 
 
 def test_quickstart_takes_your_own_data_and_names_them_in_what_to_try_next(

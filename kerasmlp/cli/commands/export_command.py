@@ -1,4 +1,4 @@
-"""`kerasmlp export`: writes a run as SavedModel, TFLite and ONNX files, each checked against the Keras model."""
+"""`kerasmlp export`: writes a run as SavedModel, TFLite, ONNX and web page, each checked against the Keras model."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ EXAMPLES = (
     "kerasmlp export runs/digits --saved-model models/digits --tflite mobile --quantize float32,int8,int4",
     "kerasmlp export runs/digits --tflite mobile --quantize int2 --fine-tune 15",
     "kerasmlp export runs/digits --onnx onnx",
+    "kerasmlp export runs/digits --web digits.html",
 )
 ANY_NUMBER = "dynamic"  # the word for a batch of any number of examples
 # Options that need `--saved-model` or `--tflite`.
@@ -42,8 +43,9 @@ def add_arguments(parser: ArgumentParser) -> None:
     group.add_argument("--saved-model", metavar="BASE", help="folder of numbered versions for TF Serving")
     group.add_argument("--tflite", metavar="DIR", help="folder for TFLite files, their report and its picture")
     group.add_argument("--onnx", metavar="DIR", help="folder for an ONNX file; needs the extra `onnx`")
+    group.add_argument("--web", metavar="FILE", help="a page, FILE.html, on which a person tries the network offline")
     group.add_argument(
-        "--overwrite", action="store_true", help="replace existing TFLite and ONNX files, and those of --serving"
+        "--overwrite", action="store_true", help="replace existing files of all these kinds but versions"
     )
     group = parser.add_argument_group("SavedModel")
     group.add_argument(
@@ -146,7 +148,7 @@ def run(args: Namespace) -> Outcome:
 
     run = Run.open(args.run)
     saved_model, tflite, onnx = args.saved_model, args.tflite, args.onnx
-    if saved_model is None and tflite is None and onnx is None:
+    if all(place is None for place in (saved_model, tflite, onnx, args.web)):
         _check_not_given(args, ("serving",), "SavedModels", "`--saved-model BASE`")  # its name becomes the model's
         saved_model, tflite = run.path / "export" / "saved_model", run.path / "export" / "tflite"
     if tflite is None:
@@ -164,6 +166,7 @@ def run(args: Namespace) -> Outcome:
         saved_model,
         tflite,
         onnx,
+        web=args.web,
         keep=args.keep,
         allow_change=args.allow_change,
         max_image_pixels=args.max_image_pixels,
@@ -179,7 +182,7 @@ def run(args: Namespace) -> Outcome:
 
         paths = write_serving_files(saved_model, args.serving, overwrite=args.overwrite)
         result["serving"] = [str(path) for path in paths]
-    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite), failure)
+    return Outcome(result, lambda: _show(run, reports, result.get("serving"), tflite, args.web), failure)
 
 
 def write_exports(
@@ -188,6 +191,7 @@ def write_exports(
     tflite: str | Path | None,
     onnx: str | Path | None = None,
     *,
+    web: str | Path | None = None,
     data: Data | None = None,
     keep: int | None = None,
     allow_change: bool = False,
@@ -198,26 +202,27 @@ def write_exports(
     about: Mapping[str, Any] | None = None,
     **tflite_options: Any,
 ) -> tuple[list[ArtefactReport], str | None]:
-    """Writes a run as SavedModel, TFLite and ONNX files. The whole request is checked before anything is written.
+    """Writes a run in several formats. The whole request is checked before anything is written.
 
     Args:
         run: The run.
         saved_model: Folder of numbered versions; None writes no SavedModel.
         tflite: Folder for TFLite files; None writes none.
         onnx: Folder for an ONNX file; None writes none.
+        web: A web page; None writes none.
         data: The data of the run. Defaults to loading them again.
         keep: As in `export_saved_model`.
         allow_change: As in `export_saved_model`.
         max_image_pixels: As in `export_saved_model`.
         coverage: The same.
-        overwrite: Whether existing TFLite and ONNX files may be replaced.
+        overwrite: Whether existing TFLite files, ONNX files and pages may be replaced.
         verbose: As in `export_tflite`.
         about: The author and the version in the metadata of TFLite and ONNX files. Defaults to those of `export_onnx`.
         **tflite_options: Fields of `TFLiteSettings`.
 
     Returns:
-        A report per file: the SavedModel, then the TFLite files in the order of their precisions, then the ONNX file.
-        And a message if a file that was asked for is not published; otherwise None.
+        A report per file: the SavedModel, the TFLite files in the order of their precisions, the ONNX file and the
+        page. And a message if a file that was asked for is not published; otherwise None.
     """
     from kerasmlp.export.onnx.exporting import check_onnx_request, export_onnx
     from kerasmlp.export.saved_model.exporting import check_max_pixels, export_saved_model
@@ -225,6 +230,7 @@ def write_exports(
     from kerasmlp.export.tflite.exporting import export_tflite
     from kerasmlp.export.tflite.request_checks import check_request
     from kerasmlp.export.tflite.settings import TFLiteSettings
+    from kerasmlp.export.web.exporting import check_page, export_web
 
     if saved_model is not None:
         check_base(Path(saved_model), keep)
@@ -241,6 +247,9 @@ def write_exports(
     if onnx is not None:
         check_onnx_request(run, Path(onnx), overwrite=overwrite)
         exports.append(lambda data: [export_onnx(run, onnx, data=data, **options, **about)])
+    if web is not None:
+        check_page(Path(web), overwrite=overwrite)
+        exports.append(lambda data: [export_web(run, web, data=data, **options)])
     data = run.load_data() if data is None else data
     files: list[ArtefactReport] = []
     failure = None
@@ -297,7 +306,9 @@ def _tflite_options(args: Namespace, run: Run) -> dict[str, Any]:
     return options
 
 
-def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tflite: str | Path | None) -> None:
+def _show(
+    run: Run, reports: list[ArtefactReport], serving: list[str] | None, tflite: str | Path | None, web: str | None
+) -> None:
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.result_tables import show_reports
 
@@ -306,3 +317,5 @@ def _show(run: Run, reports: list[ArtefactReport], serving: list[str] | None, tf
         results_console().print(f"\nServe it: docker compose -f {shlex.quote(serving[0])} up -d", soft_wrap=True)
     if tflite is not None and (Path(tflite) / "report.json").is_file():
         results_console().print(f"\nReport: {Path(tflite) / 'report.json'}, report.png", soft_wrap=True)
+    if web is not None and Path(web).is_file():
+        results_console().print(f"\nOpen it in a browser: {web}", soft_wrap=True)

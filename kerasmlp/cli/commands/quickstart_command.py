@@ -63,7 +63,12 @@ def run(args: Namespace) -> Outcome:
     messages.print("2/2  Exporting, and checking each file against the Keras model on all test examples")
     exports = run.path / "export"
     reports, failure = write_exports(
-        run, exports / "saved_model", exports / "tflite", data=data, verbose=verbosity(args)
+        run,
+        exports / "saved_model",
+        exports / "tflite",
+        web=exports / "page.html",
+        data=data,
+        verbose=verbosity(args),
     )
     result = {
         "run": str(run.path),
@@ -83,9 +88,11 @@ def _show(run: Run, reports: list[ArtefactReport], args: Namespace) -> None:
     console.print()
     show_reports(run, reports)
     typed = typed_data(args)
-    smallest = shlex.quote(str([report for report in reports if report.published][-1].path))
+    published = {report.format: str(report.path) for report in reports if report.published}
+    smallest = shlex.quote(published["tflite"])  # the last one
+    page = f"Try it:    open {published['web']} in a browser\n" if "web" in published else ""
     console.print(
-        f"\nPictures:  {run.path / 'plots'}\n"
+        f"\n{page}Pictures:  {run.path / 'plots'}\n"
         "Try next:\n"
         f"  kerasmlp evaluate {smallest} {typed_data(args, for_training=False)}\n"
         f"  kerasmlp info {run.path}\n"
