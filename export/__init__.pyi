@@ -1,4 +1,5 @@
 from .artefact_report import ArtefactReport as ArtefactReport
+from .browser.browser_check import answers_in_browser as answers_in_browser
 from .onnx.exporting import export_onnx as export_onnx
 from .parity import ParityError as ParityError
 from .parity import verify as verify
@@ -8,5 +9,4 @@ from .saved_model.versions import Rollback as Rollback
 from .saved_model.versions import rollback as rollback
 from .tflite.exporting import export_tflite as export_tflite
 from .tflite.settings import TFLiteSettings as TFLiteSettings
-from .web.browser_check import answers_in_browser as answers_in_browser
 from .web.exporting import export_web as export_web

@@ -16,8 +16,10 @@ import numpy as np
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.artefacts.tflite_contents import Contents, as_input, read_contents
 from kerasmlp.contract import CLASS_ID
-from kerasmlp.errors import WorkFailed
+from kerasmlp.errors import BrowserError, WorkFailed
 from kerasmlp.export.artefact_report import FLOAT_TOLERANCE, ArtefactReport
+from kerasmlp.export.browser.browser_check import run_in_browser
+from kerasmlp.export.browser.chromium import find_chromium
 from kerasmlp.export.tflite import microcontrollers
 from kerasmlp.export.tflite.metadata import pixels_to_raw
 
@@ -118,6 +120,19 @@ def _run_on_microcontroller(files: Sequence[TriedFile]) -> list[Ran | WorkFailed
     ]
 
 
+def _run_in_browser(files: Sequence[TriedFile]) -> list[Ran | WorkFailed]:
+    answers = run_in_browser([(file.content, file.inputs) for file in files])
+    return [
+        given if isinstance(given, BrowserError) else Ran(_shaped(given, file))
+        for given, file in zip(answers, files, strict=True)
+    ]
+
+
+def _shaped(answers: np.ndarray, file: TriedFile) -> np.ndarray:
+    target = file.contents.target
+    return answers.reshape(len(answers), *target.shape[1:]).astype(target.dtype)
+
+
 def _takes_images(file: TriedFile) -> bool:
     return len(file.contents.source.shape) == 4
 
@@ -152,6 +167,7 @@ def _pixels(examples: np.ndarray, card: Card) -> np.ndarray:
 
 
 RUNTIMES: tuple[OtherRuntime, ...] = (
+    OtherRuntime("browser", lambda: find_chromium() is not None, _run_in_browser),
     OtherRuntime("microcontroller", microcontrollers.is_installed, _run_on_microcontroller),
     OtherRuntime(
         "MediaPipe", lambda: importlib.util.find_spec("mediapipe") is not None, _run_in_mediapipe, suits=_takes_images
@@ -180,7 +196,7 @@ def try_runtimes(reports: Sequence[ArtefactReport], card: Card, data: Data) -> l
         suited = [(index, file) for index, file in zip(published, files, strict=True) if runtime.suits(file)]
         results: list[Ran | WorkFailed | None] = [None] * len(suited)
         if suited and runtime.is_installed():
-            with contextlib.suppress(ImportError):  # it is installed, but not all that it needs
+            with contextlib.suppress(ImportError, BrowserError):  # it is installed, but does not start
                 results = [*runtime.run([file for _, file in suited])]
         for (index, file), result in zip(suited, results, strict=True):
             found[index] = _with_result(found[index], runtime.name, file, result)

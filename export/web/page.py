@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from kerasmlp import __version__
 from kerasmlp.errors import InvalidValue
-from kerasmlp.export.web.runtime_files import SCRIPT, VERSION, WASM, licence, packed
+from kerasmlp.export.browser.runtime_files import VERSION, licence, runtime_program, runtime_texts, text_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 _SOURCES = Path(__file__).parent / "page"
-_PROGRAM = ("runtime.js", "table_form.js", "pictures.js", "image_pad.js", "answers.js", "app.js")
+_PROGRAM = ("table_form.js", "pictures.js", "image_pad.js", "answers.js", "app.js")
 _LEADS = {
     ("image", True): "Draw an image like those of training, or drop a picture.",
     ("image", False): "Drop a picture like those of training, or draw one.",
@@ -44,7 +44,7 @@ def build_page(contents: Mapping[str, Any], file: bytes) -> str:
         style=_source("style.css"),
         # A text such as `</script>` in a class's name must not end the element.
         contents=json.dumps(contents, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
-        program="".join(map(_source, _PROGRAM)),
+        program=runtime_program() + "".join(map(_source, _PROGRAM)),
         runtime_version=VERSION,
         licence=html.escape(licence()),
         **runtime_texts(),
@@ -65,22 +65,6 @@ def file_in_page(page: str) -> bytes:
     except (OSError, EOFError, ValueError) as error:
         raise InvalidValue(f"The network in the page is damaged: {error}.") from error
     raise InvalidValue("The page holds no network; expected one that `export_web` wrote.")
-
-
-@cache
-def runtime_texts() -> dict[str, str]:
-    """Returns LiteRT.js as texts for a page, by the names of the template."""
-    return {"litert_script": text_of(packed(SCRIPT)), "litert_wasm": text_of(packed(WASM))}
-
-
-def text_of(content: bytes) -> str:
-    """Returns bytes as base64."""
-    return base64.b64encode(content).decode()
-
-
-def runtime_program() -> str:
-    """Returns the part of the page's program that runs a file."""
-    return _source("runtime.js")
 
 
 @cache

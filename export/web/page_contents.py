@@ -13,9 +13,9 @@ from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER, Column
 from kerasmlp.data.images import PIXEL_RANGE, is_image_shape
 from kerasmlp.data.table_encoding import Encoder, cycle_table
 from kerasmlp.errors import InvalidValue
+from kerasmlp.export.browser.runtime_files import VERSION
 from kerasmlp.export.saved_model.column_inputs import raw_columns
 from kerasmlp.export.web.image_style import measure_style
-from kerasmlp.export.web.runtime_files import VERSION
 
 if TYPE_CHECKING:
     from kerasmlp.card import Card

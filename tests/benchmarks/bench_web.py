@@ -38,9 +38,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 import kerasmlp
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.export import export_web
-from kerasmlp.export.web.chromium import Chromium, find_chromium
+from kerasmlp.export.browser.chromium import Chromium, find_chromium
+from kerasmlp.export.browser.runtime_files import SCRIPT, VERSION, WASM, packed
 from kerasmlp.export.web.page import file_in_page
-from kerasmlp.export.web.runtime_files import SCRIPT, VERSION, WASM, packed
 from tests.benchmarks.machine import describe_machine
 
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "numpy")

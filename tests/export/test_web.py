@@ -15,7 +15,7 @@ from kerasmlp.cli import main
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, OutputExists, ParityError
 from kerasmlp.export import answers_in_browser, export_web
-from kerasmlp.export.web import runtime_files
+from kerasmlp.export.browser import runtime_files
 from kerasmlp.export.web.image_style import measure_style
 from kerasmlp.export.web.page import build_page, file_in_page
 from kerasmlp.run import Run

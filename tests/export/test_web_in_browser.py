@@ -18,7 +18,7 @@ from kerasmlp.data.images import encode_png, read_image, scale_pixels
 from kerasmlp.data.types import Data
 from kerasmlp.errors import BrowserError
 from kerasmlp.export import answers_in_browser, export_web
-from kerasmlp.export.web.chromium import Chromium
+from kerasmlp.export.browser.chromium import Chromium
 from kerasmlp.export.web.page import file_in_page
 from kerasmlp.export.web.page_contents import column_input
 from kerasmlp.run import Run

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from kerasmlp.export.web.chromium import Chromium, find_chromium
+from kerasmlp.export.browser.chromium import Chromium, find_chromium
 
 # Digits as a person draws them: corners of strokes, from 0 to 1 of the pad's width and height.
 STROKES = {

@@ -5,14 +5,15 @@ from __future__ import annotations
 import base64
 import gzip
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 import numpy as np
 
-from kerasmlp.export.web.chromium import Chromium, find_chromium
-from kerasmlp.export.web.page import runtime_program, runtime_texts, text_of
-from kerasmlp.export.web.page_contents import packed_floats
+from kerasmlp.errors import BrowserError
+from kerasmlp.export.browser.chromium import Chromium, find_chromium
+from kerasmlp.export.browser.runtime_files import runtime_program, runtime_texts, text_of
 
 _PAGE = Template("""<!doctype html><meta charset="utf-8"><title>check</title><body>
 <script type="text/plain" id="file">$file</script>
@@ -48,17 +49,46 @@ def answers_in_browser(content: bytes, examples: np.ndarray) -> np.ndarray | Non
     Raises:
         BrowserError: the browser refuses the file, or does not start.
     """
-    path = find_chromium()
-    if path is None or not len(examples):
+    if find_chromium() is None or not len(examples):
         return None
-    page = _PAGE.substitute(
+    (answers,) = run_in_browser([(content, examples)])
+    if isinstance(answers, BrowserError):
+        raise answers
+    return answers
+
+
+def run_in_browser(files: Sequence[tuple[bytes, np.ndarray]]) -> list[np.ndarray | BrowserError]:
+    """Runs several files in one browser, each in a page of its own.
+
+    Args:
+        files: TFLite files and their examples, as in `answers_in_browser`.
+
+    Returns:
+        The answers of each file, float32 `(examples, values)`, or why the browser refuses it.
+
+    Raises:
+        BrowserError: there is no Chromium, or it does not start.
+    """
+    path = find_chromium()
+    if path is None:
+        raise BrowserError("There is no Chromium or Chrome on this computer.")
+    with tempfile.TemporaryDirectory() as folder, Chromium(path) as browser:
+        return [_answers(browser, Path(folder) / "check.html", content, examples) for content, examples in files]
+
+
+def _answers(browser: Chromium, page: Path, content: bytes, examples: np.ndarray) -> np.ndarray | BrowserError:
+    if examples.dtype != np.float32:
+        return BrowserError(f"LiteRT.js takes float32; this file takes {examples.dtype}")
+    text = _PAGE.substitute(
         file=text_of(gzip.compress(content, mtime=0)),
-        examples=packed_floats(examples),
+        examples=text_of(np.ascontiguousarray(examples, "<f4").tobytes()),
         program=runtime_program(),
         **runtime_texts(),
     )
-    with tempfile.TemporaryDirectory() as folder, Chromium(path) as browser:
-        (Path(folder) / "check.html").write_text(page, encoding="utf-8")
-        browser.open(Path(folder) / "check.html")
+    page.write_text(text, encoding="utf-8")
+    browser.open(page)
+    try:
         answers = browser.run(f"answers({len(examples)})")
+    except BrowserError as error:
+        return error
     return np.frombuffer(base64.b64decode(answers), "<f4").reshape(len(examples), -1)

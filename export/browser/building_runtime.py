@@ -1,7 +1,7 @@
 """Makes the files in `litert/` again from the npm packages of LiteRT.js.
 
-Run `python -m kerasmlp.export.web.building_runtime`. It needs `npm`. The packages are named by version and SHA-256, and
-are refused if they differ. Two files come out:
+Run `python -m kerasmlp.export.browser.building_runtime`. It needs `npm`. The packages are named by version and SHA-256,
+and are refused if they differ. Two files come out:
 
 - `litert.wasm.gz`: the WebAssembly of the compatible build, as it is in the package.
 - `litert.js.gz`: both libraries and the program that loads the WebAssembly, in one script for pages that cannot load
@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 from kerasmlp.errors import InvalidValue
-from kerasmlp.export.web.runtime_files import CHECKSUMS, FOLDER, SCRIPT, VERSION, WASM
+from kerasmlp.export.browser.runtime_files import CHECKSUMS, FOLDER, SCRIPT, VERSION, WASM
 
 CORE, WASM_UTILS = f"@litertjs/core@{VERSION}", f"@litertjs/wasm-utils@{VERSION}"
 PACKAGES = {
