@@ -40,9 +40,7 @@ from tests.benchmarks.machine import describe_machine
 PACKAGES = ("kerasmlp", "tensorflow", "keras", "ai-edge-litert", "litert-quantizer", "numpy")
 HIDDEN = (2048, 1024, 512)
 # Elastic sigma 5.5 and alpha 37 pixels, rotation of 15 degrees, 7.5 for 1 and 7, scale 17 %.
-DEFORMATIONS = Strengths(
-    shift=0.05, rotation=15, scale=0.17, shear=0.2, elastic=0.04, smoothness=0.196, halved=(1, 7)
-)
+DEFORMATIONS = Strengths(shift=0.05, rotation=15, scale=0.17, shear=0.2, elastic=0.04, smoothness=0.196, halved=(1, 7))
 NETWORK: dict[str, Any] = {
     "epochs": 70,
     "batch_size": 256,
