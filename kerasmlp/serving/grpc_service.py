@@ -38,7 +38,7 @@ _SIGNATURE_DEF = "signature_def"
 _log = logging.getLogger("kerasmlp.serving")
 
 
-class GrpcService(grpc.GenericRpcHandler):  # type: ignore[misc] # grpc carries no types
+class GrpcService(grpc.GenericRpcHandler):
     """Answers requests over gRPC, each in a thread of the server's."""
 
     def __init__(self, models: ServedModels, metrics: Metrics, settings: ServerSettings) -> None:

@@ -162,7 +162,9 @@ def _plain_numbers(value: Any, dtype: str) -> np.ndarray | None:
     numbers = np.frombuffer(packed, dtype)
     # If the sum of squares is small, so is each number: one product instead of two searches. A comparison with NaN is
     # false, so NaN gets a closer look, as large numbers do.
-    return numbers.reshape(shape) if level and numbers.dot(numbers) < _largest_whole(dtype) ** 2 else None
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_plain = bool(level) and numbers.dot(numbers) < _largest_whole(dtype) ** 2
+    return numbers.reshape(shape) if is_plain else None
 
 
 def _largest_whole(dtype: str) -> int:

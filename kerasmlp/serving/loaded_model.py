@@ -11,7 +11,6 @@ from kerasmlp.client.tensor_types import NUMBER_OF_DTYPE, STRING
 from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.serving.failures import invalid
 
-
 _NUMPY = {name: np.dtype(object if name == STRING else name) for name in NUMBER_OF_DTYPE}
 
 

@@ -255,12 +255,10 @@ def _listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=_BACKLOG)
-    except socket.gaierror as error:
-        raise InvalidValue(f"`host={host}` is not an address of this machine: {error.strerror}.") from error
     except OSError as error:
-        if error.errno == errno.EADDRNOTAVAIL:
+        if error.errno is None or error.errno < 0 or error.errno == errno.EADDRNOTAVAIL:  # negative: of the resolver
             raise InvalidValue(f"`host={host}` is not an address of this machine.") from error
-        reason = "it is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno or 0)
+        reason = "it is in use" if error.errno == errno.EADDRINUSE else os.strerror(error.errno)
         raise _unusable("port", port, host, reason) from error
 
 

@@ -58,8 +58,8 @@ class Metrics:
         with self._lock:
             found = self._series.get(key)
             if found is None:
-                labels = (("model_name", model), ("API", _PREDICT), ("entrypoint", entrypoint))
-                histogram = self._histograms[LATENCY].setdefault(labels, _Histogram())
+                series = (("model_name", model), ("API", _PREDICT), ("entrypoint", entrypoint))
+                histogram = self._histograms[LATENCY].setdefault(series, _Histogram())
                 found = self._series[key] = ((("model_name", model), ("status", code)), histogram)
             labels, histogram = found
             counts = self._counters[REQUESTS]

@@ -135,7 +135,7 @@ def _array(tensor: dict[str, Any], name: str, spec: TensorSpec, *, booleans: boo
 def _member(values: dict[str, Any], name: str, kind: type, default: Any = None) -> Any:
     value = values.get(name, default)
     if not isinstance(value, kind):
-        words = {list: "a list", dict: "an object", str: "a text"}
+        words: dict[type, str] = {list: "a list", dict: "an object", str: "a text"}
         raise invalid(f"`{name}` needs {words[kind]}" + ("; it is missing" if name not in values else ""))
     return value
 

@@ -91,16 +91,16 @@ def _canonical(column: Column, values: list[Any]) -> pa.Array:
         values = [_word(value) for value in values]
     texts = [value if isinstance(value, str) else None for value in values]
     numbers = [None if isinstance(value, str) or value is None else float(value) for value in values]
-    parts = []
+    parts: list[pa.Array] = []
     try:
         if column.kind == BOOLEAN and any(number not in (None, 0, 1) for number in numbers):
-            raise InvalidValue(f"column `{column.name}` needs true or false")
-        for part, kind in ((texts, pa.string()), (numbers, pa.float64())):
-            if any(value is not None for value in part) or not parts:
-                is_boolean = column.kind == BOOLEAN and kind == pa.float64()
-                part = [None if value is None else bool(value) for value in part] if is_boolean else part
-                array = pa.array(part, pa.bool_() if is_boolean else kind)
-                parts.append(canonical(column, array, source="rows"))
+            raise InvalidValue("it needs true or false")
+        if any(text is not None for text in texts) or all(number is None for number in numbers):
+            parts.append(canonical(column, pa.array(texts, pa.string()), source="rows"))
+        if any(number is not None for number in numbers):
+            array = pa.array(numbers, pa.float64())
+            array = array.cast(pa.bool_()) if column.kind == BOOLEAN else array
+            parts.append(canonical(column, array, source="rows"))
     except (InvalidValue, OverflowError) as error:
         wanted = {NUMBER: "Columns of numbers need finite numbers, or null for a missing value"}.get(
             column.kind, f"The column `{column.name}` cannot be read"

@@ -76,6 +76,7 @@ class Load:
     """Requests from several connections, and how they were answered."""
 
     def __init__(self, count: int) -> None:
+        """Takes the number of requests after which it ends."""
         self._count, self._open = count, 0
         self.seconds: list[float] = []
         self.failures: list[str] = []
@@ -83,9 +84,11 @@ class Load:
 
     @property
     def goes_on(self) -> bool:
+        """Whether more requests are to be sent."""
         return len(self.seconds) < self._count
 
     def answered(self, seconds: float, status: bytes, body: bytes) -> None:
+        """Notes an answer."""
         self.seconds.append(seconds)
         if status != b"200":
             self.failures.append(body.decode()[:200])
@@ -93,6 +96,7 @@ class Load:
             self.answers.add(body)
 
     def ended(self, error: Exception | None) -> None:
+        """Notes that a connection is closed."""
         if error is not None or self.goes_on:
             self.failures.append(f"connection lost: {error}")
         self._open -= 1
@@ -100,6 +104,7 @@ class Load:
             self._end.set_result(None)
 
     async def run(self, port: int, requests: list[bytes], connections: int = CONNECTIONS) -> float:
+        """Sends the requests in turn from each connection, and returns the seconds that all took."""
         loop = asyncio.get_running_loop()
         self._end, self._open = loop.create_future(), connections
         began = time.perf_counter()
@@ -120,6 +125,7 @@ class Server:
     """`kerasmlp serve` in a process of its own."""
 
     def __init__(self, *arguments: str) -> None:
+        """Starts it and waits until it is ready."""
         self._process = subprocess.Popen(
             [sys.executable, "-m", "kerasmlp", "serve", *arguments, "--port", "0", "--json"], stdout=subprocess.PIPE
         )
