@@ -241,10 +241,13 @@ def answer_by_column(outputs: dict[str, np.ndarray]) -> bytes:
 
 
 def _listed(name: str, array: np.ndarray) -> Any:
-    """An array as what `dump` takes: text in lists, numbers as they are."""
-    if array.dtype.kind in "OU":
+    """An array as what `dump` takes: text and single whole numbers in lists, other numbers as they are."""
+    kind = array.dtype.kind
+    if kind == "U" and array.ndim == 1:
+        return array.tolist()
+    if kind in "OU":
         return texts(array, as_base64=name.endswith("_bytes"))
-    return array if array.ndim > 1 else array.tolist() if array.dtype.kind in "iub" else array
+    return array.tolist() if array.ndim == 1 and kind in "iub" else array
 
 
 def texts(array: np.ndarray, *, as_base64: bool = False) -> Any:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.serving.settings import ServerSettings
@@ -117,7 +117,7 @@ class LocalServer:
             return "localhost"  # certificates are for names
         return f"[{host}]" if ":" in host else host
 
-    def __enter__(self) -> LocalServer:
+    def __enter__(self) -> Self:
         started = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(started.set,), name="serve", daemon=True)
         self._thread.start()

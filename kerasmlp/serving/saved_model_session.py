@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp.client.message_conversion import read_prediction_log
 from kerasmlp.client.model_signature import Signature, TensorSpec
 from kerasmlp.client.tensor_types import DTYPE_OF_NUMBER
@@ -36,7 +37,7 @@ class SavedModelSession:
         try:
             graph = tf.Graph()
             self._session = tf.compat.v1.Session(graph=graph)
-            with graph.as_default():
+            with graph.as_default(), hidden_library_output():  # TensorFlow warns that its loader for servers is old
                 meta = tf.compat.v1.saved_model.loader.load(self._session, ["serve"], str(path))
             definitions = {name: d for name, d in meta.signature_def.items() if d.inputs and d.outputs}
             self.signatures = {name: _signature(definition) for name, definition in definitions.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -175,7 +175,8 @@ def test_the_start_page_lists_the_models_and_its_curl_lines_work(server: LocalSe
 def test_requests_are_counted_under_tf_servings_names(files: dict[str, Path]) -> None:
     with LocalServer(files["digits"], port=0, grpc_port=0) as server:
         path, good = "/v1/models/digits:predict", {"instances": np.zeros((1, 8, 8)).tolist()}
-        statuses = [_ask(server, "POST", path, body)[0] for body in (good, good, good, {"instances": []})]
+        asked: list[Any] = [good, good, good, {"instances": []}]
+        statuses = [_ask(server, "POST", path, body)[0] for body in asked]
         assert statuses == [200, 200, 200, 400]
         with connect(f"{server.grpc_url}/digits") as client:
             client.probabilities(np.zeros((1, 8, 8)))
@@ -246,7 +247,7 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
     generator = np.random.default_rng(0)
     image = generator.uniform(0, 16, (8, 8)).round(2).tolist()
     good = json.dumps({"instances": [image]}).encode()
-    bodies = [
+    bodies: list[Callable[[], bytes]] = [
         lambda: good[: int(generator.integers(0, len(good) - 1))],
         lambda: good[:-1] + generator.bytes(4),
         lambda: good.replace(b"instances", b"instance"),

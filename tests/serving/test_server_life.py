@@ -77,7 +77,7 @@ def _status(connection: http.client.HTTPConnection, path: str = "/v1/models/digi
 
 
 def test_no_request_fails_while_versions_are_swapped(base: Path, file: Path) -> None:
-    ended, statuses = threading.Event(), []
+    ended, statuses = threading.Event(), list[int]()
 
     def ask() -> None:
         with _connection(server) as connection:

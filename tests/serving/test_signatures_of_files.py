@@ -11,6 +11,7 @@ import pytest
 import kerasmlp
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.data.types import Data
+from kerasmlp.export import export_tflite
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.signatures import signature_inputs, signature_names
 from kerasmlp.export.tflite.unchecked_file import float_file
@@ -94,7 +95,7 @@ def flowers(flowers_run: Run, tmp_path_factory: pytest.TempPathFactory) -> tuple
     return _pair(flowers_run, tmp_path_factory.mktemp("flowers"))
 
 
-ROWS = [
+ROWS: list[dict[str, object]] = [
     {"size": 5.5, "colour": "red", "has thorns": True, "petals": 6},
     {"kind": "not a column", "petals": "5", "has thorns": None, "colour": "blue", "size": None},
     {"size": "", "colour": None, "has thorns": "yes", "petals": 5.0},
@@ -170,7 +171,7 @@ def test_values_outside_the_range_are_refused(digits_file: ArtefactSignatures, v
 def test_a_rounded_network_answers_probabilities_that_add_up_to_one(
     digits_run: Run, digits: Data, tmp_path: Path
 ) -> None:
-    kerasmlp.export.export_tflite(digits_run, tmp_path, quantize=["int8"], verbose=0)
+    export_tflite(digits_run, tmp_path, quantize=["int8"], verbose=0)
     (path,) = tmp_path.glob("*.tflite")
     features = digits.test.features[:9].astype(np.float32)
     answers = ArtefactSignatures(path).run("serving_default", {"image": features})
