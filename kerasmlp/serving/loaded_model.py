@@ -76,7 +76,11 @@ def check_inputs(signature: Signature, inputs: dict[str, np.ndarray]) -> None:
 
 def num_examples(inputs: dict[str, np.ndarray]) -> int:
     """Returns the number of examples in a request: the length of its longest input."""
-    return max((len(array) if array.ndim else 1 for array in inputs.values()), default=0)
+    count = 0
+    for array in inputs.values():  # a loop, because `max` of a generator takes as long as a small layer
+        size = len(array) if array.ndim else 1
+        count = max(size, count)
+    return count
 
 
 def check_batch(count: int, limit: int) -> None:

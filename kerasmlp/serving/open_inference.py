@@ -15,7 +15,7 @@ import numpy as np
 
 from kerasmlp.client.model_signature import TensorSpec
 from kerasmlp.serving.failures import invalid
-from kerasmlp.serving.json_tensors import as_tensor, decode_base64, has_booleans, parse, texts
+from kerasmlp.serving.json_tensors import as_tensor, decode_base64, kinds_in, parse, texts
 from kerasmlp.serving.loaded_model import LoadedModel, check_batch, default_signature, find_signature, num_examples
 
 DATATYPES = {
@@ -98,7 +98,7 @@ def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Questio
         name = _member(tensor, "name", str)
         if name not in signature.inputs:
             raise invalid(f"unexpected inference input `{name}`; expected {', '.join(signature.inputs)}")
-        inputs[name] = _array(tensor, name, signature.inputs[name], booleans=has_booleans(body))
+        inputs[name] = _array(tensor, name, signature.inputs[name], kinds=kinds_in(body))
     missing = [name for name in signature.inputs if name not in inputs]
     if missing:
         raise invalid(f"expected {len(signature.inputs)} inputs but got {len(inputs)}; missing {', '.join(missing)}")
@@ -113,7 +113,7 @@ def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Questio
     return Question(signature_name, inputs, tuple(asked), request.get("id"))
 
 
-def _array(tensor: dict[str, Any], name: str, spec: TensorSpec, *, booleans: bool) -> np.ndarray:
+def _array(tensor: dict[str, Any], name: str, spec: TensorSpec, *, kinds: int) -> np.ndarray:
     datatype = _member(tensor, "datatype", str)
     if datatype != DATATYPES[spec.dtype]:
         raise invalid(f"inference input `{name}` needs the datatype {DATATYPES[spec.dtype]}; got {datatype}")
@@ -122,7 +122,7 @@ def _array(tensor: dict[str, Any], name: str, spec: TensorSpec, *, booleans: boo
         raise invalid(f"the `shape` of `{name}` needs whole numbers of at least 0; got {shape}")
     if "data" not in tensor:
         raise invalid(f"inference input `{name}` needs `data`; binary data are not supported")
-    array = as_tensor(tensor["data"], spec.dtype, booleans=booleans)
+    array = as_tensor(tensor["data"], spec.dtype, kinds=kinds)
     if array.size != math.prod(shape):
         raise invalid(f"inference input `{name}` has {array.size} values; its shape {shape} needs {math.prod(shape)}")
     if _member(tensor, "parameters", dict, {}).get("content_type") == BASE64 and array.dtype == object:

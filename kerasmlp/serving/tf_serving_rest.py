@@ -17,9 +17,9 @@ from kerasmlp.serving.failures import invalid
 from kerasmlp.serving.json_tensors import (
     answer_by_column,
     answer_by_row,
-    has_booleans,
     inputs_of_columns,
     inputs_of_rows,
+    kinds_in,
     parse,
 )
 from kerasmlp.serving.loaded_model import LoadedModel, check_batch, find_signature, num_examples
@@ -90,14 +90,14 @@ def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Questio
     if not isinstance(name, str):
         raise invalid("'signature_name' key must be a string value.")
     signature = find_signature(model, name or SERVING_DEFAULT)
-    booleans = has_booleans(body)
+    kinds = kinds_in(body)
     by_row = "instances" in request
     if by_row:
         rows = request["instances"]
         check_batch(len(rows) if isinstance(rows, list) else 0, max_batch)
-        inputs = inputs_of_rows(rows, signature, booleans=booleans)
+        inputs = inputs_of_rows(rows, signature, kinds=kinds)
     elif "inputs" in request:
-        inputs = inputs_of_columns(request["inputs"], signature, booleans=booleans)
+        inputs = inputs_of_columns(request["inputs"], signature, kinds=kinds)
         check_batch(num_examples(inputs), max_batch)
     else:
         raise invalid("Missing 'inputs' or 'instances' key")

@@ -21,7 +21,7 @@ from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
-from kerasmlp.serving.json_tensors import as_tensor, dump, parse
+from kerasmlp.serving.json_tensors import NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
 
 NUM_MALFORMED = 500
 
@@ -300,9 +300,11 @@ def test_numbers_are_written_so_that_they_are_read_unchanged() -> None:
 @pytest.mark.parametrize("value", [[[1, 2], [3, 4.5]], [[]], [], 5, [[1], [2]], [1e300], [-1, 2**24 - 1]])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_the_quick_way_to_read_numbers_gives_what_the_exact_one_gives(value: Any, dtype: str) -> None:
-    quick, exact = (as_tensor(value, dtype, booleans=booleans) for booleans in (False, True))
-    assert (quick.dtype, quick.shape) == (exact.dtype, exact.shape)
-    np.testing.assert_array_equal(quick, exact)
+    exact = as_tensor(value, dtype)
+    for kinds in (NUMBERS, NO_BOOLEANS):
+        quick = as_tensor(value, dtype, kinds=kinds)
+        assert (quick.dtype, quick.shape) == (exact.dtype, exact.shape)
+        np.testing.assert_array_equal(quick, exact)
 
 
 # What cannot be served
