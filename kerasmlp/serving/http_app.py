@@ -90,7 +90,7 @@ class HttpApp:
             if method == "POST" and path.startswith("/v1/"):
                 return await _send_failure(send, invalid(f"Malformed request: POST {path}"))
             return await self._others(scope, receive, send)
-        return await self._predict(target, scope, receive, send)
+        return await self._predict(target, receive, send)
 
     def _target(self, path: str) -> _Target | None:
         """What a path asks to predict; None if it does not."""
@@ -103,11 +103,11 @@ class HttpApp:
                 self._targets[path] = found
         return found
 
-    async def _predict(self, target: _Target, scope: Any, receive: Receive, send: Send) -> None:
+    async def _predict(self, target: _Target, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
         code = OK
         try:
-            body = await self._body(scope, receive)
+            body = await self._body(receive)
             if isinstance(target, tf_serving_rest.Target) and target.verb != "predict":
                 raise invalid(f"The method `{target.verb}` is not supported; use `predict`.")
             label = target.label if isinstance(target, tf_serving_rest.Target) else None
@@ -152,7 +152,7 @@ class HttpApp:
             return tf_serving_rest.answer(question, outputs)
         return dump(open_inference.answer(question, target.model, number, outputs))
 
-    async def _body(self, scope: Any, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive) -> bytes:
         """Returns the whole body of a request."""
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -163,18 +163,18 @@ class HttpApp:
             if len(body) > limit:
                 raise _too_large(limit)
             return body
-        announced = dict(scope["headers"]).get(b"content-length", b"0")
-        if announced.isdigit() and int(announced) > limit:
-            raise _too_large(limit)
         parts, size = [body], len(body)
         while message.get("more_body", False):
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Disconnected
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > limit:
-                raise _too_large(limit)
+            size += len(message.get("body", b""))
+            if size <= limit:
+                parts.append(message.get("body", b""))
+            else:  # read to its end, because many clients do not look for an answer before they have sent everything
+                parts.clear()
+        if size > limit:
+            raise _too_large(limit)
         return b"".join(parts)
 
     # Everything that is asked with GET

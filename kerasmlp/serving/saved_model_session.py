@@ -82,9 +82,10 @@ class SavedModelSession:
         import tensorflow as tf
 
         try:
-            for record in tf.compat.v1.io.tf_record_iterator(str(file)):
-                request = read_prediction_log(record)
-                self.run(request.signature, request.inputs)
+            with hidden_library_output():  # TensorFlow warns that this reader is old; the new one needs eager execution
+                for record in tf.compat.v1.io.tf_record_iterator(str(file)):
+                    request = read_prediction_log(record)
+                    self.run(request.signature, request.inputs)
         except (Failure, ValueError, tf.errors.OpError) as error:
             raise InvalidValue(f"`{path}` fails one of its warm-up requests: {str(error).splitlines()[0]}") from error
 
