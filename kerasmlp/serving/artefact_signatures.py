@@ -28,9 +28,9 @@ from kerasmlp.contract import (
 )
 from kerasmlp.data.columns import NUMBER
 from kerasmlp.data.images import is_image_shape
-from kerasmlp.serving.failures import invalid
 from kerasmlp.serving.image_inputs import decode_images
 from kerasmlp.serving.loaded_model import check_inputs, find_signature
+from kerasmlp.serving.refusals import invalid
 from kerasmlp.serving.table_inputs import encode_columns, encode_rows
 
 MOST_CARDS = 256  # per request, as in a SavedModel

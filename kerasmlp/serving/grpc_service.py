@@ -23,9 +23,9 @@ from kerasmlp.client.protobuf_classes import (
 )
 from kerasmlp.client.tensor_types import NUMBER_OF_DTYPE
 from kerasmlp.contract import SERVING_DEFAULT
-from kerasmlp.serving.failures import INTERNAL, Failure, invalid
 from kerasmlp.serving.loaded_model import LoadedModel, check_batch, find_signature, num_examples
 from kerasmlp.serving.metrics import Metrics
+from kerasmlp.serving.refusals import INTERNAL, Failure, invalid
 from kerasmlp.serving.served_models import ServedModels
 from kerasmlp.serving.settings import ServerSettings
 from kerasmlp.serving.tf_serving_rest import METHOD

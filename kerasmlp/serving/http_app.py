@@ -21,13 +21,13 @@ from starlette.routing import Route
 
 from kerasmlp.contract import SERVING_DEFAULT
 from kerasmlp.serving import open_inference, tf_serving_rest
-from kerasmlp.serving.failures import INTERNAL, NOT_FOUND, TOO_LARGE, Failure, invalid
 from kerasmlp.serving.json_tensors import dump
 from kerasmlp.serving.loaded_model import LoadedModel, num_examples
 from kerasmlp.serving.metrics import CONTENT_TYPE, Metrics
+from kerasmlp.serving.refusals import INTERNAL, NOT_FOUND, TOO_LARGE, Failure, invalid
 from kerasmlp.serving.served_models import ServedModels
 from kerasmlp.serving.settings import ServerSettings
-from kerasmlp.serving.start_page import start_page
+from kerasmlp.serving.start_page import render_start_page
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
 OK, REST = "OK", "REST"
@@ -38,8 +38,8 @@ _JSON = b"application/json"
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-_Question = tf_serving_rest.Question | open_inference.Question
-_Target = tf_serving_rest.Target | open_inference.Target
+_Question = tf_serving_rest.RestQuestion | open_inference.InferenceQuestion
+_Target = tf_serving_rest.RestTarget | open_inference.InferenceTarget
 
 _log = logging.getLogger("kerasmlp.serving")
 
@@ -108,9 +108,9 @@ class HttpApp:
         code = OK
         try:
             body = await self._body(receive)
-            if isinstance(target, tf_serving_rest.Target) and target.verb != "predict":
+            if isinstance(target, tf_serving_rest.RestTarget) and target.verb != "predict":
                 raise invalid(f"The method `{target.verb}` is not supported; use `predict`.")
-            label = target.label if isinstance(target, tf_serving_rest.Target) else None
+            label = target.label if isinstance(target, tf_serving_rest.RestTarget) else None
             number, model = self._models.find(target.model, target.version, label)
             content = await self._answer(target, number, model, body)
             await _send(send, 200, content)
@@ -140,7 +140,7 @@ class HttpApp:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work)
 
     def _read(self, target: _Target, model: LoadedModel, body: bytes) -> _Question:
-        protocol = tf_serving_rest if isinstance(target, tf_serving_rest.Target) else open_inference
+        protocol = tf_serving_rest if isinstance(target, tf_serving_rest.RestTarget) else open_inference
         question: _Question = protocol.read_question(body, model, max_batch=self._settings.max_batch)
         return question
 
@@ -148,7 +148,7 @@ class HttpApp:
         began = time.perf_counter()
         outputs = model.run(question.signature, question.inputs)
         self._metrics.count_run(target.model, time.perf_counter() - began)
-        if isinstance(question, tf_serving_rest.Question):
+        if isinstance(question, tf_serving_rest.RestQuestion):
             return tf_serving_rest.answer(question, outputs)
         return dump(open_inference.answer(question, target.model, number, outputs))
 
@@ -180,7 +180,7 @@ class HttpApp:
     # Everything that is asked with GET
 
     async def _start_page(self, request: Request) -> Response:
-        return Response(start_page(self._models, str(request.base_url).rstrip("/")), media_type="text/html")
+        return Response(render_start_page(self._models, str(request.base_url).rstrip("/")), media_type="text/html")
 
     async def _metrics_page(self, request: Request) -> Response:
         return Response(self._metrics.page(), headers={"content-type": CONTENT_TYPE.decode()})

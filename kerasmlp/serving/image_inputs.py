@@ -9,7 +9,7 @@ import numpy as np
 from kerasmlp.contract import MAX_IMAGE_PIXELS
 from kerasmlp.data.images import read_image, read_image_header, scale_pixels
 from kerasmlp.errors import InvalidValue
-from kerasmlp.serving.failures import invalid
+from kerasmlp.serving.refusals import invalid
 
 if TYPE_CHECKING:
     from kerasmlp.card import Card

@@ -19,7 +19,7 @@ import orjson
 
 from kerasmlp.client.model_signature import Signature
 from kerasmlp.client.tensor_types import STRING
-from kerasmlp.serving.failures import invalid
+from kerasmlp.serving.refusals import invalid
 
 BASE64 = "b64"
 NUMBERS, NO_BOOLEANS, ANYTHING = range(3)  # what may be among the values of a request

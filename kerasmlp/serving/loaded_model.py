@@ -9,7 +9,7 @@ import numpy as np
 from kerasmlp.client.model_signature import Signature, TensorSpec
 from kerasmlp.client.tensor_types import NUMBER_OF_DTYPE, STRING
 from kerasmlp.contract import SERVING_DEFAULT
-from kerasmlp.serving.failures import invalid
+from kerasmlp.serving.refusals import invalid
 
 _NUMPY = {name: np.dtype(object if name == STRING else name) for name in NUMBER_OF_DTYPE}
 

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from kerasmlp.client.model_signature import TensorSpec
-from kerasmlp.serving.failures import invalid
 from kerasmlp.serving.json_tensors import as_tensor, decode_base64, kinds_in, parse, texts
 from kerasmlp.serving.loaded_model import LoadedModel, check_batch, default_signature, find_signature, num_examples
+from kerasmlp.serving.refusals import invalid
 
 DATATYPES = {
     "float16": "FP16",
@@ -30,7 +30,7 @@ BASE64 = "base64"
 _PATH = re.compile(r"/v2/models/([^/]+)(?:/versions/(\d{1,18}))?(?:/(ready|infer))?")
 
 
-class Target(NamedTuple):
+class InferenceTarget(NamedTuple):
     """What a path asks for: a model, the number of its version or None, and `ready`, `infer` or None."""
 
     model: str
@@ -38,7 +38,7 @@ class Target(NamedTuple):
     verb: str | None
 
 
-class Question(NamedTuple):
+class InferenceQuestion(NamedTuple):
     """A request for an inference: its signature, its inputs, the outputs that it names, and its own name."""
 
     signature: str
@@ -47,15 +47,15 @@ class Question(NamedTuple):
     id: str | None
 
 
-def read_path(path: str) -> Target | None:
+def read_path(path: str) -> InferenceTarget | None:
     """Returns what a path asks for; None if it is not the path of a model in this protocol.
 
     Example:
         >>> read_path("/v2/models/digits/infer")
-        Target(model='digits', version=None, verb='infer')
+        InferenceTarget(model='digits', version=None, verb='infer')
     """
     match = _PATH.fullmatch(path)
-    return None if not match else Target(match[1], None if match[2] is None else int(match[2]), match[3])
+    return None if not match else InferenceTarget(match[1], None if match[2] is None else int(match[2]), match[3])
 
 
 def about_server(version: str) -> dict[str, Any]:
@@ -80,7 +80,7 @@ def _about(name: str, spec: TensorSpec) -> dict[str, Any]:
     return {"name": name, "datatype": DATATYPES[spec.dtype], "shape": shape}
 
 
-def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Question:
+def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> InferenceQuestion:
     """Returns what the body of a request asks.
 
     Raises:
@@ -110,7 +110,7 @@ def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Questio
     unknown = [name for name in asked if name not in signature.outputs]
     if unknown:
         raise invalid(f"unexpected inference output `{unknown[0]}`; expected {', '.join(signature.outputs)}")
-    return Question(signature_name, inputs, tuple(asked), request.get("id"))
+    return InferenceQuestion(signature_name, inputs, tuple(asked), request.get("id"))
 
 
 def _array(tensor: dict[str, Any], name: str, spec: TensorSpec, *, kinds: int) -> np.ndarray:
@@ -140,7 +140,7 @@ def _member(values: dict[str, Any], name: str, kind: type, default: Any = None) 
     return value
 
 
-def answer(question: Question, name: str, version: int, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
+def answer(question: InferenceQuestion, name: str, version: int, outputs: dict[str, np.ndarray]) -> dict[str, Any]:
     """Returns the answer to a question, ready for `json_tensors.dump`."""
     chosen = {key: outputs[key] for key in question.outputs or outputs}
     tensors = [

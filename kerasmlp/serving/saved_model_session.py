@@ -15,8 +15,8 @@ from kerasmlp.client.model_signature import Signature, TensorSpec
 from kerasmlp.client.tensor_types import DTYPE_OF_NUMBER
 from kerasmlp.contract import EXTRA_FOLDER, WARM_UP_NAME
 from kerasmlp.errors import InvalidValue
-from kerasmlp.serving.failures import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, UNIMPLEMENTED, Failure
 from kerasmlp.serving.loaded_model import check_inputs, find_signature
+from kerasmlp.serving.refusals import FAILED_PRECONDITION, INTERNAL, INVALID_ARGUMENT, UNIMPLEMENTED, Failure
 
 _CODES = {3: INVALID_ARGUMENT, 9: FAILED_PRECONDITION, 12: UNIMPLEMENTED}
 _importing = threading.Lock()

@@ -10,10 +10,10 @@ from pathlib import Path
 
 from kerasmlp.client.model_signature import VersionStatus
 from kerasmlp.errors import InvalidValue, nearest
-from kerasmlp.serving.failures import NOT_FOUND, Failure, invalid
 from kerasmlp.serving.loaded_model import LoadedModel
 from kerasmlp.serving.metrics import Metrics
 from kerasmlp.serving.model_sources import ModelSource, fingerprint, load_version
+from kerasmlp.serving.refusals import NOT_FOUND, Failure, invalid
 
 AVAILABLE, LOADING, END = "AVAILABLE", "LOADING", "END"
 

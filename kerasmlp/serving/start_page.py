@@ -1,4 +1,4 @@
-"""`start_page`: the page at `/`, which shows a person what is served and how to ask."""
+"""`render_start_page`: the page at `/`, which shows a person what is served and how to ask."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _MODEL = """<h2>{name}</h2>
 """
 
 
-def start_page(models: ServedModels, address: str) -> bytes:
+def render_start_page(models: ServedModels, address: str) -> bytes:
     """Returns the page as HTML.
 
     Args:

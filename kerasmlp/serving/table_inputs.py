@@ -13,7 +13,7 @@ from kerasmlp.contract import column_input_names
 from kerasmlp.data.canonical_values import canonical
 from kerasmlp.data.columns import BOOLEAN, NUMBER
 from kerasmlp.errors import InvalidValue
-from kerasmlp.serving.failures import invalid
+from kerasmlp.serving.refusals import invalid
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -13,7 +13,6 @@ import numpy as np
 from kerasmlp.client.model_signature import TensorSpec, VersionStatus
 from kerasmlp.client.tensor_types import DTYPE_OF_NAME
 from kerasmlp.contract import SERVING_DEFAULT
-from kerasmlp.serving.failures import invalid
 from kerasmlp.serving.json_tensors import (
     answer_by_column,
     answer_by_row,
@@ -23,13 +22,14 @@ from kerasmlp.serving.json_tensors import (
     parse,
 )
 from kerasmlp.serving.loaded_model import LoadedModel, check_batch, find_signature, num_examples
+from kerasmlp.serving.refusals import invalid
 
 NAME_OF_DTYPE = {dtype: name for name, dtype in DTYPE_OF_NAME.items()}  # of several names, the usual one is the last
 METHOD = "tensorflow/serving/predict"
 _PATH = re.compile(r"/v1/models/([^/:]+)(?:/versions/(\d{1,18})|/labels/([^/:]+))?(?::(\w+)|(/metadata))?")
 
 
-class Target(NamedTuple):
+class RestTarget(NamedTuple):
     """What a path asks for.
 
     Attributes:
@@ -47,7 +47,7 @@ class Target(NamedTuple):
     metadata: bool
 
 
-class Question(NamedTuple):
+class RestQuestion(NamedTuple):
     """A request for a prediction.
 
     Attributes:
@@ -61,20 +61,20 @@ class Question(NamedTuple):
     by_row: bool
 
 
-def read_path(path: str) -> Target | None:
+def read_path(path: str) -> RestTarget | None:
     """Returns what a path asks for; None if it is not a path of this interface.
 
     Example:
         >>> read_path("/v1/models/digits/versions/2:predict")
-        Target(model='digits', version=2, label=None, verb='predict', metadata=False)
+        RestTarget(model='digits', version=2, label=None, verb='predict', metadata=False)
     """
     match = _PATH.fullmatch(path)
     if not match:
         return None
-    return Target(match[1], None if match[2] is None else int(match[2]), match[3], match[4], match[5] is not None)
+    return RestTarget(match[1], None if match[2] is None else int(match[2]), match[3], match[4], match[5] is not None)
 
 
-def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Question:
+def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> RestQuestion:
     """Returns what the body of a request for a prediction asks.
 
     Args:
@@ -101,10 +101,10 @@ def read_question(body: bytes, model: LoadedModel, *, max_batch: int) -> Questio
         check_batch(num_examples(inputs), max_batch)
     else:
         raise invalid("Missing 'inputs' or 'instances' key")
-    return Question(name or SERVING_DEFAULT, inputs, by_row)
+    return RestQuestion(name or SERVING_DEFAULT, inputs, by_row)
 
 
-def answer(question: Question, outputs: dict[str, np.ndarray]) -> bytes:
+def answer(question: RestQuestion, outputs: dict[str, np.ndarray]) -> bytes:
     """Returns the JSON that answers a question."""
     return answer_by_row(outputs) if question.by_row else answer_by_column(outputs)
 

@@ -23,7 +23,7 @@ from kerasmlp.export.saved_model import image_resizing
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.image_decoding import decode_images
 from kerasmlp.run import Run
-from kerasmlp.serving.failures import Failure
+from kerasmlp.serving.refusals import Failure
 from kerasmlp.serving.saved_model_session import SavedModelSession
 from kerasmlp.tasks.classification import Classification
 from tests.helpers.image_bombs import BOMBS, HARMLESS, LARGE, LARGE_SIDE, LIMIT, REFUSED, SMALL, blank_png, jpeg

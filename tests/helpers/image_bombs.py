@@ -160,7 +160,7 @@ def _memory(name: str) -> int:
 
 
 def _ask(loaded: Any, files: list[bytes]) -> dict[str, Any]:
-    from kerasmlp.serving.failures import Failure
+    from kerasmlp.serving.refusals import Failure
 
     ctypes.CDLL(None).malloc_trim(0)  # gives back what earlier requests took
     Path("/proc/self/clear_refs").write_text("5")  # makes the present memory the peak

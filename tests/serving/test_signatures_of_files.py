@@ -17,7 +17,7 @@ from kerasmlp.export.saved_model.signatures import signature_inputs, signature_n
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving.artefact_signatures import ArtefactSignatures
-from kerasmlp.serving.failures import Failure
+from kerasmlp.serving.refusals import Failure
 from kerasmlp.serving.saved_model_session import SavedModelSession
 from tests.helpers.image_bombs import BOMBS
 from tests.helpers.small_tasks import KINDS, small_data
