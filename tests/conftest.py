@@ -18,7 +18,7 @@ from kerasmlp.data.types import Data
 from kerasmlp.run import Run
 
 if TYPE_CHECKING:
-    from tests.helpers.serving_stand_in import StandIn
+    from tests.helpers.own_server import OwnServer
 
 _frozen_at = [time.monotonic()]
 
@@ -112,19 +112,19 @@ def flowers_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 
 @pytest.fixture(scope="session")
-def stand_in(
+def own_server(
     digits_run: Run, flowers_run: Run, houses_run: Run, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[StandIn]:
-    """A small stand-in for TF Serving that serves `digits`, and the tables `flowers` and `houses`."""
+) -> Iterator[OwnServer]:
+    """Kerasmlp's own server, which serves `digits`, and the tables `flowers` and `houses`."""
     from kerasmlp.export.saved_model.exporting import write_saved_model
-    from tests.helpers.serving_stand_in import StandIn
+    from tests.helpers.own_server import OwnServer
 
     folder = tmp_path_factory.mktemp("served")
     runs = {"digits": digits_run, "flowers": flowers_run, "houses": houses_run}
     for name, run in runs.items():
         (folder / name).mkdir()
         write_saved_model(run.load_model(), run.card, folder / name / "1")
-    with StandIn({name: folder / name for name in runs}) as server:
+    with OwnServer({name: folder / name for name in runs}) as server:
         yield server
 
 

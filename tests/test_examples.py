@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.serving_stand_in import StandIn
+from tests.helpers.own_server import OwnServer
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -72,7 +72,7 @@ def test_a_served_model_is_queried(
 ) -> None:
     run_example("serve_and_query", tmp_path, monkeypatch=monkeypatch)
     assert f"docker compose -f {tmp_path / 'serving' / 'compose.yaml'} up -d" in capsys.readouterr().out
-    with StandIn({"digits": tmp_path / "models" / "digits"}) as server:
+    with OwnServer({"digits": tmp_path / "models" / "digits"}) as server:
         run_example("serve_and_query", tmp_path, f"{server.rest}/v1/models/digits", monkeypatch=monkeypatch)
     assert len(re.findall(r"^\d with probability [\d.]+%$", capsys.readouterr().out, re.MULTILINE)) == 5
 

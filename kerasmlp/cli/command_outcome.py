@@ -16,11 +16,13 @@ class Outcome(NamedTuple):
         result: What `--json` prints.
         show: Prints the same as tables for a person.
         failure: Why the exit status is 1 although there is a result. None if all the work succeeded.
+        afterwards: What goes on after the result is shown, such as serving; None if nothing does.
     """
 
     result: dict[str, Any]
     show: Callable[[], None]
     failure: str | None = None
+    afterwards: Callable[[], None] | None = None
 
 
 def run_outcome(run: Run, show_more: Callable[[Run], None] = lambda run: None) -> Outcome:

@@ -49,11 +49,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if outcome is not None and args.json:
         import json
 
-        print(json.dumps(outcome.result))
+        print(json.dumps(outcome.result), flush=True)
     elif outcome is not None:
         outcome.show()
     if message is not None:
         sys.stderr.write(f"kerasmlp {args.command}: {message}\n")
+    if outcome is not None and outcome.afterwards is not None:
+        sys.stdout.flush()
+        outcome.afterwards()
     return status
 
 

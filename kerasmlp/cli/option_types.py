@@ -62,6 +62,19 @@ def numbers(text: str) -> tuple[float, ...]:
         raise ArgumentTypeError(f"expected numbers with commas between them; got `{text}`") from None
 
 
+def label_and_version(text: str) -> tuple[str, int]:
+    """Returns a label and the number of a version.
+
+    Example:
+        >>> label_and_version("stable=3")
+        ('stable', 3)
+    """
+    label, _, version = text.partition("=")
+    if not label or not version.isdecimal():
+        raise ArgumentTypeError(f"expected a label and the number of a version such as `stable=3`; got `{text}`")
+    return label, int(version)
+
+
 def words(text: str) -> tuple[str, ...]:
     """Returns words from a comma-separated list.
 

@@ -30,6 +30,7 @@ COMMANDS = {
     "evaluate": "measure how good the answers of an artefact are on the test examples",
     "explain": "show which columns of a table a network relies on, and how its answers depend on them",
     "predict": "answer images, or the rows of CSV, Parquet and npz files, with classes, labels or numbers",
+    "serve": "serve models over HTTP, as TF Serving does, on this machine",
     "info": "describe an artefact or a data set",
     "lesson": "train the same network in NumPy, Keras and PyTorch and compare the accuracies",
 }

@@ -88,7 +88,7 @@ def check_max_image_pixels(max_image_pixels: int | None) -> int:
     return max_image_pixels
 
 
-def read_image_header(path: str | PathLike[str], *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageHeader:
+def read_image_header(path: str | PathLike[str] | bytes, *, max_pixels: int = MAX_IMAGE_PIXELS) -> ImageHeader:
     """Returns the size and colour of an image without decoding its pixels.
 
     Args:
@@ -104,7 +104,7 @@ def read_image_header(path: str | PathLike[str], *, max_pixels: int = MAX_IMAGE_
 
 
 def read_image(
-    path: str | PathLike[str],
+    path: str | PathLike[str] | bytes,
     *,
     channels: int | None = None,
     size: tuple[int, int] | None = None,
@@ -113,7 +113,7 @@ def read_image(
     """Returns the pixels of an image.
 
     Args:
-        path: A PNG, JPEG, BMP, GIF, WebP or TIFF file.
+        path: A PNG, JPEG, BMP, GIF, WebP or TIFF file, or its content.
         channels: 1 for grey (ITU-R 601-2 luma), 3 for RGB. Default: grey if the file stores grey, otherwise RGB. A
             palette counts as colour, whatever its colours are.
         size: Height and width to resize to. Default: the size of the file.
@@ -203,34 +203,35 @@ def find_orientation(exif: bytes) -> int:
 
 
 @contextmanager
-def _opened(path: str | PathLike[str], max_pixels: int, new_width: int = 1) -> Iterator[Image]:
+def _opened(path: str | PathLike[str] | bytes, max_pixels: int, new_width: int = 1) -> Iterator[Image]:
     """Opens an image whose pixels are not decoded yet.
 
     It is resized along its rows first, so it may not have more than `max_pixels` with its height and `new_width`.
     """
     from PIL import Image
 
+    name = "the file" if isinstance(path, bytes) else f"`{path}`"
     try:
         # Not `Image.open(path)`, which maps the file into memory and mixes up the rows of a TIFF file that is turned.
-        with Path(path).open("rb") as file, Image.open(file) as image:
+        with io.BytesIO(path) if isinstance(path, bytes) else Path(path).open("rb") as file, Image.open(file) as image:
             longest = max_pixels // new_width
             if image.width * image.height > max_pixels or max(image.size) > longest:
                 raise InvalidValue(
-                    f"`{path}` has {image.height:,} x {image.width:,} pixels (height x width); an image needs at most "
+                    f"{name} has {image.height:,} x {image.width:,} pixels (height x width); an image needs at most "
                     f"{max_pixels:,} pixels, and at most {longest:,} on a side. Make it smaller, or set a larger "
                     "`max_image_pixels`."
                 )
             if image.mode in _DEEP:
                 raise InvalidValue(
-                    f"`{path}` has 32 bits per pixel, so its brightest value is unknown. Save it with 8 or 16 bits."
+                    f"{name} has 32 bits per pixel, so its brightest value is unknown. Save it with 8 or 16 bits."
                 )
             yield image
     except InvalidValue:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise InvalidValue(f"`{path}` has too many pixels to be read: {error} Make it smaller first.") from error
+        raise InvalidValue(f"{name} has too many pixels to be read: {error} Make it smaller first.") from error
     except _UNREADABLE as error:
-        raise InvalidValue(f"`{path}` cannot be read as an image: {error}.") from error
+        raise InvalidValue(f"{name} cannot be read as an image: {error}.") from error
 
 
 def _is_grey(image: Image) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -23,6 +24,12 @@ if TYPE_CHECKING:
     import keras
 
 NUM_SHOWN = 3  # classes in a table of predictions
+
+
+@lru_cache(maxsize=32)
+def _texts(names: tuple[str, ...]) -> np.ndarray:
+    """The names as an array. A server needs it for every request."""
+    return np.array(names)
 
 
 @dataclass(frozen=True)
@@ -143,7 +150,7 @@ class Classification(Task):
         sets = {} if self.coverage is None else self.with_coverage(main, self.coverage, ops)
         if ops is np:
             class_id = self.class_ids(main).astype(np.int32)
-            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: np.array(self.names)[class_id], **sets}
+            return {PROBABILITIES: main, CLASS_ID: class_id, LABEL: _texts(self.names)[class_id], **sets}
         if self.threshold is None:
             class_id = ops.argmax(main, axis=-1, output_type=ops.int32)
         else:

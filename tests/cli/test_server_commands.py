@@ -25,14 +25,15 @@ from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.run import Run
 from kerasmlp.tasks.scores import number
 from tests.helpers.commands import json_of
-from tests.helpers.serving_stand_in import Rogue, StandIn, http
+from tests.helpers.own_server import OwnServer
+from tests.helpers.rogue_servers import Rogue, http
 from tests.helpers.tables import frame, houses_frame
 
 
 @pytest.fixture(params=["rest", "grpc"])
-def server(request: pytest.FixtureRequest, stand_in: StandIn) -> str:
-    """The URL of the stand-in, to which the name of a model is added."""
-    return f"{stand_in.rest}/v1/models/" if request.param == "rest" else f"{stand_in.grpc}/"
+def server(request: pytest.FixtureRequest, own_server: OwnServer) -> str:
+    """The URL of the server, to which the name of a model is added."""
+    return f"{own_server.rest}/v1/models/" if request.param == "rest" else f"{own_server.grpc}/"
 
 
 @pytest.fixture(autouse=True)

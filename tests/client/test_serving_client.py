@@ -1,4 +1,4 @@
-"""The client of TF Serving: addresses, input types, both protocols against a stand-in server, and broken servers."""
+"""The client of TF Serving: addresses, types of inputs, both protocols with kerasmlp's server, and broken servers."""
 
 from __future__ import annotations
 
@@ -30,13 +30,14 @@ from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidType, InvalidValue
 from kerasmlp.run import Run
 from tests.helpers.network_faults import make_certificate
-from tests.helpers.serving_stand_in import Rogue, StandIn, http, rogue_grpc
+from tests.helpers.own_server import OwnServer
+from tests.helpers.rogue_servers import Rogue, http, rogue_grpc
 
 
 @pytest.fixture(params=["rest", "grpc"])
-def url(request: pytest.FixtureRequest, stand_in: StandIn) -> str:
+def url(request: pytest.FixtureRequest, own_server: OwnServer) -> str:
     """The URL of the digits model, for each protocol."""
-    return f"{stand_in.rest}/v1/models/digits" if request.param == "rest" else f"{stand_in.grpc}/digits"
+    return f"{own_server.rest}/v1/models/digits" if request.param == "rest" else f"{own_server.grpc}/digits"
 
 
 @pytest.fixture(autouse=True)
@@ -207,17 +208,17 @@ def test_objects_that_are_numbers_are_numbers() -> None:
         as_input([1, None], TensorSpec("float64", (None,)), "x", nan_is_missing=True)
 
 
-# Against the stand-in
+# Against kerasmlp's own server
 
 
 def test_a_served_network_gives_the_answers_of_its_keras_model(
-    url: str, stand_in: StandIn, digits_run: Run, digits: Data
+    url: str, own_server: OwnServer, digits_run: Run, digits: Data
 ) -> None:
     expected = open_artefact(digits_run.path).probabilities(digits.test.features)
     with connect(url) as client:
-        stand_in.requests.clear()
+        own_server.requests.clear()
         outputs = client.predict(digits.test.features)
-        assert len(stand_in.requests) == 1 + 2  # the metadata, and 360 examples in requests of at most 256
+        assert len(own_server.requests) == 1 + 2  # the metadata, and 360 examples in requests of at most 256
     assert outputs.keys() >= {"probabilities", "class_id", "label"}
     assert [outputs[name].dtype.name for name in ("probabilities", "class_id")] == ["float32", "int32"]
     np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)  # another batch size uses other kernels
@@ -226,7 +227,7 @@ def test_a_served_network_gives_the_answers_of_its_keras_model(
 
 
 def test_types_of_inputs_and_sizes_of_requests_do_not_change_the_answer(
-    url: str, digits: Data, monkeypatch: pytest.MonkeyPatch, stand_in: StandIn
+    url: str, digits: Data, monkeypatch: pytest.MonkeyPatch, own_server: OwnServer
 ) -> None:
     features = digits.test.features[:5]
     with connect(url) as client:
@@ -234,29 +235,29 @@ def test_types_of_inputs_and_sizes_of_requests_do_not_change_the_answer(
         for same in (features.astype(np.float64), features.astype(np.uint8), features.tolist(), {"image": features}):
             np.testing.assert_array_equal(client.probabilities(same), expected)
         monkeypatch.setattr(serving_client, "MAX_BYTES", 1)
-        stand_in.requests.clear()
+        own_server.requests.clear()
         # For a single example, TensorFlow uses other kernels, which add in another order.
         np.testing.assert_allclose(client.probabilities(features), expected, atol=1e-6)
-        assert len(stand_in.requests) == 5
-        stand_in.requests.clear()
+        assert len(own_server.requests) == 5
+        own_server.requests.clear()
         nothing = client.predict(features[:0])
         assert (nothing["probabilities"].shape, nothing["label"].shape) == ((0, 10), (0,))
-        assert stand_in.requests == []
+        assert own_server.requests == []
 
 
-def test_numbers_arrive_exactly_over_rest_and_over_grpc(stand_in: StandIn) -> None:
+def test_numbers_arrive_exactly_over_rest_and_over_grpc(own_server: OwnServer) -> None:
     whole = np.full((2, 8, 8), 7, np.float32)
     near = np.nextafter(whole, np.float32(8))  # they differ in the last bit
-    with connect(f"{stand_in.rest}/v1/models/digits") as rest, connect(f"{stand_in.grpc}/digits") as over_grpc:
+    with connect(f"{own_server.rest}/v1/models/digits") as rest, connect(f"{own_server.grpc}/digits") as over_grpc:
         for features in (whole, near, np.concatenate([whole, near]), np.float32(1e-30) * whole):
             np.testing.assert_array_equal(rest.probabilities(features), over_grpc.probabilities(features))
         assert (rest.probabilities(whole) != rest.probabilities(near)).any()
 
 
-def test_a_served_regression_answers_numbers_and_no_probabilities(stand_in: StandIn, houses: Data) -> None:
+def test_a_served_regression_answers_numbers_and_no_probabilities(own_server: OwnServer, houses: Data) -> None:
     features = np.asarray(houses.test.features)
     found = []
-    for url in (f"{stand_in.rest}/v1/models/houses", f"{stand_in.grpc}/houses"):
+    for url in (f"{own_server.rest}/v1/models/houses", f"{own_server.grpc}/houses"):
         with connect(url) as client:
             found.append(client.answers(features))
             assert (found[-1].dtype.name, found[-1].shape) == ("float32", (len(features), 1))
@@ -283,26 +284,26 @@ def test_a_served_regression_answers_numbers_and_no_probabilities(stand_in: Stan
     ],
     ids=["not finite", "whole numbers", "a class", "labels", "neither"],
 )
-def test_main_outputs_are_checked(stand_in: StandIn, outputs: dict[str, np.ndarray], message: str) -> None:
-    with connect(f"{stand_in.rest}/v1/models/houses") as client, pytest.raises(ServerError, match=message):
+def test_main_outputs_are_checked(own_server: OwnServer, outputs: dict[str, np.ndarray], message: str) -> None:
+    with connect(f"{own_server.rest}/v1/models/houses") as client, pytest.raises(ServerError, match=message):
         client.checked_answers(outputs)
 
 
-def test_only_probabilities_of_classes_need_to_add_up_to_one(stand_in: StandIn) -> None:
+def test_only_probabilities_of_classes_need_to_add_up_to_one(own_server: OwnServer) -> None:
     several = {"probabilities": np.array([[0.9, 0.8]], np.float32), "labels": np.array([[1, 1]])}
-    with connect(f"{stand_in.rest}/v1/models/houses") as client:
+    with connect(f"{own_server.rest}/v1/models/houses") as client:
         assert client.checked_answers(several) is several["probabilities"]
 
 
-def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(stand_in: StandIn) -> None:
+def test_whole_numbers_too_large_for_the_server_are_sent_as_floats(own_server: OwnServer) -> None:
     rows = np.zeros((1, 7))
     rows[0, 0] = 2.0**24 + 2  # the server refuses it without a decimal point
-    with connect(f"{stand_in.rest}/v1/models/flowers") as client:
+    with connect(f"{own_server.rest}/v1/models/flowers") as client:
         assert client.probabilities(rows).shape == (1, 2)
 
 
 @pytest.fixture(scope="module")
-def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
+def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[OwnServer]:
     """Serves a model that has an input of each type and answers its inputs."""
     import tensorflow as tf
 
@@ -318,12 +319,12 @@ def echo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StandIn]:
     base = tmp_path_factory.mktemp("served") / "echo"
     function = module.answer.get_concrete_function(**specs)
     tf.saved_model.save(module, str(base / "1"), signatures={"serving_default": function})
-    with StandIn({"echo": base}) as server:
+    with OwnServer({"echo": base}) as server:
         yield server
 
 
 @pytest.mark.parametrize("protocol", ["rest", "grpc"])
-def test_every_type_arrives_and_comes_back_unchanged(echo: StandIn, protocol: str) -> None:
+def test_every_type_arrives_and_comes_back_unchanged(echo: OwnServer, protocol: str) -> None:
     url = f"{echo.rest}/v1/models/echo" if protocol == "rest" else f"{echo.grpc}/echo"
     inputs = {
         "f": np.array([[0.1, -3e38], [16777217, 1e-40]], np.float32),
@@ -363,10 +364,10 @@ def test_a_client_lists_signatures_and_versions(url: str) -> None:
         assert [(status.version, status.state, status.message) for status in client.status()] == [(1, "AVAILABLE", "")]
 
 
-def test_inputs_that_do_not_fit_the_signature_are_not_sent(url: str, stand_in: StandIn) -> None:
+def test_inputs_that_do_not_fit_the_signature_are_not_sent(url: str, own_server: OwnServer) -> None:
     with connect(url) as client:
         assert client.signatures
-        stand_in.requests.clear()
+        own_server.requests.clear()
         with pytest.raises(InvalidValue, match=r"`serving`.*`serving_default`\?"):
             client.predict([[1]], signature="serving")
         with pytest.raises(InvalidValue, match=r"`serving_default`.*missing: `image`; unknown: `pixels`"):
@@ -379,7 +380,7 @@ def test_inputs_that_do_not_fit_the_signature_are_not_sent(url: str, stand_in: S
             client.predict(["\ud800"], signature="image_bytes")
         with pytest.raises(InvalidValue, match=r"`image` .*got nan at index \(0, 0, 0\)"):
             client.predict(np.full((1, 8, 8), np.nan))
-        assert stand_in.requests == []
+        assert own_server.requests == []
 
 
 def test_the_servers_own_refusals_are_quoted(url: str) -> None:
@@ -411,8 +412,8 @@ def test_models_and_versions_that_are_not_served_are_named(url: str, question: s
         client.predict(np.zeros((1, 8, 8)))
 
 
-def test_a_url_with_the_other_protocols_port_is_explained(stand_in: StandIn) -> None:
-    rest, over_grpc = stand_in.rest, stand_in.grpc
+def test_a_url_with_the_other_protocols_port_is_explained(own_server: OwnServer) -> None:
+    rest, over_grpc = own_server.rest, own_server.grpc
     for wrong, message in (
         (over_grpc.replace("grpc", "http") + "/v1/models/digits", "HTTP.*8500 for `grpc://`"),
         (over_grpc.replace("grpc", "grpcs") + "/digits", "TLS.*`grpc://`"),
@@ -634,12 +635,12 @@ def test_every_request_over_grpc_names_the_version_in_the_url(end: str, version:
     assert asked == [("m", version, label)] * 2
 
 
-def test_every_request_over_rest_names_the_version_in_the_url(stand_in: StandIn) -> None:
-    stand_in.requests.clear()
-    with connect(f"{stand_in.rest}/v1/models/digits/versions/1") as client:
+def test_every_request_over_rest_names_the_version_in_the_url(own_server: OwnServer) -> None:
+    own_server.requests.clear()
+    with connect(f"{own_server.rest}/v1/models/digits/versions/1") as client:
         client.probabilities(np.zeros((1, 8, 8)))
     path = "/v1/models/digits/versions/1"
-    assert stand_in.requests == [f"GET {path}/metadata", f"POST {path}:predict"]
+    assert own_server.requests == [f"GET {path}/metadata", f"POST {path}:predict"]
 
 
 def test_a_temporary_failure_over_grpc_is_retried_and_answers_may_be_large() -> None:
@@ -668,11 +669,10 @@ def test_unreadable_metadata_and_status_over_grpc_are_explained() -> None:
 
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to create a certificate")
-def test_encrypted_connections_trust_only_the_authorities_that_are_set(stand_in: StandIn, tmp_path: Path) -> None:
+def test_encrypted_connections_trust_only_the_authorities_that_are_set(own_server: OwnServer, tmp_path: Path) -> None:
     certificate, key = make_certificate(tmp_path)
-    server = StandIn(stand_in.models)
-    rest, over_grpc = server.encrypt(certificate, key)
-    urls = [f"{rest}/v1/models/digits", f"{over_grpc}/digits"]
+    server = OwnServer({"digits": own_server.paths["digits"]}, certificate=certificate, key=key)
+    urls = [f"{server.rest}/v1/models/digits", f"{server.grpc}/digits"]
     code = (
         "import sys\nfrom kerasmlp.client import ServerError, connect\n"
         "for url in sys.argv[1:]:\n"
@@ -696,7 +696,7 @@ def test_encrypted_connections_trust_only_the_authorities_that_are_set(stand_in:
             assert re.fullmatch(f"({answer}.*\n){{2}}", done.stdout), done.stdout + done.stderr
 
 
-def test_predictions_need_no_tensorflow_and_rest_needs_no_grpc(stand_in: StandIn) -> None:
+def test_predictions_need_no_tensorflow_and_rest_needs_no_grpc(own_server: OwnServer) -> None:
     code = (
         "import sys\nfrom kerasmlp.client import connect\n"
         "print(connect(sys.argv[1]).probabilities([[[0] * 8] * 8]).shape)\n"
@@ -704,8 +704,8 @@ def test_predictions_need_no_tensorflow_and_rest_needs_no_grpc(stand_in: StandIn
         "sys.exit(f'imported {heavy}' if heavy else 0)"
     )
     for command in (
-        [f"{stand_in.rest}/v1/models/digits", "grpc", "google.protobuf"],
-        [f"{stand_in.grpc}/digits"],
+        [f"{own_server.rest}/v1/models/digits", "grpc", "google.protobuf"],
+        [f"{own_server.grpc}/digits"],
     ):
         done = subprocess.run([sys.executable, "-c", code, *command], capture_output=True, text=True, check=False)
         assert (done.returncode, done.stdout) == (0, "(1, 10)\n"), done.stderr

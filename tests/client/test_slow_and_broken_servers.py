@@ -24,7 +24,7 @@ from kerasmlp.client import ServerError, VersionStatus, connect, failures, grpc_
 from kerasmlp.client.model_signature import Signature, TensorSpec
 from kerasmlp.errors import InvalidValue
 from tests.helpers.network_faults import Fault, Proxy, answering_rest, dropped_packets, make_certificate, restarting
-from tests.helpers.serving_stand_in import Rogue, http, rogue_grpc
+from tests.helpers.rogue_servers import Rogue, http, rogue_grpc
 
 SCHEMES = ("http", "https", "grpc", "grpcs")
 ANSWER = [VersionStatus(1, "AVAILABLE")]

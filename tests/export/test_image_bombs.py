@@ -23,10 +23,11 @@ from kerasmlp.export.saved_model import image_resizing
 from kerasmlp.export.saved_model.exporting import write_saved_model
 from kerasmlp.export.saved_model.image_decoding import decode_images
 from kerasmlp.run import Run
+from kerasmlp.serving.refusals import Failure
+from kerasmlp.serving.saved_model_session import SavedModelSession
 from kerasmlp.tasks.classification import Classification
 from tests.helpers.image_bombs import BOMBS, HARMLESS, LARGE, LARGE_SIDE, LIMIT, REFUSED, SMALL, blank_png, jpeg
 from tests.helpers.image_kinds import encode_image, make_image_kinds, turn_upright
-from tests.helpers.serving_stand_in import Failure, Loaded
 
 REPOSITORY = Path(__file__).parents[2]
 MOST_MB, MOST_SECONDS = 50, 2  # they take about 1 ms and 1 MB; other processes may be busy
@@ -126,7 +127,7 @@ def ask(tmp_path_factory: pytest.TempPathFactory) -> Callable[[list[bytes]], Non
     path = tmp_path_factory.mktemp("limits") / "1"
     model = build_mlp([64, 4, 2], input_shape=(8, 8), seed=0)
     write_saved_model(model, _card((8, 8)), path, max_image_pixels=100)
-    loaded = Loaded(path)
+    loaded = SavedModelSession(path)
 
     def run(files: list[bytes]) -> None:
         outputs = loaded.run("image_bytes", {"image_bytes": np.array(files, object)})
@@ -176,7 +177,7 @@ def test_an_export_of_the_command_line_takes_the_limit(digits_run: Run, tmp_path
     base = tmp_path / "digits"
     assert main(["export", str(digits_run.path), "--saved-model", str(base), "--max-image-pixels", "99"]) == 0
     with pytest.raises(Failure, match="at most 99 pixels"):
-        Loaded(base / "1").run("image_bytes", {"image_bytes": np.array([blank_png(10, 10)], object)})
+        SavedModelSession(base / "1").run("image_bytes", {"image_bytes": np.array([blank_png(10, 10)], object)})
     assert main(["export", str(digits_run.path), "--tflite", str(base), "--max-image-pixels", "99"]) == 2
 
 

@@ -1,4 +1,4 @@
-"""What clients of TF Serving rely on, tested with the stand-in server and, if it is installed, with the real server.
+"""What clients of TF Serving rely on, tested with kerasmlp's own server and, if it is installed, with TF Serving.
 
 The real server is `tensorflow_model_server` on PATH, or the program in the variable `KERASMLP_MODEL_SERVER`. It runs
 with the flags and configuration files that an export writes. Except in tests of kerasmlp's own client, requests over
@@ -42,7 +42,7 @@ from kerasmlp.export.saved_model.warm_up_requests import read_warm_up, write_war
 from kerasmlp.run import Run
 from tests.helpers.image_bombs import BOMBS
 from tests.helpers.model_server import REASON, ModelServer, find_model_server
-from tests.helpers.serving_stand_in import StandIn, publish, wait_until
+from tests.helpers.own_server import OwnServer, publish, wait_until
 from tests.helpers.tables import frame
 
 SAME = 1e-5  # kernels, and so the order of float32 additions, differ by batch size and by the server's TensorFlow
@@ -51,14 +51,14 @@ METRICS = "/monitoring/prometheus/metrics"
 DIRECTLY = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 needs_model_server = pytest.mark.skipif(find_model_server() is None, reason=REASON)
-KINDS = ["stand-in", pytest.param("model server", marks=needs_model_server)]
-Serving = StandIn | ModelServer
+KINDS = ["own server", pytest.param("model server", marks=needs_model_server)]
+Serving = OwnServer | ModelServer
 
 
 def _serve(kind: str, bases: Sequence[Path], folder: Path, *, flags: Sequence[str] = ()) -> Serving:
     """Returns a server for the models in `bases` that is not started yet."""
-    if kind == "stand-in":
-        return StandIn({base.name: base for base in bases})
+    if kind == "own server":
+        return OwnServer({base.name: base for base in bases})
     return ModelServer(bases, folder, flags=flags)
 
 

@@ -160,7 +160,7 @@ def _memory(name: str) -> int:
 
 
 def _ask(loaded: Any, files: list[bytes]) -> dict[str, Any]:
-    from tests.helpers.serving_stand_in import Failure
+    from kerasmlp.serving.refusals import Failure
 
     ctypes.CDLL(None).malloc_trim(0)  # gives back what earlier requests took
     Path("/proc/self/clear_refs").write_text("5")  # makes the present memory the peak
@@ -176,9 +176,9 @@ def _ask(loaded: Any, files: list[bytes]) -> dict[str, Any]:
 
 def main() -> None:
     """Asks for every file in this process. The first requests, which also load parts of TensorFlow, are not counted."""
-    from tests.helpers.serving_stand_in import Loaded
+    from kerasmlp.serving.saved_model_session import SavedModelSession
 
-    loaded = Loaded(Path(sys.argv[1]))
+    loaded = SavedModelSession(Path(sys.argv[1]))
     for content in (blank_png(SMALL, SMALL), blank_png(300, 300), _real_jpeg(300, 300, progressive=True)):
         _ask(loaded, [content] * 4)
     made = {name: [make()] for name, make in (BOMBS | REFUSED | HARMLESS).items()}

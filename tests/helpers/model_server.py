@@ -14,7 +14,7 @@ import yaml
 
 from kerasmlp.client import ServerError, connect
 from kerasmlp.export import write_serving_files
-from tests.helpers.serving_stand_in import wait_until
+from tests.helpers.own_server import wait_until
 
 VARIABLE = "KERASMLP_MODEL_SERVER"
 REASON = f"no tensorflow_model_server on PATH or in the variable {VARIABLE}"

@@ -1,0 +1,2 @@
+from .local_server import LocalServer as LocalServer
+from .settings import ServerSettings as ServerSettings

@@ -1,0 +1,81 @@
+"""Connections of clients that send or read too slowly are closed, so that they cannot use up the server."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+MOST_HEAD_BYTES = 2**16
+
+
+def _refusal(status: bytes, sentence: bytes) -> bytes:
+    content = b'{"error":"%b"}' % sentence
+    head = b"HTTP/1.1 %b\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: %d\r\n\r\n"
+    return head % (status, len(content)) + content
+
+
+_LATE = _refusal(b"408 Request Timeout", b"The request did not arrive within the time limit.")
+_LARGE_HEAD = _refusal(b"431 Request Header Fields Too Large", b"The head of the request is larger than 64 kB.")
+
+
+class WatchedProtocol(HttpToolsProtocol):
+    """A connection that knows since when it waits for the rest of a request, and for its client to read an answer."""
+
+    def connection_made(self, transport: Any) -> None:
+        """Begins to wait for the first request."""
+        super().connection_made(transport)
+        self.waits_since: float | None = self.loop.time()
+        self.unread, self.unread_since = 0, 0.0
+        self.num_head_bytes = 0
+        self.in_head = True
+
+    def data_received(self, data: bytes) -> None:
+        """Takes bytes, and refuses a head without end."""
+        super().data_received(data)
+        if self.in_head:
+            self.num_head_bytes += len(data)
+            if self.num_head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
+                self.transport.write(_LARGE_HEAD)
+                self.transport.close()
+
+    def on_message_begin(self) -> None:
+        """Begins to wait for the rest of a request."""
+        super().on_message_begin()
+        self.waits_since = self.loop.time()
+        self.in_head, self.num_head_bytes = True, 0
+
+    def on_headers_complete(self) -> None:
+        """Notes that the body follows."""
+        self.in_head, self.num_head_bytes = False, 0
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """Stops waiting: the request is complete."""
+        self.waits_since = None
+        super().on_message_complete()
+
+
+async def close_slow_connections(connections: set[Any], timeout_s: float) -> None:
+    """Closes connections whose client has been too slow for `timeout_s` seconds. Runs until it is cancelled.
+
+    Args:
+        connections: The connections of a server, which change while this runs.
+        timeout_s: Seconds for a whole request to arrive, and for progress while an answer is read.
+    """
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(min(1.0, timeout_s / 4))
+        now = loop.time()
+        for connection in [each for each in connections if isinstance(each, WatchedProtocol)]:
+            unread = connection.transport.get_write_buffer_size()
+            if unread != connection.unread or not unread:
+                connection.unread, connection.unread_since = unread, now
+            if unread and now - connection.unread_since > timeout_s:
+                connection.transport.abort()
+            elif connection.waits_since is not None and now - connection.waits_since > timeout_s:
+                if connection.num_head_bytes or not connection.in_head:
+                    connection.transport.write(_LATE)
+                connection.transport.close()
+                connection.waits_since = None
