@@ -37,6 +37,8 @@ PRIVATE_API = {
     ),
 }
 FLAGS_OF_OTHER_PROGRAMS = {"--logdir", "--model_name"}  # TensorBoard's and TF Serving's
+# These pass flags to Chromium and npm.
+STARTING_PROGRAMS = {f"kerasmlp/export/browser/{name}.py" for name in ("chromium", "building_runtime")}
 
 
 def product_files() -> list[Path]:
@@ -114,7 +116,7 @@ def test_messages_and_docstrings_of_the_library_name_no_flags_of_the_command_lin
     found = [
         f"{path}:{number}: {flag}"
         for path in product_files()
-        if path.parts[1] != "cli" and path.name != "__main__.py"
+        if path.parts[1] != "cli" and path.name != "__main__.py" and str(path) not in STARTING_PROGRAMS
         for number, text in strings_of(tree_of(path))
         for flag in re.findall(r"(?<![\w-])--[a-z][a-z_-]+", text)
         if flag not in FLAGS_OF_OTHER_PROGRAMS

@@ -41,7 +41,7 @@ def answers_in_browser(content: bytes, examples: np.ndarray) -> np.ndarray | Non
 
     Args:
         content: A TFLite file that takes one example per call, as float32.
-        examples: Raw examples, `(examples, ...)`.
+        examples: Raw examples of any numeric dtype, `(examples, ...)`.
 
     Returns:
         The answers, float32 `(examples, values)`; None if there is no Chromium or Chrome on this machine.
@@ -77,8 +77,6 @@ def run_in_browser(files: Sequence[tuple[bytes, np.ndarray]]) -> list[np.ndarray
 
 
 def _answers(browser: Chromium, page: Path, content: bytes, examples: np.ndarray) -> np.ndarray | BrowserError:
-    if examples.dtype != np.float32:
-        return BrowserError(f"LiteRT.js takes float32; this file takes {examples.dtype}")
     text = _PAGE.substitute(
         file=text_of(gzip.compress(content, mtime=0)),
         examples=text_of(np.ascontiguousarray(examples, "<f4").tobytes()),

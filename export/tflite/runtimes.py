@@ -121,16 +121,21 @@ def _run_on_microcontroller(files: Sequence[TriedFile]) -> list[Ran | WorkFailed
 
 
 def _run_in_browser(files: Sequence[TriedFile]) -> list[Ran | WorkFailed]:
-    answers = run_in_browser([(file.content, file.inputs) for file in files])
+    takes_floats = [file.contents.source.dtype == "float32" for file in files]
+    asked = [(file.content, file.inputs) for file, fits in zip(files, takes_floats, strict=True) if fits]
+    found = iter(run_in_browser(asked) if asked else ())
     return [
-        given if isinstance(given, BrowserError) else Ran(_shaped(given, file))
-        for given, file in zip(answers, files, strict=True)
+        _browser_result(file, next(found) if fits else None) for file, fits in zip(files, takes_floats, strict=True)
     ]
 
 
-def _shaped(answers: np.ndarray, file: TriedFile) -> np.ndarray:
-    target = file.contents.target
-    return answers.reshape(len(answers), *target.shape[1:]).astype(target.dtype)
+def _browser_result(file: TriedFile, answers: np.ndarray | BrowserError | None) -> Ran | WorkFailed:
+    source, target = file.contents.source, file.contents.target
+    if answers is None:
+        return BrowserError(f"LiteRT.js takes float32, and this file takes {source.dtype}")
+    if isinstance(answers, BrowserError):
+        return answers
+    return Ran(answers.reshape(len(answers), *target.shape[1:]).astype(target.dtype))
 
 
 def _takes_images(file: TriedFile) -> bool:

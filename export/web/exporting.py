@@ -23,7 +23,7 @@ from kerasmlp.export.tflite.network_files import NetworkFiles
 from kerasmlp.export.tflite.precisions import PRECISIONS
 from kerasmlp.export.tflite.settings import TFLiteSettings
 from kerasmlp.export.web.page import build_page, file_in_page
-from kerasmlp.export.web.page_contents import page_contents
+from kerasmlp.export.web.page_contents import contents_of_page
 from kerasmlp.run import Run, as_run
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def _write(
         artefact = open_artefact(copy)
         report = replace(reference.compare(artefact, published_as=path), format=FORMAT)
         answers = artefact.answers(data.test.features[indices]) if examples else np.zeros((0, 1))
-    page = build_page(page_contents(run, data, file, name, report, indices, answers), file)
+    page = build_page(contents_of_page(run, data, file, name, report, indices, answers), file)
     assert file_in_page(page) == file, "the page holds the file that was checked"
     with appearing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

@@ -33,7 +33,7 @@ def build_page(contents: Mapping[str, Any], file: bytes) -> str:
     """Returns the page as HTML.
 
     Args:
-        contents: What `page_contents` returns.
+        contents: What `contents_of_page` returns.
         file: The TFLite file.
     """
     source = contents["input"]

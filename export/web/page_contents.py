@@ -1,4 +1,4 @@
-"""`page_contents`: what a page knows about a network, its columns or images, its answers and some test examples."""
+"""`contents_of_page`: what a page knows about a network, its columns or images, its answers and some test examples."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COVERAGE = 0.9  # of the intervals of numbers, unless the task says otherwise
 MOST_MEASURED = 20_000  # training examples whose ranges are shown
 
 
-def page_contents(
+def contents_of_page(
     run: Run, data: Data, file: bytes, file_name: str, report: ArtefactReport, indices: np.ndarray, answers: np.ndarray
 ) -> dict[str, Any]:
     """Returns what the page knows, ready for JSON.

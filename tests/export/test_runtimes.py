@@ -6,7 +6,7 @@ import importlib.util
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -19,6 +19,7 @@ from kerasmlp.artefacts.tflite_runners import InterpreterRunner
 from kerasmlp.cli import main
 from kerasmlp.errors import InvalidValue, WorkFailed
 from kerasmlp.export import export_tflite
+from kerasmlp.export.browser.chromium import find_chromium
 from kerasmlp.export.tflite.converting import convert
 from kerasmlp.export.tflite.folding import fold
 from kerasmlp.export.tflite.microcontrollers import (
@@ -45,8 +46,8 @@ needs_tflite_micro = pytest.mark.skipif(
 
 @pytest.fixture
 def every_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Exports try all runtimes, which other tests do not wait for."""
-    monkeypatch.setattr("kerasmlp.export.tflite.runtimes.RUNTIMES", RUNTIMES)
+    """Exports try all runtimes but the browser, which takes a second to start; other tests do not wait for any."""
+    _use(monkeypatch, *(runtime for runtime in RUNTIMES if runtime.name != "browser"))
 
 
 def _use(monkeypatch: pytest.MonkeyPatch, *runtimes: OtherRuntime) -> None:
@@ -186,10 +187,25 @@ def test_a_runtime_that_is_not_installed_is_not_claimed(
     assert main(["export", str(digits_run.path), "--tflite", str(tmp_path), "--quantize", "float32", "--json"]) == 0
     (row,) = json.loads(capsys.readouterr().out)["artefacts"]
     assert (row["runs_in"], row["refused_by"], row["arena_bytes"]) == (["LiteRT"], {}, None)
-    assert row["not_tried"] == ["microcontroller"], "MediaPipe is not for this file"
+    assert row["not_tried"] == ["browser", "microcontroller"], "MediaPipe is not for this file"
     assert json.loads((tmp_path / "report.json").read_text())["artefacts"] == [row]
     main(["export", str(digits_run.path), "--tflite", str(tmp_path), "--quantize", "float32"])
-    assert "Not tried, because not installed: microcontroller" in capsys.readouterr().out
+    assert "Not tried, because not installed: browser, microcontroller" in capsys.readouterr().out
+
+
+@pytest.mark.skipif(find_chromium() is None, reason="neither Chromium nor Chrome is installed")
+def test_a_browser_runs_files_that_take_float32(
+    digits_run: Run, houses_run: Run, digits: Data, houses: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _use(monkeypatch, *(runtime for runtime in RUNTIMES if runtime.name == "browser"))
+    options: dict[str, Any] = {"max_drop": 1.0, "verbose": 0}
+    precisions = ["float32", "float16", "int8-dynamic", "int8", "int4"]
+    for report in export_tflite(digits_run, tmp_path, quantize=precisions, data=digits, **options):
+        assert report.runs_in == ("LiteRT", "browser"), report.precision
+    (report,) = export_tflite(houses_run, tmp_path / "table", quantize=["float32"], data=houses, **options)
+    assert report.runs_in == ("LiteRT", "browser")
+    (report,) = export_tflite(digits_run, tmp_path / "int8", quantize=["int8"], io="int8", data=digits, **options)
+    assert (report.runs_in, report.refused_by.keys()) == (("LiteRT",), {"browser"})
 
 
 def _answering(change: Callable[[np.ndarray], np.ndarray]) -> OtherRuntime:
