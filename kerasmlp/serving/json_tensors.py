@@ -155,6 +155,8 @@ def as_tensor(value: Any, dtype: str, *, kinds: int = ANYTHING) -> np.ndarray:
 
 def _plain_numbers(value: Any, dtype: str, kinds: int) -> np.ndarray | None:
     """Numbers in nested lists; None if there is anything else, or a number that needs a closer look."""
+    if kinds == NUMBERS and (pixels := _pixels(value)) is not None:
+        return pixels.astype(dtype)
     with np.errstate(over="ignore", invalid="ignore"):
         try:
             numbers = np.array(value, dtype) if kinds == NUMBERS else _packed(value, dtype)
@@ -164,6 +166,21 @@ def _plain_numbers(value: Any, dtype: str, kinds: int) -> np.ndarray | None:
         # is false, so NaN gets a closer look, as large numbers do.
         flat = numbers.ravel()
         return numbers if flat.size and flat.dot(flat) < _largest_whole(dtype) ** 2 else None
+
+
+def _pixels(value: Any) -> np.ndarray | None:
+    """Whole numbers from 0 to 255, which Python packs three times as fast as NumPy; None if there is anything else."""
+    rows, shape = [value], [1]
+    try:
+        while type(rows[0]) is list and type(rows[0][0]) is list:
+            (size,) = set(map(len, rows))
+            shape.append(size)
+            rows = list(itertools.chain.from_iterable(rows))
+        (width,) = set(map(len, rows))
+        content = b"".join(map(bytes, rows))
+    except (ValueError, TypeError, IndexError):
+        return None
+    return np.frombuffer(content, np.uint8).reshape(*shape[1:], width) if content else None
 
 
 def _packed(value: Any, dtype: str) -> np.ndarray:

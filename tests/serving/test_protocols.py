@@ -21,7 +21,8 @@ from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
-from kerasmlp.serving.json_tensors import NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
+from kerasmlp.serving.json_tensors import ANYTHING, NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
+from kerasmlp.serving.refusals import Failure
 
 NUM_MALFORMED = 500
 
@@ -55,6 +56,34 @@ def _ask(server: LocalServer, method: str, path: str, body: Any = None) -> tuple
         connection.close()
     is_json = response.headers["content-type"] == "application/json"
     return response.status, json.loads(text) if is_json else text
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *(
+            5,
+            [1, 2],
+            [[1, 2], [3, 4]],
+            [[[1, 2], [3, 255]]],
+            [[0, 256]],
+            [[-1, 2]],
+            [[1.5, 2]],
+            [[1, 2], [3]],
+            [[1, 2], 3],
+        ),
+        *([[[1], 2]], [], [[]], [[], []], [[{}]], [{}, {}], [[1, [2]]], [[[1, 2], [3, 4]], [[1, 2]]], [[[[1]]]]),
+    ],
+)
+def test_numbers_that_are_read_in_a_fast_way_are_those_of_the_slow_way(value: Any) -> None:
+    def read(kinds: int) -> Any:
+        try:
+            tensor = as_tensor(value, "float32", kinds=kinds)
+        except Failure as failure:
+            return failure.message
+        return tensor.tolist(), tensor.shape, tensor.dtype
+
+    assert read(NUMBERS) == read(ANYTHING)
 
 
 def _infer(**inputs: Any) -> dict[str, Any]:
