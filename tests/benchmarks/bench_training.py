@@ -10,8 +10,10 @@ epoch exceeds a steady one. The benchmark fails unless all peers reach the same 
     python tests/benchmarks/bench_training.py --data mnist.npz --json training.json --plot training.png
     python tests/benchmarks/bench_training.py --only main --rounds 2 --peers "kerasmlp engine,JAX lax.scan"
 
-Machine and versions are in the JSON. Parts: `main` (784,128,64,10, batch 32), `batches` (128 and 512), `wide`
-(784,512,512,10), `scaling` (the engine alone: examples 1k to 1M, layers 1 to 8, widths 32 to 1024).
+Machine and versions are in the JSON, with the peak memory of each process and the pace of the machine's own products of
+matrices: each network's GFLOP/s is also given as a share of that. Parts: `main` (784,128,64,10, batch 32), `batches`
+(128 and 512), `wide` (784,512,512,10), `widest` (784,2048,1024,10, batch 256), `scaling` (the engine alone: examples 1k
+to 1M, layers 1 to 8, widths 32 to 1024).
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ import argparse
 import itertools
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +41,8 @@ ENGINE = "kerasmlp engine"
 PACKAGES = ("tensorflow", "keras", "torch", "jax", "scikit-learn", "numpy")
 MAIN_SIZES = (784, 128, 64, 10)
 WIDE_SIZES = (784, 512, 512, 10)
+WIDEST_SIZES = (784, 2048, 1024, 10)
+MNIST_EXAMPLES = 60_000
 
 # After sixteen epochs of Adam on MNIST, every peer reaches 0.970 to 0.983, depending on seed and batch size, and varies
 # by half a percent between epochs. A peer that trains wrongly is below.
@@ -49,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the requested parts, prints a table for each, and writes the JSON and the plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default=os.environ.get("KERASMLP_MNIST"), help="MNIST as an npz in Keras's layout")
-    parser.add_argument("--only", default="main,batches,wide,scaling", help="parts, with commas")
+    parser.add_argument("--only", default="main,batches,wide,widest,scaling", help="parts, with commas")
     parser.add_argument("--peers", default=",".join(PEERS), help="names of peers as in the table")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--json", type=Path)
@@ -65,6 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: dict[str, Any] = {
         "machine": describe_machine(*PACKAGES),
         "rounds": options.rounds,
+        "peak_gflops": _peak(),
         "comparisons": [],
         "scaling": [],
     }
@@ -72,10 +78,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "main": [(MAIN_SIZES, 32)],
         "batches": [(MAIN_SIZES, 128), (MAIN_SIZES, 512)],
         "wide": [(WIDE_SIZES, 32), (WIDE_SIZES, 128)],
+        "widest": [(WIDEST_SIZES, 256)],
     }
     for part in parts:
         for sizes, batch_size in comparisons.get(part, []):
             result = _compare(peers, options.data, sizes, batch_size, options.rounds)
+            _add_pace(result, results["peak_gflops"]["float32"])
             results["comparisons"].append(result)
             _print_comparison(result)
             _write(options, results)
@@ -124,7 +132,12 @@ def _work(request: dict[str, Any]) -> int:
     epochs = PEERS[request["peer"]](_task(request))
     for line in sys.stdin:
         try:
-            answer: float | str = next(epochs) if line.strip() == "epoch" else epochs.send(True)
+            asked = line.strip()
+            answer: float | str
+            if asked == "memory":
+                answer = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            else:
+                answer = next(epochs) if asked == "epoch" else epochs.send(True)
         except Exception as error:
             answer = f"{type(error).__name__}: {str(error).strip().splitlines()[0][:300]}"
         print("answer", json.dumps(answer), flush=True)
@@ -153,6 +166,7 @@ def _compare(peers: Sequence[str], data: str, sizes: tuple[int, ...], batch_size
     firsts: dict[str, float] = {}
     seconds: dict[str, list[float]] = {}
     accuracies: dict[str, float] = {}
+    memory: dict[str, float] = {}
     try:
         for peer in peers:
             request = {"peer": peer, "data": data, "sizes": sizes, "batch_size": batch_size}
@@ -167,6 +181,7 @@ def _compare(peers: Sequence[str], data: str, sizes: tuple[int, ...], batch_size
                 epochs.append(workers[peer].round())
         for peer in seconds:
             accuracies[peer] = workers[peer].ask("accuracy")
+            memory[peer] = workers[peer].ask("memory")
     finally:
         for worker in workers.values():
             worker.end()
@@ -179,6 +194,7 @@ def _compare(peers: Sequence[str], data: str, sizes: tuple[int, ...], batch_size
             "most_s": max(epochs),
             "compile_s": max(0.0, firsts[peer] - statistics.median(epochs)),
             "test_accuracy": accuracies[peer],
+            "peak_memory_mb": memory[peer],
             "times_engine": _ratios(epochs, seconds.get(ENGINE)),
         }
         for peer, epochs in seconds.items()
@@ -187,6 +203,34 @@ def _compare(peers: Sequence[str], data: str, sizes: tuple[int, ...], batch_size
         if rounds >= LEAST_ROUNDS_FOR_ACCURACY and accuracy < LEAST_ACCURACY:
             raise AssertionError(f"{peer} reached {accuracy}, less than {LEAST_ACCURACY}")
     return {"sizes": sizes, "batch_size": batch_size, "rows": rows, "failures": failures}
+
+
+def _gflop(sizes: Sequence[int], num_examples: int) -> float:
+    """Multiplications and additions of the forward pass and of both gradients (none for the inputs), in 1e9."""
+    products = [m * n for m, n in itertools.pairwise(sizes)]
+    return 2e-9 * num_examples * (3 * sum(products) - products[0])
+
+
+def _add_pace(result: dict[str, Any], peak: float) -> None:
+    """Adds each peer's GFLOP/s, and its share of the pace at which the machine multiplies float32 matrices."""
+    for row in result["rows"]:
+        row["gflops"] = _gflop(result["sizes"], MNIST_EXAMPLES) / row["median_s"]
+        row["share_of_peak"] = row["gflops"] / peak
+
+
+def _peak() -> dict[str, float]:
+    """The machine's pace in products of matrices of 2048 x 2048, in GFLOP/s, by precision: the best of five."""
+    code = (
+        "import time, tensorflow as tf\n"
+        "for dtype in ('float32', 'bfloat16'):\n"
+        "    a = tf.cast(tf.random.normal((2048, 2048)), dtype)\n"
+        "    times = []\n"
+        "    for _ in range(6):\n"
+        "        began = time.perf_counter(); tf.matmul(a, a).numpy(); times.append(time.perf_counter() - began)\n"
+        "    print(dtype, 2 * 2048**3 / min(times) / 1e9)\n"
+    )
+    lines = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.splitlines()
+    return {name: float(pace) for name, pace in map(str.split, lines)}
 
 
 def _ratios(epochs: list[float], engine: list[float] | None) -> dict[str, float] | None:
@@ -210,9 +254,6 @@ def _scale(rounds: int) -> list[dict[str, Any]]:
             epochs = [worker.round() for _ in range(rounds)]
         finally:
             worker.end()
-        # Multiplications and additions of the forward pass and of both gradients (none for the inputs).
-        products = [m * n for m, n in itertools.pairwise(sizes)]
-        flop = 2 * num_examples * (3 * sum(products) - products[0])
         rows.append(
             {
                 "grows": what,
@@ -222,7 +263,7 @@ def _scale(rounds: int) -> list[dict[str, Any]]:
                 "seconds_per_epoch": epochs,
                 "median_s": statistics.median(epochs),
                 "compile_s": max(0.0, first - statistics.median(epochs)),
-                "gflop": flop / 1e9,
+                "gflop": _gflop(sizes, num_examples),
             }
         )
     return rows
@@ -230,13 +271,15 @@ def _scale(rounds: int) -> list[dict[str, Any]]:
 
 def _print_comparison(result: dict[str, Any]) -> None:
     print(f"\n{','.join(map(str, result['sizes']))}, batch {result['batch_size']}")
-    print(f"{'':40}{'x engine':>9}{'spread':>14}{'s/epoch':>9}{'spread':>14}{'compile':>9}{'accuracy':>9}")
+    heads = f"{'x engine':>9}{'spread':>14}{'s/epoch':>9}{'spread':>14}{'compile':>9}{'accuracy':>9}"
+    print(f"{'':40}{heads}{'GFLOP/s':>9}{'of peak':>9}{'MB':>7}")
     for row in result["rows"]:
         ratio = row["times_engine"] or {"median": float("nan"), "least": float("nan"), "most": float("nan")}
         print(
             f"{row['peer']:40}{ratio['median']:9.2f}{ratio['least']:7.2f}-{ratio['most']:5.2f} "
             f"{row['median_s']:9.3f}{row['least_s']:7.3f}-{row['most_s']:5.3f} "
-            f"{row['compile_s']:8.1f}{row['test_accuracy']:9.4f}"
+            f"{row['compile_s']:8.1f}{row['test_accuracy']:9.4f}{row['gflops']:9.0f}{row['share_of_peak']:9.0%}"
+            f"{row['peak_memory_mb']:7.0f}"
         )
     for peer, reason in result["failures"].items():
         print(f"{peer:40}did not run: {reason}")

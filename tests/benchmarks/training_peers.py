@@ -41,6 +41,15 @@ Epochs = Generator[float, bool, None]
 
 def keras_engine(task: Task) -> Epochs:
     """`model.fit` with `kerasmlp.engine`. Features stay bytes until the compiled step converts them."""
+    return _engine_epochs(task, "float32")
+
+
+def keras_engine_bfloat16(task: Task) -> Epochs:
+    """The same with products in bfloat16."""
+    return _engine_epochs(task, "bfloat16")
+
+
+def _engine_epochs(task: Task, precision: str) -> Epochs:
     import keras
 
     from kerasmlp.engine import block_dataset, prepare
@@ -48,7 +57,7 @@ def keras_engine(task: Task) -> Epochs:
 
     model = build_mlp(task.sizes, seed=task.seed, preprocessing=keras.layers.Rescaling(1 / 255))
     _compile(model)
-    prepare(model, batch_size=task.batch_size, require_xla=True)
+    prepare(model, batch_size=task.batch_size, require_xla=True, precision=precision)
     blocks = block_dataset(task.x_train, task.y_train, batch_size=task.batch_size, seed=task.seed)
     return _keras_epochs(task, model, task.x_test, x=blocks, shuffle=False)
 
@@ -145,6 +154,7 @@ def jax_scan(task: Task) -> Epochs:
 
 PEERS: dict[str, Callable[[Task], Epochs]] = {
     "kerasmlp engine": keras_engine,
+    "kerasmlp engine, bfloat16": keras_engine_bfloat16,
     "Keras fit": keras_fit,
     "Keras fit, XLA, 64 steps per execution": keras_fit_tuned,
     "PyTorch eager": torch_eager,
