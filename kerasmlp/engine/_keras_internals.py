@@ -7,6 +7,7 @@ use, so that a new version that moves one of them fails there, by name.
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import functools
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -118,31 +119,57 @@ class WrappedDataset(tf.data.Dataset):
         return self.wrapped.element_spec
 
 
-@contextlib.contextmanager
-def dropout_with_generator(algorithm: str) -> Iterator[None]:
+class _Replaceable:
+    """A function of TensorFlow that layers call, and that a thread can replace for itself while it traces.
+
+    The function stays wrapped from its first replacement on. Replacing and restoring it instead would not end where two
+    threads do so at overlapping times.
+    """
+
+    def __init__(self, module: Any, name: str) -> None:
+        stock = getattr(module, name)
+        self.stock = stock
+        self._replacement: contextvars.ContextVar[Callable[..., Any]] = contextvars.ContextVar(name, default=stock)
+
+        @functools.wraps(stock)
+        def current(*args: Any, **options: Any) -> Any:
+            return self._replacement.get()(*args, **options)
+
+        setattr(module, name, current)
+
+    @contextlib.contextmanager
+    def replaced_by(self, function: Callable[..., Any]) -> Iterator[None]:
+        """Makes calls within the block, in this thread, calls of `function`."""
+        token = self._replacement.set(function)
+        try:
+            yield
+        finally:
+            self._replacement.reset(token)
+
+
+@functools.cache
+def _stateless_dropout() -> _Replaceable:
+    return _Replaceable(tf.nn.experimental, "stateless_dropout")
+
+
+@functools.cache
+def _matmul() -> _Replaceable:
+    return _Replaceable(tf, "matmul")
+
+
+def dropout_with_generator(algorithm: str) -> contextlib.AbstractContextManager[None]:
     """Makes dropout layers that are traced within the block draw their random numbers with `algorithm`.
 
-    Keras's dropout calls `tf.nn.experimental.stateless_dropout` without `rng_alg`, and has no option for it. The block
-    replaces that function for all of TensorFlow, so nothing but the engine's tracing may run inside.
+    Keras's dropout calls `tf.nn.experimental.stateless_dropout` without `rng_alg`, and has no option for it.
     """
-    original = tf.nn.experimental.stateless_dropout
-    tf.nn.experimental.stateless_dropout = functools.partial(original, rng_alg=algorithm)
-    try:
-        yield
-    finally:
-        tf.nn.experimental.stateless_dropout = original
+    dropout = _stateless_dropout()
+    return dropout.replaced_by(functools.partial(dropout.stock, rng_alg=algorithm))
 
 
-@contextlib.contextmanager
-def matrix_product_replaced(product: Callable[..., Any]) -> Iterator[None]:
+def matrix_product_replaced(product: Callable[..., Any]) -> contextlib.AbstractContextManager[None]:
     """Makes layers that are traced within the block multiply with `product(stock, a, b, **options)`.
 
-    `stock` is TensorFlow's own `tf.matmul`, which Keras calls, and has no option to replace. The block replaces it for
-    all of TensorFlow, so nothing but the engine's tracing may run inside.
+    `stock` is TensorFlow's own `tf.matmul`, which Keras calls without an option to choose another.
     """
-    original = tf.matmul
-    tf.matmul = functools.partial(product, original)
-    try:
-        yield
-    finally:
-        tf.matmul = original
+    matmul = _matmul()
+    return matmul.replaced_by(functools.partial(product, matmul.stock))

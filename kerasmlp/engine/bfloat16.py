@@ -28,10 +28,14 @@ _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}  # the faster one fir
 
 
 def check_precision(precision: str) -> None:
-    """Raises `InvalidValue` if the products cannot be computed in a precision, or would be slower than in float32."""
+    """Raises `InvalidValue` if there is no such precision of products."""
     if precision not in PRECISIONS:
         known = " or ".join(PRECISIONS)
         raise InvalidValue(f"`precision` needs to be {known}; got `{precision}`.{nearest(precision, PRECISIONS)}")
+
+
+def check_is_fast(precision: str) -> None:
+    """Raises `InvalidValue` if products would be slower in a precision than in float32, on this processor."""
     if precision == BFLOAT16 and bfloat16_unit() is None:
         raise InvalidValue(
             f"`precision={precision}` would be slower than float32 on this processor, which has neither "

@@ -8,7 +8,7 @@ import keras
 
 from kerasmlp.contract import EVALUATION_BATCH_SIZE
 from kerasmlp.engine._keras_internals import set_functions
-from kerasmlp.engine.bfloat16 import FLOAT32, check_precision
+from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast, check_precision
 from kerasmlp.engine.block_function import BlockFunction
 from kerasmlp.engine.block_size import check_at_least
 from kerasmlp.engine.distributed import ReplicatedBlockFunction, take_strategy
@@ -110,6 +110,7 @@ def prepare(
     for option, value in (("batch_size", batch_size), ("eval_batch_size", eval_batch_size)):
         check_at_least(option, value, 1)
     check_precision(precision)
+    check_is_fast(precision)
     strategy = take_strategy(model, batch_size)
     if strategy is not None:
         if precision != FLOAT32:

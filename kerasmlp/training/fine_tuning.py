@@ -12,6 +12,7 @@ import keras
 
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import METRICS_NAME
+from kerasmlp.engine.bfloat16 import FLOAT32
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.model_files import weights_digest
 from kerasmlp.model.optimizers import COSINE
@@ -132,4 +133,5 @@ def _settings(run: Run, precision: str, epochs: int, num_examples: int) -> Train
         warm_up=None,
         early_stopping=None,
         quantize_aware=precision,
+        precision=FLOAT32,
     )

@@ -15,7 +15,7 @@ from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
 from kerasmlp.engine._keras_internals import strategy_of
-from kerasmlp.engine.bfloat16 import FLOAT32
+from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast
 from kerasmlp.engine.block_datasets import block_dataset
 from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
@@ -156,6 +156,7 @@ def completed_settings(
     settings.check_fits(data)
     if settings.quantize_aware is not None:
         check_can_be_quantized(model)
+    check_is_fast(settings.precision)
     if settings.precision != FLOAT32 and strategy_of(model) is not None:
         raise InvalidValue(
             f"`precision` is for a training on one device; got {settings.precision}. Leave it out to train on several."

@@ -7,6 +7,8 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before TensorFlow is first imported
 
 import re
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,10 +152,43 @@ def test_an_unknown_precision_is_refused(precision: str) -> None:
         TrainingSettings(precision=precision)
 
 
-def test_bfloat16_is_refused_without_a_unit_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bfloat16_is_refused_without_a_unit_for_it(
+    digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(bfloat16, "bfloat16_unit", lambda: None)
     with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower"):
-        TrainingSettings(precision="bfloat16")
+        _train(digits, tmp_path / "run", precision="bfloat16")
+    assert not (tmp_path / "run").exists()
+
+
+def test_threads_that_trace_at_overlapping_times_have_precisions_of_their_own() -> None:
+    a = tf.constant(np.random.default_rng(0).normal(size=(4, 8)), tf.float32)
+    inside, ended = threading.Event(), threading.Event()
+
+    def other() -> np.ndarray:
+        with bfloat16_products("float32", xla=True):  # begins and ends after this thread does
+            inside.set()
+            ended.wait(10)
+            return np.asarray(tf.matmul(a, tf.transpose(a)))
+
+    with ThreadPoolExecutor(1) as pool:
+        with bfloat16_products("bfloat16", xla=False):
+            in_other = pool.submit(other)
+            assert inside.wait(10)
+            here = np.asarray(tf.matmul(a, tf.transpose(a)))
+        ended.set()
+        exact = np.asarray(a) @ np.asarray(a).T
+        np.testing.assert_allclose(in_other.result(), exact, rtol=1e-5, atol=1e-5)
+    assert np.abs(here - exact).max() > 1e-4
+    np.testing.assert_allclose(tf.matmul(a, tf.transpose(a)), exact, rtol=1e-5, atol=1e-5)
+
+
+@needs_unit
+def test_a_network_that_was_trained_in_bfloat16_is_fine_tuned_as_its_file_computes(
+    digits: Data, tmp_path: Path
+) -> None:
+    run = _train(digits, tmp_path / "run", precision="bfloat16", epochs=1)
+    assert "precision" not in kerasmlp.fine_tune(run, "int8", 1, data=digits).metrics
 
 
 @needs_unit
