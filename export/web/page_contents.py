@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS, column_input_names
-from kerasmlp.data.columns import BOOLEAN, CATEGORY, DATE, NUMBER, Column
+from kerasmlp.contract import FALSE_WORDS, MISSING_WORDS, NO_CATEGORY, TRUE_WORDS
+from kerasmlp.data.columns import BOOLEAN, CATEGORY, NUMBER, Column
 from kerasmlp.data.images import PIXEL_RANGE, is_image_shape
+from kerasmlp.data.row_decoding import decoded_rows
 from kerasmlp.data.table_encoding import Encoder, cycle_table
 from kerasmlp.errors import InvalidValue
 from kerasmlp.export.browser.runtime_files import VERSION
-from kerasmlp.export.saved_model.column_inputs import raw_columns
 from kerasmlp.export.web.image_style import measure_style
 
 if TYPE_CHECKING:
@@ -148,17 +148,13 @@ def _date(days: float) -> str:
 
 def _rows(encoder: Encoder, features: np.ndarray) -> list[list[str]]:
     """The raw values of examples, as a person would type them into the form."""
-    names = column_input_names(column.name for column in encoder.features)
-    raw = raw_columns(encoder, features)
-    texts = [[_text(column.kind, value) for value in raw[names[column.name]]] for column in encoder.features]
-    return [list(row) for row in zip(*texts, strict=True)]
+    return [[_text(value) for value in row.values()] for row in decoded_rows(encoder, features)]
 
 
-def _text(kind: str, value: Any) -> str:
-    if kind == NUMBER:
-        return "" if np.isnan(value) else str(value).removesuffix(".0")
-    text = str(value.decode())
-    return text.removesuffix(" 00:00:00").replace(" ", "T") if kind == DATE else text
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _task(task: Task, data: Data) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import random
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -291,6 +292,27 @@ def test_a_form_for_a_table_is_filled_in_and_marks_what_is_wrong(
     assert settle(browser) is not None
     assert browser.run("document.querySelector('.unusual label').textContent") == "size"
     assert browser.problems == []
+
+
+def test_dates_and_times_of_test_examples_are_in_the_form(browser: Chromium, tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    days = pd.Timestamp("2020-01-01") + pd.to_timedelta(generator.integers(0, 1500, 120), "D")
+    times = pd.Timestamp("2023-01-01") + pd.to_timedelta(generator.integers(0, 3 * 10**7, 120), "s")
+    frame = pd.DataFrame({"sold on": days.where(generator.random(120) > 0.1), "when": times})
+    frame["kind"] = np.where(times.day_of_week < 3, "early", "late")
+    data = kerasmlp.data_from_frame(frame, "kind", test_share=0.2)
+    assert data.encoder is not None
+    run = kerasmlp.train(kerasmlp.mlp_for(data, hidden=(4,), seed=0), data, epochs=1, out=tmp_path / "run")
+    export_web(run, tmp_path / "dates.html", data=data, verbose=0)
+    found = open_page(browser, tmp_path / "dates.html")
+    assert found["same"] == 20
+    filled = browser.run("kerasmlp.contents.examples.map(({row}) => Array.from(kerasmlp.form.featuresOf(row)))")
+    held = browser.run("[0, 1].map(index => document.getElementById(`field-${index}`).value)")
+    assert re.fullmatch(r"(\d{4}-\d\d-\d\d)?", held[0])
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d)?", held[1])
+    assert len(filled) == 20
+    rows = {tuple(np.float32(row)) for row in np.asarray(data.test.features)}
+    assert all(tuple(np.float32(row)) in rows for row in filled)
 
 
 def test_numbers_are_shown_with_their_interval(

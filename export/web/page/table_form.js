@@ -100,6 +100,13 @@ const controls = {
   },
 };
 
+// A value of a row as the control of its column takes it. Controls refuse times with more than three digits of a second.
+function shownText(column, text) {
+  if (column.kind === "date") return text.slice(0, column.hasTime ? 23 : 10);
+  const isKnown = column.kind !== "category" || text === "" || column.categories.includes(text);
+  return isKnown ? text : OTHER;
+}
+
 function hintOf(column) {
   const unit = column.unit ? ` ${column.unit}` : "";
   if (column.kind === "number" && column.low !== null && column.low === column.high) return `always ${shortNumber(column.low)} in training`;
@@ -137,6 +144,7 @@ function tableForm(place, input, onChange) {
     const isDecimal = column.kind === "number" && /^\s*[-+]?\d*,\d+\s*$/.test(control.value);
     return isDecimal && !/^\s*[-+]?[1-9]\d{0,2},\d{3}\s*$/.test(control.value) ? control.value.replace(",", ".") : control.value;
   };
+  const set = (values) => fields.forEach(({ control }, index) => { control.value = values[index]; });
   return {
     features() {
       let isRight = true;
@@ -158,12 +166,17 @@ function tableForm(place, input, onChange) {
       return isRight ? encodeRow(columns, fields.map(typed), words) : null;
     },
     fill(row) {
-      fields.forEach(({ column, control }, index) => {
-        const isKnown = column.kind !== "category" || row[index] === "" || column.categories.includes(row[index]);
-        control.value = isKnown ? row[index] : OTHER;
-      });
+      set(row.map((text, index) => shownText(columns[index], text)));
       onChange(false);
     },
-    encode: (row) => encodeRow(columns, row, words),
+    // The features of a row as the form holds it, which then holds what it held before.
+    featuresOf(row) {
+      const before = fields.map(({ control }) => control.value);
+      set(row.map((text, index) => shownText(columns[index], text)));
+      const found = this.features();
+      set(before);
+      this.features(); // marks what is wrong again
+      return found;
+    },
   };
 }
