@@ -22,11 +22,12 @@ def require_extra(extra: str, *packages: str, what: str) -> None:
         >>> require_extra("onnx", "json", what="An ONNX file")
         >>> require_extra("onnx", "absent_package", what="An ONNX file")
         Traceback (most recent call last):
-        kerasmlp.errors.InvalidValue: An ONNX file needs the package `absent_package`. Install it with `pip install \
+        kerasmlp.errors.InvalidValue: An ONNX file needs the package absent_package. Install it with `pip install \
 'kerasmlp[onnx]'`.
     """
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        names = " and ".join(f"`{name}`" for name in missing)
+        # Without backticks: the command line would take a package for the option of that name.
+        names = " and ".join(missing)
         them, noun = ("them", "packages") if len(missing) > 1 else ("it", "package")
         raise InvalidValue(f"{what} needs the {noun} {names}. Install {them} with `pip install 'kerasmlp[{extra}]'`.")

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kerasmlp.artefacts.onnx_contents import OnnxContents
-    from kerasmlp.artefacts.tflite_contents import Contents
+    from kerasmlp.artefacts.tflite_contents import Contents, Tensor
     from kerasmlp.card import Card
     from kerasmlp.cli.artefact_facts import ArtefactFacts
     from kerasmlp.client.classifier import Classifier
@@ -232,10 +232,15 @@ def _server_rows(served: Classifier) -> list[tuple[str, str]]:
     return rows
 
 
+def _steps_text(tensor: Tensor) -> str:
+    sign = "+" if tensor.zero_point < 0 else "-"
+    return f", (value {sign} {abs(tensor.zero_point)}) x {tensor.scale:.6g}"
+
+
 def _tflite_rows(contents: Contents) -> list[tuple[str, str]]:
     rows = []
     for what, tensor in (("input", contents.source), ("output", contents.target)):
-        steps = "" if tensor.dtype[0] == "f" else f", (value - {tensor.zero_point}) x {tensor.scale:.6g}"
+        steps = "" if tensor.dtype[0] == "f" else _steps_text(tensor)
         shape = tuple("any" if axis < 0 else axis for axis in tensor.shape)
         rows.append((what, f"{tensor.name}, {tensor.dtype} ({', '.join(map(str, shape))}){steps}"))
     return [*rows, ("operations", ", ".join(contents.operations))]

@@ -301,7 +301,7 @@ def test_the_extra_is_asked_for_before_any_work(
     monkeypatch.setattr(
         "kerasmlp._system.optional_packages.find_spec", lambda name: None if name in missing else object()
     )
-    names = " and ".join(f"`{name}`" for name in missing)
+    names = " and ".join(name for name in missing)
     with pytest.raises(InvalidValue, match=rf"{names}.*kerasmlp\[onnx\]"):
         export_onnx(digits_run, tmp_path / "out")
     assert not list(tmp_path.iterdir())
