@@ -15,7 +15,9 @@ from kerasmlp.errors import KerasMLPWarning
 FLAGS: dict[str, dict[str, Flag]] = {
     command: build_parser().parse_args([command, *words]).flags
     for command, words in {
-        **dict.fromkeys(("quickstart", "train", "tune", "export", "rollback", "explain", "info", "lesson"), ("x",)),
+        **dict.fromkeys(
+            ("quickstart", "train", "tune", "export", "rollback", "explain", "info", "lesson", "serve"), ("x",)
+        ),
         **dict.fromkeys(("evaluate", "predict", "distill"), ("x", "y")),
         "committee": ("x",),
     }.items()
