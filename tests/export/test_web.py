@@ -50,6 +50,7 @@ def test_a_page_holds_the_file_it_was_checked_with_and_asks_no_server(
         ({}, "page.txt", InvalidValue, "`.html`.*page.txt"),
         ({}, "there.html", OutputExists, "there.html.*overwrite=True"),
         ({}, "folder.html", OutputExists, "folder.html"),
+        ({"overwrite": True}, "folder.html", OutputExists, "folder.html` is a folder"),
         ({}, "there.html/page.html", OutputExists, "there.html` is a file"),
         ({"precision": "int8"}, "page.html", InvalidValue, "precision.*int8-dynamic.*`int8`"),
         ({"precision": "float23"}, "page.html", InvalidValue, "`float23`.*float32`\\?"),
