@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.files import write_text
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.errors import KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
@@ -192,7 +191,7 @@ def export_tflite(
         check_is_tuned(run, paths, settings.fine_tune)
     data = run.load_data() if data is None else data
     check_golden(settings.golden, data)
-    with hidden_library_output(verbose), stage_display(verbose) as display:
+    with stage_display(verbose) as display:
         reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
     for report in reports:
         if report.reason is not None and (settings.quantize is not None or report.precision == "float32"):

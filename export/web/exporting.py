@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import appearing
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.engine.block_size import check_at_least
@@ -99,7 +98,7 @@ def export_web(
     settings = TFLiteSettings(quantize=(precision,), max_drop=max_drop)
     shows_progress(verbose)  # refuses other values before any work
     data = run.load_data() if data is None else data
-    with hidden_library_output(verbose), stage_display(verbose) as display:
+    with stage_display(verbose) as display:
         return _write(run, path, precision, examples, settings, data, display)
 
 
