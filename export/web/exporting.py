@@ -12,6 +12,7 @@ import numpy as np
 from kerasmlp._system.files import appearing
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.contract import PAGE_SUFFIXES
 from kerasmlp.engine.block_size import check_at_least
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport
@@ -109,7 +110,7 @@ def check_page(path: Path, *, overwrite: bool) -> None:
         InvalidValue: its name does not end in `.html`, or its folder is not writable.
         OutputExists: it exists already, or a folder of this name does.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
+    if path.suffix.lower() not in PAGE_SUFFIXES:
         raise InvalidValue(f"A page needs a name that ends in `.html`, so that browsers open it; got `{path}`.")
     check_free([path], "HTML", lambda file: False, overwrite)
 

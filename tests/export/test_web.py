@@ -112,6 +112,18 @@ def test_the_command_writes_a_page_and_refuses_to_replace_it(
     assert f"Open it in a browser: {path}" in capfd.readouterr().out
 
 
+@pytest.mark.parametrize("command", ["info", "evaluate", "predict"])
+def test_a_page_is_no_artefact_and_the_message_says_what_is(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "digits.HTML"
+    page.write_text("<html></html>")
+    arguments = {"evaluate": ["digits"], "predict": [str(page)]}.get(command, [])
+    assert main([command, str(page), *arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"`{page}` is a web page" in line
+
+
 def _drawings(height: int, width: int, generator: np.random.Generator, *, centred: bool) -> np.ndarray:
     """Crosses of 5 x 5 pixels, lighter than their paper."""
     images = np.zeros((200, height, width))
