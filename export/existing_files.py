@@ -28,12 +28,14 @@ def check_free(files: Sequence[Path], kind: str, is_of_same_network: Callable[[P
 
     Raises:
         InvalidValue: the folder is not writable.
-        OutputExists: a file exists already, or the folder is a file.
+        OutputExists: a file exists already, the folder is a file, or a folder has the name of a file.
     """
     existing = nearest_existing_folder(files[0].parent, need=f"{kind} files need a folder")
     if not os.access(existing, os.W_OK):
         raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for {kind} files.")
     for file in files:
+        if file.is_dir():
+            raise OutputExists(f"`{file}` is a folder. {kind} files need another name or another folder.")
         if file.exists() and not overwrite and not is_of_same_network(file):
             raise OutputExists(f"`{file}` exists. {OTHER_PLACE}")
 

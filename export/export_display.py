@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING
 
+from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import messages_console, shows_progress
 
 if TYPE_CHECKING:
@@ -36,23 +37,24 @@ class StageDisplay:
 
 @contextlib.contextmanager
 def stage_display(verbose: str | int) -> Iterator[StageDisplay]:
-    """Yields a display for the time of an export.
+    """Yields a display for the time of an export, and hides what libraries print meanwhile.
 
     In a terminal, a spinner shows the current stage. Elsewhere, such as in notebooks and log files, only the finished
     lines appear.
 
     Args:
-        verbose: `"auto"` shows progress in a terminal or a notebook; 0 never; 1 and 2 always.
+        verbose: `"auto"` shows progress in a terminal or a notebook; 0 never; 1 and 2 always. 2 hides nothing.
 
     Raises:
         InvalidValue: `verbose` has another value.
     """
-    if not shows_progress(verbose):
-        yield StageDisplay()
-        return
-    console = messages_console()
-    if not console.is_terminal:  # Rich's spinner needs a cursor, and in notebooks ipywidgets
-        yield StageDisplay(console)
-        return
-    with console.status("Starting") as status:
-        yield StageDisplay(console, status)
+    with hidden_library_output(verbose):
+        if not shows_progress(verbose):
+            yield StageDisplay()
+            return
+        console = messages_console()
+        if not console.is_terminal:  # Rich's spinner needs a cursor, and in notebooks ipywidgets
+            yield StageDisplay(console)
+            return
+        with console.status("Starting") as status:
+            yield StageDisplay(console, status)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -45,7 +45,14 @@ class FileKind:
 
 
 def publish(
-    kind: FileKind, path: Path, content: bytes, reference: Reference, display: StageDisplay, *, name: str
+    kind: FileKind,
+    path: Path,
+    content: bytes,
+    reference: Reference,
+    display: StageDisplay,
+    *,
+    name: str,
+    companions: Sequence[Path] = (),
 ) -> ArtefactReport:
     """Writes a file if it passes the check. Returns its report.
 
@@ -56,6 +63,8 @@ def publish(
         reference: The answers of the Keras model.
         display: Shows the stages.
         name: What the display calls the file.
+        companions: Paths of what describes the content of a file at `path`. They are deleted before other content
+            appears there, so that they never describe another file, even if the process is killed.
     """
     features = reference.data.test.features
     try:
@@ -70,6 +79,9 @@ def publish(
             if wrong is not None:
                 reason = f"{kind.format} {kind.precision} ({path}) {wrong}. It is not published."
                 raise ParityError(reason, [replace(report, published=False, reason=reason)])
+            if not path.exists() or path.read_bytes() != content:
+                for companion in companions:
+                    companion.unlink(missing_ok=True)
     except ParityError as error:
         display.finish(f"{name}: not published")
         withheld: ArtefactReport = error.reports[0]

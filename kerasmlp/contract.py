@@ -73,6 +73,9 @@ MAX_IMAGE_PIXELS = 4096 * 4096
 # Seconds to wait for each answer of a model server, if the caller names no other number.
 TIMEOUT_S = 30.0
 
+# Ends of the names of web pages, in lower case.
+PAGE_SUFFIXES = (".html", ".htm")
+
 
 def input_name(feature_shape: Sequence[int]) -> str:
     """Returns the name of the input for raw examples: `image` for two or three axes, otherwise `features`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import re
 import shlex
 from pathlib import Path
@@ -43,6 +44,14 @@ def test_every_relative_link_leads_to_a_file_and_its_section(page: Path) -> None
 def test_every_command_in_the_docs_is_accepted(line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     assert build_parser().parse_args(words).command == words[0]
+
+
+def test_the_reference_lists_every_public_function() -> None:
+    listed = (ROOT / "docs" / "api" / "index.md").read_text("utf-8")
+    for package in ("", ".client", ".export", ".serving", ".tuning"):
+        module = importlib.import_module(f"kerasmlp{package}")
+        functions = [name for name in module.__all__ if name.islower()]
+        assert [name for name in functions if f"`{name}`" not in listed] == []
 
 
 def test_readme_is_short() -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import re
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -30,6 +32,16 @@ def test_the_wheel_holds_the_package_and_no_module_beside_it(tmp_path: Path) -> 
         if path.startswith(("kerasmlp/", "tuning/", "export/")) and path not in ("kerasmlp/tuning", "kerasmlp/export")
     }
     assert names == expected
+
+
+def test_no_package_is_required_twice() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    required = [
+        *project["dependencies"],
+        *(each for extra in project["optional-dependencies"].values() for each in extra),
+    ]
+    names = [re.split(r"[\[<>=]", each)[0] for each in required]
+    assert sorted(names) == sorted(set(names))
 
 
 def test_source_and_import_paths_agree() -> None:

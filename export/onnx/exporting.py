@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp import __version__
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.optional_packages import require_extra
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.onnx_file import EXTRA, RUNTIME, OnnxFile, naming_the_runtime, open_session, read_contents_of
@@ -103,7 +102,7 @@ def export_onnx(
     path = check_onnx_request(run, Path(directory), overwrite=overwrite)
     shows_progress(verbose)  # refuses other values before any work
     data = run.load_data() if data is None else data
-    with hidden_library_output(verbose), stage_display(verbose) as display:
+    with stage_display(verbose) as display:
         display.show(f"Keras model: answering {len(data.test):,} test examples")
         reference = Reference(run, data)
         display.show("Folding the network into dense layers")

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from kerasmlp._system.files import size_bytes
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.card import Card
@@ -165,7 +164,7 @@ def export_saved_model(
         check_same_contract(card, base)
     with start_plain_tensorflow() as plain:
         data = run.load_data() if data is None else data
-        with hidden_library_output(verbose), stage_display(verbose) as display:
+        with stage_display(verbose) as display:
             report = _write_version(run, base, card, data, plain, display, max_pixels)
             if keep is not None:
                 delete_old_versions(base, keep=keep)

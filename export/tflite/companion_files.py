@@ -17,10 +17,9 @@ if TYPE_CHECKING:
     from kerasmlp.export.tflite.settings import TFLiteSettings
 
 
-def paths_beside(path: Path, settings: TFLiteSettings) -> tuple[Path, ...]:
-    """Returns the paths of what is written beside the TFLite file `path`, some of it only if the file allows."""
-    in_c = (*c_array_paths(path), *micro_program_paths(path)) if settings.c_array else ()
-    return (*in_c, *((golden_path(path),) if settings.golden is not None else ()))
+def paths_beside(path: Path) -> tuple[Path, ...]:
+    """Returns the paths of everything that an export may write beside the TFLite file `path`."""
+    return (*c_array_paths(path), *micro_program_paths(path), golden_path(path))
 
 
 def files_beside(path: Path, content: bytes, settings: TFLiteSettings, data: Data) -> dict[Path, str]:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from kerasmlp._system.files import write_text
-from kerasmlp._system.library_output import hidden_library_output
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.errors import KerasMLPError, ParityError
 from kerasmlp.export.artefact_report import ArtefactReport
@@ -113,7 +112,8 @@ def export_tflite(
         data: The run's data, for calibration and for the check. Defaults to loading them again from where the run got
             them.
         overwrite: Whether existing files may be replaced. Defaults to `False`. A file that an earlier export with the
-            same settings wrote is checked again instead.
+            same settings wrote is checked again instead. With a file that changes, what `c_array` and `golden` wrote
+            beside the old one is deleted.
         verbose: `"auto"` shows progress in a terminal or a notebook, 0 never, and 1 and 2 always. With 2, you also see
             what TensorFlow and LiteRT print. Defaults to `"auto"`.
         **options: Single options, which replace those of `settings`:
@@ -191,7 +191,7 @@ def export_tflite(
         check_is_tuned(run, paths, settings.fine_tune)
     data = run.load_data() if data is None else data
     check_golden(settings.golden, data)
-    with hidden_library_output(verbose), stage_display(verbose) as display:
+    with stage_display(verbose) as display:
         reports = _write_files(run, paths, settings, data, display, overwrite=overwrite)
     for report in reports:
         if report.reason is not None and (settings.quantize is not None or report.precision == "float32"):
@@ -214,7 +214,7 @@ def _write_files(
         check_identical({path: text.encode() for path, text in beside.items()})
     reports = [_publish(precision, path, contents[precision], reference, display) for precision, path in paths.items()]
     for report in reports:
-        for path in paths_beside(Path(report.path), settings) if report.published else ():
+        for path in paths_beside(Path(report.path)) if report.published else ():
             if path in beside:
                 write_text(path, beside[path])
     if any(report.published for report in reports):
@@ -232,7 +232,7 @@ def _publish(precision: str, path: Path, content: bytes, reference: Reference, d
     """Writes a file if it passes the check. Returns its report."""
     advice = "Leave this precision out of `quantize`, or choose int8-dynamic."
     kind = FileKind("tflite", precision, "LiteRT", advice, measure_latency)
-    return publish(kind, path, content, reference, display, name=precision)
+    return publish(kind, path, content, reference, display, name=precision, companions=paths_beside(path))
 
 
 def _convert(

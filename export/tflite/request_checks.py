@@ -58,7 +58,7 @@ def check_request(run: Run, directory: Path, settings: TFLiteSettings, *, overwr
         precision: directory / f"{card.dataset}_{precision.replace('-', '_')}{variant}.tflite"
         for precision in settings.precisions(pixels=card.feature_range is not None)
     }
-    tflite_of = {file: path for path in paths.values() for file in (path, *paths_beside(path, settings))}
+    tflite_of = {file: path for path in paths.values() for file in (path, *paths_beside(path))}
 
     def is_of_same_network(file: Path) -> bool:
         return tflite_of[file].is_file() and read_card(tflite_of[file]) == card

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp._system.files import appearing, nearest_existing_folder
-from kerasmlp._system.library_output import hidden_library_output
+from kerasmlp._system.files import appearing
 from kerasmlp._system.terminal import shows_progress
 from kerasmlp.artefacts.opening import open_artefact
+from kerasmlp.contract import PAGE_SUFFIXES
 from kerasmlp.engine.block_size import check_at_least
-from kerasmlp.errors import InvalidValue, OutputExists, nearest
+from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.export.artefact_report import MAX_DROP, ArtefactReport
+from kerasmlp.export.existing_files import check_free
 from kerasmlp.export.export_display import StageDisplay, stage_display
 from kerasmlp.export.parity import Reference
 from kerasmlp.export.tflite.network_files import NetworkFiles
@@ -99,7 +99,7 @@ def export_web(
     settings = TFLiteSettings(quantize=(precision,), max_drop=max_drop)
     shows_progress(verbose)  # refuses other values before any work
     data = run.load_data() if data is None else data
-    with hidden_library_output(verbose), stage_display(verbose) as display:
+    with stage_display(verbose) as display:
         return _write(run, path, precision, examples, settings, data, display)
 
 
@@ -110,15 +110,9 @@ def check_page(path: Path, *, overwrite: bool) -> None:
         InvalidValue: its name does not end in `.html`, or its folder is not writable.
         OutputExists: it exists already, or a folder of this name does.
     """
-    if path.suffix.lower() not in (".html", ".htm"):
+    if path.suffix.lower() not in PAGE_SUFFIXES:
         raise InvalidValue(f"A page needs a name that ends in `.html`, so that browsers open it; got `{path}`.")
-    if path.is_dir():
-        raise OutputExists(f"`{path}` is a folder; choose another name for the page.")
-    if path.exists() and not overwrite:
-        raise OutputExists(f"`{path}` exists. Choose another name, or replace the page with `overwrite=True`.")
-    existing = nearest_existing_folder(path.parent, need="a page needs a folder")
-    if not os.access(existing, os.W_OK):
-        raise InvalidValue(f"The folder `{existing}` is not writable. Choose another folder for the page.")
+    check_free([path], "HTML", lambda file: False, overwrite)
 
 
 def _write(

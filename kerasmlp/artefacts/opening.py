@@ -11,7 +11,7 @@ from kerasmlp.artefacts.protocol import Artefact
 from kerasmlp.artefacts.saved_model_folder import SAVED_MODEL_FOLDER
 from kerasmlp.artefacts.served_model import SERVED_MODEL
 from kerasmlp.artefacts.tflite_file import TFLITE_FILE
-from kerasmlp.contract import TIMEOUT_S
+from kerasmlp.contract import PAGE_SUFFIXES, TIMEOUT_S
 from kerasmlp.errors import InvalidValue, NotFound
 
 if TYPE_CHECKING:
@@ -61,8 +61,18 @@ def open_artefact(path: str | PathLike[str], *, timeout_s: float = TIMEOUT_S) ->
         return matching[0].open(str(path), timeout_s)
     if not Path(path).exists():
         raise NotFound(f"There is no artefact `{path}`.")
+    check_is_no_page(path)
     *descriptions, last = (known.description for known in FORMATS)
     raise InvalidValue(f"`{path}` is not an artefact; expected {', '.join(descriptions)} or {last}.")
+
+
+def check_is_no_page(path: str | PathLike[str]) -> None:
+    """Raises `InvalidValue` if `path` is a web page, whose network only browsers run."""
+    page = Path(path)
+    if page.suffix.lower() in PAGE_SUFFIXES and page.is_file():
+        raise InvalidValue(
+            f"`{path}` is a web page, which only browsers run; name the run that it was made from, or a `.tflite` file."
+        )
 
 
 def is_artefact(path: str | PathLike[str]) -> bool:

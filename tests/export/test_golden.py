@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import replace
@@ -166,6 +167,49 @@ def test_golden_examples_are_written_checked_and_replaced_like_their_file(
     with pytest.raises(OutputExists, match="digits_float32_golden.json"):
         export_tflite(digits_run, tmp_path, golden=4, **options)
     assert not (tmp_path / "digits_float32.tflite").exists()
+
+
+def beside(folder: Path) -> set[str]:
+    return {path.name.removeprefix("digits_int8") for path in folder.glob("digits_int8*")} - {".tflite"}
+
+
+def test_files_beside_an_old_file_go_before_a_new_one_comes(
+    digits_run: Run, digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: dict[str, Any] = {"quantize": ["int8"], "io": "int8", "data": digits}
+    (report,) = export_tflite(digits_run, tmp_path, golden=2, c_array=True, **options)
+    old, everything = Path(report.path).read_bytes(), beside(tmp_path)
+    assert everything >= {".c", ".h", "_golden.json"}
+    for overwrite in (False, True):  # the file stays the same, and so does what describes it
+        export_tflite(digits_run, tmp_path, overwrite=overwrite, **options)
+        assert beside(tmp_path) == everything
+    with pytest.raises(ParityError):  # the old file stays
+        export_tflite(digits_run, tmp_path, calibration=np.full((10, 8, 8), 0.01), overwrite=True, **options)
+    assert beside(tmp_path) == everything
+
+    def stop(source: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            export_tflite(digits_run, tmp_path, version="2", overwrite=True, golden=2, **options)
+    assert (Path(report.path).read_bytes(), beside(tmp_path)) == (old, set())
+    export_tflite(digits_run, tmp_path, golden=2, c_array=True, **options)
+    assert beside(tmp_path) == everything
+    export_tflite(digits_run, tmp_path, version="2", overwrite=True, golden=2, **options)
+    assert beside(tmp_path) == {"_golden.json"}
+    assert read(tmp_path / "digits_int8_golden.json")["sha256"] != hashlib.sha256(old).hexdigest()
+
+
+def test_examples_without_their_file_are_not_left_beside_another(digits_run: Run, digits: Data, tmp_path: Path) -> None:
+    options: dict[str, Any] = {"quantize": ["float32"], "data": digits}
+    (report,) = export_tflite(digits_run, tmp_path, golden=2, **options)
+    Path(report.path).unlink()
+    with pytest.raises(OutputExists, match="digits_float32_golden.json"):
+        export_tflite(digits_run, tmp_path, version="2", **options)
+    export_tflite(digits_run, tmp_path, version="2", overwrite=True, **options)
+    assert not list(tmp_path.glob("*golden*"))
 
 
 def test_a_withheld_file_has_no_golden_examples(digits_run: Run, digits: Data, tmp_path: Path) -> None:

@@ -50,6 +50,7 @@ def test_a_page_holds_the_file_it_was_checked_with_and_asks_no_server(
         ({}, "page.txt", InvalidValue, "`.html`.*page.txt"),
         ({}, "there.html", OutputExists, "there.html.*overwrite=True"),
         ({}, "folder.html", OutputExists, "folder.html"),
+        ({"overwrite": True}, "folder.html", OutputExists, "folder.html` is a folder"),
         ({}, "there.html/page.html", OutputExists, "there.html` is a file"),
         ({"precision": "int8"}, "page.html", InvalidValue, "precision.*int8-dynamic.*`int8`"),
         ({"precision": "float23"}, "page.html", InvalidValue, "`float23`.*float32`\\?"),
@@ -109,6 +110,18 @@ def test_the_command_writes_a_page_and_refuses_to_replace_it(
     assert "--tflite DIR" in capfd.readouterr().err
     assert main(["export", str(digits_run.path), "--web", path, "--overwrite"]) == 0
     assert f"Open it in a browser: {path}" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("command", ["info", "evaluate", "predict"])
+def test_a_page_is_no_artefact_and_the_message_says_what_is(
+    command: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    page = tmp_path / "digits.HTML"
+    page.write_text("<html></html>")
+    arguments = {"evaluate": ["digits"], "predict": [str(page)]}.get(command, [])
+    assert main([command, str(page), *arguments]) == 2
+    (line,) = capfd.readouterr().err.splitlines()
+    assert f"`{page}` is a web page" in line
 
 
 def _drawings(height: int, width: int, generator: np.random.Generator, *, centred: bool) -> np.ndarray:

@@ -35,9 +35,10 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Outcome:
     """Describes what was named."""
-    from kerasmlp.artefacts.opening import is_artefact
+    from kerasmlp.artefacts.opening import check_is_no_page, is_artefact
 
     if not is_artefact(args.artefact):
+        check_is_no_page(args.artefact)
         return _data_info(args)
     for option in _DATA_OPTIONS:
         if getattr(args, option) not in (None, False, ()):
