@@ -84,7 +84,8 @@ def fingerprint(path: Path) -> tuple[int, ...]:
     """Returns numbers that change when the files of a version do."""
     try:
         paths = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-        return tuple(number for each in paths for number in (each.stat().st_mtime_ns, each.stat().st_size))
+        found = [each.stat() for each in paths]
+        return tuple(number for stat in found for number in (stat.st_ino, stat.st_mtime_ns, stat.st_size))
     except OSError:  # it is being deleted
         return ()
 

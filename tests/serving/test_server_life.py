@@ -114,6 +114,23 @@ def test_a_broken_version_is_reported_and_tried_again_when_its_files_change(base
         assert _one_status(server) == 200, "a model whose folder is gone keeps serving"
 
 
+def test_a_number_that_returns_with_another_network_is_loaded_again(
+    base: Path, file: Path, houses_run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "houses.tflite").write_bytes(float_file(houses_run))
+    with LocalServer(base, port=0, poll_s=POLL_S) as server:
+        shutil.rmtree(base / "1")
+        _publish(tmp_path / "houses.tflite", base, 1)
+        wait_until(lambda: _one_status(server) == 400, seconds=SECONDS, what="the other network")
+        assert _states(server) == {1: "AVAILABLE"}
+        (base / "1" / "network.tflite").write_bytes(b"broken")
+        wait_until(lambda: bool(server.models.status("digits")[0].message), seconds=SECONDS, what="the failure")
+        assert _states(server) == {1: "AVAILABLE"}
+        shutil.copy(file, base / "1" / "network.tflite")
+        wait_until(lambda: _one_status(server) == 200, seconds=SECONDS, what="the first network")
+        assert not server.models.status("digits")[0].message
+
+
 def test_labelled_versions_are_served_beside_the_newest(base: Path, file: Path) -> None:
     _publish(file, base, 2)
     _publish(file, base, 3)
