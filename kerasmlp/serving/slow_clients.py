@@ -28,32 +28,70 @@ class WatchedProtocol(HttpToolsProtocol):
         super().connection_made(transport)
         self.waits_since: float | None = self.loop.time()
         self.unread, self.unread_since = 0, 0.0
-        self.num_head_bytes = 0
-        self.in_head = True
+        self.num_head_bytes = self.num_new_bytes = 0
+        self.in_head, self.has_no_body = True, True
 
     def data_received(self, data: bytes) -> None:
-        """Takes bytes, and refuses a head without end."""
+        """Takes bytes, and refuses heads and trailers without end.
+
+        The parser reports a line of a head only when it is complete. So bytes among which nothing but lines of a head
+        were found are counted as they arrive. Others are counted by line, because they may belong to several requests.
+        """
+        self.has_no_body, self.num_new_bytes = True, 0
         super().data_received(data)
-        if self.in_head:
-            self.num_head_bytes += len(data)
-            if self.num_head_bytes > MOST_HEAD_BYTES and not self.transport.is_closing():
-                self.transport.write(_LARGE_HEAD)
-                self.transport.close()
+        self.num_head_bytes += len(data) if self.has_no_body else self.num_new_bytes
+        self.num_new_bytes = 0
+        if self.num_head_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
 
     def on_message_begin(self) -> None:
         """Begins to wait for the rest of a request."""
         super().on_message_begin()
         self.waits_since = self.loop.time()
-        self.in_head, self.num_head_bytes = True, 0
+        self.in_head, self.num_head_bytes, self.num_new_bytes = True, 0, 0
+
+    def on_url(self, url: bytes) -> None:
+        """Takes a part of the path."""
+        self._count(len(url))
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Takes a line of the head. Lines behind the body are dropped."""
+        self._count(len(name) + len(value))
+        if self.in_head:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Notes that the body follows."""
-        self.in_head, self.num_head_bytes = False, 0
+        self.in_head = False
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Takes a part of the body. What has been counted so far was in order."""
+        self.has_no_body, self.num_head_bytes, self.num_new_bytes = False, 0, 0
+        super().on_body(body)
+
+    def send_400_response(self, msg: str) -> None:
+        """Answers a request that the parser could not read, or of which it was told to stop reading."""
+        if self.num_head_bytes + self.num_new_bytes > MOST_HEAD_BYTES:
+            self._refuse_head()
+        else:
+            super().send_400_response(msg)
+
+    def _count(self, size: int) -> None:
+        self.num_new_bytes += size
+        if self.num_head_bytes + self.num_new_bytes > MOST_HEAD_BYTES:
+            raise ValueError("the head is too large")  # ends the parser's work, which calls `send_400_response`
+
+    def _refuse_head(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.write(_LARGE_HEAD)
+            self.transport.close()
 
     def on_message_complete(self) -> None:
         """Stops waiting: the request is complete."""
         self.waits_since = None
+        self.has_no_body, self.num_head_bytes, self.num_new_bytes = False, 0, 0
         super().on_message_complete()
 
 

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -182,12 +182,43 @@ def test_clients_that_do_not_finish_their_request_are_disconnected(file: Path, b
         assert _one_status(server) == 200
 
 
-def test_a_head_without_end_is_refused(file: Path) -> None:
+_CHUNKED = b"POST /v1/models/digits:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 400_000,
+        b"GET / HTTP/1.1\r\n" + b"X: aaaaaaaa\r\n" * 40_000,
+        b"GET /" + b"a" * 400_000,
+        _CHUNKED + b"1\r\n{\r\n0\r\n" + b"X: aaaaaaaa\r\n" * 40_000,
+        _CHUNKED + b"0\r\nX: " + b"a" * 400_000,
+    ],
+    ids=["a line", "lines", "a path", "lines behind a body", "a line behind a body"],
+)
+def test_a_head_without_end_is_refused(file: Path, head: bytes) -> None:
     with LocalServer(file, port=0) as server:
         address = urlsplit(server.url)
         with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as client:
-            client.sendall(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 200_000)
-            assert client.recv(12) == b"HTTP/1.1 431"
+            with suppress(ConnectionError):  # it is refused before it is sent
+                client.sendall(head)
+            with suppress(ConnectionResetError):
+                assert client.recv(12) == b"HTTP/1.1 431"
+        assert _one_status(server) == 200
+
+
+def test_a_large_body_and_the_next_request_may_arrive_together(file: Path) -> None:
+    body = ZEROS + b" " * 84_000
+    head = b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: %d\r\n" % len(body)
+    trailer = b"x-check: 1\r\n"
+    chunked = _CHUNKED + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, trailer)
+    with LocalServer(file, port=0) as server:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as client:
+            client.sendall(head + b"\r\n" + body + chunked + head)
+            client.sendall(b"Connection: close\r\n\r\n" + body)
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200") == 3
 
 
 def test_slow_clients_delay_nobody(file: Path) -> None:
