@@ -141,7 +141,10 @@ class HttpApp:
 
     def _read(self, target: _Target, model: LoadedModel, body: bytes) -> _Question:
         protocol = tf_serving_rest if isinstance(target, tf_serving_rest.RestTarget) else open_inference
-        question: _Question = protocol.read_question(body, model, max_batch=self._settings.max_batch)
+        try:
+            question: _Question = protocol.read_question(body, model, max_batch=self._settings.max_batch)
+        except (ValueError, OverflowError) as error:  # such as a shape that NumPy cannot have
+            raise invalid(f"The request cannot be read: {error}") from error
         return question
 
     def _compute(self, target: _Target, number: int, model: LoadedModel, question: _Question) -> bytes:

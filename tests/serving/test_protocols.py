@@ -16,6 +16,8 @@ import pytest
 
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.client import connect
+from kerasmlp.client.grpc_transport import PREDICT
+from kerasmlp.client.message_conversion import predict_request
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export.tflite.unchecked_file import float_file
@@ -296,13 +298,31 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
         lambda: b"\xff\xfe" + good,
         lambda: b"NaN",
         lambda: b'{"instances": [' + b"NaN," * 100,
+        lambda: b'{"signature_name": "\\ud800", "instances": [NaN]}',
+        lambda: b'{"signature_name": "image_bytes", "instances": ["\\ud800"], "x": NaN}',
+        lambda: json.dumps({"signature_name": "x" * 100_000, "instances": [image]}).encode(),
+        lambda: b"\xef\xbb\xbf" + good.replace(b"0", b"NaN"),
     ]
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 8, 8], "data": image}
+    changes: list[dict[str, Any]] = [
+        {"shape": [0, 2**62, 8], "data": []},
+        {"shape": [1] * 100 + [64]},
+        {"shape": [10**400]},
+        {"name": "x" * 100_000},
+        {"datatype": "\ud800"},
+    ]
+    of_v2 = [json.dumps({"inputs": [tensor | change]}).encode() for change in changes]
+    files = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [{"b64": "/w=="}]}
+    files |= {"parameters": {"content_type": "base64"}}
+    of_v2.append(json.dumps({"parameters": {"signature_name": "image_bytes"}, "inputs": [files]}).encode())
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
     process = psutil.Process()
     before = 0
     for number in range(NUM_MALFORMED):
-        body = bodies[number % len(bodies)]()
-        connection.request("POST", "/v1/models/digits:predict", body)
+        path, body = "/v1/models/digits:predict", bodies[number % len(bodies)]()
+        if number % 4 == 3:
+            path, body = "/v2/models/digits/infer", of_v2[number // 4 % len(of_v2)]
+        connection.request("POST", path, body)
         response = connection.getresponse()
         content = response.read()
         assert response.status == 400, (body[:200], content)
@@ -313,6 +333,51 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
     connection.request("POST", "/v1/models/digits:predict", good)
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_malformed_requests_over_grpc_are_refused_with_a_sentence(server: LocalServer) -> None:
+    import grpc
+
+    assert server.grpc_url is not None
+    good = predict_request("digits", {"image": np.zeros((1, 8, 8), np.float32)})
+
+    def changed(change: Callable[[Any], Any]) -> bytes:
+        message = type(good).FromString(good.SerializeToString())
+        change(message)
+        content: bytes = message.SerializeToString()
+        return content
+
+    def repeat(message: Any, *shape: int) -> None:
+        message.inputs["image"].tensor_content = b""
+        message.inputs["image"].float_val[:] = [1.0]
+        for dim, size in zip(message.inputs["image"].tensor_shape.dim, shape, strict=True):
+            dim.size = size
+
+    def fill(message: Any) -> None:
+        for number in range(500):
+            message.inputs[f"input {number}"].CopyFrom(message.inputs["image"])
+
+    bodies = [
+        good.SerializeToString()[:-5],
+        b"\xff" * 50,
+        changed(lambda message: repeat(message, 100_000, 8, 8)),
+        changed(lambda message: repeat(message, 2**62, 2**62, 8)),
+        changed(lambda message: repeat(message, -1, -8, 8)),
+        changed(lambda message: setattr(message.model_spec, "signature_name", "\u00e4" * 100_000)),
+        changed(lambda message: message.output_filter.append("\u00e4" * 100_000)),
+        changed(fill),
+    ]
+    process = psutil.Process()
+    before = process.memory_info().rss
+    with grpc.insecure_channel(urlsplit(server.grpc_url).netloc) as channel:
+        predict = channel.unary_unary(PREDICT)
+        for body in bodies:
+            with pytest.raises(grpc.RpcError) as caught:
+                predict(body, timeout=20)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, body[:100]
+            assert len(caught.value.details().split()) > 2
+        assert predict(good.SerializeToString(), timeout=20)
+    assert process.memory_info().rss - before < 50e6
 
 
 # JSON
