@@ -219,3 +219,15 @@ def test_a_rounded_network_answers_probabilities_that_add_up_to_one(
     answers = ArtefactSignatures(path).run("serving_default", {"image": features})
     np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(answers["class_id"], open_artefact(path).probabilities(features).argmax(axis=1))
+
+
+def test_only_networks_that_take_microseconds_are_computed_between_requests(
+    digits_file: ArtefactSignatures, digits: Data, tmp_path: Path
+) -> None:
+    assert digits_file.is_quick("serving_default", 1)
+    assert not digits_file.is_quick("serving_default", 2)
+    assert not digits_file.is_quick("image_bytes", 1)
+    model = kerasmlp.build_mlp([64, 4096, 2048, 10], input_shape=digits.feature_shape, seed=0)
+    run = kerasmlp.train(model, digits, epochs=1, batch_size=1024, verbose=0, out=tmp_path / "wide")
+    (tmp_path / "wide.tflite").write_bytes(float_file(run))
+    assert not ArtefactSignatures(tmp_path / "wide.tflite").is_quick("serving_default", 1)
