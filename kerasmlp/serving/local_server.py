@@ -41,9 +41,9 @@ class LocalServer:
     A `with` block serves in a thread of its own. `run` serves until the process is asked to end.
 
     Args:
-        models: What to serve, one path or several: a `.tflite` file, a SavedModel folder, a folder of numbered
-            versions, or a run directory, which is converted to TFLite first. `NAME=PATH` chooses a model's name. Its
-            default is the name of the folder, or of the file without its suffix.
+        models: What to serve, one path or several: a `.tflite` or `.onnx` file, a SavedModel folder, a folder of
+            numbered versions, or a run directory, which is converted to TFLite first. `NAME=PATH` chooses a model's
+            name. Its default is the name of the folder, or of the file without its suffix.
         settings: All options below as one object. Defaults to `ServerSettings()`.
         **options: Single options, which replace those of `settings`; see `ServerSettings`.
 

@@ -16,7 +16,7 @@ from kerasmlp.serving.loaded_model import LoadedModel
 from kerasmlp.serving.run_conversion import convert_run
 from kerasmlp.serving.saved_model_session import SavedModelSession
 
-_KINDS = "a `.tflite` file, a SavedModel folder, a folder of numbered versions or a run directory"
+_KINDS = "a `.tflite` or `.onnx` file, a SavedModel folder, a folder of numbered versions or a run directory"
 _KERAS_SUFFIX = ".keras"  # the only artefacts in files that need Keras
 _NAMED = re.compile(r"([^=/\\]+)=(.+)")
 _NO_NAME = re.compile(r"[/:?#%\s\x00-\x1f]")
@@ -75,7 +75,7 @@ def load_version(path: Path) -> LoadedModel:
     if path.is_dir() and not (path / SAVED_MODEL_NAME).is_file():
         files = _files(path)
         if len(files) != 1:
-            raise InvalidValue(f"`{path}` has neither a `{SAVED_MODEL_NAME}` nor a single `.tflite` file.")
+            raise InvalidValue(f"`{path}` has neither a `{SAVED_MODEL_NAME}` nor a single `.tflite` or `.onnx` file.")
         path = files[0]
     return ArtefactSignatures(path) if path.is_file() else SavedModelSession(path)
 

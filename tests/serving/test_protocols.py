@@ -23,6 +23,7 @@ from kerasmlp.errors import InvalidValue, NotFound
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
+from kerasmlp.export import export_onnx
 from kerasmlp.serving.json_tensors import ANYTHING, NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
 from kerasmlp.serving.refusals import Failure
 
@@ -402,6 +403,45 @@ def test_the_quick_way_to_read_numbers_gives_what_the_exact_one_gives(value: Any
 
 
 # What cannot be served
+
+# What can be served
+
+
+def test_an_onnx_file_is_served_like_a_tflite_file(
+    server: LocalServer, digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    file = export_onnx(digits_run, tmp_path, data=digits, verbose=0).path
+    asked = {"instances": digits.test.features[:3].tolist()}
+    with LocalServer(f"digits={file}", port=0) as other:
+        for path in ("/v1/models/digits:predict", "/v1/models/digits/metadata"):
+            body, method = (None, "GET") if path.endswith("metadata") else (asked, "POST")
+            (status, answer), expected = (_ask(each, method, path, body) for each in (other, server))
+            assert status == 200
+            if body is None:
+                assert (status, answer) == expected
+                continue
+            for mine, others in zip(answer["predictions"], expected[1]["predictions"], strict=True):
+                np.testing.assert_allclose(mine["probabilities"], others["probabilities"], atol=1e-5)
+                assert mine["label"] == others["label"]
+
+
+def test_requests_are_told_as_they_arrived_and_cannot_forge_lines(files: dict[str, Path]) -> None:
+    lines: list[str] = []
+    with LocalServer(files["digits"], port=0, on_request=lines.append) as server:
+        _ask(server, "GET", "/v1/models/a%0aPOST%1b[2J")
+    assert lines == ["GET /v1/models/a%0aPOST%1b[2J"]
+
+
+def test_the_curl_line_is_quoted_for_a_shell(server: LocalServer) -> None:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection.request("GET", "/", headers={"Host": "a;reboot"})
+    page = html.unescape(connection.getresponse().read().decode())
+    connection.close()
+    for line in re.findall("<pre>(curl .*)</pre>", page):
+        assert len(shlex.split(line)) == 4
+        assert ";" not in line.partition(" -d ")[0] or "'" in line.partition(" -d ")[0]
+
 
 
 def test_what_cannot_be_served_is_named(files: dict[str, Path], digits_run: Run, tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "models",
         metavar="MODEL",
         nargs="+",
-        help="folder of numbered versions, SavedModel folder, .tflite file or run directory; NAME=PATH chooses its "
-        "name",
+        help="folder of numbered versions, SavedModel folder, .tflite or .onnx file, or run directory; NAME=PATH "
+        "chooses its name",
     )
     group = parser.add_argument_group("network")
     group.add_argument(
