@@ -84,7 +84,8 @@ class HttpApp:
         """Answers one request."""
         path, method = scope["path"], scope["method"]
         if self._settings.on_request is not None:
-            self._settings.on_request(f"{method} {path}")
+            raw = scope["raw_path"].decode("ascii", "backslashreplace")  # without line ends, which `path` can have
+            self._settings.on_request(f"{method} {raw}")
         target = self._target(path) if method == "POST" else None
         if target is None:
             if method == "POST" and path.startswith("/v1/"):

@@ -58,13 +58,14 @@ def test_a_run_is_served_and_evaluated_like_the_run_itself(
 
 
 def test_a_person_reads_the_url_and_a_line_to_try(digits_run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "digits.tflite"
+    file = tmp_path / "a[" / "b]c" / "digits.tflite"  # what Rich would take for markup
+    file.parent.mkdir(parents=True)
     file.write_bytes(float_file(digits_run))
     with _serving(f"seven={file}", "--log-requests") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         lines = [process.stdout.readline() for _ in range(4)]
-        assert re.match("seven: version 1 of .*digits.tflite", lines[0])
+        assert lines[0] == f"seven: version 1 of {file}, a .tflite file\n"
         (url,) = re.findall(r"Serving at (http://127\.0\.0\.1:\d+)\. Ctrl\+C stops it", lines[2])
         assert lines[3].strip().startswith(f"curl {url}/v1/models/seven:predict -d ")
         from kerasmlp.client import connect

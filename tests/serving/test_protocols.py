@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import re
+import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -193,8 +196,6 @@ def test_inferences_that_are_none_are_refused(server: LocalServer, asked: Any) -
 def test_the_start_page_lists_the_models_and_its_curl_lines_work(server: LocalServer) -> None:
     status, page = _ask(server, "GET", "/")
     assert status == 200
-    import html
-
     lines = [html.unescape(line) for line in re.findall("<pre>(curl .*)</pre>", page)]
     assert len(lines) == 3
     for line in lines:
