@@ -95,6 +95,8 @@ def test_wrong_requests_get_one_sentence_and_status_2(
     _fails(capsys, "`--port` needs a whole number from 0 to 65535; got 70000", str(file), "--port", "70000")
     _fails(capsys, "`--max-batch` needs .* at least 1; got 0", str(file), "--max-batch", "0")
     _fails(capsys, "both `--certificate` and `--key`", str(file), "--key", str(file))
+    _fails(capsys, "`--certificate .*--key", str(file), "--certificate", str(file), "--key", str(file))
+    _fails(capsys, "`--label`: `stable` needs version 77", str(file), "--label", "stable=77")
     _fails(capsys, "`--key` needs a file; got `no`", str(file), "--certificate", str(file), "--key", "no")
     with local_server._listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -23,12 +23,13 @@ from kerasmlp.client.grpc_transport import PREDICT
 from kerasmlp.client.message_conversion import predict_request
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.export import export_onnx
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
-from kerasmlp.export import export_onnx
 from kerasmlp.serving.json_tensors import ANYTHING, NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
 from kerasmlp.serving.refusals import Failure
+from tests.helpers.network_faults import make_certificate
 
 NUM_MALFORMED = 500
 
@@ -314,7 +315,7 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
         {"datatype": "\ud800"},
     ]
     of_v2 = [json.dumps({"inputs": [tensor | change]}).encode() for change in changes]
-    files = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [{"b64": "/w=="}]}
+    files: dict[str, Any] = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [{"b64": "/w=="}]}
     files |= {"parameters": {"content_type": "base64"}}
     of_v2.append(json.dumps({"parameters": {"signature_name": "image_bytes"}, "inputs": [files]}).encode())
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
@@ -403,8 +404,6 @@ def test_the_quick_way_to_read_numbers_gives_what_the_exact_one_gives(value: Any
         np.testing.assert_array_equal(quick, exact)
 
 
-# What cannot be served
-
 # What can be served
 
 
@@ -444,6 +443,8 @@ def test_the_curl_line_is_quoted_for_a_shell(server: LocalServer) -> None:
         assert ";" not in line.partition(" -d ")[0] or "'" in line.partition(" -d ")[0]
 
 
+# What cannot be served
+
 
 def test_what_cannot_be_served_is_named(files: dict[str, Path], digits_run: Run, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("none")
@@ -469,3 +470,20 @@ def test_what_cannot_be_served_is_named(files: dict[str, Path], digits_run: Run,
             LocalServer(files["digits"], port=0, grpc_port=port)
     with pytest.raises(InvalidValue, match="host=999.1.1.1"):
         LocalServer(files["digits"], port=0, host="999.1.1.1")
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key", "pair"])
+def test_certificates_that_cannot_be_used_are_refused_at_the_start(
+    files: dict[str, Path], tmp_path: Path, wrong: str
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made with openssl, which is not installed")
+    pair: dict[str, Any] = dict(zip(("certificate", "key"), make_certificate(tmp_path), strict=True))
+    if wrong == "pair":
+        (tmp_path / "other").mkdir()
+        pair["key"] = make_certificate(tmp_path / "other")[1]
+    else:
+        pair[wrong] = tmp_path / "garbage.pem"
+        pair[wrong].write_text("-----BEGIN CERTIFICATE-----\ngarbage")
+    with pytest.raises(InvalidValue, match=rf"`certificate=.*`key={pair['key']}`"):
+        LocalServer(files["digits"], port=0, grpc_port=0, **pair)
