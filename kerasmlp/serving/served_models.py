@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from kerasmlp.client.model_signature import VersionStatus
-from kerasmlp.errors import InvalidValue, nearest
+from kerasmlp.errors import InvalidValue, KerasMLPWarning, nearest
 from kerasmlp.serving.loaded_model import LoadedModel
 from kerasmlp.serving.metrics import Metrics
 from kerasmlp.serving.model_sources import ModelSource, fingerprint, load_version
@@ -50,7 +51,11 @@ class ServedModels:
             labels: Numbers of versions by label.
 
         Raises:
-            InvalidValue: two models have the same name, or a model has no version that loads.
+            InvalidValue: two models have the same name, a model has no version that loads, or none has a version with
+                the number of a label.
+
+        Warns:
+            KerasMLPWarning: some of the models do not have a version with the number of a label.
         """
         self.sources = {source.name: source for source in sources}
         if len(self.sources) < len(sources):
@@ -68,6 +73,22 @@ class ServedModels:
                 raise InvalidValue(
                     failed.message if failed else f"`{self.sources[name].path}` has no version to serve."
                 )
+
+        for label, number in self._labels.items():
+            self._check_label(label, number)
+
+    def _check_label(self, label: str, number: int) -> None:
+        missing = [name for name, versions in self._versions.items() if number not in versions]
+        found = "; ".join(
+            f"`{name}` has {', '.join(map(str, sorted(self.sources[name].versions())))}"
+            + (f" ({self._failed[name][number].message})" if number in self._failed[name] else "")
+            for name in missing
+        )
+        sentence = f"`labels`: `{label}` needs version {number}, which cannot be served: {found}."
+        if len(missing) == len(self.sources):
+            raise InvalidValue(sentence)
+        if missing:
+            warnings.warn(sentence, KerasMLPWarning, stacklevel=2)
 
     def find(self, name: str, version: int | None = None, label: str | None = None) -> tuple[int, LoadedModel]:
         """Returns the number and the version that a request asks for; without `version` and `label` the newest.

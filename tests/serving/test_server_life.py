@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
@@ -141,6 +141,17 @@ def test_labelled_versions_are_served_beside_the_newest(base: Path, file: Path) 
         connection.request("GET", "/v1/models/digits/labels/stable")
         (found,) = json.loads(connection.getresponse().read())["model_version_status"]
         assert found["version"] == "1"
+
+
+def test_labels_of_versions_that_do_not_exist_are_named(base: Path, file: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"`stable` needs version 77.*`digits` has 1"):
+        LocalServer(base, port=0, labels={"stable": 77})
+    _publish(file, base, 2)
+    with (
+        pytest.warns(KerasMLPWarning, match=r"`stable` needs version 2.*`other` has 1\."),
+        LocalServer([base, f"other={file}"], port=0, labels={"stable": 2}) as server,
+    ):
+        assert _one_status(server) == 200
 
 
 def test_a_server_without_a_version_that_loads_does_not_start(base: Path) -> None:
