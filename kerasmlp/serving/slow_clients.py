@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -25,8 +26,11 @@ class WatchedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begins to wait for the first request."""
+        if len(self.connections) + 1 >= (self.limit_concurrency or math.inf):
+            self._close_the_longest_idle()
         super().connection_made(transport)
         self.waits_since: float | None = self.loop.time()
+        self.idle_since = self.loop.time()
         self.unread, self.unread_since = 0, 0.0
         self.num_head_bytes = self.num_new_bytes = 0
         self.in_head, self.has_no_body = True, True
@@ -70,6 +74,25 @@ class WatchedProtocol(HttpToolsProtocol):
         """Takes a part of the body. What has been counted so far was in order."""
         self.has_no_body, self.num_head_bytes, self.num_new_bytes = False, 0, 0
         super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        """Notes that the client has got its answer."""
+        self.idle_since = self.loop.time()
+        super().on_response_complete()
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the client neither waits for an answer nor has begun a request."""
+        has_answers = self.cycle is None or self.cycle.response_complete
+        return has_answers and not self.num_head_bytes and not self.transport.is_closing()
+
+    def _close_the_longest_idle(self) -> None:
+        """Makes room for a new connection, so that idle ones cannot keep others out."""
+        idle = [each for each in self.connections if isinstance(each, WatchedProtocol) and each.is_idle]
+        if idle:
+            longest = min(idle, key=lambda each: each.idle_since)
+            longest.transport.close()
+            self.connections.discard(longest)  # it counts no longer, although its end is noticed only later
 
     def send_400_response(self, msg: str) -> None:
         """Answers a request that the parser could not read, or of which it was told to stop reading."""

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -232,16 +232,51 @@ def test_a_large_body_and_the_next_request_may_arrive_together(file: Path) -> No
     assert received.count(b"HTTP/1.1 200") == 3
 
 
+def _time_of_requests(server: LocalServer) -> float:
+    with _connection(server) as connection:
+        _status(connection)
+        began = time.monotonic()
+        assert [_status(connection) for _ in range(100)] == [200] * 100
+        return time.monotonic() - began
+
+
 def test_slow_clients_delay_nobody(file: Path) -> None:
-    with LocalServer(file, port=0) as server:
+    with LocalServer(file, port=0) as server, ExitStack() as stack:
+        alone = _time_of_requests(server)
         address = urlsplit(server.url)
-        slow = [socket.create_connection((address.hostname, address.port), timeout=SECONDS) for _ in range(50)]
-        for client in slow:
+        for _ in range(50):
+            client = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=SECONDS))
             client.sendall(b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: 999\r\n\r\n{")
-        with _connection(server) as connection:
-            assert [_status(connection) for _ in range(20)] == [200] * 20
-        for client in slow:
-            client.close()
+        assert _time_of_requests(server) < 10 * alone + 1  # the machine may be busy
+
+
+def test_idle_connections_keep_nobody_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasmlp.serving.local_server._MOST_CONNECTIONS", 8)
+    with LocalServer(file, port=0) as server, _connection(server) as active, ExitStack() as stack:
+        address = urlsplit(server.url)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=SECONDS))
+            assert _status(active) == 200
+        assert _one_status(server) == 200
+        assert _status(active) == 200
+
+
+def test_bodies_that_are_being_read_have_a_common_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasmlp.serving.http_app._MOST_LARGE_BODIES", 1)
+    head = b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n"
+    with LocalServer(file, port=0, max_body_mb=1) as server:
+        address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+        with socket.create_connection(address, timeout=SECONDS) as client:
+            client.sendall(head + b" " * 900_000)
+            app = server._server.config.app
+            wait_until(lambda: app.buffered > 600_000, seconds=SECONDS, what="the half body")
+            with socket.create_connection(address, timeout=SECONDS) as other:
+                other.sendall(head + b" " * 1_000_000)
+                assert other.recv(12) == b"HTTP/1.1 503"
+            assert _one_status(server) == 200, "small requests are answered"
+            client.sendall(b" " * 100_000)
+            assert client.recv(12) == b"HTTP/1.1 400", "an empty document"
+        wait_until(lambda: app.buffered == 0, seconds=SECONDS, what="the end of the requests")
 
 
 # The end
