@@ -143,7 +143,7 @@ def test_extreme_rows_are_answered_or_refused_as_by_the_saved_model(
             return failure.code
         return answer["probabilities"].tolist()
 
-    file, saved = map(ask, flowers)
+    file, saved = (ask(model) for model in flowers)
     assert file == (saved if isinstance(saved, str) else pytest.approx(np.array(saved), abs=SAME))
 
 
