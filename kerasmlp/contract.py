@@ -70,6 +70,18 @@ DEFAULT_TEST_SHARE = 0.2
 # image that fills the memory.
 MAX_IMAGE_PIXELS = 4096 * 4096
 
+# Limits of a request with image files, in the graph of a SavedModel and in a server that computes without one.
+# At most as many images in a request as the check before publishing sends, or as many as have `MAX_IMAGE_PIXELS`
+# together at the network's size, whichever is more. A file of 67 bytes becomes an input of the network's size.
+MIN_IMAGES = 512
+# All images in a request have at most as many pixels as this many images of the largest size, which are decoded in some
+# seconds, or as `MIN_IMAGES` of the network's size, whichever is more.
+LARGEST_IMAGES = 16
+# Each scan of a JPEG file goes over the whole image, even if the scan has 30 bytes. Progressive files have about ten.
+# Bytes that only look like the start of a scan are once in 64 KiB of other data, such as a video behind the image.
+MAX_SCANS, BYTES_PER_FURTHER_SCAN = 64, 16384
+MAX_CARDS = 256  # texts in a request for cards: the largest batch of the batching configuration
+
 # Seconds to wait for each answer of a model server, if the caller names no other number.
 TIMEOUT_S = 30.0
 

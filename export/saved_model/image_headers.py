@@ -9,21 +9,13 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+from kerasmlp.contract import BYTES_PER_FURTHER_SCAN, LARGEST_IMAGES, MAX_SCANS, MIN_IMAGES
+
 PNG_START, JPEG_START = b"\x89PN", b"\xff\xd8\xff"
 # A PNG file begins with its signature and with the chunk `IHDR`, whose 13 bytes begin with the width and the height.
 _IHDR = b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + b"IHDR"
 _DEPTH, _COLOUR_TYPE, _HEADER_BYTES = 24, 25, 26
 MAX_SIDE_IN_HEADER = 2**31 - 1  # so that the product of two sides fits into 64 bits; larger ones are not valid in PNG
-
-# At most as many images in a request as the check before publishing sends, or as many as have this many pixels together
-# at the network's size, whichever is more. A file of 67 bytes becomes an input of the network's size.
-MIN_IMAGES = 512
-# All images in a request have at most as many pixels as this many images of the largest size, which are decoded in some
-# seconds, or as `MIN_IMAGES` of the network's size, whichever is more.
-LARGEST_IMAGES = 16
-# Each scan of a JPEG file goes over the whole image, even if the scan has 30 bytes. Progressive files have about ten.
-# Bytes that only look like the start of a scan are once in 64 KiB of other data, such as a video behind the image.
-MAX_SCANS, BYTES_PER_FURTHER_SCAN = 64, 16384
 
 
 class ImageHeaders(NamedTuple):

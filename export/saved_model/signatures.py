@@ -13,6 +13,7 @@ from kerasmlp.contract import (
     CLASS_NAMES,
     COLUMNS,
     IMAGE_BYTES,
+    MAX_CARDS,
     MAX_IMAGE_PIXELS,
     REQUEST,
     ROWS,
@@ -32,9 +33,6 @@ if TYPE_CHECKING:
 
     from kerasmlp.card import Card
     from kerasmlp.data.table_encoding import Encoder
-
-
-MAX_CARDS = 256  # per request: the largest batch of the batching configuration
 
 
 def signature_names(card: Card) -> tuple[str, ...]:

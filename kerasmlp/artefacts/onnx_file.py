@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -71,9 +70,10 @@ def open_session(content: bytes) -> Any:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = _ONLY_FATAL
-        # After some errors it tries the same provider again, and says so on stdout.
-        with naming_the_runtime(), redirect_stdout(io.StringIO()):
-            return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        with naming_the_runtime():  # without a second trial of the same provider, of which it would tell on stdout
+            return onnxruntime.InferenceSession(
+                content, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
 
 
 @contextmanager

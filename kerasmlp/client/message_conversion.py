@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from kerasmlp.client.protobuf_classes import PredictionLog, PredictRequest, PredictResponse
-from kerasmlp.client.tensor_protos import from_proto, to_proto
+from kerasmlp.client.tensor_protos import MOST_REPEATED, from_proto, to_proto
 from kerasmlp.contract import SERVING_DEFAULT
 
 
@@ -90,15 +90,24 @@ def read_predict_request(content: bytes) -> Request:
         >>> read_predict_request(request.SerializeToString()).inputs["image"].shape
         (1, 8, 8)
     """
-    return _request(PredictRequest.FromString(content))
+    return read_request(PredictRequest.FromString(content))
 
 
-def _request(request: Any) -> Request:
+def read_request(request: Any, *, most_values: int = MOST_REPEATED) -> Request:
+    """Returns the content of a `PredictRequest`.
+
+    Args:
+        request: The message.
+        most_values: Most values of a tensor that lists fewer; see `from_proto`.
+
+    Raises:
+        ValueError: a tensor is damaged or too large.
+    """
     spec = request.model_spec
     return Request(
         model=spec.name,
         signature=spec.signature_name,
-        inputs={name: from_proto(tensor) for name, tensor in request.inputs.items()},
+        inputs={name: from_proto(tensor, most_values=most_values) for name, tensor in request.inputs.items()},
         version=spec.version.value if spec.HasField("version") else None,
         label=spec.version_label or None,
     )
@@ -151,4 +160,4 @@ def read_prediction_log(content: bytes) -> Request:
     log = PredictionLog.FromString(content)
     if not log.HasField("predict_log"):
         raise ValueError("a record without a PredictLog")
-    return _request(log.predict_log.request)
+    return read_request(log.predict_log.request)

@@ -22,6 +22,11 @@ _FIELD_OF_DTYPE = {
     "uint64": "uint64_val",
 }
 
+# Values of a tensor that lists only the first ones and means the last of them for all others, if the caller names no
+# other number. Twelve bytes could otherwise fill the memory.
+MOST_REPEATED = 2**24
+_MOST_VALUES = 2**48  # NumPy counts bytes in 64 bits
+
 
 def to_proto(array: np.ndarray) -> Any:
     """Returns an array of any shape as a `TensorProto` of the same type.
@@ -46,11 +51,16 @@ def to_proto(array: np.ndarray) -> Any:
     return tensor
 
 
-def from_proto(tensor: Any) -> np.ndarray:
+def from_proto(tensor: Any, *, most_values: int = MOST_REPEATED) -> np.ndarray:
     """Returns the array in a `TensorProto`; strings become an array of `bytes` objects.
 
+    Args:
+        tensor: The message.
+        most_values: Most values of a tensor that does not list all of them, because the last one is repeated.
+
     Raises:
-        ValueError: the type is not a number, boolean or string, or the number of values does not fit the shape.
+        ValueError: the type is not a number, boolean or string, the number of values does not fit the shape, or it is
+            larger than `most_values`.
 
     Example:
         >>> from_proto(to_proto(np.array([[1, 2]], np.int32))), from_proto(to_proto(np.array(["a"])))
@@ -60,12 +70,18 @@ def from_proto(tensor: Any) -> np.ndarray:
         raise ValueError(f"a tensor of type {tensor.dtype}, which is not a number, boolean or string")
     name = DTYPE_OF_NUMBER[tensor.dtype]
     shape = tuple(dim.size for dim in tensor.tensor_shape.dim)
+    if any(axis < 0 for axis in shape) or math.prod(axis or 1 for axis in shape) > _MOST_VALUES:
+        raise ValueError(f"a tensor of shape {shape}, which no array can have")
     size = math.prod(shape)
     if name != STRING and tensor.tensor_content:
         values = np.frombuffer(tensor.tensor_content, np.dtype(name).newbyteorder("<")).astype(name)
     else:
         values = _listed_values(getattr(tensor, _FIELD_OF_DTYPE.get(name, "int_val")), name)
         if 0 < len(values) < size:  # TensorFlow leaves out repetitions of the last value
+            if size > most_values:
+                raise ValueError(
+                    f"a tensor of shape {shape}, which repeats a value; expected at most {most_values} values"
+                )
             values = np.concatenate([values, np.repeat(values[-1:], size - len(values))])
     if values.size != size:
         raise ValueError(f"a tensor of shape {shape} with {values.size} values")

@@ -5,7 +5,8 @@
     with LocalServer(["models/digits"], port=0) as server:
         print(server.url)
 
-It answers from TFLite files by LiteRT and from SavedModels by plain TensorFlow. Keras is not loaded.
+It answers from TFLite files by LiteRT, from ONNX files by ONNX Runtime and from SavedModels by plain TensorFlow. Keras
+is not loaded.
 """
 
 import lazy_loader

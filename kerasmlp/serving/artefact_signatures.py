@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from kerasmlp.contract import (
     CLASS_NAMES,
     COLUMNS,
     IMAGE_BYTES,
+    MAX_CARDS,
     REQUEST,
     ROWS,
     SERVING_DEFAULT,
@@ -33,7 +36,9 @@ from kerasmlp.serving.loaded_model import check_inputs, find_signature
 from kerasmlp.serving.refusals import invalid
 from kerasmlp.serving.table_inputs import encode_columns, encode_rows
 
-MOST_CARDS = 256  # per request, as in a SavedModel
+# One thread reads and answers all requests. It computes those of networks that take less time than another thread would
+# take to begin; a network that takes much longer is not tried again.
+_MOST_QUICK_S, _NEVER_QUICK_S, _MOST_TRIALS = 0.0003, 0.005, 10
 _FINITE = (-np.finfo(np.float32).max, np.finfo(np.float32).max)
 _TEXTS = TensorSpec(STRING, (None,))
 
@@ -71,7 +76,7 @@ class ArtefactSignatures:
         self._read: dict[str, Callable[[Inputs], np.ndarray]] = {}
         if self._card is not None:
             self._add_signatures(self._card, outputs)
-        self.run(SERVING_DEFAULT, {self._name: np.full((1, *self._shape), (self._range or (0,))[0], np.float32)})
+        self._is_quick = self._time_of_an_example() <= _MOST_QUICK_S
 
     def _add_signatures(self, card: Card, outputs: dict[str, TensorSpec]) -> None:
         if is_image_shape(self._shape):
@@ -107,8 +112,21 @@ class ArtefactSignatures:
         return self._answers(features)
 
     def is_quick(self, signature: str, num_examples: int) -> bool:
-        """Returns True for a single example of raw features, which takes some microseconds."""
-        return signature == SERVING_DEFAULT and num_examples == 1
+        """Returns True for a single example of raw features, unless the network is large."""
+        return self._is_quick and signature == SERVING_DEFAULT and num_examples == 1
+
+    def _time_of_an_example(self) -> float:
+        """Returns the seconds that the network takes for one example. The machine may be busy, so the least counts."""
+        example = {self._name: np.full((1, *self._shape), (self._range or (0,))[0], np.float32)}
+        self.run(SERVING_DEFAULT, example)  # the first call is slow
+        least = math.inf
+        for _ in range(_MOST_TRIALS):
+            began = time.perf_counter()
+            self.run(SERVING_DEFAULT, example)
+            least = min(least, time.perf_counter() - began)
+            if not _MOST_QUICK_S < least < _NEVER_QUICK_S:
+                break
+        return least
 
     def _answers(self, features: np.ndarray) -> Outputs:
         is_single = len(features) == 1
@@ -131,8 +149,8 @@ class ArtefactSignatures:
 
     def _cards(self, size: int) -> Outputs:
         assert self._card is not None
-        if size > MOST_CARDS:
-            raise invalid(f"`{REQUEST}` needs at most {MOST_CARDS} texts; received {size}")
+        if size > MAX_CARDS:
+            raise invalid(f"`{REQUEST}` needs at most {MAX_CARDS} texts; received {size}")
         names = np.array([self._card.learnt.names] * size, object).reshape(size, -1)
         return {CARD: np.array([self._card.to_json()] * size, object), CLASS_NAMES: names}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from kerasmlp.client.grpc_transport import GET_MODEL_METADATA, GET_MODEL_STATUS, PREDICT, STATES
-from kerasmlp.client.message_conversion import predict_response, read_predict_request, set_model
+from kerasmlp.client.message_conversion import predict_response, read_request, set_model
 from kerasmlp.client.model_signature import TensorSpec
 from kerasmlp.client.protobuf_classes import (
     GetModelMetadataRequest,
@@ -23,9 +24,9 @@ from kerasmlp.client.protobuf_classes import (
 )
 from kerasmlp.client.tensor_types import NUMBER_OF_DTYPE
 from kerasmlp.contract import SERVING_DEFAULT
-from kerasmlp.serving.loaded_model import LoadedModel, check_batch, find_signature, num_examples
+from kerasmlp.serving.loaded_model import LoadedModel, check_batch, check_names, find_signature, num_examples
 from kerasmlp.serving.metrics import Metrics
-from kerasmlp.serving.refusals import INTERNAL, Failure, invalid
+from kerasmlp.serving.refusals import INTERNAL, Failure, invalid, sendable
 from kerasmlp.serving.served_models import ServedModels
 from kerasmlp.serving.settings import ServerSettings
 from kerasmlp.serving.tf_serving_rest import METHOD
@@ -61,8 +62,9 @@ class GrpcService(grpc.GenericRpcHandler):
             content: bytes = answer(request).SerializeToString()
         except Failure as failure:
             context.abort(grpc.StatusCode[failure.code], failure.message)
-        except (DecodeError, ValueError) as error:
-            context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"The request cannot be read: {error}")
+        except (DecodeError, ValueError, OverflowError) as error:
+            message = sendable(f"The request cannot be read: {error}")
+            context.abort(grpc.StatusCode.INVALID_ARGUMENT, message)
         except Exception as error:
             _log.exception("A request failed: %s", method)
             context.abort(grpc.StatusCode.INTERNAL, f"The server failed: {type(error).__name__}")
@@ -76,7 +78,7 @@ class GrpcService(grpc.GenericRpcHandler):
         began, code = time.perf_counter(), OK
         message = PredictRequest.FromString(content)
         try:
-            return self._prediction(message, content)
+            return self._prediction(message)
         except Failure as failure:
             code = failure.code
             raise
@@ -87,11 +89,13 @@ class GrpcService(grpc.GenericRpcHandler):
             if message.model_spec.name in self._models.sources:
                 self._metrics.count_request(message.model_spec.name, GRPC, code, time.perf_counter() - began)
 
-    def _prediction(self, message: Any, content: bytes) -> Any:
+    def _prediction(self, message: Any) -> Any:
         version, model = self._find(message.model_spec)
-        request = read_predict_request(content)
-        name = request.signature or SERVING_DEFAULT
+        name = message.model_spec.signature_name or SERVING_DEFAULT
         signature = find_signature(model, name)
+        check_names(signature, message.inputs)
+        largest = max(math.prod(axis or 1 for axis in spec.shape[1:]) for spec in signature.inputs.values())
+        request = read_request(message, most_values=largest * self._settings.max_batch)
         check_batch(num_examples(request.inputs), self._settings.max_batch)
         asked = list(message.output_filter)
         for output in asked:

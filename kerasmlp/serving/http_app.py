@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
@@ -24,7 +25,7 @@ from kerasmlp.serving import open_inference, tf_serving_rest
 from kerasmlp.serving.json_tensors import dump
 from kerasmlp.serving.loaded_model import LoadedModel, num_examples
 from kerasmlp.serving.metrics import CONTENT_TYPE, Metrics
-from kerasmlp.serving.refusals import INTERNAL, NOT_FOUND, TOO_LARGE, Failure, invalid
+from kerasmlp.serving.refusals import INTERNAL, NOT_FOUND, TOO_LARGE, UNAVAILABLE, Failure, invalid
 from kerasmlp.serving.served_models import ServedModels
 from kerasmlp.serving.settings import ServerSettings
 from kerasmlp.serving.start_page import render_start_page
@@ -32,6 +33,7 @@ from kerasmlp.serving.start_page import render_start_page
 METRICS_PATH = "/monitoring/prometheus/metrics"
 OK, REST = "OK", "REST"
 _QUICK_BYTES = 2**16  # a larger body is parsed in another thread
+_MOST_LARGE_BODIES = 16  # of the largest size, that are in memory at the same time
 _MOST_PATHS = 1000  # that are remembered
 _JSON = b"application/json"
 
@@ -46,6 +48,19 @@ _log = logging.getLogger("kerasmlp.serving")
 
 class _Disconnected(Exception):
     """The client has gone."""
+
+
+class _Share:
+    """What a request takes of the memory for bodies."""
+
+    def __init__(self, app: HttpApp) -> None:
+        self._app, self._size = app, 0
+
+    def take(self, size: int, most_together: float = math.inf) -> bool:
+        """Changes the share to `size` bytes. Returns whether all shares are at most `most_together` then."""
+        self._app.buffered += size - self._size
+        self._size = size
+        return self._app.buffered <= most_together
 
 
 class HttpApp:
@@ -65,6 +80,7 @@ class HttpApp:
         """
         self._models, self._metrics, self._settings, self._pool = models, metrics, settings, pool
         self._version, self._most_bytes = version, settings.max_body_bytes
+        self.buffered = 0  # bytes of all bodies that arrived in parts and are not answered yet
         self._targets: dict[str, _Target] = {}
         errors: dict[Any, Any] = {HTTPException: _http_error, Failure: _failure, Exception: _crash}
         get = {
@@ -84,7 +100,8 @@ class HttpApp:
         """Answers one request."""
         path, method = scope["path"], scope["method"]
         if self._settings.on_request is not None:
-            self._settings.on_request(f"{method} {path}")
+            raw = scope["raw_path"].decode("ascii", "backslashreplace")  # without line ends, which `path` can have
+            self._settings.on_request(f"{method} {raw}")
         target = self._target(path) if method == "POST" else None
         if target is None:
             if method == "POST" and path.startswith("/v1/"):
@@ -105,9 +122,9 @@ class HttpApp:
 
     async def _predict(self, target: _Target, receive: Receive, send: Send) -> None:
         began = time.perf_counter()
-        code = OK
+        code, share = OK, _Share(self)
         try:
-            body = await self._body(receive)
+            body = await self._body(receive, share)
             if isinstance(target, tf_serving_rest.RestTarget) and target.verb != "predict":
                 raise invalid(f"The method `{target.verb}` is not supported; use `predict`.")
             label = target.label if isinstance(target, tf_serving_rest.RestTarget) else None
@@ -123,6 +140,8 @@ class HttpApp:
             code = INTERNAL
             _log.exception("A request failed: %s", target)
             await _send_failure(send, Failure(INTERNAL, f"The server failed: {type(error).__name__}"))
+        finally:
+            share.take(0)
         if target.model in self._models.sources:
             self._metrics.count_request(target.model, REST, code, time.perf_counter() - began)
 
@@ -141,7 +160,10 @@ class HttpApp:
 
     def _read(self, target: _Target, model: LoadedModel, body: bytes) -> _Question:
         protocol = tf_serving_rest if isinstance(target, tf_serving_rest.RestTarget) else open_inference
-        question: _Question = protocol.read_question(body, model, max_batch=self._settings.max_batch)
+        try:
+            question: _Question = protocol.read_question(body, model, max_batch=self._settings.max_batch)
+        except (ValueError, OverflowError) as error:  # such as a shape that NumPy cannot have
+            raise invalid(f"The request cannot be read: {error}") from error
         return question
 
     def _compute(self, target: _Target, number: int, model: LoadedModel, question: _Question) -> bytes:
@@ -152,7 +174,7 @@ class HttpApp:
             return tf_serving_rest.answer(question, outputs)
         return dump(open_inference.answer(question, target.model, number, outputs))
 
-    async def _body(self, receive: Receive) -> bytes:
+    async def _body(self, receive: Receive, share: _Share) -> bytes:
         """Returns the whole body of a request."""
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -163,18 +185,24 @@ class HttpApp:
             if len(body) > limit:
                 raise _too_large(limit)
             return body
-        parts, size = [body], len(body)
+        parts, size, most_together = [body], len(body), limit * _MOST_LARGE_BODIES
+        failure: Failure | None = None
         while message.get("more_body", False):
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise _Disconnected
             size += len(message.get("body", b""))
-            if size <= limit:
+            if failure is None and size > limit:
+                failure = _too_large(limit)
+            elif failure is None and not share.take(size, most_together):
+                failure = Failure(UNAVAILABLE, "The server is reading too many large requests. Ask again later.")
+            if failure is None:
                 parts.append(message.get("body", b""))
             else:  # read to its end, because many clients do not look for an answer before they have sent everything
                 parts.clear()
-        if size > limit:
-            raise _too_large(limit)
+                share.take(0)
+        if failure is not None:
+            raise failure
         return b"".join(parts)
 
     # Everything that is asked with GET

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from kerasmlp.contract import MAX_IMAGE_PIXELS
+from kerasmlp.contract import BYTES_PER_FURTHER_SCAN, LARGEST_IMAGES, MAX_IMAGE_PIXELS, MAX_SCANS, MIN_IMAGES
 from kerasmlp.data.images import read_image, read_image_header, scale_pixels
 from kerasmlp.errors import InvalidValue
 from kerasmlp.serving.refusals import invalid
@@ -14,8 +14,6 @@ from kerasmlp.serving.refusals import invalid
 if TYPE_CHECKING:
     from kerasmlp.card import Card
 
-# As `kerasmlp.export.saved_model.image_headers` has them.
-MIN_IMAGES, LARGEST_IMAGES, MOST_SCANS, BYTES_PER_FURTHER_SCAN = 512, 16, 64, 2**14
 _SIGNATURES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 _START_OF_SCAN = b"\xff\xda"
 _ADVICE = "Send them in several requests."
@@ -65,7 +63,7 @@ def _check_image(content: bytes, place: int, width: int, max_pixels: int) -> int
     """Returns the number of pixels of an image."""
     if not content.startswith(_SIGNATURES):
         raise invalid(f"The image at index {place} is neither a PNG nor a JPEG file.")
-    limit = MOST_SCANS + len(content) // BYTES_PER_FURTHER_SCAN
+    limit = MAX_SCANS + len(content) // BYTES_PER_FURTHER_SCAN
     if content.startswith(_SIGNATURES[1]) and (scans := content.count(_START_OF_SCAN)) > limit:
         raise invalid(f"A JPEG file of this size needs at most {limit} scans; received {scans}. Save it with fewer.")
     try:

@@ -50,7 +50,10 @@ def parse(body: bytes) -> dict[str, Any]:
 def _parse_with_infinities(body: bytes, error: ValueError) -> Any:
     if b"NaN" in body or b"Infinity" in body:
         try:
-            return json.loads(body)
+            value = json.loads(body.decode())
+            if b"\\u" in body:
+                json.dumps(value, ensure_ascii=False).encode()  # fails for halves of characters
+            return value
         except (ValueError, RecursionError) as other:
             raise invalid(f"JSON Parse error: {other}") from other
     raise invalid(f"JSON Parse error: Invalid value. {error}" if body else "JSON Parse error: The document is empty.")

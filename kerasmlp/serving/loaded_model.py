@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 import numpy as np
@@ -55,6 +56,15 @@ def find_signature(model: LoadedModel, name: str) -> Signature:
     return found
 
 
+def check_names(signature: Signature, names: Collection[str]) -> None:
+    """Raises `Failure` if a request has other inputs than its signature."""
+    if set(names) != signature.inputs.keys():
+        wanted, got = (", ".join(sorted(each)) for each in (signature.inputs, names))
+        raise invalid(
+            f"input size does not match signature: {len(names)}!={len(signature.inputs)}; expected {wanted}; got {got}"
+        )
+
+
 def check_inputs(signature: Signature, inputs: dict[str, np.ndarray]) -> None:
     """Checks names and types, which a server does not convert. Shapes are left to the model.
 
@@ -62,10 +72,7 @@ def check_inputs(signature: Signature, inputs: dict[str, np.ndarray]) -> None:
         Failure: a name is unknown or missing, or a type is another one.
     """
     if inputs.keys() != signature.inputs.keys():
-        wanted, got = (", ".join(sorted(names)) for names in (signature.inputs, inputs))
-        raise invalid(
-            f"input size does not match signature: {len(inputs)}!={len(signature.inputs)}; expected {wanted}; got {got}"
-        )
+        check_names(signature, inputs)
     for place, (name, spec) in enumerate(sorted(signature.inputs.items())):
         if inputs[name].dtype != _NUMPY[spec.dtype]:
             given = STRING if inputs[name].dtype == object else inputs[name].dtype.name

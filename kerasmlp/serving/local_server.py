@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.serving.certificates import check_certificate
 from kerasmlp.serving.settings import ServerSettings
 from kerasmlp.settings_base import accepts
 
@@ -41,9 +42,9 @@ class LocalServer:
     A `with` block serves in a thread of its own. `run` serves until the process is asked to end.
 
     Args:
-        models: What to serve, one path or several: a `.tflite` file, a SavedModel folder, a folder of numbered
-            versions, or a run directory, which is converted to TFLite first. `NAME=PATH` chooses a model's name. Its
-            default is the name of the folder, or of the file without its suffix.
+        models: What to serve, one path or several: a `.tflite` or `.onnx` file, a SavedModel folder, a folder of
+            numbered versions, or a run directory, which is converted to TFLite first. `NAME=PATH` chooses a model's
+            name. Its default is the name of the folder, or of the file without its suffix.
         settings: All options below as one object. Defaults to `ServerSettings()`.
         **options: Single options, which replace those of `settings`; see `ServerSettings`.
 
@@ -83,7 +84,9 @@ class LocalServer:
         paths = [models] if isinstance(models, str | PathLike) else list(models)
         if not paths:
             raise InvalidValue("`models` needs at least one path.")
+        check_certificate(settings.certificate, settings.key)
         self._ended = threading.Event()
+        self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         with contextlib.ExitStack() as stack:
             self._socket = stack.enter_context(contextlib.closing(_listen(settings.host, settings.port)))
@@ -119,9 +122,12 @@ class LocalServer:
 
     def __enter__(self) -> Self:
         started = threading.Event()
-        self._thread = threading.Thread(target=self._serve, args=(started.set,), name="serve", daemon=True)
+        self._thread = threading.Thread(target=self._serve_in_thread, args=(started.set,), name="serve", daemon=True)
         self._thread.start()
         started.wait()
+        if self._error is not None:
+            self.__exit__()
+            raise self._error
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -153,6 +159,14 @@ class LocalServer:
         self._ended.set()
         self._stack.close()
 
+    def _serve_in_thread(self, on_start: Callable[[], None]) -> None:
+        try:
+            self._serve(on_start)
+        except Exception as error:
+            self._error = error
+        finally:
+            on_start()  # if it did not come so far, nobody waits for ever
+
     def _serve(self, on_start: Callable[[], None], signals: Sequence[int] = ()) -> None:
         poller = threading.Thread(
             target=self.models.look_for_versions, args=(self._ended, self.settings.poll_s), name="poll", daemon=True
@@ -164,7 +178,6 @@ class LocalServer:
             with asyncio.Runner(loop_factory=self._server.config.get_loop_factory()) as runner:
                 runner.run(self._serve_http(on_start, signals))
         finally:
-            on_start()  # if it did not come so far, nobody waits for ever
             self._ended.set()
             if self._grpc is not None:
                 self._grpc.stop(self.settings.timeout_s).wait()

@@ -16,7 +16,7 @@ from kerasmlp.serving.loaded_model import LoadedModel
 from kerasmlp.serving.run_conversion import convert_run
 from kerasmlp.serving.saved_model_session import SavedModelSession
 
-_KINDS = "a `.tflite` file, a SavedModel folder, a folder of numbered versions or a run directory"
+_KINDS = "a `.tflite` or `.onnx` file, a SavedModel folder, a folder of numbered versions or a run directory"
 _KERAS_SUFFIX = ".keras"  # the only artefacts in files that need Keras
 _NAMED = re.compile(r"([^=/\\]+)=(.+)")
 _NO_NAME = re.compile(r"[/:?#%\s\x00-\x1f]")
@@ -75,7 +75,7 @@ def load_version(path: Path) -> LoadedModel:
     if path.is_dir() and not (path / SAVED_MODEL_NAME).is_file():
         files = _files(path)
         if len(files) != 1:
-            raise InvalidValue(f"`{path}` has neither a `{SAVED_MODEL_NAME}` nor a single `.tflite` file.")
+            raise InvalidValue(f"`{path}` has neither a `{SAVED_MODEL_NAME}` nor a single `.tflite` or `.onnx` file.")
         path = files[0]
     return ArtefactSignatures(path) if path.is_file() else SavedModelSession(path)
 
@@ -84,7 +84,8 @@ def fingerprint(path: Path) -> tuple[int, ...]:
     """Returns numbers that change when the files of a version do."""
     try:
         paths = [path, *sorted(path.rglob("*"))] if path.is_dir() else [path]
-        return tuple(number for each in paths for number in (each.stat().st_mtime_ns, each.stat().st_size))
+        found = [each.stat() for each in paths]
+        return tuple(number for stat in found for number in (stat.st_ino, stat.st_mtime_ns, stat.st_size))
     except OSError:  # it is being deleted
         return ()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.abc
 import sys
 import threading
 from pathlib import Path
@@ -103,15 +104,30 @@ def _signature(definition: Any) -> Signature:
     return Signature(read(definition.inputs), read(definition.outputs))
 
 
+class _Absent(ModuleNotFoundError, ValueError):
+    """What TensorFlow takes for a missing package: a ValueError where it looks for Keras, an ImportError elsewhere."""
+
+
+class _NoKeras(importlib.abc.MetaPathFinder):
+    """Makes the import of Keras fail in one thread. Others, such as those of a program with a server, can import it."""
+
+    def __init__(self) -> None:
+        self._thread = threading.get_ident()
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name == "keras" and threading.get_ident() == self._thread:
+            raise _Absent("No module named 'keras'", name=name)
+
+
 def _import_tensorflow() -> Any:
     """Imports TensorFlow without Keras, which it would import too, and which takes as long as TensorFlow itself."""
     with _importing:
-        is_absent = "tensorflow" not in sys.modules and "keras" not in sys.modules
-        if is_absent:
-            sys.modules["keras"] = None  # type: ignore[assignment] # makes its import fail
+        finder = _NoKeras()
+        if "tensorflow" not in sys.modules and "keras" not in sys.modules:
+            sys.meta_path.insert(0, finder)
         try:
             import tensorflow as tf
         finally:
-            if is_absent:
-                del sys.modules["keras"]
+            if finder in sys.meta_path:
+                sys.meta_path.remove(finder)
     return tf

@@ -28,7 +28,7 @@ class ServerSettings(Settings):
         labels: Numbers of versions by label, for `/labels/NAME`. Labelled versions are served beside the newest one.
         certificate: File of the certificate, to encrypt REST and gRPC; None for no encryption.
         key: File of the certificate's private key.
-        on_request: Called with each request, such as `"POST /v1/models/digits:predict"`.
+        on_request: Called with each request, such as `"POST /v1/models/digits:predict"`, as it arrived: with its `%20`.
     """
 
     host: str = "127.0.0.1"

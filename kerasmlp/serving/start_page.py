@@ -66,7 +66,7 @@ def curl_line(address: str, name: str, model: LoadedModel) -> str:
     instance = next(iter(examples.values())) if len(examples) == 1 else examples
     chosen = {} if signature == SERVING_DEFAULT else {"signature_name": signature}
     content = json.dumps(chosen | {"instances": [instance]}, separators=(",", ":"))
-    return f"curl {address}/v1/models/{quote(name)}:predict -d {shlex.quote(content)}"
+    return f"curl {shlex.quote(f'{address}/v1/models/{quote(name)}:predict')} -d {shlex.quote(content)}"
 
 
 def _zeros(dtype: str, shape: tuple[int | None, ...]) -> Any:

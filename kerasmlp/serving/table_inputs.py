@@ -11,7 +11,7 @@ import numpy as np
 
 from kerasmlp.contract import column_input_names
 from kerasmlp.data.canonical_values import canonical
-from kerasmlp.data.columns import BOOLEAN, NUMBER
+from kerasmlp.data.columns import NUMBER
 from kerasmlp.errors import InvalidValue
 from kerasmlp.serving.refusals import invalid
 
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
 
 _SHOWN = 200  # characters of a wrong row in a message
 _WHOLE = re.compile(r"(-?\d+)\.0+")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+class _Literal(str):
+    """A number as it is written in JSON: as a category, `1e3` and `1000` are two, as in the graph of a SavedModel."""
+
+    __slots__ = ()
 
 
 def encode_columns(encoder: Encoder, inputs: dict[str, np.ndarray]) -> np.ndarray:
@@ -62,7 +69,7 @@ def encode_rows(encoder: Encoder, rows: np.ndarray) -> np.ndarray:
 def _row(content: bytes, names: Sequence[str]) -> dict[str, Any]:
     shown = content[:_SHOWN].decode("utf-8", "replace")
     try:
-        row = json.loads(content)
+        row = json.loads(content.decode(), parse_int=_Literal, parse_float=_Literal, parse_constant=_constant)
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict) or any(isinstance(value, dict | list) for value in row.values()):
@@ -87,20 +94,18 @@ def _canonical(column: Column, values: list[Any]) -> pa.Array:
     import pyarrow.compute as pc
 
     values = [value.decode("utf-8", "replace") if isinstance(value, bytes) else value for value in values]
-    if column.kind not in (NUMBER, BOOLEAN):
+    if column.kind != NUMBER:
         values = [_word(value) for value in values]
-    texts = [value if isinstance(value, str) else None for value in values]
-    numbers = [None if isinstance(value, str) or value is None else float(value) for value in values]
+    is_text = [isinstance(value, str) and not isinstance(value, _Literal) for value in values]
+    texts = [_readable(value) if is_one else None for value, is_one in zip(values, is_text, strict=True)]
     parts: list[pa.Array] = []
     try:
-        if column.kind == BOOLEAN and any(number not in (None, 0, 1) for number in numbers):
-            raise InvalidValue("it needs true or false")
+        pairs = zip(values, is_text, strict=True)
+        numbers = [None if is_one or value is None else float(value) for value, is_one in pairs]
         if any(text is not None for text in texts) or all(number is None for number in numbers):
             parts.append(canonical(column, pa.array(texts, pa.string()), source="rows"))
         if any(number is not None for number in numbers):
-            array = pa.array(numbers, pa.float64())
-            array = array.cast(pa.bool_()) if column.kind == BOOLEAN else array
-            parts.append(canonical(column, array, source="rows"))
+            parts.append(canonical(column, pa.array(numbers, pa.float64()), source="rows"))
     except (InvalidValue, OverflowError) as error:
         wanted = {NUMBER: "Columns of numbers need finite numbers, or null for a missing value"}.get(
             column.kind, f"The column `{column.name}` cannot be read"
@@ -111,12 +116,20 @@ def _canonical(column: Column, values: list[Any]) -> pa.Array:
 
 def _word(value: Any) -> str | None:
     """A JSON value as the text that a file would hold. A whole number has no point."""
-    if value is None or isinstance(value, str):
-        return value
     if isinstance(value, bool):
         return str(value).lower()
-    if isinstance(value, float) and np.isnan(value):
-        return None
-    text = repr(value)
-    whole = _WHOLE.fullmatch(text)
-    return whole[1] if whole else text
+    if isinstance(value, _Literal):
+        whole = _WHOLE.fullmatch(value)
+        return whole[1] if whole else str(value)
+    return None if value is None else str(value)
+
+
+def _constant(name: str) -> None:
+    """What `NaN` stands for, a missing value. Other constants are no JSON."""
+    if name != "NaN":
+        raise ValueError(name)
+
+
+def _readable(text: str) -> str:
+    """A text without halves of characters, which JSON can escape and UTF-8 cannot hold."""
+    return _LONE_SURROGATE.sub("\ufffd", text)

@@ -58,13 +58,14 @@ def test_a_run_is_served_and_evaluated_like_the_run_itself(
 
 
 def test_a_person_reads_the_url_and_a_line_to_try(digits_run: Run, tmp_path: Path) -> None:
-    file = tmp_path / "digits.tflite"
+    file = tmp_path / "a[" / "b]c" / "digits.tflite"  # what Rich would take for markup
+    file.parent.mkdir(parents=True)
     file.write_bytes(float_file(digits_run))
     with _serving(f"seven={file}", "--log-requests") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         lines = [process.stdout.readline() for _ in range(4)]
-        assert re.match("seven: version 1 of .*digits.tflite", lines[0])
+        assert lines[0] == f"seven: version 1 of {file}, a .tflite file\n"
         (url,) = re.findall(r"Serving at (http://127\.0\.0\.1:\d+)\. Ctrl\+C stops it", lines[2])
         assert lines[3].strip().startswith(f"curl {url}/v1/models/seven:predict -d ")
         from kerasmlp.client import connect
@@ -90,10 +91,12 @@ def test_wrong_requests_get_one_sentence_and_status_2(
     file.write_bytes(float_file(digits_run))
     (tmp_path / "notes.txt").touch()
     _fails(capsys, "nothing to serve at `missing`", "missing")
-    _fails(capsys, "notes.txt` cannot be served; expected a `.tflite` file", str(tmp_path / "notes.txt"), "--port", "0")
+    _fails(capsys, "notes.txt` cannot be served; expected a `.tflite` or", str(tmp_path / "notes.txt"), "--port", "0")
     _fails(capsys, "`--port` needs a whole number from 0 to 65535; got 70000", str(file), "--port", "70000")
     _fails(capsys, "`--max-batch` needs .* at least 1; got 0", str(file), "--max-batch", "0")
     _fails(capsys, "both `--certificate` and `--key`", str(file), "--key", str(file))
+    _fails(capsys, "`--certificate .*--key", str(file), "--certificate", str(file), "--key", str(file))
+    _fails(capsys, "`--label`: `stable` needs version 77", str(file), "--label", "stable=77")
     _fails(capsys, "`--key` needs a file; got `no`", str(file), "--certificate", str(file), "--key", "no")
     with local_server._listen("127.0.0.1", 0) as taken:
         port = taken.getsockname()[1]

@@ -164,3 +164,20 @@ def test_the_messages_do_not_import_tensorflow_or_occupy_its_names() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("shape", [(150_000_000,), (2**62, 2**62), (2**62, 0), (-1,), (-1, -1), (1,) * 70])
+def test_a_small_message_cannot_fill_the_memory(shape: tuple[int, ...]) -> None:
+    tensor = protobuf_classes.TensorProto(dtype=1, float_val=[1.0])
+    for size in shape:
+        tensor.tensor_shape.dim.add(size=size)
+    with pytest.raises(ValueError, match=r"shape \(|dimension"):
+        from_proto(tensor)
+
+
+def test_repeated_values_are_limited_by_the_caller() -> None:
+    tensor = protobuf_classes.TensorProto(dtype=1, float_val=[1.0])
+    tensor.tensor_shape.dim.add(size=9)
+    assert from_proto(tensor, most_values=9).tolist() == [1.0] * 9
+    with pytest.raises(ValueError, match="at most 8 values"):
+        from_proto(tensor, most_values=8)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import html
 import http.client
 import json
 import re
+import shlex
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,13 +19,17 @@ import pytest
 
 from kerasmlp.artefacts.opening import open_artefact
 from kerasmlp.client import connect
+from kerasmlp.client.grpc_transport import PREDICT
+from kerasmlp.client.message_conversion import predict_request
 from kerasmlp.data.types import Data
 from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp.export import export_onnx
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
 from kerasmlp.serving.json_tensors import ANYTHING, NO_BOOLEANS, NUMBERS, as_tensor, dump, parse
 from kerasmlp.serving.refusals import Failure
+from tests.helpers.network_faults import make_certificate
 
 NUM_MALFORMED = 500
 
@@ -190,8 +197,6 @@ def test_inferences_that_are_none_are_refused(server: LocalServer, asked: Any) -
 def test_the_start_page_lists_the_models_and_its_curl_lines_work(server: LocalServer) -> None:
     status, page = _ask(server, "GET", "/")
     assert status == 200
-    import html
-
     lines = [html.unescape(line) for line in re.findall("<pre>(curl .*)</pre>", page)]
     assert len(lines) == 3
     for line in lines:
@@ -296,13 +301,31 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
         lambda: b"\xff\xfe" + good,
         lambda: b"NaN",
         lambda: b'{"instances": [' + b"NaN," * 100,
+        lambda: b'{"signature_name": "\\ud800", "instances": [NaN]}',
+        lambda: b'{"signature_name": "image_bytes", "instances": ["\\ud800"], "x": NaN}',
+        lambda: json.dumps({"signature_name": "x" * 100_000, "instances": [image]}).encode(),
+        lambda: b"\xef\xbb\xbf" + good.replace(b"0", b"NaN"),
     ]
+    tensor = {"name": "image", "datatype": "FP32", "shape": [1, 8, 8], "data": image}
+    changes: list[dict[str, Any]] = [
+        {"shape": [0, 2**62, 8], "data": []},
+        {"shape": [1] * 100 + [64]},
+        {"shape": [10**400]},
+        {"name": "x" * 100_000},
+        {"datatype": "\ud800"},
+    ]
+    of_v2 = [json.dumps({"inputs": [tensor | change]}).encode() for change in changes]
+    files: dict[str, Any] = {"name": "image_bytes", "datatype": "BYTES", "shape": [1], "data": [{"b64": "/w=="}]}
+    files |= {"parameters": {"content_type": "base64"}}
+    of_v2.append(json.dumps({"parameters": {"signature_name": "image_bytes"}, "inputs": [files]}).encode())
     connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
     process = psutil.Process()
     before = 0
     for number in range(NUM_MALFORMED):
-        body = bodies[number % len(bodies)]()
-        connection.request("POST", "/v1/models/digits:predict", body)
+        path, body = "/v1/models/digits:predict", bodies[number % len(bodies)]()
+        if number % 4 == 3:
+            path, body = "/v2/models/digits/infer", of_v2[number // 4 % len(of_v2)]
+        connection.request("POST", path, body)
         response = connection.getresponse()
         content = response.read()
         assert response.status == 400, (body[:200], content)
@@ -313,6 +336,51 @@ def test_malformed_requests_get_status_400_and_a_sentence_in_constant_memory(ser
     connection.request("POST", "/v1/models/digits:predict", good)
     assert connection.getresponse().status == 200
     connection.close()
+
+
+def test_malformed_requests_over_grpc_are_refused_with_a_sentence(server: LocalServer) -> None:
+    import grpc
+
+    assert server.grpc_url is not None
+    good = predict_request("digits", {"image": np.zeros((1, 8, 8), np.float32)})
+
+    def changed(change: Callable[[Any], Any]) -> bytes:
+        message = type(good).FromString(good.SerializeToString())
+        change(message)
+        content: bytes = message.SerializeToString()
+        return content
+
+    def repeat(message: Any, *shape: int) -> None:
+        message.inputs["image"].tensor_content = b""
+        message.inputs["image"].float_val[:] = [1.0]
+        for dim, size in zip(message.inputs["image"].tensor_shape.dim, shape, strict=True):
+            dim.size = size
+
+    def fill(message: Any) -> None:
+        for number in range(500):
+            message.inputs[f"input {number}"].CopyFrom(message.inputs["image"])
+
+    bodies = [
+        good.SerializeToString()[:-5],
+        b"\xff" * 50,
+        changed(lambda message: repeat(message, 100_000, 8, 8)),
+        changed(lambda message: repeat(message, 2**62, 2**62, 8)),
+        changed(lambda message: repeat(message, -1, -8, 8)),
+        changed(lambda message: setattr(message.model_spec, "signature_name", "\u00e4" * 100_000)),
+        changed(lambda message: message.output_filter.append("\u00e4" * 100_000)),
+        changed(fill),
+    ]
+    process = psutil.Process()
+    before = process.memory_info().rss
+    with grpc.insecure_channel(urlsplit(server.grpc_url).netloc) as channel:
+        predict = channel.unary_unary(PREDICT)
+        for body in bodies:
+            with pytest.raises(grpc.RpcError) as caught:
+                predict(body, timeout=20)
+            assert caught.value.code() == grpc.StatusCode.INVALID_ARGUMENT, body[:100]
+            assert len(caught.value.details().split()) > 2
+        assert predict(good.SerializeToString(), timeout=20)
+    assert process.memory_info().rss - before < 50e6
 
 
 # JSON
@@ -334,6 +402,45 @@ def test_the_quick_way_to_read_numbers_gives_what_the_exact_one_gives(value: Any
         quick = as_tensor(value, dtype, kinds=kinds)
         assert (quick.dtype, quick.shape) == (exact.dtype, exact.shape)
         np.testing.assert_array_equal(quick, exact)
+
+
+# What can be served
+
+
+def test_an_onnx_file_is_served_like_a_tflite_file(
+    server: LocalServer, digits_run: Run, digits: Data, tmp_path: Path
+) -> None:
+    pytest.importorskip("onnxruntime")
+    file = export_onnx(digits_run, tmp_path, data=digits, verbose=0).path
+    asked = {"instances": digits.test.features[:3].tolist()}
+    with LocalServer(f"digits={file}", port=0) as other:
+        for path in ("/v1/models/digits:predict", "/v1/models/digits/metadata"):
+            body, method = (None, "GET") if path.endswith("metadata") else (asked, "POST")
+            (status, answer), expected = (_ask(each, method, path, body) for each in (other, server))
+            assert status == 200
+            if body is None:
+                assert (status, answer) == expected
+                continue
+            for mine, others in zip(answer["predictions"], expected[1]["predictions"], strict=True):
+                np.testing.assert_allclose(mine["probabilities"], others["probabilities"], atol=1e-5)
+                assert mine["label"] == others["label"]
+
+
+def test_requests_are_told_as_they_arrived_and_cannot_forge_lines(files: dict[str, Path]) -> None:
+    lines: list[str] = []
+    with LocalServer(files["digits"], port=0, on_request=lines.append) as server:
+        _ask(server, "GET", "/v1/models/a%0aPOST%1b[2J")
+    assert lines == ["GET /v1/models/a%0aPOST%1b[2J"]
+
+
+def test_the_curl_line_is_quoted_for_a_shell(server: LocalServer) -> None:
+    connection = http.client.HTTPConnection(urlsplit(server.url).netloc, timeout=20)
+    connection.request("GET", "/", headers={"Host": "a;reboot"})
+    page = html.unescape(connection.getresponse().read().decode())
+    connection.close()
+    for line in re.findall("<pre>(curl .*)</pre>", page):
+        assert len(shlex.split(line)) == 4
+        assert ";" not in line.partition(" -d ")[0] or "'" in line.partition(" -d ")[0]
 
 
 # What cannot be served
@@ -363,3 +470,20 @@ def test_what_cannot_be_served_is_named(files: dict[str, Path], digits_run: Run,
             LocalServer(files["digits"], port=0, grpc_port=port)
     with pytest.raises(InvalidValue, match="host=999.1.1.1"):
         LocalServer(files["digits"], port=0, host="999.1.1.1")
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key", "pair"])
+def test_certificates_that_cannot_be_used_are_refused_at_the_start(
+    files: dict[str, Path], tmp_path: Path, wrong: str
+) -> None:
+    if shutil.which("openssl") is None:
+        pytest.skip("certificates are made with openssl, which is not installed")
+    pair: dict[str, Any] = dict(zip(("certificate", "key"), make_certificate(tmp_path), strict=True))
+    if wrong == "pair":
+        (tmp_path / "other").mkdir()
+        pair["key"] = make_certificate(tmp_path / "other")[1]
+    else:
+        pair[wrong] = tmp_path / "garbage.pem"
+        pair[wrong].write_text("-----BEGIN CERTIFICATE-----\ngarbage")
+    with pytest.raises(InvalidValue, match=rf"`certificate=.*`key={pair['key']}`"):
+        LocalServer(files["digits"], port=0, grpc_port=0, **pair)

@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import ExitStack, closing, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -19,14 +19,14 @@ from urllib.parse import urlsplit
 import numpy as np
 import pytest
 
-from kerasmlp.errors import InvalidValue
+from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.export.tflite.unchecked_file import float_file
 from kerasmlp.run import Run
 from kerasmlp.serving import LocalServer
 from tests.helpers.own_server import OwnServer, wait_until
 
 POLL_S = 0.02
-SWAPS = 20
+SWAPS, NUM_REQUESTS = 20, 2000
 ZEROS = json.dumps({"instances": np.zeros((1, 8, 8)).tolist()}).encode()
 SECONDS = 30  # the machine may be busy
 
@@ -91,10 +91,10 @@ def test_no_request_fails_while_versions_are_swapped(base: Path, file: Path) -> 
         for number in range(2, SWAPS + 2):
             _publish(file, base, number)
             wait_until(lambda: _states(server) == {number: "AVAILABLE"}, seconds=SECONDS, what="a swap")  # noqa: B023
+        wait_until(lambda: len(statuses) >= NUM_REQUESTS, seconds=SECONDS, what="many requests")
         ended.set()
         for thread in threads:
             thread.join()
-    assert len(statuses) > SWAPS
     assert set(statuses) == {200}
 
 
@@ -114,6 +114,23 @@ def test_a_broken_version_is_reported_and_tried_again_when_its_files_change(base
         assert _one_status(server) == 200, "a model whose folder is gone keeps serving"
 
 
+def test_a_number_that_returns_with_another_network_is_loaded_again(
+    base: Path, file: Path, houses_run: Run, tmp_path: Path
+) -> None:
+    (tmp_path / "houses.tflite").write_bytes(float_file(houses_run))
+    with LocalServer(base, port=0, poll_s=POLL_S) as server:
+        shutil.rmtree(base / "1")
+        _publish(tmp_path / "houses.tflite", base, 1)
+        wait_until(lambda: _one_status(server) == 400, seconds=SECONDS, what="the other network")
+        assert _states(server) == {1: "AVAILABLE"}
+        (base / "1" / "network.tflite").write_bytes(b"broken")
+        wait_until(lambda: bool(server.models.status("digits")[0].message), seconds=SECONDS, what="the failure")
+        assert _states(server) == {1: "AVAILABLE"}
+        shutil.copy(file, base / "1" / "network.tflite")
+        wait_until(lambda: _one_status(server) == 200, seconds=SECONDS, what="the first network")
+        assert not server.models.status("digits")[0].message
+
+
 def test_labelled_versions_are_served_beside_the_newest(base: Path, file: Path) -> None:
     _publish(file, base, 2)
     _publish(file, base, 3)
@@ -124,6 +141,17 @@ def test_labelled_versions_are_served_beside_the_newest(base: Path, file: Path) 
         connection.request("GET", "/v1/models/digits/labels/stable")
         (found,) = json.loads(connection.getresponse().read())["model_version_status"]
         assert found["version"] == "1"
+
+
+def test_labels_of_versions_that_do_not_exist_are_named(base: Path, file: Path) -> None:
+    with pytest.raises(InvalidValue, match=r"`stable` needs version 77.*`digits` has 1"):
+        LocalServer(base, port=0, labels={"stable": 77})
+    _publish(file, base, 2)
+    with (
+        pytest.warns(KerasMLPWarning, match=r"`stable` needs version 2.*`other` has 1\."),
+        LocalServer([base, f"other={file}"], port=0, labels={"stable": 2}) as server,
+    ):
+        assert _one_status(server) == 200
 
 
 def test_a_server_without_a_version_that_loads_does_not_start(base: Path) -> None:
@@ -165,24 +193,90 @@ def test_clients_that_do_not_finish_their_request_are_disconnected(file: Path, b
         assert _one_status(server) == 200
 
 
-def test_a_head_without_end_is_refused(file: Path) -> None:
+_CHUNKED = b"POST /v1/models/digits:predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nX: " + b"a" * 400_000,
+        b"GET / HTTP/1.1\r\n" + b"X: aaaaaaaa\r\n" * 40_000,
+        b"GET /" + b"a" * 400_000,
+        _CHUNKED + b"1\r\n{\r\n0\r\n" + b"X: aaaaaaaa\r\n" * 40_000,
+        _CHUNKED + b"0\r\nX: " + b"a" * 400_000,
+    ],
+    ids=["a line", "lines", "a path", "lines behind a body", "a line behind a body"],
+)
+def test_a_head_without_end_is_refused(file: Path, head: bytes) -> None:
     with LocalServer(file, port=0) as server:
         address = urlsplit(server.url)
         with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as client:
-            client.sendall(b"GET / HTTP/1.1\r\n" + b"X: " + b"a" * 200_000)
-            assert client.recv(12) == b"HTTP/1.1 431"
+            with suppress(ConnectionError):  # it is refused before it is sent
+                client.sendall(head)
+            with suppress(ConnectionResetError):
+                assert client.recv(12) == b"HTTP/1.1 431"
+        assert _one_status(server) == 200
+
+
+def test_a_large_body_and_the_next_request_may_arrive_together(file: Path) -> None:
+    body = ZEROS + b" " * 84_000
+    head = b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: %d\r\n" % len(body)
+    trailer = b"x-check: 1\r\n"
+    chunked = _CHUNKED + b"%x\r\n%b\r\n0\r\n%b\r\n" % (len(body), body, trailer)
+    with LocalServer(file, port=0) as server:
+        address = urlsplit(server.url)
+        with socket.create_connection((address.hostname, address.port), timeout=SECONDS) as client:
+            client.sendall(head + b"\r\n" + body + chunked + head)
+            client.sendall(b"Connection: close\r\n\r\n" + body)
+            received = b"".join(iter(lambda: client.recv(65536), b""))
+    assert received.count(b"HTTP/1.1 200") == 3
+
+
+def _time_of_requests(server: LocalServer) -> float:
+    with _connection(server) as connection:
+        _status(connection)
+        began = time.monotonic()
+        assert [_status(connection) for _ in range(100)] == [200] * 100
+        return time.monotonic() - began
 
 
 def test_slow_clients_delay_nobody(file: Path) -> None:
-    with LocalServer(file, port=0) as server:
+    with LocalServer(file, port=0) as server, ExitStack() as stack:
+        alone = _time_of_requests(server)
         address = urlsplit(server.url)
-        slow = [socket.create_connection((address.hostname, address.port), timeout=SECONDS) for _ in range(50)]
-        for client in slow:
+        for _ in range(50):
+            client = stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=SECONDS))
             client.sendall(b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: 999\r\n\r\n{")
-        with _connection(server) as connection:
-            assert [_status(connection) for _ in range(20)] == [200] * 20
-        for client in slow:
-            client.close()
+        assert _time_of_requests(server) < 10 * alone + 1  # the machine may be busy
+
+
+def test_idle_connections_keep_nobody_out(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasmlp.serving.local_server._MOST_CONNECTIONS", 8)
+    with LocalServer(file, port=0) as server, _connection(server) as active, ExitStack() as stack:
+        address = urlsplit(server.url)
+        for _ in range(20):
+            stack.enter_context(socket.create_connection((address.hostname, address.port), timeout=SECONDS))
+            assert _status(active) == 200
+        assert _one_status(server) == 200
+        assert _status(active) == 200
+
+
+def test_bodies_that_are_being_read_have_a_common_limit(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kerasmlp.serving.http_app._MOST_LARGE_BODIES", 1)
+    head = b"POST /v1/models/digits:predict HTTP/1.1\r\nContent-Length: 1000000\r\nConnection: close\r\n\r\n"
+    with LocalServer(file, port=0, max_body_mb=1) as server:
+        address = (urlsplit(server.url).hostname, urlsplit(server.url).port)
+        with socket.create_connection(address, timeout=SECONDS) as client:
+            client.sendall(head + b" " * 900_000)
+            app = server._server.config.app
+            wait_until(lambda: app.buffered > 600_000, seconds=SECONDS, what="the half body")
+            with socket.create_connection(address, timeout=SECONDS) as other:
+                other.sendall(head + b" " * 1_000_000)
+                assert other.recv(12) == b"HTTP/1.1 503"
+            assert _one_status(server) == 200, "small requests are answered"
+            client.sendall(b" " * 100_000)
+            assert client.recv(12) == b"HTTP/1.1 400", "an empty document"
+        wait_until(lambda: app.buffered == 0, seconds=SECONDS, what="the end of the requests")
 
 
 # The end

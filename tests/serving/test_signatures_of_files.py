@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,6 +106,47 @@ ROWS: list[dict[str, object]] = [
 ]
 
 
+def _raw(**members: str) -> bytes:
+    """A row whose members are given as JSON."""
+    good = {name: json.dumps(value) for name, value in ROWS[0].items()} | members
+    return ("{" + ",".join(f"{json.dumps(name)}:{text}" for name, text in good.items()) + "}").encode()
+
+
+_EXTREME = {
+    "a huge number": _raw(size=str(10**400)),
+    "a huge boolean": _raw(**{"has thorns": str(10**400)}),
+    "minus nought as a boolean": _raw(**{"has thorns": "-0.0"}),
+    "a whole minus nought as a boolean": _raw(**{"has thorns": "-0"}),
+    "an exponent as a boolean": _raw(**{"has thorns": "1e0"}),
+    "one as a boolean": _raw(**{"has thorns": "1.00"}),
+    "half a character": _raw(colour='"\\ud83d"'),
+    "half a character in a number": _raw(size='"\\ud83d"'),
+    "half a character in a boolean": _raw(**{"has thorns": '"\\ude00x"'}),
+    "a whole character": _raw(colour='"\\ud83d\\ude00"'),
+    "infinity as a category": _raw(colour="Infinity"),
+    "not a number as a category": _raw(colour="NaN"),
+    "a number as a category": _raw(colour="1e3"),
+    "a byte order mark": b"\xef\xbb\xbf" + _raw(),
+    "UTF-16": _raw().decode().encode("utf-16"),
+    "damaged UTF-8": _raw(colour='"red"').replace(b"red", b"r\xff"),
+}
+
+
+@pytest.mark.parametrize("name", _EXTREME)
+def test_extreme_rows_are_answered_or_refused_as_by_the_saved_model(
+    flowers: tuple[ArtefactSignatures, SavedModelSession], name: str
+) -> None:
+    def ask(model: ArtefactSignatures | SavedModelSession) -> Any:
+        try:
+            answer = model.run("rows", {"rows": np.array([_EXTREME[name]], object)})
+        except Failure as failure:
+            return failure.code
+        return answer["probabilities"].tolist()
+
+    file, saved = (ask(model) for model in flowers)
+    assert file == (saved if isinstance(saved, str) else pytest.approx(np.array(saved), abs=SAME))
+
+
 def test_rows_are_read_as_the_graph_of_the_saved_model_reads_them(
     flowers: tuple[ArtefactSignatures, SavedModelSession],
 ) -> None:
@@ -177,3 +219,15 @@ def test_a_rounded_network_answers_probabilities_that_add_up_to_one(
     answers = ArtefactSignatures(path).run("serving_default", {"image": features})
     np.testing.assert_allclose(answers["probabilities"].sum(axis=1), 1, atol=1e-6)
     np.testing.assert_array_equal(answers["class_id"], open_artefact(path).probabilities(features).argmax(axis=1))
+
+
+def test_only_networks_that_take_microseconds_are_computed_between_requests(
+    digits_file: ArtefactSignatures, digits: Data, tmp_path: Path
+) -> None:
+    assert digits_file.is_quick("serving_default", 1)
+    assert not digits_file.is_quick("serving_default", 2)
+    assert not digits_file.is_quick("image_bytes", 1)
+    model = kerasmlp.build_mlp([64, 4096, 2048, 10], input_shape=digits.feature_shape, seed=0)
+    run = kerasmlp.train(model, digits, epochs=1, batch_size=1024, verbose=0, out=tmp_path / "wide")
+    (tmp_path / "wide.tflite").write_bytes(float_file(run))
+    assert not ArtefactSignatures(tmp_path / "wide.tflite").is_quick("serving_default", 1)

@@ -26,8 +26,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         "models",
         metavar="MODEL",
         nargs="+",
-        help="folder of numbered versions, SavedModel folder, .tflite file or run directory; NAME=PATH chooses its "
-        "name",
+        help="folder of numbered versions, SavedModel folder, .tflite or .onnx file, or run directory; NAME=PATH "
+        "chooses its name",
     )
     group = parser.add_argument_group("network")
     group.add_argument(
@@ -121,13 +121,16 @@ def run(args: Namespace) -> Outcome:
 
     def show() -> None:
         console = results_console()
-        for model in models:
-            what = server.models.sources[str(model["name"])].description
-            console.print(f"{model['name']}: version {model['version']} of {model['path']}, {what}", soft_wrap=True)
+        lines = [
+            f"{model['name']}: version {model['version']} of {model['path']}, "
+            f"{server.models.sources[str(model['name'])].description}"
+            for model in models
+        ]
         also = f" and {server.grpc_url}" if server.grpc_url else ""
-        console.print(f"\nServing at {server.url}{also}. Ctrl+C stops it. Try:", soft_wrap=True)
-        for name, (_, loaded) in found.items():
-            console.print(f"  {curl_line(server.url, name, loaded)}", soft_wrap=True, markup=False, highlight=False)
+        lines += ["", f"Serving at {server.url}{also}. Ctrl+C stops it. Try:"]
+        lines += [f"  {curl_line(server.url, name, loaded)}" for name, (_, loaded) in found.items()]
+        for line in lines:  # paths may contain what Rich takes for markup
+            console.print(line, soft_wrap=True, markup=False, highlight=False)
 
     result = {"url": server.url, "grpc_url": server.grpc_url, "models": models}
     return Outcome(result, show, afterwards=server.run)
