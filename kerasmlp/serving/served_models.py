@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 import warnings
@@ -17,6 +18,8 @@ from kerasmlp.serving.model_sources import ModelSource, fingerprint, load_versio
 from kerasmlp.serving.refusals import NOT_FOUND, Failure, invalid
 
 AVAILABLE, LOADING, END = "AVAILABLE", "LOADING", "END"
+
+_log = logging.getLogger("kerasmlp.serving")
 
 
 @dataclass(frozen=True)
@@ -178,6 +181,7 @@ class ServedModels:
         except Exception as error:  # whatever a damaged version causes, the version before it goes on serving
             message = (str(error) or type(error).__name__).splitlines()[0]
             self._failed[name] = {**self._failed[name], number: _Failed(message, files)}
+            _log.warning("%s: version %d cannot be loaded: %s", name, number, message)
             self._metrics.count_load(path, "fail", time.perf_counter() - began)
             return loaded is not None
         finally:
@@ -185,4 +189,5 @@ class ServedModels:
         self._metrics.count_load(path, "success", time.perf_counter() - began)
         self._failed[name] = {other: f for other, f in self._failed[name].items() if other != number}
         self._versions[name] = {**self._versions[name], number: _Loaded(model, files)}
+        _log.info("%s: version %d is loaded", name, number)
         return True

@@ -54,7 +54,7 @@ def test_a_run_is_served_and_evaluated_like_the_run_itself(
             assert served["loss"] == pytest.approx(of_run["loss"], abs=1e-5)
         process.send_signal(signal.SIGTERM)
         out, err = process.communicate(timeout=SECONDS)
-    assert (process.returncode, out, err) == (0, "", "")
+    assert (process.returncode, out, err) == (0, "", "Stopped.\n")
 
 
 def test_a_person_reads_the_url_and_a_line_to_try(digits_run: Run, tmp_path: Path) -> None:

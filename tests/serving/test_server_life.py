@@ -98,7 +98,10 @@ def test_no_request_fails_while_versions_are_swapped(base: Path, file: Path) -> 
     assert set(statuses) == {200}
 
 
-def test_a_broken_version_is_reported_and_tried_again_when_its_files_change(base: Path, file: Path) -> None:
+def test_a_broken_version_is_reported_and_tried_again_when_its_files_change(
+    base: Path, file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "kerasmlp.serving")
     with LocalServer(base, port=0, poll_s=POLL_S) as server:
         (base / "2").mkdir()  # a copy that has just begun
         wait_until(lambda: _states(server) == {1: "AVAILABLE", 2: "END"}, seconds=SECONDS, what="the failure")
@@ -110,6 +113,10 @@ def test_a_broken_version_is_reported_and_tried_again_when_its_files_change(base
             assert _status(connection, "/v1/models/digits/versions/2:predict") == 404
         shutil.copy(file, base / "2" / "network.tflite")
         wait_until(lambda: _states(server) == {2: "AVAILABLE"}, seconds=SECONDS, what="the swap")
+        told = [record.getMessage() for record in caplog.records]
+        assert told[0] == "digits: version 1 is loaded"
+        assert told[-1] == "digits: version 2 is loaded"
+        assert f"digits: version 2 cannot be loaded: {failed.message}" in told
         shutil.rmtree(base)
         assert _one_status(server) == 200, "a model whose folder is gone keeps serving"
 

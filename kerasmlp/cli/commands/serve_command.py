@@ -132,5 +132,21 @@ def run(args: Namespace) -> Outcome:
         for line in lines:  # paths may contain what Rich takes for markup
             console.print(line, soft_wrap=True, markup=False, highlight=False)
 
+    def serve() -> None:
+        _tell_on_stderr()
+        server.run()
+        print("Stopped.", file=sys.stderr)
+
     result = {"url": server.url, "grpc_url": server.grpc_url, "models": models}
-    return Outcome(result, show, afterwards=server.run)
+    return Outcome(result, show, afterwards=serve)
+
+
+def _tell_on_stderr() -> None:
+    """Shows which versions the server loads, and what goes wrong, each with its time."""
+    import logging
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger = logging.getLogger("kerasmlp.serving")
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
