@@ -85,6 +85,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Outcome:
     """Loads the models and takes the port. The server runs after the result is shown."""
+    import gc
     import sys
 
     from kerasmlp._system.terminal import results_console
@@ -134,6 +135,7 @@ def run(args: Namespace) -> Outcome:
 
     def serve() -> None:
         _tell_on_stderr()
+        gc.freeze()  # what is loaded by now stays, so that looking for garbage takes less time between requests
         server.run()
         print("Stopped.", file=sys.stderr)
 
