@@ -50,7 +50,7 @@ NETWORK: dict[str, Any] = {
     "label_smoothing": 0.05,
     "precision": "bfloat16",
 }
-STUDENT: dict[str, Any] = {"sizes": [784, 128, 64, 10], "copies": 20, "epochs": 40}
+STUDENT: dict[str, Any] = {"sizes": [784, 128, 64, 10], "copies": 12, "epochs": 40}
 PRECISIONS = (None, "int4", "int2")  # of students
 CLAIMED = {"network": 0.996, "committee": 0.997, "float32": 0.994, "int4": 0.9935, "int2": 0.99}
 
