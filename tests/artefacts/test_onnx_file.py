@@ -184,7 +184,7 @@ def test_the_extra_is_asked_for_where_a_file_is_computed(
     exported: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("kerasmlp._system.optional_packages.find_spec", lambda name: None)
-    with pytest.raises(InvalidValue, match=r"`onnxruntime`.*kerasmlp\[onnx\]"):
+    with pytest.raises(InvalidValue, match=r"onnxruntime.*kerasmlp\[onnx\]"):
         open_artefact(exported)
     assert main(["info", str(exported)]) == 0
     assert "digits" in capsys.readouterr().out
