@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import importlib.util
 import os
 import signal
 import socket
@@ -18,7 +17,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from kerasmlp.errors import InvalidValue, NotFound
+from kerasmlp._system.optional_packages import require_extra
+from kerasmlp.errors import InvalidValue
 from kerasmlp.serving.certificates import check_certificate
 from kerasmlp.serving.settings import ServerSettings
 from kerasmlp.settings_base import accepts
@@ -49,8 +49,9 @@ class LocalServer:
         **options: Single options, which replace those of `settings`; see `ServerSettings`.
 
     Raises:
-        NotFound: there is nothing at a path, or a package is not installed.
-        InvalidValue: what is there cannot be served, a port cannot be used, or an option is wrong.
+        NotFound: there is nothing at a path.
+        InvalidValue: what is there cannot be served, a port cannot be used, an option is wrong, or a package is not
+            installed.
 
     Example:
         >>> import json, tempfile, urllib.request, kerasmlp
@@ -75,7 +76,7 @@ class LocalServer:
     ) -> None:
         """Takes the ports and loads the models."""
         self.settings = settings = ServerSettings.of(settings, options)
-        _require_packages()
+        require_extra("serve", *_PACKAGES, what="The server")
         from kerasmlp.serving.http_app import HttpApp
         from kerasmlp.serving.metrics import Metrics
         from kerasmlp.serving.model_sources import find_source
@@ -253,15 +254,6 @@ class LocalServer:
             return server, server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
         except RuntimeError as error:
             raise _unusable("grpc_port", self.settings.grpc_port, self.settings.host, "it is in use") from error
-
-
-def _require_packages() -> None:
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
-    if missing:
-        raise NotFound(
-            f"The server needs the package{'s' * (len(missing) > 1)} {', '.join(missing)}; install them with "
-            "`pip install 'kerasmlp[serve]'`."
-        )
 
 
 def _listen(host: str, port: int) -> socket.socket:

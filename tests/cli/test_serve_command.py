@@ -102,7 +102,7 @@ def test_wrong_requests_get_one_sentence_and_status_2(
         port = taken.getsockname()[1]
         _fails(capsys, rf"port {port} of 127.0.0.1 .* in use.*`--port`; `--port 0`", str(file), "--port", str(port))
     monkeypatch.setattr(local_server, "_PACKAGES", ("no_such_package",))
-    _fails(capsys, r"needs the package no_such_package; .*pip install 'kerasmlp\[serve\]'", str(file))
+    _fails(capsys, r"needs the package no_such_package\. .*pip install 'kerasmlp\[serve\]'", str(file))
 
 
 @pytest.mark.parametrize("label", ["stable", "=3", "stable=new"])
