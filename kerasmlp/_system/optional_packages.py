@@ -28,6 +28,7 @@ def require_extra(extra: str, *packages: str, what: str) -> None:
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
         # Without backticks: the command line would take a package for the option of that name.
-        names = " and ".join(missing)
+        *others, last = missing
+        names = f"{', '.join(others)} and {last}" if others else last
         them, noun = ("them", "packages") if len(missing) > 1 else ("it", "package")
         raise InvalidValue(f"{what} needs the {noun} {names}. Install {them} with `pip install 'kerasmlp[{extra}]'`.")

@@ -11,8 +11,8 @@ deformed images and no convolution.
 
     python tests/benchmarks/bench_record.py --data mnist.npz --out runs/record --json record.json
 
-A network takes hours on one core. Everything is a run in `--out`: start the same command again to continue, or pass
-`--networks 1` for less. The machine and all versions are in the JSON.
+A network takes 10 minutes on one core with AVX512-BF16, and 17 in float32. Everything is a run in `--out`: start the
+same command again to continue, or pass `--networks 1` for less. The machine and all versions are in the JSON.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import kerasmlp
 from kerasmlp.contract import METRICS_NAME
+from kerasmlp.engine.bfloat16 import BFLOAT16, FLOAT32, bfloat16_unit
 from kerasmlp.export import export_tflite
 from kerasmlp.model.augmentation import Augmentation, Strengths
 from kerasmlp.run import Run
@@ -48,7 +49,7 @@ NETWORK: dict[str, Any] = {
     "schedule": "cosine",
     "warm_up": 3.0,
     "label_smoothing": 0.05,
-    "precision": "bfloat16",
+    "precision": BFLOAT16 if bfloat16_unit() else FLOAT32,
 }
 STUDENT: dict[str, Any] = {"sizes": [784, 128, 64, 10], "copies": 12, "epochs": 40}
 PRECISIONS = (None, "int4", "int2")  # of students
