@@ -16,6 +16,7 @@ import tensorflow as tf
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.engine._keras_internals import WrappedDataset
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
+from kerasmlp.engine.block_steps import GatheredBlocks
 from kerasmlp.engine.example_order import run_order, steps_of
 from kerasmlp.errors import InvalidType, InvalidValue
 
@@ -234,8 +235,12 @@ class _ArrayBlocks(WrappedDataset):
     def __iter__(self) -> Iterator[Any]:
         if not tf.executing_eagerly():
             return iter(self.wrapped)
-        blocks = map(self._selected, self._selections.next_epoch())
-        return _ahead(blocks) if self._waits_for_files else blocks
+        selections = self._selections.next_epoch()
+        if self._waits_for_files:
+            return _ahead(map(self._selected, selections))
+        return (
+            GatheredBlocks(selections, self._selected) if self._select is _gather else map(self._selected, selections)
+        )
 
     def _selected(self, selection: Any) -> Any:
         return tf.nest.map_structure(lambda t: self._select(t, selection), self._arrays)
