@@ -14,7 +14,6 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 
-
 COLORS = {"kerasmlp engine": "tab:orange", "kerasmlp engine, bfloat16": "tab:red"}
 
 
@@ -29,9 +28,9 @@ def plot(results: dict[str, Any], path: Path) -> None:
         axes = parts[0].subplots(1, len(comparisons), sharey=True, squeeze=False)[0]
         for comparison, axis in zip(comparisons, axes, strict=True):
             _plot_shares(comparison, axis)
-        parts[0].supxlabel(
-            f"share of the pace of large float32 products on this machine, {results['peak_gflops']['float32']:.0f} GFLOP/s"
-        )
+        peak = results["peak_gflops"]["float32"]
+        peak = results["peak_gflops"]["float32"]
+        parts[0].supxlabel(f"share of the pace of large float32 products on this machine, {peak:.0f} GFLOP/s")
     if kinds:
         axes = parts[-1].subplots(1, len(kinds), squeeze=False)[0]
         for kind, axis in zip(kinds, axes, strict=True):
