@@ -9,7 +9,7 @@ from typing import Any
 import tensorflow as tf
 
 # A data set has two: that of its full blocks and that of the last one. A compile takes seconds.
-_MOST_LENGTHS = 8
+_MOST_LENGTHS = 4
 
 
 class LoopOfKnownLength:
@@ -19,7 +19,7 @@ class LoopOfKnownLength:
     number of steps when it compiles (`xla/backends/gpu/runtime/while_thunk.cc` of XLA). With the number known, the
     processor requests all steps of a block at once, ahead of the GPU.
 
-    After eight different numbers, further ones are not compiled for: they share a loop that waits.
+    After four different numbers, further ones are not compiled for: they share a loop that waits.
     """
 
     def __init__(self, loop: Any, timed: Callable[[], contextlib.AbstractContextManager[None]]) -> None:

@@ -63,15 +63,15 @@ def test_xla_knows_the_number_of_steps_of_a_loop_only_if_it_is_a_constant() -> N
     assert "known_trip_count" not in of_any
 
 
-def test_only_the_first_eight_lengths_are_compiled_and_timed() -> None:
+def test_only_the_first_four_lengths_are_compiled_and_timed() -> None:
     timed = Timed()
     loop = LoopOfKnownLength(counting_loop(), timed)
     block = tf.zeros(3)
     for _ in range(2):
         for steps in range(13):
             assert loop(block, tf.constant(steps)).numpy().tolist() == [steps] * 3
-    assert loop.experimental_get_tracing_count() == 1 + 8 + 1  # without a step, and of any length
-    assert timed.count == 8 + 1
+    assert loop.experimental_get_tracing_count() == 1 + 4 + 1  # without a step, and of any length
+    assert timed.count == 4 + 1
 
 
 def test_a_training_in_loops_of_known_length_equals_stock_fit_and_continues_bit_for_bit(
