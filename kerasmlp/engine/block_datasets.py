@@ -17,6 +17,7 @@ from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.engine._keras_internals import WrappedDataset
 from kerasmlp.engine.accelerators import HOST, accelerator, copied_to
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
+from kerasmlp.engine.block_steps import GatheredBlocks
 from kerasmlp.engine.example_order import run_order, steps_of
 from kerasmlp.errors import InvalidType, InvalidValue
 
@@ -236,11 +237,15 @@ class _ArrayBlocks(WrappedDataset):
     def __iter__(self) -> Iterator[Any]:
         if not tf.executing_eagerly():
             return iter(self.wrapped)
-        blocks = map(self._selected, self._selections.next_epoch())
+        selections = self._selections.next_epoch()
         device = accelerator()
         if device is not None:
-            return _ahead(copied_to(device, blocks))
-        return _ahead(blocks) if self._waits_for_files else blocks
+            return _ahead(copied_to(device, map(self._selected, selections)))
+        if self._waits_for_files:
+            return _ahead(map(self._selected, selections))
+        return (
+            GatheredBlocks(selections, self._selected) if self._select is _gather else map(self._selected, selections)
+        )
 
     def _selected(self, selection: Any) -> Any:
         return tf.nest.map_structure(lambda t: self._select(t, selection), self._arrays)

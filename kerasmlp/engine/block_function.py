@@ -16,6 +16,7 @@ import tensorflow as tf
 from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generator, is_stock_step
 from kerasmlp.engine.accelerators import accelerator
 from kerasmlp.engine.bfloat16 import FLOAT32, bfloat16_products
+from kerasmlp.engine.block_steps import BlockSteps, map_tensors, next_steps
 from kerasmlp.engine.known_lengths import LoopOfKnownLength
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
@@ -75,20 +76,18 @@ class BlockFunction:
 
     def __call__(self, iterator: Iterator[Any]) -> Any:
         """Runs the step on each batch of the next block. Returns the logs: scalars by name."""
-        block = _as_block(next(iterator))
-        num_examples = next(t.shape[0] for t in tf.nest.flatten(block) if t is not None)
-        num_steps, rest = divmod(num_examples, self._batch_size)
+        steps = next_steps(iterator, self._batch_size, self._capacity)
         logs: Any = {}
-        if num_steps:
+        if steps.count:
             if self._loop is None:
                 with self._compiling():
-                    self._own_logs = self._build(block)
+                    self._own_logs = self._build(steps.batches)
                     self._loop = self._make_loop()
-            logs = self._run_loop(block, num_steps, num_examples)
-        if rest:
+            logs = self._run_loop(steps)
+        if steps.rest is not None:
             # The first time, nearly all of it is tracing.
             with self._compiling() if self._smaller is None else contextlib.nullcontext():
-                logs = self._smaller_step(block)(map_tensors(lambda t: t[num_examples - rest :], block))
+                logs = self._smaller_step(steps.rest)(steps.rest)
         return logs
 
     @contextlib.contextmanager
@@ -153,16 +152,12 @@ class BlockFunction:
         function = tf.function(functools.partial(loop), autograph=False, jit_compile=self.uses_xla or None)
         return LoopOfKnownLength(function, self._compiling) if self.uses_xla and accelerator() else function
 
-    def _run_loop(self, block: Any, num_steps: int, num_examples: int) -> Any:
-        first_time = self._capacity == 0
-        self._capacity = max(self._capacity, num_steps)
-        size = self._capacity * self._batch_size
-        if num_examples > size:
-            block = map_tensors(lambda t: t[:size], block)
-        elif num_examples < size:
-            block = map_tensors(lambda t: _padded(t, size - num_examples), block)
-        if not first_time:
-            return self._loop(block, tf.constant(num_steps))
+    def _run_loop(self, steps: BlockSteps) -> Any:
+        block, count = steps.batches, tf.constant(steps.count)
+        if self._capacity:
+            self._capacity = max(self._capacity, steps.count)
+            return self._loop(block, count)
+        self._capacity = steps.count
         try:
             self._compile_loop(block)
         except _XLA_ERRORS as error:
@@ -179,7 +174,7 @@ class BlockFunction:
             self.uses_xla = False
             self._loop = self._make_loop()
             self._compile_loop(block)
-        return self._loop(block, tf.constant(num_steps))
+        return self._loop(block, count)
 
     def _compile_loop(self, block: Any) -> None:
         with self._compiling():
@@ -233,25 +228,9 @@ def fast_random_numbers() -> Iterator[None]:
         _generator.reset(token)
 
 
-def _as_block(data: Any) -> Any:
-    """Returns `data` as tensors and without trailing Nones. `train_on_batch` passes arrays and Nones."""
-    return map_tensors(
-        tf.convert_to_tensor, keras.utils.pack_x_y_sample_weight(*keras.utils.unpack_x_y_sample_weight(data))
-    )
-
-
-def map_tensors(function: Callable[[Any], Any], structure: Any) -> Any:
-    """Returns `structure` with `function` applied to each of its tensors. A None stays None."""
-    return tf.nest.map_structure(lambda leaf: None if leaf is None else function(leaf), structure)
-
-
 def _of_any_size(batch: tf.Tensor) -> tf.Tensor:
     """Returns `batch` with a size that is unknown while tracing, as in Keras's own functions.
 
     If Keras knows the size, it weights the losses of several outputs by it, and logs different numbers.
     """
     return tf.raw_ops.PlaceholderWithDefault(input=batch, shape=(None, *batch.shape[1:]))
-
-
-def _padded(tensor: tf.Tensor, num_rows: int) -> tf.Tensor:
-    return tf.concat([tensor, tf.zeros((num_rows, *tensor.shape[1:]), tensor.dtype)], axis=0)

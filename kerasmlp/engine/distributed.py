@@ -18,7 +18,8 @@ import keras
 import tensorflow as tf
 
 from kerasmlp.engine._keras_internals import detach_strategy, strategy_of, strategy_of_optimizer
-from kerasmlp.engine.block_function import BlockFunction, map_tensors
+from kerasmlp.engine.block_function import BlockFunction
+from kerasmlp.engine.block_steps import map_tensors
 from kerasmlp.errors import InvalidValue, nearest
 from kerasmlp.errors import WorkerLost as WorkerLost
 

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     results: dict[str, Any] = {
         "machine": describe_machine(*PACKAGES),
         "rounds": options.rounds,
-        "peak_gflops": _peak(),
+        "peak_gflops": machine_peak(),
         "comparisons": [],
         "scaling": [],
     }
@@ -129,7 +129,7 @@ class _Worker:
 
 
 def _work(request: dict[str, Any]) -> int:
-    epochs = PEERS[request["peer"]](_task(request))
+    epochs = PEERS[request["peer"]](task_of(request))
     for line in sys.stdin:
         try:
             asked = line.strip()
@@ -146,7 +146,7 @@ def _work(request: dict[str, Any]) -> int:
     return 0
 
 
-def _task(request: dict[str, Any]) -> Task:
+def task_of(request: dict[str, Any]) -> Task:
     sizes = tuple(request["sizes"])
     if request["data"] is None:
         # Noise: nothing can be learned from it, but its arithmetic takes as long as any other's.
@@ -205,7 +205,7 @@ def _compare(peers: Sequence[str], data: str, sizes: tuple[int, ...], batch_size
     return {"sizes": sizes, "batch_size": batch_size, "rows": rows, "failures": failures}
 
 
-def _gflop(sizes: Sequence[int], num_examples: int) -> float:
+def gflop_of_epoch(sizes: Sequence[int], num_examples: int) -> float:
     """Multiplications and additions of the forward pass and of both gradients (none for the inputs), in 1e9."""
     products = [m * n for m, n in itertools.pairwise(sizes)]
     return 2e-9 * num_examples * (3 * sum(products) - products[0])
@@ -214,11 +214,11 @@ def _gflop(sizes: Sequence[int], num_examples: int) -> float:
 def _add_pace(result: dict[str, Any], peak: float) -> None:
     """Adds each peer's GFLOP/s, and its share of the pace at which the machine multiplies float32 matrices."""
     for row in result["rows"]:
-        row["gflops"] = _gflop(result["sizes"], MNIST_EXAMPLES) / row["median_s"]
+        row["gflops"] = gflop_of_epoch(result["sizes"], MNIST_EXAMPLES) / row["median_s"]
         row["share_of_peak"] = row["gflops"] / peak
 
 
-def _peak() -> dict[str, float]:
+def machine_peak() -> dict[str, float]:
     """The machine's pace in products of matrices of 2048 x 2048, in GFLOP/s, by precision: the best of five."""
     code = (
         "import time, tensorflow as tf\n"
@@ -263,7 +263,7 @@ def _scale(rounds: int) -> list[dict[str, Any]]:
                 "seconds_per_epoch": epochs,
                 "median_s": statistics.median(epochs),
                 "compile_s": max(0.0, first - statistics.median(epochs)),
-                "gflop": _gflop(sizes, num_examples),
+                "gflop": gflop_of_epoch(sizes, num_examples),
             }
         )
     return rows
