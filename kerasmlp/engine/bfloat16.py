@@ -35,7 +35,12 @@ def check_precision(precision: str) -> None:
 
 
 def check_is_fast(precision: str) -> None:
-    """Raises `InvalidValue` if products would be slower in a precision than in float32, on this processor."""
+    """Raises `InvalidValue` if products would be slower in a precision than in float32, or the training is on a GPU."""
+    if precision == BFLOAT16 and _on_accelerator():
+        raise InvalidValue(
+            f"`precision={precision}` is for trainings on the processor, and this one is on a GPU. Leave `precision` "
+            "out, or build the network with Keras's policy `mixed_bfloat16`."
+        )
     if precision == BFLOAT16 and bfloat16_unit() is None:
         raise InvalidValue(
             f"`precision={precision}` would be slower than float32 on this processor, which has neither "
@@ -53,6 +58,12 @@ def bfloat16_unit() -> str | None:
     return next((unit for flag, unit in _UNITS.items() if flag in flags), None)
 
 
+def _on_accelerator() -> bool:
+    from kerasmlp.engine.accelerators import accelerator
+
+    return accelerator() is not None
+
+
 def bfloat16_products(precision: str, *, xla: bool) -> AbstractContextManager[None]:
     """Makes layers that are traced within the block multiply matrices in bfloat16.
 
@@ -66,7 +77,7 @@ def bfloat16_products(precision: str, *, xla: bool) -> AbstractContextManager[No
     """
     from kerasmlp.engine._keras_internals import matrix_product_replaced
 
-    if precision == FLOAT32 and not (xla and bfloat16_unit()):
+    if precision == FLOAT32 and (not xla or bfloat16_unit() is None or _on_accelerator()):
         return nullcontext()
     return matrix_product_replaced(functools.partial(_product, precision, _dot if xla else _dot_of_rounded))
 

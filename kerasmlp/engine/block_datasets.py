@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.engine._keras_internals import WrappedDataset
+from kerasmlp.engine.accelerators import HOST, accelerator, copied_to
 from kerasmlp.engine.block_size import DEFAULT_MAX_BLOCK_BYTES, check_at_least, steps_per_block
 from kerasmlp.engine.block_steps import GatheredBlocks
 from kerasmlp.engine.example_order import run_order, steps_of
@@ -54,9 +55,10 @@ def block_dataset(
     and so on. To resume a training, pass the number of finished epochs here and to `fit(initial_epoch=...)`. If you
     iterate over the dataset yourself, that counts as an epoch, too.
 
-    Memory holds one copy of the arrays and up to two blocks. Features in a `DiskArray` stay on disk, and up to three
-    blocks are in memory. They are read in chunks of about 256 KiB, in a new order each epoch; the examples within a
-    block are then shuffled. For a `DiskArray`, the order also depends on the size of a block.
+    Memory holds one copy of the arrays and up to two blocks. A GPU also holds two: it trains on one, and the next is
+    copied there. Features in a `DiskArray` stay on disk, and up to three blocks are in memory. They are read in chunks
+    of about 256 KiB, in a new order each epoch; the examples within a block are then shuffled. For a `DiskArray`, the
+    order also depends on the size of a block.
 
     Args:
         features: Array `(num_examples, ...)` of any dtype that TensorFlow knows, or a dict or tuple of such arrays. The
@@ -98,7 +100,7 @@ def block_dataset(
     check_at_least("members", members, 1)
     if labels is None and sample_weights is not None:
         raise InvalidType("`sample_weights` are factors of the loss of `labels`; got weights but no `labels`.")
-    with tf.device("CPU:0"):
+    with tf.device(HOST):
         arrays = tf.nest.map_structure(as_held, keras.utils.pack_x_y_sample_weight(features, labels, sample_weights))
     num_examples = _num_examples(arrays)
     size = batch_size * steps_per_block(
@@ -169,7 +171,7 @@ def stream_blocks(
     size = batch_size * steps_per_block(batch_size, _bytes_per_example(spec), None, max_block_bytes)
     # A parallel `batch` holds one block per parallel call in memory, and is no faster.
     blocks = dataset.rebatch(size) if batched else dataset.batch(size)
-    return blocks.prefetch(1)
+    return _StreamBlocks(blocks.prefetch(1))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -236,6 +238,9 @@ class _ArrayBlocks(WrappedDataset):
         if not tf.executing_eagerly():
             return iter(self.wrapped)
         selections = self._selections.next_epoch()
+        device = accelerator()
+        if device is not None:
+            return _ahead(copied_to(device, map(self._selected, selections)))
         if self._waits_for_files:
             return _ahead(map(self._selected, selections))
         return (
@@ -244,6 +249,15 @@ class _ArrayBlocks(WrappedDataset):
 
     def _selected(self, selection: Any) -> Any:
         return tf.nest.map_structure(lambda t: self._select(t, selection), self._arrays)
+
+
+class _StreamBlocks(WrappedDataset):
+    """Blocks of a stream. Iteration in Python, as `fit` does it, copies them to the device of the training."""
+
+    def __iter__(self) -> Iterator[Any]:
+        device = accelerator() if tf.executing_eagerly() else None
+        blocks = iter(self.wrapped)
+        return blocks if device is None else _ahead(copied_to(device, blocks))
 
 
 def _gather(array: tf.Tensor | DiskArray, chosen: Any) -> tf.Tensor:
@@ -284,7 +298,7 @@ def as_held(array: Any) -> tf.Tensor | DiskArray:
         return array
     if getattr(array, "dtype", None) == np.float64:
         array = np.asarray(array, dtype=keras.config.floatx())
-    return tf.convert_to_tensor(array)
+    return tf.identity(tf.convert_to_tensor(array))  # moves tensors that are on another device
 
 
 def _num_examples(arrays: Any) -> int:

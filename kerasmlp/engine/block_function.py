@@ -14,8 +14,10 @@ import keras
 import tensorflow as tf
 
 from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generator, is_stock_step
+from kerasmlp.engine.accelerators import accelerator
 from kerasmlp.engine.bfloat16 import FLOAT32, bfloat16_products
 from kerasmlp.engine.block_steps import BlockSteps, map_tensors, next_steps
+from kerasmlp.engine.known_lengths import LoopOfKnownLength
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
 
@@ -147,7 +149,8 @@ class BlockFunction:
 
         # In a partial, because TensorFlow counts the traces of functions with the same code together, and would warn of
         # too many when several networks are trained in one process.
-        return tf.function(functools.partial(loop), autograph=False, jit_compile=self.uses_xla or None)
+        function = tf.function(functools.partial(loop), autograph=False, jit_compile=self.uses_xla or None)
+        return LoopOfKnownLength(function, self._compiling) if self.uses_xla and accelerator() else function
 
     def _run_loop(self, steps: BlockSteps) -> Any:
         block, count = steps.batches, tf.constant(steps.count)

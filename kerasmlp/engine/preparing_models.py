@@ -48,9 +48,10 @@ def prepare(
     their argument as a block.
 
     All full batches of a block run in one loop. XLA compiles it once, for the largest block. Shorter blocks are padded
-    to that size; the loop takes its number of steps at run time, so it never reaches the padding. A last, smaller
-    batch runs as a step of its own, in a graph without XLA that accepts any size: its loss is the mean over its own
-    examples, and its batch normalisation sees no others.
+    to that size; the loop takes its number of steps at run time, so it never reaches the padding. On a GPU, the loop is
+    compiled for each number of steps: see `kerasmlp.engine.known_lengths`. A last, smaller batch runs as a step of its
+    own, in a graph without XLA that accepts any size: its loss is the mean over its own examples, and its batch
+    normalisation sees no others.
 
     A model that was built and compiled in the scope of a strategy (see `make_strategy`) trains on all replicas of it.
     They share each batch equally, and `batch_size` is the size of the whole batch.
@@ -68,7 +69,7 @@ def prepare(
             learning rate. It cannot be used with several replicas.
         precision: What the factors of matrix products are rounded to in training: `float32` (the default) does not
             round, and `bfloat16` is up to twice as fast on processors with AVX512-BF16 or AMX; see
-            `kerasmlp.engine.bfloat16`. Evaluation is float32. It cannot be used with several replicas.
+            `kerasmlp.engine.bfloat16`. Evaluation is float32. It cannot be used on a GPU or with several replicas.
 
     Returns:
         `model` itself, with `train_function` and `test_function` set.
@@ -76,7 +77,7 @@ def prepare(
     Raises:
         InvalidType: `model` is not a `keras.Model`.
         InvalidValue: the model is not compiled as described above, a number is outside its range, the processor has no
-            units for `precision`, or `before_step` or `bfloat16` is used with several replicas.
+            units for `precision`, `bfloat16` is used on a GPU, or it or `before_step` is used with several replicas.
         XlaUnsupported: `require_xla` is set and the model was built for several replicas. `fit` raises it if
             `require_xla` is set and XLA cannot compile the model.
 

@@ -92,10 +92,10 @@ def _share_of_rate(step: Any, bounds: Any) -> Any:
 
     Args:
         step: From 0.
-        bounds: 0 and the ends of the cycles, int32; the last one is there twice at least.
+        bounds: 0 and the ends of the cycles; the last one is there twice at least.
     """
     ops = keras.ops
-    step, bounds = ops.cast(step, "int32"), ops.convert_to_tensor(bounds)
+    step, bounds = ops.cast(step, "int32"), ops.cast(bounds, "int32")
     cycle = ops.minimum(ops.sum(ops.cast(bounds[1:] <= step, "int32")), bounds.shape[0] - 2)
     begin, end = ops.take(bounds, cycle), ops.take(bounds, cycle + 1)
     share = ops.cast(step - begin, "float32") / ops.cast(ops.maximum(end - begin, 1), "float32")
@@ -126,7 +126,8 @@ class RateCycles:
         """Takes an optimizer whose learning rate is a number, and the steps in which it rises as in `WarmUp`."""
         self._optimizer, self._warm_up_steps = optimizer, warm_up_steps
         self._rate = keras.Variable(0.0, trainable=False, name="highest_rate")
-        self._bounds = keras.Variable(np.zeros(MOST_ENDS + 2, np.int32), dtype="int32", trainable=False, name="bounds")
+        # Not int32: TensorFlow keeps such variables in the processor's memory, where code for a GPU cannot read them.
+        self._bounds = keras.Variable(np.zeros(MOST_ENDS + 2, np.int64), dtype="int64", trainable=False, name="bounds")
 
     def set(self, rate: float, ends: Sequence[int]) -> None:
         """Sets the rate at the beginning of each cycle, and the steps at which the cycles end.
@@ -135,7 +136,7 @@ class RateCycles:
             rate: Positive and finite.
             ends: One to `MOST_ENDS` numbers of steps, ascending and positive. From the last one on, the rate is 0.
         """
-        bounds = np.full(MOST_ENDS + 2, ends[-1], np.int32)
+        bounds = np.full(MOST_ENDS + 2, ends[-1], np.int64)
         bounds[: len(ends) + 1] = [0, *ends]
         self._bounds.assign(bounds)
         self._rate.assign(rate)
