@@ -3,7 +3,8 @@
 Processors with AMX or AVX512-BF16 multiply bfloat16 at least twice as fast as float32, but XLA uses that only for
 products of a certain form: bfloat16 factors, a float32 result, and a left factor whose rows are contiguous. It converts
 the factors of every other product to float32. `bfloat16_products` brings the products of dense layers, and those of
-their gradients, into this form. Weights, the optimizer and everything between the products stay float32.
+their gradients, into this form. The layers of members are dense layers with one product for each member. Weights, the
+optimizer and everything between the products stay float32.
 
 Sources: Micikevicius et al. 2018 (arXiv:1710.03740) and Kalamkar et al. 2019 (arXiv:1905.12322), who train with
 bfloat16 products and float32 weights without a loss of accuracy.
@@ -74,12 +75,15 @@ def bfloat16_products(precision: str, *, xla: bool) -> AbstractContextManager[No
 def _product(
     precision: str, dot: Callable[..., tf.Tensor], stock: Callable[..., tf.Tensor], a: Any, b: Any, **options: Any
 ) -> tf.Tensor:
-    """Multiplies two matrices in bfloat16, or as `stock` does if they are something else or not to be rounded."""
+    """Multiplies matrices in bfloat16, or as `stock` does if they are something else or not to be rounded.
+
+    The factors are two matrices, or those of each member: `(members, rows, inner)` and `(members, inner, columns)`.
+    """
     import tensorflow as tf
 
     dtypes = {getattr(factor, "dtype", None) for factor in (a, b)}
     is_rounded = dtypes == {tf.bfloat16} or (dtypes == {tf.float32} and precision == BFLOAT16)
-    if not is_rounded or any(options.values()) or a.shape.rank != 2 or b.shape.rank != 2:
+    if not is_rounded or any(options.values()) or not _are_matrices_of_the_same_members(a.shape, b.shape):
         return stock(a, b, **options)
 
     @tf.custom_gradient
@@ -89,7 +93,7 @@ def _product(
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
             upstream = tf.cast(upstream, tf.bfloat16)
             to_left = dot(upstream, right, transposed=True)
-            to_right = dot(_transposed(left) if dot is _dot else tf.transpose(left), upstream)
+            to_right = dot(_transposed(left) if dot is _dot else tf.linalg.matrix_transpose(left), upstream)
             return tf.cast(to_left, a.dtype), tf.cast(to_right, b.dtype)
 
         return tf.cast(dot(left, right), a.dtype), gradients
@@ -97,25 +101,41 @@ def _product(
     return product(a, b)
 
 
+def _are_matrices_of_the_same_members(a: tf.TensorShape, b: tf.TensorShape) -> bool:
+    if a.rank == b.rank == 3:
+        return a[0] is not None and a[0] == b[0]
+    return a.rank == b.rank == 2
+
+
 def _dot(left: tf.Tensor, right: tf.Tensor, *, transposed: bool = False) -> tf.Tensor:
-    """Returns `left @ right`, or `left @ right.T`, of bfloat16 matrices in float32, in code that XLA compiles."""
+    """Returns `left @ right`, or `left @ right.T`, of bfloat16 matrices in float32, in code that XLA compiles.
+
+    With a first axis for members, this is the product of each member's matrices.
+    """
     import tensorflow as tf
     from tensorflow.compiler.tf2xla.python import xla
     from tensorflow.compiler.xla.xla_data_pb2 import DotDimensionNumbers
 
-    contracted = DotDimensionNumbers(lhs_contracting_dimensions=[1], rhs_contracting_dimensions=[int(transposed)])
+    members = list(range(left.shape.rank - 2))
+    contracted = DotDimensionNumbers(
+        lhs_batch_dimensions=members,
+        rhs_batch_dimensions=members,
+        lhs_contracting_dimensions=[len(members) + 1],
+        rhs_contracting_dimensions=[len(members) + int(transposed)],
+    )
     result = xla.dot_general(left, right, contracted, preferred_element_type=tf.float32)
-    return tf.ensure_shape(result, (left.shape[0], right.shape[0 if transposed else 1]))
+    return tf.ensure_shape(result, (*left.shape[:-1], right.shape[-2 if transposed else -1]))
 
 
 def _dot_of_rounded(left: tf.Tensor, right: tf.Tensor, *, transposed: bool = False) -> tf.Tensor:
     import tensorflow as tf
 
-    return tf.raw_ops.MatMul(a=tf.cast(left, tf.float32), b=tf.cast(right, tf.float32), transpose_b=transposed)
+    # Not `tf.matmul`, which is replaced while layers are traced.
+    return tf.linalg.matmul(tf.cast(left, tf.float32), tf.cast(right, tf.float32), transpose_b=transposed)
 
 
 def _transposed(matrix: tf.Tensor) -> tf.Tensor:
-    """Returns the transposed matrix with contiguous rows, in code that XLA compiles.
+    """Returns the transposed matrix, of each member if there are any, with contiguous rows, in code that XLA compiles.
 
     XLA would otherwise make the transposition a property of the product, which it then computes in float32. A reshape
     is what gives the result the usual order in memory, and the barrier keeps XLA from merging both into the product.
@@ -123,6 +143,6 @@ def _transposed(matrix: tf.Tensor) -> tf.Tensor:
     import tensorflow as tf
     from tensorflow.compiler.tf2xla.python import xla
 
-    result = tf.transpose(matrix)
+    result = tf.linalg.matrix_transpose(matrix)
     (barred,) = xla.optimization_barrier(tf.reshape(result, tf.shape(result)))
     return tf.ensure_shape(barred, result.shape)
