@@ -14,6 +14,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kerasmlp.engine.bfloat16 import FLOAT32
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_state, set_state
 from kerasmlp.errors import WorkFailed
@@ -61,6 +62,7 @@ class TrialTrainer:
         objective: str | None = None,
         loss: str | None = None,
         label_smoothing: float = 0.0,
+        precision: str = FLOAT32,
         folds: int | None = None,
         recipe: str | None = None,
         schedule: str = "constant",
@@ -76,13 +78,14 @@ class TrialTrainer:
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
             label_smoothing: Share of each label that is spread over all classes.
+            precision: Of the products of matrices.
             folds: Number of splits in each repetition. Defaults to None: all have the same seed.
             recipe: Name of the recipe. Defaults to that of the data.
             schedule: Learning rate of the trials, as in a training of `epochs`.
         """
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
-        self.loss, self.label_smoothing = loss, label_smoothing
+        self.loss, self.label_smoothing, self.precision = loss, label_smoothing, precision
         self.epochs = epochs
         # The epochs in which the rate falls to zero; none if it is constant.
         self._ends = {CYCLES: cycle_ends(epochs), COSINE: [epochs]}.get(schedule, [])
@@ -104,6 +107,7 @@ class TrialTrainer:
             objective=request.objective,
             loss=request.loss,
             label_smoothing=request.label_smoothing,
+            precision=request.precision,
             folds=request.folds,
             recipe=request.recipe,
             schedule=request.schedule,
@@ -228,6 +232,7 @@ class TrialTrainer:
             eval_batch_size=evaluation_batch_size(len(data.validation)),
             xla=worth_compiling(steps),
             before_step=adjustable.cycles,
+            precision=self.precision,
         )
         return adjustable
 

@@ -335,6 +335,7 @@ def _train_best(
         schedule=settings.final_schedule,
         loss=settings.loss,
         label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
         objective=settings.objective,
         seed=settings.seed,
         **settings.final_options,

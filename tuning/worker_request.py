@@ -16,6 +16,7 @@ from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.fold_choice import VALIDATION
 from kerasmlp.data.folds import divide
 from kerasmlp.data.types import Array, Data, Split
+from kerasmlp.engine.bfloat16 import FLOAT32
 from kerasmlp.model.optimizers import CYCLES
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.training.best_epoch import ends_that_decide
@@ -42,6 +43,7 @@ class WorkerRequest:
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
         label_smoothing: Share of each label that is spread over all classes.
+        precision: Of the products of matrices in training.
         folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
         recipe: Name of the recipe; None for the default of the data.
         schedule: Learning-rate schedule of a trial.
@@ -60,6 +62,7 @@ class WorkerRequest:
     objective: str | None = None
     loss: str | None = None
     label_smoothing: float = 0.0
+    precision: str = FLOAT32
     folds: int | None = None
     recipe: str | None = None
     schedule: str = "constant"
@@ -81,6 +84,7 @@ class WorkerRequest:
             objective=settings.objective,
             loss=settings.loss,
             label_smoothing=settings.label_smoothing or 0.0,
+            precision=settings.precision,
             folds=settings.folds,
             recipe=settings.recipe,
             schedule=search_defaults(data, settings.recipe).schedule,
@@ -91,6 +95,7 @@ class WorkerRequest:
             "objective": settings.objective,
             "loss": settings.loss,
             "label_smoothing": settings.label_smoothing or None,
+            "precision": None if settings.precision == FLOAT32 else settings.precision,
             "folds": settings.folds,
             "recipe": None if settings.recipe == PLAIN else settings.recipe,
             **data.task_config(),
@@ -120,6 +125,7 @@ class WorkerRequest:
             "objective": self.objective,
             "loss": self.loss,
             "label_smoothing": self.label_smoothing,
+            "precision": self.precision,
             "folds": self.folds,
             "recipe": self.recipe,
             "schedule": self.schedule,
