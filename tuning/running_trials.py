@@ -30,6 +30,7 @@ from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_value
 from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.split_training import LastLogs, SplitTraining
 from kerasmlp.tuning.trial_network import copy_of
+from kerasmlp.tuning.worker_request import steps_per_compile
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.trial_network import TrialNetwork
     from kerasmlp.tuning.worker_request import WorkerRequest
 
-TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size; of tables, nearly each has its own
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
 MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
 _IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
@@ -86,7 +86,7 @@ class TrialTrainer:
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
         self.loss, self.label_smoothing, self.precision = loss, label_smoothing, precision
-        self.epochs = epochs
+        self.epochs, self._schedule = epochs, schedule
         # The epochs in which the rate falls to zero; none if it is constant.
         self._ends = {CYCLES: cycle_ends(epochs), COSINE: [epochs]}.get(schedule, [])
         self._may_end_sooner = schedule == CYCLES
@@ -222,15 +222,13 @@ class TrialTrainer:
         if self._ends:
             adjustable = replace(adjustable, cycles=RateCycles(optimizer))
         data.task.compile(adjustable.model, optimizer, loss=self.loss, label_smoothing=self.label_smoothing)
-        # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
-        # the real number of trials, the result of a trial would depend on how many others there are.
-        sharing = 1 if self._ends else TRIALS_PER_COMPILE
-        steps = sharing * self.epochs * len(data.train) // batch_size
+        # Several trials share this compile, so it pays sooner than for a single one.
+        steps = steps_per_compile(self._schedule, self.epochs, len(data.train), batch_size)
         prepare(
             adjustable.model,
             batch_size=batch_size * network.members,
             eval_batch_size=evaluation_batch_size(len(data.validation)),
-            xla=worth_compiling(steps),
+            xla=worth_compiling(steps, self.precision, network.num_weights * batch_size),
             before_step=adjustable.cycles,
             precision=self.precision,
         )

@@ -298,7 +298,7 @@ class SearchSettings(Settings):
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
         smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
-        check_space(self.whole_space, smallest, self.network(sizes).for_data(smallest), self.recipe)
+        check_space(self.whole_space, smallest, self.network(sizes).for_data(smallest), self.recipe, self.precision)
 
     def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.

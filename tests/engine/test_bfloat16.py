@@ -21,8 +21,8 @@ import kerasmlp
 from kerasmlp import engine
 from kerasmlp.data.types import Data
 from kerasmlp.engine import bfloat16
-from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit
-from kerasmlp.errors import InvalidValue
+from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit, note_on_gain
+from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.run import Run
 from kerasmlp.training.settings import TrainingSettings
 
@@ -137,13 +137,18 @@ def _train(data: Data, out: Path, **options: Any) -> Run:
 
 
 @needs_unit
-def test_a_training_in_bfloat16_is_as_accurate_and_continues_bit_for_bit(digits: Data, tmp_path: Path) -> None:
+def test_a_training_in_bfloat16_is_as_accurate_and_continues_bit_for_bit(
+    digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    whole = _train(digits, tmp_path / "whole", precision="bfloat16")
+    whole = _train(digits, tmp_path / "whole", precision="bfloat16", verbose=1)
+    shown = capsys.readouterr().err
+    assert f"bfloat16 products on {bfloat16_unit()}\n" in shown
+    assert shown.index(" products on ") < shown.index("epoch 1/4")
     with pytest.raises(KeyboardInterrupt):
         _train(digits, tmp_path / "killed", precision="bfloat16", callbacks=[Interrupt()])
     continued = _train(digits, tmp_path / "killed", precision="bfloat16")
@@ -184,6 +189,36 @@ def test_bfloat16_is_refused_without_a_unit_for_it(
     with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower"):
         _train(digits, tmp_path / "run", precision="bfloat16")
     assert not (tmp_path / "run").exists()
+
+
+@needs_unit
+def test_few_examples_per_step_are_refused_and_a_training_that_does_not_gain_is_named(
+    digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower.*`batch_size=7`"):
+        _train(digits, tmp_path / "few", precision="bfloat16", batch_size=7)
+    options = {"require_xla": False, "verbose": 1, "epochs": 1}
+    with pytest.warns(KerasMLPWarning, match="too short.*`precision=bfloat16`.*slower"):
+        _train(digits, tmp_path / "short", precision="bfloat16", **options)
+    assert " products on " not in capsys.readouterr().err, "TensorFlow's own loop uses no unit"
+
+
+@pytest.mark.parametrize(
+    ("num_weights", "batch_size", "xla", "reason"),
+    [
+        (100_000, 32, True, None),
+        (100_000, 32, False, "too short"),
+        (100_000, 15, True, "15 examples per step.*16"),
+        (499, 32, True, "499 weights"),
+        (500, 16, True, None),
+    ],
+)
+def test_there_is_a_reason_where_bfloat16_is_no_gain(
+    num_weights: int, batch_size: int, xla: bool, reason: str | None
+) -> None:
+    note = note_on_gain("bfloat16", num_weights, batch_size, xla=xla)
+    assert note is None if reason is None else re.search(f"{reason}.*`precision=bfloat16`.*slower", str(note))
+    assert note_on_gain("float32", num_weights, batch_size, xla=xla) is None
 
 
 def test_threads_that_trace_at_overlapping_times_have_precisions_of_their_own() -> None:
