@@ -32,7 +32,7 @@ _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}  # the faster one fir
 # step in float32 divided by that in bfloat16. 1, 4, 8, 12 and 16 examples: 0.80, 0.81, 0.91, 0.91 and 1.09 for
 # 784-128-64-10, and 0.74, 1.02, 1.14, 1.16 and 1.32 for 784-512-512-10. 32 and 256 examples: 0.97 and 0.90 for 13-16-1
 # (241 weights), and 1.11 and 1.00 for 16-32-10 (874). From 16 examples and 500 weights on, no network was slower: 32
-# gave 1.2 to 1.6, and 128 gave 1.3 to 1.8.
+# gave 1.1 to 1.6, and 128 gave 1.3 to 1.8.
 LEAST_BATCH, USUAL_BATCH = 8, 16
 LEAST_WEIGHTS = 500
 
