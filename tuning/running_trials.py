@@ -14,6 +14,7 @@ import keras
 import keras_tuner
 import numpy as np
 
+from kerasmlp.engine.bfloat16 import FLOAT32
 from kerasmlp.engine.preparing_models import prepare, worth_compiling
 from kerasmlp.engine.saved_state import copy_state, reset, restore_state, save_state, set_state
 from kerasmlp.errors import WorkFailed
@@ -29,6 +30,7 @@ from kerasmlp.tuning.adjustable_network import AdjustableNetwork, compiled_value
 from kerasmlp.tuning.search_goal import Goal
 from kerasmlp.tuning.split_training import LastLogs, SplitTraining
 from kerasmlp.tuning.trial_network import copy_of
+from kerasmlp.tuning.worker_request import steps_per_compile
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -37,7 +39,6 @@ if TYPE_CHECKING:
     from kerasmlp.tuning.trial_network import TrialNetwork
     from kerasmlp.tuning.worker_request import WorkerRequest
 
-TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size; of tables, nearly each has its own
 MOST_PREPARED = 8  # compiled networks that are kept for later trials
 MOST_STATES = 8  # training states on disk, of the best trials, because Hyperband continues those
 _IDLE_S = 0.05  # between two requests to an oracle that waits for other workers
@@ -61,6 +62,7 @@ class TrialTrainer:
         objective: str | None = None,
         loss: str | None = None,
         label_smoothing: float = 0.0,
+        precision: str = FLOAT32,
         folds: int | None = None,
         recipe: str | None = None,
         schedule: str = "constant",
@@ -76,14 +78,15 @@ class TrialTrainer:
             objective: What trials are compared by. Defaults to the task's own.
             loss: Name of the loss. Defaults to the task's own.
             label_smoothing: Share of each label that is spread over all classes.
+            precision: Of the products of matrices.
             folds: Number of splits in each repetition. Defaults to None: all have the same seed.
             recipe: Name of the recipe. Defaults to that of the data.
             schedule: Learning rate of the trials, as in a training of `epochs`.
         """
         self.network = network
         self.goal = Goal.of(splits[0].task, objective)
-        self.loss, self.label_smoothing = loss, label_smoothing
-        self.epochs = epochs
+        self.loss, self.label_smoothing, self.precision = loss, label_smoothing, precision
+        self.epochs, self._schedule = epochs, schedule
         # The epochs in which the rate falls to zero; none if it is constant.
         self._ends = {CYCLES: cycle_ends(epochs), COSINE: [epochs]}.get(schedule, [])
         self._may_end_sooner = schedule == CYCLES
@@ -104,6 +107,7 @@ class TrialTrainer:
             objective=request.objective,
             loss=request.loss,
             label_smoothing=request.label_smoothing,
+            precision=request.precision,
             folds=request.folds,
             recipe=request.recipe,
             schedule=request.schedule,
@@ -218,16 +222,15 @@ class TrialTrainer:
         if self._ends:
             adjustable = replace(adjustable, cycles=RateCycles(optimizer))
         data.task.compile(adjustable.model, optimizer, loss=self.loss, label_smoothing=self.label_smoothing)
-        # Several trials share this compile, so it pays sooner than for a single one. Their number is a constant: with
-        # the real number of trials, the result of a trial would depend on how many others there are.
-        sharing = 1 if self._ends else TRIALS_PER_COMPILE
-        steps = sharing * self.epochs * len(data.train) // batch_size
+        # Several trials share this compile, so it pays sooner than for a single one.
+        steps = steps_per_compile(self._schedule, self.epochs, len(data.train), batch_size)
         prepare(
             adjustable.model,
             batch_size=batch_size * network.members,
             eval_batch_size=evaluation_batch_size(len(data.validation)),
-            xla=worth_compiling(steps),
+            xla=worth_compiling(steps, self.precision, network.num_weights * batch_size),
             before_step=adjustable.cycles,
+            precision=self.precision,
         )
         return adjustable
 

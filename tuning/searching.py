@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -20,6 +19,7 @@ from kerasmlp._system.terminal import messages_console, shows_progress
 from kerasmlp.card import package_versions
 from kerasmlp.contract import PLAIN
 from kerasmlp.data.describing import data_notes
+from kerasmlp.engine.bfloat16 import show_unit
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.model.building import build_mlp, check_sizes
 from kerasmlp.model.members import members_of
@@ -34,12 +34,13 @@ from kerasmlp.training.settings import TrainingSettings
 from kerasmlp.tuning.extending import is_extended, keep_final_network
 from kerasmlp.tuning.recipe_space import first_values, search_defaults
 from kerasmlp.tuning.search_goal import Goal, label_of
-from kerasmlp.tuning.search_listener import Listener, ListenerGroup
+from kerasmlp.tuning.search_listener import ListenerGroup
 from kerasmlp.tuning.search_plot import plot_search
 from kerasmlp.tuning.search_time import SearchTime
 from kerasmlp.tuning.settings import SearchSettings
 from kerasmlp.tuning.trial_network import TrialNetwork
-from kerasmlp.tuning.trial_records import TrialRecord, best_trial, write_trials
+from kerasmlp.tuning.trial_records import TrialRecord, best_trial
+from kerasmlp.tuning.trial_writer import TrialWriter
 from kerasmlp.tuning.worker_request import WorkerRequest, trial_splits
 
 if TYPE_CHECKING:
@@ -48,10 +49,10 @@ if TYPE_CHECKING:
     import keras
 
     from kerasmlp.data.types import Data
+    from kerasmlp.tuning.search_listener import Listener
     from kerasmlp.tuning.search_oracle import SearchOracle
 
 SEARCH_NAME = "search"
-_WRITE_EVERY_S = 2.0
 
 
 @accepts(SearchSettings)
@@ -134,10 +135,10 @@ def search(
     settings = settings.for_data(data, varies_widths=sizes is None, splits=splits)
     widths = _widths(data, settings, sizes)
     settings.check(data, widths, splits)
-    for note in data_notes(data):
-        warnings.warn(note, KerasMLPWarning, stacklevel=2)
     network = settings.network(widths)
     request = WorkerRequest.of(splits, network, settings)
+    for note in (*data_notes(data), *request.notes(splits, settings.whole_space)):
+        warnings.warn(note, KerasMLPWarning, stacklevel=2)
     clock = None
     if settings.minutes is not None:
         final_epochs = search_defaults(data, settings.recipe or data.recipe).final_epochs
@@ -149,11 +150,12 @@ def search(
     name = name or f"{data.name}-{SEARCH_NAME}"
     with open_run_directory(out, name, config, overwrite=overwrite, extends=extends) as run:
         folder = run.path / SEARCH_NAME
-        writer = _TrialWriter(folder, goal)
+        writer = TrialWriter(folder, goal)
         listeners = [writer, *([] if listener is None else [listener])]
         if shown:
             from kerasmlp.tuning.search_display import SearchDisplay
 
+            show_unit(settings.precision, xla=request.may_use_xla(splits, settings.whole_space))
             # How many trials there is time for shows only in the end.
             known = settings.minutes is None or settings.trials is not None
             display = SearchDisplay(messages_console(), settings.num_trials() if known else None, goal)
@@ -222,26 +224,6 @@ def _widths(data: Data, settings: SearchSettings, sizes: Iterable[int] | None) -
         recipe = recipe_for(data, settings.recipe, settings.model_options.get("members"))
         sizes = (data.num_features, *recipe.hidden, data.num_outputs)
     return check_sizes(sizes)
-
-
-class _TrialWriter(Listener):
-    """Writes the records of the trials as they end."""
-
-    def __init__(self, folder: Path, goal: Goal) -> None:
-        self.oracle: SearchOracle | None = None
-        self._folder, self._goal, self._written_at = folder, goal, 0.0
-
-    def end(self, record: TrialRecord) -> None:
-        """Writes the records, unless that was done a moment ago."""
-        # Not each time: Keras Tuner's files hold the same, and a search may have thousands of trials.
-        if time.monotonic() - self._written_at > _WRITE_EVERY_S:
-            self.stop()
-
-    def stop(self) -> None:
-        """Writes the records."""
-        assert self.oracle is not None
-        write_trials(self._folder, self.oracle.records(), self._goal)
-        self._written_at = time.monotonic()
 
 
 def _run_trials(
@@ -335,6 +317,7 @@ def _train_best(
         schedule=settings.final_schedule,
         loss=settings.loss,
         label_smoothing=settings.label_smoothing,
+        precision=settings.precision,
         objective=settings.objective,
         seed=settings.seed,
         **settings.final_options,

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Self
 
 from kerasmlp.contract import PLAIN
+from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast
 from kerasmlp.errors import InvalidType, InvalidValue, nearest
 from kerasmlp.settings_base import Settings
 from kerasmlp.tuning.machines import num_cores, split_address
@@ -56,6 +57,7 @@ class SearchSettings(Settings):
             `val_rmse` for regression.
         loss: Name of the loss of all trainings, as in `TrainingSettings`, and with the same default.
         label_smoothing: Share of each label that all trainings spread over the classes. By default that of the recipe.
+        precision: Of the products of all trainings, `float32` or `bfloat16`, as in `TrainingSettings`.
         folds: Number of folds, at least 2. Each trial then trains on every split into one fold and the others, and its
             score in an epoch is the mean over them. The test examples are in no fold. Hyperband then starts the trials
             that it continues from their first epoch. Defaults to None: one split, as the data are split.
@@ -100,6 +102,7 @@ class SearchSettings(Settings):
     objective: str | None = None
     loss: str | None = None
     label_smoothing: float | None = None
+    precision: str = FLOAT32
     folds: int | None = None
     repeats: int = 1
     early_stopping: bool = True
@@ -164,7 +167,7 @@ class SearchSettings(Settings):
             raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
         for name in self.final_options:
             _check_option_name(name, _FINAL_OPTIONS)
-        TrainingSettings(epochs=self.final_epochs, **self.final_options)  # raises if a value is not allowed
+        TrainingSettings(epochs=self.final_epochs, precision=self.precision, **self.final_options)  # raises an error
         for name in self.model_options:
             _check_option_name(name, _model_option_names())
 
@@ -205,11 +208,13 @@ class SearchSettings(Settings):
 
         Raises:
             InvalidType: the space is neither a `Space` nor a mapping.
-            InvalidValue: the task of the data has no such objective or loss, or the space is not valid.
+            InvalidValue: the task of the data has no such objective or loss, or the space is not valid, or this
+                processor has no unit for the precision.
         """
         from kerasmlp.tuning.recipe_space import complete_space, search_defaults
         from kerasmlp.tuning.space import PARAMETERS
 
+        check_is_fast(self.precision)
         named = self.objective and data.task.objective(self.objective)
         data.task.check_loss(self.loss or data.task.losses[0], self.label_smoothing or 0.0)
         recipe = self.recipe or data.recipe
@@ -293,7 +298,7 @@ class SearchSettings(Settings):
         # An option that is wrong fails here rather than in every trial.
         build_mlp(sizes, input_shape=data.feature_shape, **self.model_options)
         smallest = min((data, *(splits or ())), key=lambda each: len(each.train))
-        check_space(self.whole_space, smallest, self.network(sizes).for_data(smallest), self.recipe)
+        check_space(self.whole_space, smallest, self.network(sizes).for_data(smallest), self.recipe, self.precision)
 
     def to_config(self, sizes: tuple[int, ...]) -> dict[str, Any]:
         """Returns what `config.json` records under `search`; an unfinished search with the same record is continued.
@@ -309,6 +314,7 @@ class SearchSettings(Settings):
         added = {name: getattr(self, name) for name in names}
         added["recipe"] = None if self.recipe == PLAIN else self.recipe
         added["label_smoothing"] = self.label_smoothing or None
+        added["precision"] = None if self.precision == FLOAT32 else self.precision
         added["final_options"] = dict(self.final_options) or None
         return {
             "sizes": sizes,

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 from kerasmlp.contract import TABLE
 from kerasmlp.data.pipelines import check_batch_size
+from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast
 from kerasmlp.errors import InvalidValue
 from kerasmlp.model.building import build_mlp
 from kerasmlp.model.optimizers import check_optimizer
@@ -74,6 +76,27 @@ class TrialNetwork:
         """Returns this network with as many inputs as a split of the data has features, which may differ by fold."""
         return replace(self, sizes=(data.num_features, *self.sizes[1:]))
 
+    def largest(self, space: Space) -> TrialNetwork:
+        """Returns this network with those values of a space that give it the most weights.
+
+        Example:
+            >>> TrialNetwork((4, 8, 3), {}, "adam").largest(Space(units=(16, 32), depth=Range(1, 3))).sizes
+            (4, 32, 32, 32, 3)
+        """
+        varied = space.varied()
+        values: dict[str, Any] = {
+            name: ends_of(choices)[1] for name, choices in varied.items() if name in ("units", "depth", "members")
+        }
+        networks = [self.with_values(values)]
+        if isinstance(space.hidden, tuple):
+            networks = [self.with_values({**values, "hidden": widths}) for widths in space.hidden]
+        return max(networks, key=lambda network: network.num_weights)
+
+    @property
+    def num_weights(self) -> int:
+        """Number of weights of the dense layers of all members."""
+        return self.members * sum((inputs + 1) * units for inputs, units in pairwise(self.sizes))
+
     def to_json(self) -> dict[str, Any]:
         """Returns the network in a form that can be written as JSON. What has its default is left out."""
         values = {**asdict(self), "options": dict(self.options)}
@@ -91,7 +114,9 @@ def copy_of(front: keras.layers.Layer, embedding: int | None) -> keras.layers.La
     return type(front).from_config(config if embedding is None else {**config, "units": embedding})
 
 
-def check_space(space: Space, data: Data, network: TrialNetwork, recipe: str | None = None) -> None:
+def check_space(
+    space: Space, data: Data, network: TrialNetwork, recipe: str | None = None, precision: str = FLOAT32
+) -> None:
     """Raises `InvalidValue` if no trial on `data` could train with some value of the space.
 
     Builds one network for each listed value that a network is built with, and for both ends of each range.
@@ -101,12 +126,14 @@ def check_space(space: Space, data: Data, network: TrialNetwork, recipe: str | N
         data: The examples.
         network: The network that the values of the space change.
         recipe: Name of the recipe; None for the default of the data.
+        precision: Of the products of matrices in training.
     """
     low, high = ends_of(space.learning_rate)
     check_optimizer(network.optimizer, low)
     check_optimizer(network.optimizer, high)
     for batch_size in space.batch_size if isinstance(space.batch_size, tuple) else ():
         check_batch_size(batch_size, len(data.train))
+        check_is_fast(precision, batch_size)
     for optimizer in space.optimizer if isinstance(space.optimizer, tuple) else ():
         check_optimizer(optimizer, high)
     data.preprocessing(recipe, embedding=network.embedding)

@@ -89,8 +89,9 @@ def run_worker(splits: Sequence[Data], request: WorkerRequest, *, lost_after_s: 
         if digests != [request.digest]:
             raise InvalidValue(
                 "The chief runs another search than this worker: its data, `sizes`, `epochs`, `optimizer`, `seed`, "
-                "`objective`, `loss`, `label_smoothing`, `folds`, `repeats`, `recipe`, `weight_decay`, `embedding`, "
-                "`members` or other options of the network are different. Start the worker with the same ones."
+                "`objective`, `loss`, `label_smoothing`, `precision`, `folds`, `repeats`, `recipe`, `weight_decay`, "
+                "`embedding`, `members` or other options of the network are different. Start the worker with the same "
+                "ones."
             )
         _Heartbeat(tuner, lost_after_s).start()
         tuner.search(verbose=0)

@@ -16,7 +16,9 @@ from kerasmlp.data.disk_array import DiskArray
 from kerasmlp.data.fold_choice import VALIDATION
 from kerasmlp.data.folds import divide
 from kerasmlp.data.types import Array, Data, Split
-from kerasmlp.model.optimizers import CYCLES
+from kerasmlp.engine.bfloat16 import FLOAT32, note_on_gain
+from kerasmlp.engine.preparing_models import worth_compiling
+from kerasmlp.model.optimizers import COSINE, CYCLES
 from kerasmlp.model.rate_cycles import cycle_ends
 from kerasmlp.training.best_epoch import ends_that_decide
 from kerasmlp.tuning.recipe_space import search_defaults
@@ -24,9 +26,12 @@ from kerasmlp.tuning.trial_network import TrialNetwork
 
 if TYPE_CHECKING:
     from kerasmlp.tuning.settings import SearchSettings
+    from kerasmlp.tuning.space import Space
 
 # A chief takes its trial from a worker that was silent for this long, and a worker ends if its chief was.
 LOST_AFTER_S = 30.0
+
+TRIALS_PER_COMPILE = 4  # trials that share a compile, in a search of a usual size; of tables, nearly each has its own
 
 _REQUEST_NAME = "request.json"
 
@@ -42,6 +47,7 @@ class WorkerRequest:
         objective: What trials are compared by; None for the task's default.
         loss: Name of the loss; None for the task's default.
         label_smoothing: Share of each label that is spread over all classes.
+        precision: Of the products of matrices in training.
         folds: Number of folds in each repetition, if a trial trains on several splits; None if it trains on one.
         recipe: Name of the recipe; None for the default of the data.
         schedule: Learning-rate schedule of a trial.
@@ -60,6 +66,7 @@ class WorkerRequest:
     objective: str | None = None
     loss: str | None = None
     label_smoothing: float = 0.0
+    precision: str = FLOAT32
     folds: int | None = None
     recipe: str | None = None
     schedule: str = "constant"
@@ -81,6 +88,7 @@ class WorkerRequest:
             objective=settings.objective,
             loss=settings.loss,
             label_smoothing=settings.label_smoothing or 0.0,
+            precision=settings.precision,
             folds=settings.folds,
             recipe=settings.recipe,
             schedule=search_defaults(data, settings.recipe).schedule,
@@ -91,6 +99,7 @@ class WorkerRequest:
             "objective": settings.objective,
             "loss": settings.loss,
             "label_smoothing": settings.label_smoothing or None,
+            "precision": None if settings.precision == FLOAT32 else settings.precision,
             "folds": settings.folds,
             "recipe": None if settings.recipe == PLAIN else settings.recipe,
             **data.task_config(),
@@ -108,6 +117,25 @@ class WorkerRequest:
         first_repetition = splits[: self.folds]  # the others have the same validation examples
         return tuple(ends_that_decide(ends, sum(len(each.validation) for each in first_repetition)))
 
+    def may_use_xla(self, splits: Sequence[Data], space: Space) -> bool:
+        """Returns whether XLA compiles trials of the largest network of a space for data."""
+        num_weights, num_examples = self.network.largest(space).num_weights, len(splits[0].train)
+        return any(
+            worth_compiling(
+                steps_per_compile(self.schedule, self.epochs, num_examples, batch_size),
+                self.precision,
+                num_weights * batch_size,
+            )
+            for batch_size in _batch_sizes(space)
+        )
+
+    def notes(self, splits: Sequence[Data], space: Space) -> list[str]:
+        """Returns a sentence for each option that no trial on these splits can gain from."""
+        num_weights, batch_size = self.network.largest(space).num_weights, max(_batch_sizes(space))
+        xla = self.may_use_xla(splits, space)
+        note = note_on_gain(self.precision, num_weights, batch_size, xla=xla, subject="Each trial")
+        return [] if note is None else [note]
+
     def to_json(self) -> dict[str, Any]:
         """Returns the request in a form that can be written as JSON."""
         return {
@@ -120,6 +148,7 @@ class WorkerRequest:
             "objective": self.objective,
             "loss": self.loss,
             "label_smoothing": self.label_smoothing,
+            "precision": self.precision,
             "folds": self.folds,
             "recipe": self.recipe,
             "schedule": self.schedule,
@@ -131,6 +160,16 @@ class WorkerRequest:
         network = TrialNetwork(**{name: _with_tuples(value) for name, value in values["network"].items()})
         states = None if values["states"] is None else Path(values["states"])
         return cls(**{**values, "network": network, "states": states})
+
+
+def steps_per_compile(schedule: str, epochs: int, num_examples: int, batch_size: int) -> int:
+    """Returns how many steps of trials share a compile.
+
+    The number of trials is a constant: with the real one, the result of a trial would depend on how many there are.
+    """
+    # The steps in which a schedule ends are compiled.
+    sharing = 1 if schedule in (CYCLES, COSINE) else TRIALS_PER_COMPILE
+    return sharing * epochs * num_examples // batch_size
 
 
 def trial_splits(data: Data, settings: SearchSettings) -> list[Data]:
@@ -182,6 +221,11 @@ def read_request(folder: Path) -> tuple[list[Data], WorkerRequest]:
         train, validation = parts
         splits.append(Data.from_config(written["data"], train=train, validation=validation, test=validation))
     return splits, WorkerRequest.from_json(read["request"])
+
+
+def _batch_sizes(space: Space) -> list[int]:
+    assert isinstance(space.batch_size, tuple), "a space for data"
+    return [int(size) for size in space.batch_size]
 
 
 def _with_tuples(value: Any) -> Any:

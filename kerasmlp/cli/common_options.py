@@ -7,7 +7,7 @@ from argparse import SUPPRESS
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from kerasmlp.cli.option_types import as_typed, seed
+from kerasmlp.cli.option_types import alternatives, as_typed, seed
 from kerasmlp.contract import TIMEOUT_S
 from kerasmlp.errors import InvalidValue
 
@@ -76,6 +76,30 @@ def add_loss_options(group: _ActionsContainer) -> None:
         metavar="S",
         help="share of each label that is spread over all classes, such as 0.1 (default: by the recipe)",
     )
+
+
+def add_precision(group: _ActionsContainer) -> None:
+    """Adds `--precision` for the products in training."""
+    from kerasmlp.engine.bfloat16 import FLOAT32, PRECISIONS
+
+    group.add_argument(
+        "--precision",
+        metavar="NAME",
+        default=FLOAT32,
+        help=f"of the products in training: {alternatives(PRECISIONS)}, which is up to twice as fast on processors "
+        f"with AVX512-BF16 or AMX (default: {FLOAT32})",
+    )
+
+
+def check_precision_option(args: Namespace) -> None:
+    """Checks the option of `add_precision` before the data are read.
+
+    Raises:
+        InvalidValue: there is no such precision, or this processor has no unit for it.
+    """
+    from kerasmlp.engine.bfloat16 import check_is_fast
+
+    check_is_fast(args.precision)
 
 
 def add_fold_options(parser: ArgumentParser, meaning: str) -> None:

@@ -15,7 +15,7 @@ from kerasmlp._system.terminal import shows_progress
 from kerasmlp.contract import CONFIG_NAME, DATA_NAME, LABELS_NAME
 from kerasmlp.data.describing import data_notes, describe_data
 from kerasmlp.engine._keras_internals import strategy_of
-from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast
+from kerasmlp.engine.bfloat16 import FLOAT32, check_is_fast, note_on_gain, show_unit
 from kerasmlp.engine.block_datasets import block_dataset
 from kerasmlp.engine.distributed import is_chief, naming_lost_workers
 from kerasmlp.engine.loss_check import StopOnNonFiniteLoss
@@ -156,7 +156,7 @@ def completed_settings(
     settings.check_fits(data)
     if settings.quantize_aware is not None:
         check_can_be_quantized(model)
-    check_is_fast(settings.precision)
+    check_is_fast(settings.precision, settings.pace[1])
     if settings.precision != FLOAT32 and strategy_of(model) is not None:
         raise InvalidValue(
             f"`precision` is for a training on one device; got {settings.precision}. Leave it out to train on several."
@@ -214,12 +214,19 @@ def train_run(
     if is_chief() and shows_progress(verbose):
         stops = settings.early_stopping is not None or settings.schedule == CYCLES
         display = ProgressDisplay(len(examples) * members, may_end_sooner=stops)
-    budget, cycles, is_long = None, None, worth_compiling(epochs * len(examples) // batch_size)
+    num_weights = sum(math.prod(weight.shape) for weight in trained.trainable_weights)
+    num_steps = epochs * len(examples) // batch_size
+    budget, cycles, uses_xla = None, None, worth_compiling(num_steps, settings.precision, num_weights * batch_size)
     if settings.minutes is not None:
-        is_long = 60 * settings.minutes >= COMPILED_FROM_S
+        uses_xla = 60 * settings.minutes >= COMPILED_FROM_S
         cycles = None if settings.schedule == "constant" else RateCycles(optimizer, _warm_up_steps(settings, steps))
         recipe = recipe_for(data, recipe_of(model), members)
         budget = budget_of(run, config, settings, recipe, steps=steps, cycles=cycles, display=display)
+    uses_xla = uses_xla or settings.require_xla
+    if note := note_on_gain(settings.precision, num_weights, batch_size, xla=uses_xla):
+        warnings.warn(note, KerasMLPWarning, stacklevel=3)
+    if display is not None:
+        show_unit(settings.precision, xla=uses_xla)
     write_json(run.path / CONFIG_NAME, config if budget is None else {**config, "plan": budget.plan})
     write_json(run.path / DATA_NAME, describe_data(data))
     write_text(run.path / LABELS_NAME, "".join(f"{name}\n" for name in data.task.names))
@@ -227,7 +234,7 @@ def train_run(
         trained,
         batch_size=batch_size * members,
         eval_batch_size=evaluation_batch_size(len(data.validation)),
-        xla=settings.require_xla or is_long,
+        xla=uses_xla,
         require_xla=settings.require_xla,
         before_step=cycles,
         precision=settings.precision,

@@ -27,6 +27,8 @@ REQUESTS = [
     ("train digits --epochs 0", r"`--epochs`.*\b0\b"),
     ("train digits --minutes 0", r"`--minutes`.*\b0"),
     ("train digits --minutes 2 --epochs 3", "`--minutes`.*leave `--epochs` out"),
+    ("train absent.npz --precision bf16", "`--precision`.*`bf16`.*`bfloat16`"),
+    ("tune absent.npz --precision float16", "`--precision`.*`float16`"),
     ("train digits --epochs many", "--epochs.*'many'"),
     ("train digits --batch-size 100000", "`--batch-size`.*100000"),
     ("train digits --learning-rate -1", "`--learning-rate`.*-1"),

@@ -21,13 +21,23 @@ import kerasmlp
 from kerasmlp import engine
 from kerasmlp.data.types import Data
 from kerasmlp.engine import bfloat16
-from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit
-from kerasmlp.errors import InvalidValue
+from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit, note_on_gain
+from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.run import Run
 from kerasmlp.training.settings import TrainingSettings
 
 needs_unit = pytest.mark.skipif(bfloat16_unit() is None, reason="the processor has neither AMX nor AVX512-BF16")
-DOT = re.compile(r" = (\w+)\[[\d,]*\]\S* dot\((\w+)?")
+DOT = re.compile(r" = (\w+)\[([\d,]*)\]\S* dot\(([^)]*)\)")
+
+
+def products_in(text: str) -> list[tuple[list[int], str, str, str]]:
+    """Returns the shape and the type of each product in code of XLA, and the types of its factors."""
+    types = dict(re.findall(r"%(\S+) = (\w+)\[", text))
+    found = []
+    for result, shape, factors in DOT.findall(text):
+        left, right = (types[name] for name in re.findall(r"%([\w.-]+)", factors))
+        found.append(([int(size) for size in shape.split(",")], result, left, right))
+    return found
 
 
 def rounded(values: Any) -> np.ndarray:
@@ -53,11 +63,12 @@ def traced(precision: str, *arguments: Any, xla: bool) -> Any:
     return tf.function(function, autograph=False, jit_compile=xla or None)
 
 
-@pytest.fixture(scope="module")
-def factors() -> tuple[tf.Tensor, ...]:
-    """Two factors and what comes from above in the backward pass."""
-    rng = np.random.default_rng(0)
-    return tuple(tf.constant(rng.normal(size=shape), tf.float32) for shape in ((32, 48), (48, 16), (32, 16)))
+@pytest.fixture(scope="module", params=[(), (3,)], ids=["a network", "members"])
+def factors(request: pytest.FixtureRequest) -> tuple[tf.Tensor, ...]:
+    """Two factors, of each member if there are any, and what comes from above in the backward pass."""
+    rng, members = np.random.default_rng(0), request.param
+    shapes = ((32, 48), (48, 16), (32, 16))
+    return tuple(tf.constant(rng.normal(size=(*members, *shape)), tf.float32) for shape in shapes)
 
 
 @pytest.mark.parametrize("xla", [pytest.param(True, marks=needs_unit), False])
@@ -65,8 +76,8 @@ def test_factors_are_rounded_and_sums_are_float32(factors: tuple[tf.Tensor, ...]
     result, to_a, to_b = traced("bfloat16", xla=xla)(*factors)
     a, b, upstream = map(rounded, factors)
     np.testing.assert_allclose(result, a @ b, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(to_a, upstream @ b.T, rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(to_b, a.T @ upstream, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_a, upstream @ np.swapaxes(b, -1, -2), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(to_b, np.swapaxes(a, -1, -2) @ upstream, rtol=1e-5, atol=1e-5)
     assert {each.dtype for each in (result, to_a, to_b)} == {tf.float32}
 
 
@@ -82,21 +93,35 @@ def test_xla_multiplies_in_bfloat16_without_converting_to_float32(factors: tuple
     given = [tf.cast(factor, dtype) for factor in factors]
     precision = "bfloat16" if dtype == "float32" else "float32"  # a policy of Keras is enough
     text = traced(precision, xla=True).experimental_get_compiler_ir(*given)(stage="optimized_hlo")
-    dots = [line for line in text.splitlines() if " dot(" in line]
-    assert len(dots) == 3, dots
-    names = {name for line in dots for name in re.findall(r"dot\(([^)]*)\)", line)[0].replace("%", "").split(", ")}
-    types = {name: re.search(rf"%?{re.escape(name.split()[-1])} = (\w+)\[", text) for name in names}
-    assert {match[1] for match in types.values() if match} == {"bf16"}, dots
-    assert all(DOT.search(line)[1] == "f32" for line in dots)  # type: ignore[index]
+    assert [types for _, *types in products_in(text)] == [["f32", "bf16", "bf16"]] * 3
 
 
-def test_products_of_other_ranks_are_not_rounded(factors: tuple[tf.Tensor, ...]) -> None:
-    a, b, _ = factors
+@needs_unit
+def test_the_dense_layers_of_all_members_are_fast_and_the_embedding_of_numbers_is_float32() -> None:
+    data = kerasmlp.load_data("wine")
+    model = kerasmlp.mlp_for(data, hidden=(24, 16), members=3, seed=0)
+    data.task.compile(model, keras.optimizers.SGD())
+    train = engine.prepare(model, batch_size=48, precision="bfloat16").train_function
+    block = tuple(tf.constant(values[:96]) for values in (data.train.features, data.train.labels))
+    train(iter([block]))
+    text = train._loop.experimental_get_compiler_ir(block, tf.constant(2))(stage="optimized_hlo")
+    fast = [shape for shape, *types in products_in(text) if types == ["f32", "bf16", "bf16"]]
+    forward = [[3, 16, 24], [3, 16, 16], [3, 16, 3]]
+    of_kernels = [[3, 13 * 9, 24], [3, 24, 16]]
+    assert all(shape in fast for shape in [*forward, *of_kernels]), fast
+    assert [13, 48, 8] in [shape for shape, *types in products_in(text) if types == ["f32", "f32", "f32"]]
+
+
+@pytest.mark.parametrize(("a_shape", "b_shape"), [((1, 4, 8), (2, 8, 3)), ((2, 4, 8), (8, 3)), ((2, 1, 4, 8), (8, 3))])
+def test_products_of_other_ranks_and_of_one_matrix_with_several_are_not_rounded(
+    a_shape: tuple[int, ...], b_shape: tuple[int, ...]
+) -> None:
+    rng = np.random.default_rng(0)
+    a, b = (tf.constant(rng.normal(size=shape), tf.float32) for shape in (a_shape, b_shape))
     with bfloat16_products("bfloat16", xla=False):
-        members = tf.matmul(tf.stack([a, a]), tf.stack([b, b]))
-        transposed = tf.matmul(a, a, transpose_b=True)
-    np.testing.assert_allclose(members[1], np.asarray(a) @ np.asarray(b), rtol=1e-5, atol=1e-5)
-    np.testing.assert_allclose(transposed, np.asarray(a) @ np.asarray(a).T, rtol=1e-5, atol=1e-4)
+        product, transposed = tf.matmul(a, b), tf.matmul(a, a, transpose_b=True)
+    np.testing.assert_allclose(product, np.asarray(a) @ np.asarray(b), rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(transposed, np.asarray(a) @ np.swapaxes(a, -1, -2), rtol=1e-5, atol=1e-4)
 
 
 def _train(data: Data, out: Path, **options: Any) -> Run:
@@ -112,13 +137,18 @@ def _train(data: Data, out: Path, **options: Any) -> Run:
 
 
 @needs_unit
-def test_a_training_in_bfloat16_is_as_accurate_and_continues_bit_for_bit(digits: Data, tmp_path: Path) -> None:
+def test_a_training_in_bfloat16_is_as_accurate_and_continues_bit_for_bit(
+    digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     class Interrupt(keras.callbacks.Callback):
         def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
             if epoch == 1:
                 raise KeyboardInterrupt
 
-    whole = _train(digits, tmp_path / "whole", precision="bfloat16")
+    whole = _train(digits, tmp_path / "whole", precision="bfloat16", verbose=1)
+    shown = capsys.readouterr().err
+    assert f"bfloat16 products on {bfloat16_unit()}\n" in shown
+    assert shown.index(" products on ") < shown.index("epoch 1/4")
     with pytest.raises(KeyboardInterrupt):
         _train(digits, tmp_path / "killed", precision="bfloat16", callbacks=[Interrupt()])
     continued = _train(digits, tmp_path / "killed", precision="bfloat16")
@@ -159,6 +189,36 @@ def test_bfloat16_is_refused_without_a_unit_for_it(
     with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower"):
         _train(digits, tmp_path / "run", precision="bfloat16")
     assert not (tmp_path / "run").exists()
+
+
+@needs_unit
+def test_few_examples_per_step_are_refused_and_a_training_that_does_not_gain_is_named(
+    digits: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(InvalidValue, match="`precision=bfloat16`.*slower.*`batch_size=7`"):
+        _train(digits, tmp_path / "few", precision="bfloat16", batch_size=7)
+    options = {"require_xla": False, "verbose": 1, "epochs": 1}
+    with pytest.warns(KerasMLPWarning, match="too short.*`precision=bfloat16`.*slower"):
+        _train(digits, tmp_path / "short", precision="bfloat16", **options)
+    assert " products on " not in capsys.readouterr().err, "TensorFlow's own loop uses no unit"
+
+
+@pytest.mark.parametrize(
+    ("num_weights", "batch_size", "xla", "reason"),
+    [
+        (100_000, 32, True, None),
+        (100_000, 32, False, "too short"),
+        (100_000, 15, True, "15 examples per step.*16"),
+        (499, 32, True, "499 weights"),
+        (500, 16, True, None),
+    ],
+)
+def test_there_is_a_reason_where_bfloat16_is_no_gain(
+    num_weights: int, batch_size: int, xla: bool, reason: str | None
+) -> None:
+    note = note_on_gain("bfloat16", num_weights, batch_size, xla=xla)
+    assert note is None if reason is None else re.search(f"{reason}.*`precision=bfloat16`.*slower", str(note))
+    assert note_on_gain("float32", num_weights, batch_size, xla=xla) is None
 
 
 def test_threads_that_trace_at_overlapping_times_have_precisions_of_their_own() -> None:

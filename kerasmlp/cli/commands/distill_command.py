@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kerasmlp.cli.commands.train_command import SETTINGS, add_training_options
-from kerasmlp.cli.common_options import add_run_output, add_setting, verbosity
+from kerasmlp.cli.common_options import add_run_output, add_setting, check_precision_option, verbosity
 from kerasmlp.cli.data_options import add_data_options, load
 from kerasmlp.cli.network_options import add_network_options, build_options, layer_sizes
 from kerasmlp.errors import InvalidValue
@@ -62,6 +62,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(args: Namespace) -> Outcome:
     """Trains a student."""
+    check_precision_option(args)
     import kerasmlp
     from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import run_outcome

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 from kerasmlp.cli.common_options import (
     add_fold_options,
     add_loss_options,
+    add_precision,
     add_run_output,
     check_fold_options,
+    check_precision_option,
     verbosity,
 )
 from kerasmlp.cli.data_options import add_data_options, load
@@ -84,7 +86,6 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
     """Adds the options of a training that learns from labels or from teachers. Returns their group."""
-    from kerasmlp.engine.bfloat16 import FLOAT32, PRECISIONS
     from kerasmlp.model.optimizers import OPTIMIZERS, SCHEDULES
     from kerasmlp.model.weight_levels import LEVELS
 
@@ -115,13 +116,7 @@ def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
         metavar="P",
         help=f"train for a TFLite file of this precision: {alternatives(LEVELS)}",
     )
-    group.add_argument(
-        "--precision",
-        metavar="NAME",
-        default=FLOAT32,
-        help=f"of the products in training: {alternatives(PRECISIONS)}, which is up to twice as fast on processors "
-        "with AVX512-BF16 or AMX (default: float32)",
-    )
+    add_precision(group)
     group.add_argument(
         "--objective",
         metavar="NAME",
@@ -150,6 +145,7 @@ def add_training_options(parser: ArgumentParser) -> _ArgumentGroup:
 def run(args: Namespace) -> Outcome:
     """Trains a network, or one for each fold."""
     check_fold_options(args)
+    check_precision_option(args)
     import kerasmlp
     from kerasmlp._system.terminal import results_console
     from kerasmlp.cli.column_tables import show_reading

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 from kerasmlp.cli.common_options import (
     add_fold_options,
     add_loss_options,
+    add_precision,
     add_run_output,
     add_setting,
     check_fold_options,
+    check_precision_option,
     default_of,
     verbosity,
 )
@@ -107,6 +109,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     meaning = f"{alternatives(OPTIMIZERS)} (default: adam; for tables, by the recipe)"
     group.add_argument("--optimizer", metavar="NAME", help=meaning)
     group.add_argument("--weight-decay", type=float, metavar="W", help="weight decay (default: by the recipe)")
+    add_precision(group)
     group.add_argument(
         "--final-epochs",
         type=int,
@@ -149,6 +152,7 @@ def run(args: Namespace) -> Outcome:
             f"192.168.0.10:7000`; got only {given}."
         )
     check_fold_options(args)
+    check_precision_option(args)
     space = _space(args)
     workers = _num_workers(args)
     if args.role != WORKER and workers > (0 if args.address else 1):
@@ -171,6 +175,7 @@ def run(args: Namespace) -> Outcome:
         "objective": args.objective,
         "loss": args.loss,
         "label_smoothing": args.label_smoothing,
+        "precision": args.precision,
         "optimizer": args.optimizer,
         "seed": args.seed,
         "folds": args.folds,
