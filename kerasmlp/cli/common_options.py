@@ -97,9 +97,9 @@ def check_precision_option(args: Namespace) -> None:
     Raises:
         InvalidValue: there is no such precision, or this processor has no unit for it.
     """
-    from kerasmlp.engine.bfloat16 import check_is_fast
+    from kerasmlp.engine.bfloat16 import check_unit
 
-    check_is_fast(args.precision)
+    check_unit(args.precision)
 
 
 def add_fold_options(parser: ArgumentParser, meaning: str) -> None:

@@ -44,6 +44,16 @@ def check_precision(precision: str) -> None:
         raise InvalidValue(f"`precision` needs to be {known}; got `{precision}`.{nearest(precision, PRECISIONS)}")
 
 
+def check_unit(precision: str) -> None:
+    """Raises `InvalidValue` for an unknown precision, or if this processor has no unit for it. Needs no TensorFlow."""
+    check_precision(precision)
+    if precision == BFLOAT16 and bfloat16_unit() is None:
+        raise InvalidValue(
+            f"`precision={precision}` would be slower than float32 on this processor, which has neither "
+            f"{' nor '.join(_UNITS.values())}. Leave `precision` out."
+        )
+
+
 def check_is_fast(precision: str, batch_size: int | None = None) -> None:
     """Raises `InvalidValue` if there is no such precision, or its products would be slower than those of float32 here.
 
@@ -53,18 +63,13 @@ def check_is_fast(precision: str, batch_size: int | None = None) -> None:
         precision: What the factors are rounded to.
         batch_size: Examples per step, of each member if there are members. None if they are not known yet.
     """
-    check_precision(precision)
+    check_unit(precision)
     if precision == FLOAT32:
         return
     if _on_accelerator():
         raise InvalidValue(
             f"`precision={precision}` is for trainings on the processor, and this one is on a GPU. Leave `precision` "
             "out, or build the network with Keras's policy `mixed_bfloat16`."
-        )
-    if bfloat16_unit() is None:
-        raise InvalidValue(
-            f"`precision={precision}` would be slower than float32 on this processor, which has neither "
-            f"{' nor '.join(_UNITS.values())}. Leave `precision` out."
         )
     if batch_size is not None and batch_size < LEAST_BATCH:
         raise InvalidValue(

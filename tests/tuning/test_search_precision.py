@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,7 +29,14 @@ def request_of(data: Data, settings: SearchSettings) -> WorkerRequest:
 
 @needs_unit
 def test_trials_and_the_final_training_have_the_precision_of_the_search(digits: Data, tmp_path: Path) -> None:
-    options = {"sizes": SIZES, "trials": 2, "epochs": 2, "final_epochs": 1, "space": SPACE, "early_stopping": False}
+    options: dict[str, Any] = {
+        "sizes": SIZES,
+        "trials": 2,
+        "epochs": 2,
+        "final_epochs": 1,
+        "space": SPACE,
+        "early_stopping": False,
+    }
     too_short = "too short.*`precision=bfloat16`.*slower"
     with pytest.warns(KerasMLPWarning, match=too_short):
         run = search(digits, **options, precision="bfloat16", out=tmp_path / "a")
@@ -58,7 +66,7 @@ def test_the_precision_identifies_a_search_and_float32_is_that_of_earlier_versio
 def test_a_search_is_refused_where_products_in_bfloat16_would_be_slower(
     digits: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    options = {"sizes": SIZES, "precision": "bfloat16"}
+    options: dict[str, Any] = {"sizes": SIZES, "precision": "bfloat16"}
     with pytest.raises(InvalidValue, match="`quantize_aware=int8`.*`precision=bfloat16`"):
         SearchSettings(precision="bfloat16", final_options={"quantize_aware": "int8"})
     monkeypatch.setattr(bfloat16, "bfloat16_unit", lambda: "AMX")
