@@ -92,7 +92,7 @@ def _profile(request: dict[str, Any]) -> dict[str, Any]:
         (file,) = Path(folder).rglob("*.xplane.pb")
         kernels, loop_us = _kernels(file.read_bytes())
     steps = len(task.x_train) / task.batch_size
-    kinds: collections.Counter[str] = collections.Counter()
+    kinds: dict[str, float] = collections.defaultdict(float)
     for name, us in kernels.items():
         kind = next((kind for kind, pattern in KINDS.items() if re.match(pattern, name)), None)
         if kind is not None:

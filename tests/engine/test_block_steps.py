@@ -41,7 +41,8 @@ def _examples(steps: list[BlockSteps]) -> list[int]:
     for part in steps:
         parts += [part.batches[0][: part.count * BATCH_SIZE]] if part.count else []
         parts += [] if part.rest is None else [part.rest[0]]
-    return tf.concat(parts, axis=0).numpy().tolist()
+    examples: list[int] = tf.concat(parts, axis=0).numpy().tolist()
+    return examples
 
 
 @pytest.mark.parametrize("num_examples", [1, 3, 4, 16, 17, 29, 35])
