@@ -15,9 +15,10 @@ import tensorflow as tf
 
 from kerasmlp.engine._keras_internals import build_metrics, dropout_with_generator, is_stock_step
 from kerasmlp.engine.accelerators import accelerator
-from kerasmlp.engine.bfloat16 import FLOAT32, bfloat16_products
+from kerasmlp.engine.bfloat16 import FLOAT32
 from kerasmlp.engine.block_steps import BlockSteps, map_tensors, next_steps
 from kerasmlp.engine.known_lengths import LoopOfKnownLength
+from kerasmlp.engine.matrix_products import fast_products
 from kerasmlp.errors import KerasMLPWarning
 from kerasmlp.errors import XlaUnsupported as XlaUnsupported
 
@@ -105,7 +106,7 @@ class BlockFunction:
         return self._smaller
 
     def _make_smaller_step(self, spec: Any) -> Any:
-        with bfloat16_products(self._precision, xla=False):
+        with fast_products(self._precision, xla=False, batch_size=self._batch_size):
             return tf.function(self._run_step, autograph=False).get_concrete_function(spec)
 
     def _run_step(self, batch: Any) -> Any:
@@ -137,7 +138,7 @@ class BlockFunction:
             def body(index: tf.Tensor, logs: Any) -> tuple[tf.Tensor, Any]:
                 with (
                     fast_random_numbers() if self.uses_xla else contextlib.nullcontext(),
-                    bfloat16_products(self._precision, xla=self.uses_xla),
+                    fast_products(self._precision, xla=self.uses_xla, batch_size=self._batch_size),
                 ):
                     new_logs = self._run_step(map_tensors(lambda t: _of_any_size(t[index]), batches))
                 return index + 1, (logs if self._own_logs is None else new_logs)

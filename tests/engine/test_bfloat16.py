@@ -21,7 +21,8 @@ import kerasmlp
 from kerasmlp import engine
 from kerasmlp.data.types import Data
 from kerasmlp.engine import bfloat16
-from kerasmlp.engine.bfloat16 import bfloat16_products, bfloat16_unit, note_on_gain
+from kerasmlp.engine.bfloat16 import bfloat16_unit, note_on_gain
+from kerasmlp.engine.matrix_products import fast_products
 from kerasmlp.errors import InvalidValue, KerasMLPWarning
 from kerasmlp.run import Run
 from kerasmlp.training.settings import TrainingSettings
@@ -57,7 +58,7 @@ def traced(precision: str, *arguments: Any, xla: bool) -> Any:
     """Returns `product_and_gradients` as a graph whose products have a precision."""
 
     def function(*given: Any) -> Any:
-        with bfloat16_products(precision, xla=xla):
+        with fast_products(precision, xla=xla, batch_size=16):
             return product_and_gradients(*given)
 
     return tf.function(function, autograph=False, jit_compile=xla or None)
@@ -118,7 +119,7 @@ def test_products_of_other_ranks_and_of_one_matrix_with_several_are_not_rounded(
 ) -> None:
     rng = np.random.default_rng(0)
     a, b = (tf.constant(rng.normal(size=shape), tf.float32) for shape in (a_shape, b_shape))
-    with bfloat16_products("bfloat16", xla=False):
+    with fast_products("bfloat16", xla=False, batch_size=16):
         product, transposed = tf.matmul(a, b), tf.matmul(a, a, transpose_b=True)
     np.testing.assert_allclose(product, np.asarray(a) @ np.asarray(b), rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(transposed, np.asarray(a) @ np.swapaxes(a, -1, -2), rtol=1e-5, atol=1e-4)
@@ -226,13 +227,13 @@ def test_threads_that_trace_at_overlapping_times_have_precisions_of_their_own() 
     inside, ended = threading.Event(), threading.Event()
 
     def other() -> np.ndarray:
-        with bfloat16_products("float32", xla=True):  # begins and ends after this thread does
+        with fast_products("float32", xla=True, batch_size=16):  # begins and ends after this thread does
             inside.set()
             ended.wait(10)
             return np.asarray(tf.matmul(a, tf.transpose(a)))
 
     with ThreadPoolExecutor(1) as pool:
-        with bfloat16_products("bfloat16", xla=False):
+        with fast_products("bfloat16", xla=False, batch_size=16):
             in_other = pool.submit(other)
             assert inside.wait(10)
             here = np.asarray(tf.matmul(a, tf.transpose(a)))
