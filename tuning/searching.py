@@ -114,7 +114,7 @@ def search(
 
     Warns:
         KerasMLPWarning: classes have very few examples, or the score of the best trial differs when it is trained
-            again.
+            again, or `precision` makes the trials no faster.
 
     See Also:
         `kerasmlp.train`: trains one network, with hyper-parameters that you choose.

@@ -167,7 +167,7 @@ class SearchSettings(Settings):
             raise InvalidType(f"`loss` needs the name of a loss in a search; got {self.loss!r}.")
         for name in self.final_options:
             _check_option_name(name, _FINAL_OPTIONS)
-        TrainingSettings(epochs=self.final_epochs, precision=self.precision, **self.final_options)  # raises an error
+        TrainingSettings(epochs=self.final_epochs, precision=self.precision, **self.final_options)  # may raise
         for name in self.model_options:
             _check_option_name(name, _model_option_names())
 

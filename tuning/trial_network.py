@@ -94,7 +94,7 @@ class TrialNetwork:
 
     @property
     def num_weights(self) -> int:
-        """Number of weights of the dense layers of all members."""
+        """Number of weights of the dense layers of all members, without those for embedded numbers."""
         return self.members * sum((inputs + 1) * units for inputs, units in pairwise(self.sizes))
 
     def to_json(self) -> dict[str, Any]:

@@ -167,7 +167,7 @@ def steps_per_compile(schedule: str, epochs: int, num_examples: int, batch_size:
 
     The number of trials is a constant: with the real one, the result of a trial would depend on how many there are.
     """
-    # The steps in which a schedule ends are compiled.
+    # With these schedules, the number of steps is part of the compiled code, which other trials then cannot share.
     sharing = 1 if schedule in (CYCLES, COSINE) else TRIALS_PER_COMPILE
     return sharing * epochs * num_examples // batch_size
 

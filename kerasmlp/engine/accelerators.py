@@ -22,6 +22,8 @@ def accelerator() -> str | None:
         True
     """
     with tf.init_scope():
+        if len(tf.config.list_logical_devices()) == 1:
+            return None
         device: str = tf.zeros(()).device
     return None if device.endswith(HOST) else device
 

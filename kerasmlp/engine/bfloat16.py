@@ -20,8 +20,8 @@ _UNITS = {"amx_bf16": "AMX", "avx512_bf16": "AVX512-BF16"}  # the faster one fir
 # 784-128-64-10, and 0.74, 1.02, 1.14, 1.16 and 1.32 for 784-512-512-10. 32 and 256 examples: 0.97 and 0.90 for 13-16-1
 # (241 weights), and 1.11 and 1.00 for 16-32-10 (874). From 16 examples and 500 weights on, no network was slower: 32
 # gave 1.1 to 1.6, and 128 gave 1.3 to 1.8.
-LEAST_BATCH, USUAL_BATCH = 8, 16
-LEAST_WEIGHTS = 500
+_LEAST_BATCH, _USUAL_BATCH = 8, 16
+_LEAST_WEIGHTS = 500
 
 
 def check_precision(precision: str) -> None:
@@ -42,25 +42,22 @@ def check_unit(precision: str) -> None:
 
 
 def check_is_fast(precision: str, batch_size: int | None = None) -> None:
-    """Raises `InvalidValue` if there is no such precision, or its products would be slower than those of float32 here.
-
-    It is for trainings on the processor, and raises in one on a GPU, too.
+    """Raises `InvalidValue` if there is no such precision, or a training here would be slower with it, or is on a GPU.
 
     Args:
         precision: What the factors are rounded to.
         batch_size: Examples per step, of each member if there are members. None if they are not known yet.
     """
-    check_unit(precision)
-    if precision == FLOAT32:
-        return
-    if _on_accelerator():
+    check_precision(precision)
+    if precision == BFLOAT16 and _on_accelerator():
         raise InvalidValue(
             f"`precision={precision}` is for trainings on the processor, and this one is on a GPU. Leave `precision` "
             "out, or build the network with Keras's policy `mixed_bfloat16`."
         )
-    if batch_size is not None and batch_size < LEAST_BATCH:
+    check_unit(precision)
+    if precision == BFLOAT16 and batch_size is not None and batch_size < _LEAST_BATCH:
         raise InvalidValue(
-            f"`precision={precision}` would mostly be slower than float32 with fewer than {LEAST_BATCH} examples per "
+            f"`precision={precision}` would mostly be slower than float32 with fewer than {_LEAST_BATCH} examples per "
             f"step; got `batch_size={batch_size}`. Leave `precision` out, or choose larger batches."
         )
 
@@ -81,10 +78,10 @@ def note_on_gain(
         return None
     if not xla:
         loss, why = 20, "is too short to win back the compile by XLA, which alone has fast products"
-    elif batch_size < USUAL_BATCH:
-        loss, why = 10, f"has {batch_size} examples per step, which is fewer than {USUAL_BATCH}"
-    elif num_weights < LEAST_WEIGHTS:
-        loss, why = 10, f"is that of a network with {num_weights:,} weights, which is fewer than {LEAST_WEIGHTS:,}"
+    elif batch_size < _USUAL_BATCH:
+        loss, why = 10, f"has only {batch_size} examples per step"
+    elif num_weights < _LEAST_WEIGHTS:
+        loss, why = 10, f"has a network of only {num_weights:,} weights"
     else:
         return None
     return f"{subject} {why}, so `precision={precision}` may make it up to {loss} % slower. Leave `precision` out."

@@ -298,7 +298,8 @@ def as_held(array: Any) -> tf.Tensor | DiskArray:
         return array
     if getattr(array, "dtype", None) == np.float64:
         array = np.asarray(array, dtype=keras.config.floatx())
-    return tf.identity(tf.convert_to_tensor(array))  # moves tensors that are on another device
+    with tf.device(HOST):
+        return tf.identity(tf.convert_to_tensor(array))  # moves tensors that are on another device
 
 
 def _num_examples(arrays: Any) -> int:

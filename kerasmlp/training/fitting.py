@@ -113,7 +113,7 @@ def train(
 
     Warns:
         KerasMLPWarning: the data deserves attention, for example because a class has fewer than five training examples;
-            or XLA cannot compile the model, so that it trains without XLA.
+            XLA cannot compile the model, so that it trains without XLA; or `precision` makes the training no faster.
 
     See Also:
         `kerasmlp.tuning.search`: chooses the learning rate, the batch size and more before it trains.

@@ -29,7 +29,6 @@ def plot(results: dict[str, Any], path: Path) -> None:
         for comparison, axis in zip(comparisons, axes, strict=True):
             _plot_shares(comparison, axis)
         peak = results["peak_gflops"]["float32"]
-        peak = results["peak_gflops"]["float32"]
         parts[0].supxlabel(f"share of the pace of large float32 products on this machine, {peak:.0f} GFLOP/s")
     if kinds:
         axes = parts[-1].subplots(1, len(kinds), squeeze=False)[0]

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from kerasmlp.engine import block_dataset
-from kerasmlp.engine.block_steps import BlockSteps, next_steps
+from kerasmlp.engine.block_steps import BlockSteps, GatheredBlocks, next_steps
 
 BATCH_SIZE = 4
 
@@ -39,6 +39,8 @@ def _examples(steps: list[BlockSteps]) -> list[int]:
     """The examples to train on, in their order."""
     parts = []
     for part in steps:
+        for features, labels in filter(None, (part.batches, part.rest)):
+            np.testing.assert_array_equal(labels, features)
         parts += [part.batches[0][: part.count * BATCH_SIZE]] if part.count else []
         parts += [] if part.rest is None else [part.rest[0]]
     examples: list[int] = tf.concat(parts, axis=0).numpy().tolist()
@@ -47,7 +49,9 @@ def _examples(steps: list[BlockSteps]) -> list[int]:
 
 @pytest.mark.parametrize("num_examples", [1, 3, 4, 16, 17, 29, 35])
 def test_steps_hold_the_examples_of_the_blocks_in_their_order(num_examples: int) -> None:
-    gathered = _steps(iter(_blocks(num_examples, 2)), least=2)
+    iterator = iter(_blocks(num_examples, 2))
+    assert isinstance(iterator, GatheredBlocks)
+    gathered = _steps(iterator, least=2)
     cut = _steps(iter(list(_blocks(num_examples, 2))), least=2)
     expected = [number for features, _ in _blocks(num_examples, 2) for number in features.numpy().tolist()]
 

@@ -25,7 +25,7 @@ from kerasmlp.model.rate_cycles import RateCycles
 pytestmark = pytest.mark.skipif(
     not tf.test.is_built_with_cuda(), reason="TensorFlow was built without the kernels for GPUs"
 )
-# Operations that run others, which are in the library of the graph.
+# Operations that compute nothing themselves. Those they run are in the library of the graph.
 CALLS = {"Placeholder", "NoOp", "PartitionedCall", "StatefulPartitionedCall", "While", "StatelessWhile"}
 
 

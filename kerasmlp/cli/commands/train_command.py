@@ -151,8 +151,6 @@ def run(args: Namespace) -> Outcome:
     from kerasmlp.cli.column_tables import show_reading
     from kerasmlp.cli.command_outcome import Outcome, run_outcome
     from kerasmlp.engine.distributed import is_chief, make_strategy
-    from kerasmlp.engine.threads import limit_to_one, one_is_enough
-    from kerasmlp.model.recipes import recipe_for
 
     strategy = make_strategy(args.strategy) if args.strategy else None  # before anything else uses TensorFlow
     split_seed = args.seed if args.split_seed is None else args.split_seed
@@ -160,11 +158,7 @@ def run(args: Namespace) -> Outcome:
     data = load(of_split, fold=None if args.folds is None else (1, args.folds))
     own_seed = None if args.split_seed is None else args.seed  # None: that of the split, which folds change
     show_reading(data)
-    sizes = layer_sizes(args, data)
-    recipe = recipe_for(data, args.recipe, args.members)
-    is_alone = strategy is None and args.augment is None
-    if is_alone and one_is_enough(sizes, args.batch_size or recipe.batch_size, recipe.members):
-        limit_to_one()
+    layer_sizes(args, data)  # raises if those that were given do not fit
     settings = {name: getattr(args, name) for name in SETTINGS}
     output = {"out": args.out, "overwrite": args.overwrite, "verbose": verbosity(args)}
 
