@@ -209,7 +209,7 @@ def test_few_examples_per_step_are_refused_and_a_training_that_does_not_gain_is_
     [
         (100_000, 32, True, None),
         (100_000, 32, False, "too short"),
-        (100_000, 15, True, "15 examples per step.*16"),
+        (100_000, 15, True, "15 examples per step"),
         (499, 32, True, "499 weights"),
         (500, 16, True, None),
     ],
