@@ -194,7 +194,7 @@ def _flatten(config: Any, prefix: str = "") -> dict[str, Any]:
 
 
 def _shown(value: Any) -> str:
-    return shortened(str(value), LONGEST_SHOWN)
+    return "not set" if value is None else shortened(str(value), LONGEST_SHOWN)
 
 
 @contextmanager

@@ -86,7 +86,7 @@ def add_precision(group: _ActionsContainer) -> None:
         "--precision",
         metavar="NAME",
         default=FLOAT32,
-        help=f"of the products in training: {alternatives(PRECISIONS)}, which is up to 1.8 times as fast "
+        help=f"of the products in training: {alternatives(PRECISIONS)}, which is up to 1.7 times as fast "
         f"on processors with AVX512-BF16 or AMX (default: {FLOAT32})",
     )
 

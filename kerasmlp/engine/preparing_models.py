@@ -81,7 +81,7 @@ def prepare(
         before_step: A function that is compiled in front of each step of training. It may assign variables, such as the
             learning rate. It cannot be used with several replicas.
         precision: What the factors of matrix products are rounded to in training: `float32` (the default) does not
-            round, and `bfloat16` is up to 1.8 times as fast on processors with AVX512-BF16 or AMX; see
+            round, and `bfloat16` is up to 1.7 times as fast on processors with AVX512-BF16 or AMX; see
             `kerasmlp.engine.bfloat16`. Evaluation is float32. It cannot be used on a GPU or with several replicas.
 
     Returns:

@@ -85,7 +85,7 @@ class TrainingSettings(Settings):
             `int2`: in training and validation it then computes as that file does, and the weights of the run are those
             that the file stores. See `kerasmlp.model.quantized_layers`. Defaults to None.
         precision: What training rounds the factors of its matrix products to: `float32`, which does not round, or
-            `bfloat16`, which is up to 1.8 times as fast on processors with AVX512-BF16 or AMX; see
+            `bfloat16`, which is up to 1.7 times as fast on processors with AVX512-BF16 or AMX; see
             `kerasmlp.engine.bfloat16`. The weights, validation and the trained network are float32 anyway. Defaults to
             `"float32"`.
         seed: Seed of the order of the examples, at least 0. The seed of the initial weights and of dropout is an

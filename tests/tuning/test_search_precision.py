@@ -41,7 +41,7 @@ def test_trials_and_the_final_training_have_the_precision_of_the_search(digits: 
     with pytest.warns(KerasMLPWarning, match=too_short):
         run = search(digits, **options, precision="bfloat16", out=tmp_path / "a")
     assert run.config["search"]["precision"] == run.metrics["precision"] == "bfloat16"
-    with pytest.raises(OutputExists, match="another run.*precision: bfloat16 there, None here"):
+    with pytest.raises(OutputExists, match="another run.*precision: bfloat16 there, not set here"):
         search(digits, **options, out=tmp_path / "a")
     with pytest.warns(KerasMLPWarning, match=too_short):
         run = search(digits, **{**options, "trials": 3}, precision="bfloat16", out=tmp_path / "a")
